@@ -1,0 +1,20 @@
+/* graph.h - the real-space file: graph.nc, embedded.nc, ham.nc (formats.md; schema graph.cdl beside this file). */
+#ifndef NH_FORMATS_GRAPH_H
+#define NH_FORMATS_GRAPH_H
+
+#include "crystal/graph.h"
+#include "formats/nc.h"
+
+/* Reads structure and pairs, and the matrices in `want` (NH_WANT_* of crystal/graph.h) that the file has: absent ones stay
+ * NULL. Checks sizes, index ranges, order, finite numbers. Free with nh_graph_free. */
+int nh_graph_read(const nh_nc *f, unsigned want, nh_graph **out, nh_error *err);
+/* Error "FILE: no variable h0: ..." where a matrix is NULL; `need` as `want`. */
+int nh_graph_require(const nh_graph *g, const char *file, unsigned need, nh_error *err);
+
+/* Defines and writes all that g holds. `single`: matrices as float. */
+int nh_graph_write(nh_nc *f, const nh_graph *g, bool single, nh_error *err);
+/* Adds one matrix, or the features, to a file that already has the pairs (after nh_nc_carry). */
+int nh_graph_put_matrix(nh_nc *f, const nh_graph *g, nh_matrix m, bool single, nh_error *err);
+int nh_graph_put_features(nh_nc *f, const nh_features *features, nh_error *err);
+
+#endif

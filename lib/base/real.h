@@ -1,0 +1,29 @@
+/* real.h - sources that are compiled twice, for float and for double.
+ *
+ * A source in the Makefile's list TWICE is compiled with NH_REAL_DOUBLE defined and without. In it `real` is the number type,
+ * R(name) gives name_d or name_f, and the BLAS calls have the right letter. Their headers declare both versions through
+ * NH_DECLARE_TWICE-style inclusion: include guards are per type, so a header of this kind includes itself for both types:
+ * see lib/ops/ops.h. */
+#ifndef NH_BASE_REAL_H
+#define NH_BASE_REAL_H
+
+#define NH_PASTE2(a, b) a##b
+#define NH_PASTE(a, b) NH_PASTE2(a, b)
+
+#ifdef NH_REAL_DOUBLE
+typedef double real;
+#define R(name) NH_PASTE(name, _d)
+#define NH_GEMM cblas_dgemm
+#define NH_GEMV cblas_dgemv
+#define NH_EXP exp
+#define NH_SQRT sqrt
+#else
+typedef float real;
+#define R(name) NH_PASTE(name, _f)
+#define NH_GEMM cblas_sgemm
+#define NH_GEMV cblas_sgemv
+#define NH_EXP expf
+#define NH_SQRT sqrtf
+#endif
+
+#endif

@@ -1,0 +1,6 @@
+#include "base/options.h"
+
+const char *nh_version(void)
+{
+    return NH_VERSION;
+}
