@@ -9,6 +9,17 @@
 static const char *const names[NH_N_MATRIX] = {
     [NH_H0] = "h0", [NH_H_LABEL] = "h_label", [NH_H_PRED] = "h_pred"};
 
+void nh_features_free(nh_features *features)
+{
+    if (features == NULL) return;
+    free(features->edge_pair);
+    free(features->value);
+    free(features->value_double);
+    free(features->irreps);
+    free(features->shell_pairs);
+    free(features);
+}
+
 void nh_graph_free(nh_graph *g)
 {
     if (g == NULL) return;
@@ -17,14 +28,7 @@ void nh_graph_free(nh_graph *g)
     free(g->overlap);
     for (int m = 0; m < NH_N_MATRIX; m++)
         free(g->matrix[m]);
-    if (g->features != NULL) {
-        free(g->features->edge_pair);
-        free(g->features->value);
-        free(g->features->value_double);
-        free(g->features->irreps);
-        free(g->features->shell_pairs);
-        free(g->features);
-    }
+    nh_features_free(g->features);
     free(g);
 }
 
