@@ -1,4 +1,5 @@
 # NextHAM in C. `make help` lists the targets; GNU make and pkg-config are all it needs.
+MAKEFLAGS += --no-builtin-rules
 VERSION := 0.1.0
 PREFIX  ?= /usr/local
 CC      ?= cc
