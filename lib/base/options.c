@@ -1,0 +1,748 @@
+#include "base/options.h"
+
+#include "base/memory.h"
+#include "base/threads.h"
+
+#include <cblas.h>
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <netcdf.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HELP_WIDTH = 80, HELP_COLUMN = 28, MAX_THREADS = 4096, MAX_COMMON = 12 };
+
+/* What the three self-describing options do; they are flags whose target is one of the fields. */
+typedef struct requests {
+    bool help, version, man;
+} requests;
+
+/* The program's options followed by the common ones, less those whose name the program has taken. */
+typedef struct table {
+    nh_option *option;
+    size_t count;
+} table;
+
+static const char *const DEVICES[] = {"cpu", "cuda", NULL};
+
+/* One line about a wrong command line. Returns 2, the exit status that goes with it. */
+__attribute__((format(printf, 2, 3))) static int usage_error(const nh_program *program, const char *format,
+                                                             ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "%s: ", program->name);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return 2;
+}
+
+static const nh_option *find_long(const table *t, const char *name, size_t length)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        const char *have = t->option[i].long_name;
+        if (have != NULL && strlen(have) == length && strncmp(have, name, length) == 0) return &t->option[i];
+    }
+    return NULL;
+}
+
+static const nh_option *find_short(const table *t, char name)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->option[i].kind != NH_OPT_HEADING && t->option[i].short_name == name) return &t->option[i];
+    return NULL;
+}
+
+static void add_common(table *t, nh_option option)
+{
+    if (option.kind != NH_OPT_HEADING) {
+        if (find_long(t, option.long_name, strlen(option.long_name)) != NULL) return;
+        if (option.short_name != 0 && find_short(t, option.short_name) != NULL) option.short_name = 0;
+    }
+    t->option[t->count++] = option;
+}
+
+static int build_table(const nh_program *program, nh_common *common, requests *wanted, table *t)
+{
+    t->count = 0;
+    t->option = NH_ARRAY(nh_option, program->n_options + MAX_COMMON);
+    if (t->option == NULL) return -1;
+    for (size_t i = 0; i < program->n_options; i++)
+        t->option[t->count++] = program->options[i];
+    add_common(t, (nh_option){.kind = NH_OPT_HEADING, .help = "Common options"});
+    if (!program->no_output)
+        add_common(t, (nh_option){NH_OPT_STRING, 'o', "output", "FILE", (void *)&common->output, NULL, NULL,
+                                  "write to FILE [-: standard output]"});
+    if (program->computes) {
+        add_common(t, (nh_option){NH_OPT_INT, 'j', "threads", "N", &common->threads, NULL, NULL,
+                                  "threads to compute with [all cores the process may use]"});
+        add_common(t, (nh_option){NH_OPT_CHOICE, 0, "device", NULL, &common->device, DEVICES, NULL,
+                                  "where to compute [cpu]"});
+    }
+    if (!program->no_output)
+        add_common(t, (nh_option){NH_OPT_UNSET, 0, "no-history", NULL, &common->history, NULL, NULL,
+                                  "leave out the history attribute of a netCDF output"});
+    add_common(t, (nh_option){NH_OPT_FLAG, 'q', "quiet", NULL, &common->quiet, NULL, NULL,
+                              "no progress and no warnings on standard error"});
+    add_common(t, (nh_option){NH_OPT_FLAG, 'v', "verbose", NULL, &common->verbose, NULL, NULL,
+                              "say more on standard error; twice: more still"});
+    add_common(t, (nh_option){NH_OPT_FLAG, 'h', "help", NULL, &wanted->help, NULL, NULL, "show this help"});
+    add_common(t, (nh_option){NH_OPT_FLAG, 0, "version", NULL, &wanted->version, NULL, NULL,
+                              "show the versions of the program and its libraries"});
+    add_common(t, (nh_option){NH_OPT_FLAG, 0, "man", NULL, &wanted->man, NULL, NULL, NULL});
+    return 0;
+}
+
+/* --man is for the Makefile, not for users: it has no help text and is not listed. */
+static bool is_listed(const nh_option *option)
+{
+    return option->help != NULL;
+}
+
+/* The argument as shown to the user: "FILE", "cpu|cuda", or "" for flags. */
+static void argument_text(const nh_option *option, char *buffer, size_t size)
+{
+    buffer[0] = '\0';
+    if (option->arg != NULL) {
+        snprintf(buffer, size, "%s", option->arg);
+    } else if (option->kind == NH_OPT_CHOICE) {
+        size_t used = 0;
+        for (size_t i = 0; option->choices[i] != NULL && used < size; i++) {
+            int n = snprintf(buffer + used, size - used, "%s%s", i > 0 ? "|" : "", option->choices[i]);
+            if (n < 0) return;
+            used += (size_t)n;
+        }
+    }
+}
+
+/* Prints one paragraph filled to HELP_WIDTH columns, its further lines indented by `indent`; the cursor is in
+ * column `indent` already. */
+static void print_filled(const char *text, int indent)
+{
+    int column = indent;
+    bool first = true;
+    while (*text != '\0') {
+        int length = (int)strcspn(text, " \n");
+        if (length > 0) {
+            if (!first && column + 1 + length > HELP_WIDTH) {
+                printf("\n%*s", indent, "");
+                column = indent;
+                first = true;
+            }
+            if (!first) {
+                putchar(' ');
+                column++;
+            }
+            printf("%.*s", length, text);
+            column += length;
+            first = false;
+        }
+        text += length;
+        if (*text != '\0') text++;
+    }
+    putchar('\n');
+}
+
+/* Prints the lines of `text`, each after `before`. */
+static void print_lines(const char *before, const char *text)
+{
+    while (*text != '\0') {
+        int length = (int)strcspn(text, "\n");
+        printf("%s%.*s\n", before, length, text);
+        text += length;
+        if (*text == '\n') text++;
+    }
+}
+
+static void print_help(const nh_program *program, const table *t)
+{
+    for (size_t i = 0; program->synopsis != NULL && program->synopsis[i] != NULL; i++)
+        printf("%s %s %s\n", i == 0 ? "Usage:" : "      ", program->name, program->synopsis[i]);
+    if (program->summary != NULL) {
+        putchar('\n');
+        print_filled(program->summary, 0);
+    }
+    if (t->count > 0 && t->option[0].kind != NH_OPT_HEADING) printf("\nOptions:\n");
+    for (size_t i = 0; i < t->count; i++) {
+        const nh_option *option = &t->option[i];
+        if (option->kind == NH_OPT_HEADING) {
+            printf("\n%s:\n", option->help);
+            continue;
+        }
+        if (!is_listed(option)) continue;
+        char argument[256], shorter[8] = "   ";
+        argument_text(option, argument, sizeof argument);
+        if (option->short_name != 0) snprintf(shorter, sizeof shorter, "-%c,", option->short_name);
+        int column =
+            printf("  %s --%s%s%s", shorter, option->long_name, argument[0] != '\0' ? " " : "", argument);
+        if (column > HELP_COLUMN - 2) {
+            putchar('\n');
+            column = 0;
+        }
+        printf("%*s", HELP_COLUMN - column, "");
+        print_filled(option->help, HELP_COLUMN);
+    }
+    if (program->example != NULL) {
+        printf("\nExample:\n");
+        print_lines("  ", program->example);
+    }
+}
+
+static void print_version(const nh_program *program)
+{
+    printf("%s (nextham %s)\n", program->name, nh_version());
+    /* nc_inq_libvers ends in a blank. */
+    const char *netcdf = nc_inq_libvers();
+    int length = (int)strlen(netcdf);
+    while (length > 0 && netcdf[length - 1] == ' ')
+        length--;
+    printf("netCDF: %.*s\n", length, netcdf);
+    const char *blas = openblas_get_config();
+    length = (int)strlen(blas);
+    while (length > 0 && blas[length - 1] == ' ')
+        length--;
+    printf("BLAS: %.*s\n", length, blas);
+#ifdef __clang__
+    printf("compiler: %s\n", __VERSION__);
+#else
+    printf("compiler: GCC %s\n", __VERSION__);
+#endif
+#ifdef NH_CUDA
+    printf("CUDA: built in\n");
+#else
+    printf("CUDA: not built in\n");
+#endif
+}
+
+/* Length and code point of the UTF-8 sequence at `text`; a byte that begins none stands for itself (Latin-1).
+ */
+static int decode_utf8(const char *text, unsigned *code)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    int length = s[0] < 0xc0 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    *code = length == 1 ? s[0] : s[0] & (0xffu >> (length + 1));
+    for (int i = 1; i < length; i++) {
+        if ((s[i] & 0xc0) != 0x80) {
+            *code = s[0];
+            return 1;
+        }
+        *code = *code << 6 | (s[i] & 0x3fu);
+    }
+    return length;
+}
+
+/* Prints `length` bytes of plain text so that roff shows them as they are. */
+static void man_escape(const char *text, size_t length)
+{
+    /* In the middle of an output line these two are harmless, and so is the \& before them. */
+    if (length > 0 && (text[0] == '.' || text[0] == '\'')) printf("\\&");
+    for (size_t i = 0; i < length;) {
+        unsigned code;
+        int bytes = decode_utf8(text + i, &code);
+        switch (code) {
+        case '\\':
+            printf("\\e");
+            break;
+        case '-':
+            printf("\\-");
+            break;
+        case '~':
+            printf("\\(ti");
+            break;
+        case '^':
+            printf("\\(ha");
+            break;
+        case '`':
+            printf("\\(ga");
+            break;
+        case '\'':
+            printf("\\(aq");
+            break;
+        default:
+            if (code < 0x80)
+                putchar((int)code);
+            else
+                printf("\\[u%04X]", code);
+        }
+        i += (size_t)bytes;
+    }
+}
+
+static void man_font(char font, const char *text)
+{
+    printf("\\f%c", font);
+    man_escape(text, strlen(text));
+    printf("\\fR");
+}
+
+/* Lines as they stand. A backslash or dot at the beginning of a line is escaped like everywhere. */
+static void man_verbatim(const char *text, size_t length)
+{
+    printf(".PP\n.in +4n\n.EX\n");
+    while (length > 0) {
+        const char *newline = memchr(text, '\n', length);
+        size_t line = newline != NULL ? (size_t)(newline - text) : length;
+        man_escape(text, line);
+        putchar('\n');
+        size_t taken = line + (newline != NULL ? 1 : 0);
+        text += taken;
+        length -= taken;
+    }
+    printf(".EE\n.in\n");
+}
+
+/* Paragraphs are separated by empty lines; one that begins with a blank is shown as it stands. */
+static void man_paragraphs(const char *text)
+{
+    bool first = true;
+    while (*text != '\0') {
+        while (*text == '\n')
+            text++;
+        if (*text == '\0') return;
+        const char *end = strstr(text, "\n\n");
+        size_t length = end != NULL ? (size_t)(end - text) : strlen(text);
+        if (*text == ' ') {
+            man_verbatim(text, length);
+        } else {
+            if (!first) printf(".PP\n");
+            for (size_t i = 0; i < length;) {
+                size_t line = strcspn(text + i, "\n");
+                if (line > length - i) line = length - i;
+                size_t skip = strspn(text + i, " ");
+                if (skip < line) {
+                    man_escape(text + i + skip, line - skip);
+                    putchar('\n');
+                }
+                i += line + 1;
+            }
+        }
+        first = false;
+        text += length;
+    }
+}
+
+static void print_man(const nh_program *program, const table *t)
+{
+    printf(".TH \"");
+    for (const char *c = program->name; *c != '\0'; c++)
+        putchar(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
+    printf("\" 1 \"\" \"nextham %s\" \"NextHAM manual\"\n", nh_version());
+    /* Ragged right and no hyphenation: names of options and files must not be broken. */
+    printf(".nh\n.ad l\n.SH NAME\n");
+    man_escape(program->name, strlen(program->name));
+    printf(" \\- ");
+    if (program->summary != NULL) man_escape(program->summary, strlen(program->summary));
+    printf("\n.SH SYNOPSIS\n");
+    for (size_t i = 0; program->synopsis != NULL && program->synopsis[i] != NULL; i++) {
+        if (i > 0) printf(".br\n");
+        man_font('B', program->name);
+        putchar(' ');
+        man_escape(program->synopsis[i], strlen(program->synopsis[i]));
+        putchar('\n');
+    }
+    if (program->description != NULL) {
+        printf(".SH DESCRIPTION\n");
+        man_paragraphs(program->description);
+    }
+    printf(".SH OPTIONS\n");
+    for (size_t i = 0; i < t->count; i++) {
+        const nh_option *option = &t->option[i];
+        if (option->kind == NH_OPT_HEADING) {
+            printf(".SS ");
+            man_escape(option->help, strlen(option->help));
+            putchar('\n');
+            continue;
+        }
+        if (!is_listed(option)) continue;
+        printf(".TP\n");
+        if (option->short_name != 0) {
+            char shorter[] = {'-', option->short_name, '\0'};
+            man_font('B', shorter);
+            printf(", ");
+        }
+        printf("\\fB\\-\\-");
+        man_escape(option->long_name, strlen(option->long_name));
+        printf("\\fR");
+        char argument[256];
+        argument_text(option, argument, sizeof argument);
+        if (argument[0] != '\0') {
+            putchar(' ');
+            man_font(option->arg == NULL ? 'B' : 'I', argument);
+        }
+        putchar('\n');
+        man_paragraphs(option->help);
+    }
+    printf(
+        ".SH EXIT STATUS\n.TP\n.B 0\nSuccess.\n.TP\n.B 1\nFailure: bad data, a file that cannot be read or "
+        "written, a computation that failed.\nOne line on standard error says where and what.\n.TP\n.B "
+        "2\nA wrong command line.\n");
+    if (program->example != NULL) {
+        printf(".SH EXAMPLES\n");
+        man_verbatim(program->example, strlen(program->example));
+    }
+    if (program->see_also != NULL) {
+        printf(".SH SEE ALSO\n");
+        man_escape(program->see_also, strlen(program->see_also));
+        putchar('\n');
+    }
+}
+
+/* A full disk behind `prog --help > file` is a failure too. */
+static int finish_stdout(const nh_program *program)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    fprintf(stderr, "%s: standard output: %s\n", program->name, strerror(errno));
+    return 1;
+}
+
+static int list_add(nh_list *list, const char *item)
+{
+    /* Room is doubled at every power of two, so that the list needs no field for its capacity. */
+    if ((list->count & (list->count - 1)) == 0) {
+        size_t room = list->count > 0 ? 2 * list->count : 1;
+        const char **grown = realloc(list->item, room * sizeof *grown);
+        if (grown == NULL) return -1;
+        list->item = grown;
+    }
+    list->item[list->count++] = item;
+    return 0;
+}
+
+void nh_list_free(nh_list *list)
+{
+    free(list->item);
+    *list = (nh_list){0};
+}
+
+static bool parse_long(const char *text, long low, long high, long *out)
+{
+    char *end;
+    if (*text == '\0' || *text == ' ') return false;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (errno != 0 || *end != '\0' || value < low || value > high) return false;
+    *out = value;
+    return true;
+}
+
+static bool parse_uint64(const char *text, uint64_t *out)
+{
+    char *end;
+    if (*text < '0' || *text > '9') return false;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (errno != 0 || *end != '\0') return false;
+    *out = value;
+    return true;
+}
+
+/* A finite number that ends where `stop` says ('\0' or ':'); *rest is set to that place. */
+static bool parse_real(const char *text, char stop, double *out, const char **rest)
+{
+    char *end;
+    if (*text == '\0' || *text == ' ') return false;
+    double value = strtod(text, &end);
+    if (end == text || *end != stop || !isfinite(value)) return false;
+    *out = value;
+    if (rest != NULL) *rest = end;
+    return true;
+}
+
+/* "LO:HI" into range[2]; a side that is empty leaves its number alone. */
+static bool parse_range(const char *text, double range[2])
+{
+    double low = range[0], high = range[1];
+    const char *colon = strchr(text, ':');
+    if (colon == NULL) return false;
+    if (colon > text && !parse_real(text, ':', &low, &colon)) return false;
+    if (colon[1] != '\0' && !parse_real(colon + 1, '\0', &high, NULL)) return false;
+    if (low > high) return false;
+    range[0] = low;
+    range[1] = high;
+    return true;
+}
+
+static bool takes_argument(const nh_option *option)
+{
+    return option->kind != NH_OPT_FLAG && option->kind != NH_OPT_UNSET;
+}
+
+/* Stores one option. `value` is its first argument; argv[*next] is the next one, *next moves on by those that
+ * are taken. `shown` is the option as the user wrote it. Returns 0 or an exit status. */
+static int store(const nh_program *program, const nh_option *option, const char *shown, const char *value,
+                 int argc, char **argv, int *next)
+{
+    if (option->given != NULL) *option->given = true;
+    switch (option->kind) {
+    case NH_OPT_HEADING:
+        break;
+    case NH_OPT_FLAG:
+        *(bool *)option->target = true;
+        break;
+    case NH_OPT_UNSET:
+        *(bool *)option->target = false;
+        break;
+    case NH_OPT_STRING:
+        *(const char **)option->target = value;
+        break;
+    case NH_OPT_INT: {
+        long number;
+        if (!parse_long(value, INT_MIN, INT_MAX, &number))
+            return usage_error(program, "%s: integer expected, found '%s'", shown, value);
+        *(int *)option->target = (int)number;
+        break;
+    }
+    case NH_OPT_UINT64:
+        if (!parse_uint64(value, option->target))
+            return usage_error(program, "%s: non-negative integer expected, found '%s'", shown, value);
+        break;
+    case NH_OPT_REAL:
+        if (!parse_real(value, '\0', option->target, NULL))
+            return usage_error(program, "%s: number expected, found '%s'", shown, value);
+        break;
+    case NH_OPT_CHOICE: {
+        int index = 0;
+        while (option->choices[index] != NULL && strcmp(option->choices[index], value) != 0)
+            index++;
+        if (option->choices[index] == NULL) {
+            char known[256];
+            nh_option bare = *option;
+            bare.arg = NULL;
+            argument_text(&bare, known, sizeof known);
+            return usage_error(program, "%s: one of %s expected, found '%s'", shown, known, value);
+        }
+        *(int *)option->target = index;
+        break;
+    }
+    case NH_OPT_INTS3: {
+        int numbers[3];
+        for (int i = 0; i < 3; i++) {
+            if (i > 0) {
+                if (*next >= argc)
+                    return usage_error(program, "%s: 3 arguments expected (%s), found %d", shown,
+                                       option->arg != NULL ? option->arg : "N1 N2 N3", i);
+                value = argv[(*next)++];
+            }
+            long number;
+            if (!parse_long(value, INT_MIN, INT_MAX, &number))
+                return usage_error(program, "%s: 3 integers expected, found '%s'", shown, value);
+            numbers[i] = (int)number;
+        }
+        memcpy(option->target, numbers, sizeof numbers);
+        break;
+    }
+    case NH_OPT_RANGE:
+        if (!parse_range(value, option->target))
+            return usage_error(program, "%s: LOW:HIGH with LOW <= HIGH expected, found '%s'", shown, value);
+        break;
+    case NH_OPT_LIST:
+        if (list_add(option->target, value) != 0) return usage_error(program, "out of memory for %s", shown);
+        break;
+    }
+    return 0;
+}
+
+/* Parses the option argv[*next] and what belongs to it. Returns 0 or an exit status. */
+static int parse_option(const nh_program *program, const table *t, nh_common *common, int argc, char **argv,
+                        int *next)
+{
+    const char *word = argv[(*next)++];
+    char shown[128];
+    const nh_option *option;
+    const char *value = NULL;
+    if (word[1] == '-') {
+        size_t length = strcspn(word + 2, "=");
+        snprintf(shown, sizeof shown, "--%.*s", (int)(length < 100 ? length : 100), word + 2);
+        option = find_long(t, word + 2, length);
+        if (word[2 + length] == '=') value = word + 3 + length;
+    } else {
+        snprintf(shown, sizeof shown, "-%c", word[1]);
+        option = find_short(t, word[1]);
+        if (option != NULL && word[2] != '\0') {
+            if (!takes_argument(option)) option = NULL; /* short flags do not combine */
+            value = word + 2;
+        }
+        if (option == NULL) snprintf(shown, sizeof shown, "%.100s", word);
+    }
+    if (option == NULL)
+        return usage_error(program, "unknown option '%s' (%s --help lists the options)", shown,
+                           program->name);
+    if (takes_argument(option)) {
+        if (value == NULL && *next < argc) value = argv[(*next)++];
+        if (value == NULL) {
+            char argument[256];
+            argument_text(option, argument, sizeof argument);
+            return usage_error(program, "%s: argument missing (%s)", shown, argument);
+        }
+    } else if (value != NULL) {
+        return usage_error(program, "%s: takes no argument, found '%s'", shown, value);
+    }
+    if (option->target == &common->verbose) {
+        common->verbose++;
+        return 0;
+    }
+    return store(program, option, shown, value, argc, argv, next);
+}
+
+/* One word as a shell would have to be given it; appended to `out`, or only measured where that is NULL. */
+static size_t quote(const char *word, char *out)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./:,=@%";
+    size_t length = strlen(word), used = 0;
+    if (length > 0 && strspn(word, plain) == length) {
+        if (out != NULL) memcpy(out, word, length);
+        return length;
+    }
+    /* A history attribute has one line for each command, so control characters must not go in as they are. */
+    bool control = false;
+    for (size_t i = 0; i < length; i++)
+        control |= (unsigned char)word[i] < ' ' || word[i] == 0x7f;
+    char piece[8];
+    for (size_t i = 0; i < length + 2; i++) {
+        size_t n;
+        if (i == 0)
+            n = (size_t)snprintf(piece, sizeof piece, "%s", control ? "$'" : "'");
+        else if (i == length + 1)
+            n = (size_t)snprintf(piece, sizeof piece, "'");
+        else if (word[i - 1] == '\'')
+            n = (size_t)snprintf(piece, sizeof piece, "%s", control ? "\\'" : "'\\''");
+        else if (control && word[i - 1] == '\\')
+            n = (size_t)snprintf(piece, sizeof piece, "\\\\");
+        else if (control && ((unsigned char)word[i - 1] < ' ' || word[i - 1] == 0x7f))
+            n = (size_t)snprintf(piece, sizeof piece, "\\%03o", (unsigned)word[i - 1]);
+        else
+            n = (size_t)snprintf(piece, sizeof piece, "%c", word[i - 1]);
+        if (out != NULL) memcpy(out + used, piece, n);
+        used += n;
+    }
+    return used;
+}
+
+static char *join_command(int argc, char **argv)
+{
+    size_t total = 1;
+    for (int i = 0; i < argc; i++)
+        total += quote(argv[i], NULL) + 1;
+    char *text = NH_ARRAY(char, total);
+    if (text == NULL) return NULL;
+    size_t used = 0;
+    for (int i = 0; i < argc; i++) {
+        if (i > 0) text[used++] = ' ';
+        used += quote(argv[i], text + used);
+    }
+    return text;
+}
+
+static int check_inputs(const nh_program *program, const nh_common *common)
+{
+    size_t found = common->inputs.count;
+    if (found < program->min_inputs) {
+        if (program->min_inputs == 1) return usage_error(program, "input missing (%s --help)", program->name);
+        return usage_error(program, "at least %zu inputs expected, found %zu", program->min_inputs, found);
+    }
+    if (found > program->max_inputs) {
+        const char *extra = common->inputs.item[program->max_inputs];
+        if (program->max_inputs == 0) return usage_error(program, "unexpected argument '%s'", extra);
+        return usage_error(program, "at most %zu input%s expected, found %zu (unexpected: '%s')",
+                           program->max_inputs, program->max_inputs == 1 ? "" : "s", found, extra);
+    }
+    return 0;
+}
+
+static int parse_all(const nh_program *program, const table *t, const requests *wanted, int argc, char **argv,
+                     nh_common *common)
+{
+    bool options_end = false;
+    for (int next = 1; next < argc;) {
+        const char *word = argv[next];
+        if (options_end || word[0] != '-' || word[1] == '\0') {
+            if (list_add(&common->inputs, word) != 0) return usage_error(program, "out of memory for inputs");
+            next++;
+            continue;
+        }
+        if (strcmp(word, "--") == 0) {
+            options_end = true;
+            next++;
+            continue;
+        }
+        int status = parse_option(program, t, common, argc, argv, &next);
+        if (status != 0) return status;
+        if (wanted->help || wanted->version || wanted->man) {
+            if (wanted->help)
+                print_help(program, t);
+            else if (wanted->version)
+                print_version(program);
+            else
+                print_man(program, t);
+            return finish_stdout(program);
+        }
+    }
+    int status = check_inputs(program, common);
+    if (status != 0) return status;
+    if (common->threads < 1 || common->threads > MAX_THREADS)
+        return usage_error(program, "--threads: 1 to %d expected, found %d", MAX_THREADS, common->threads);
+#ifndef NH_CUDA
+    if (common->device == NH_DEVICE_CUDA) {
+        usage_error(program, "--device cuda: this build has no CUDA kernels (use --device cpu)");
+        return 1;
+    }
+#endif
+    return -1;
+}
+
+int nh_parse(const nh_program *program, int argc, char **argv, nh_common *common)
+{
+    *common = (nh_common){.output = "-", .threads = nh_cores(), .device = NH_DEVICE_CPU, .history = true};
+    if (common->threads > MAX_THREADS) common->threads = MAX_THREADS;
+    requests wanted = {false, false, false};
+    table t;
+    common->command_line = join_command(argc, argv);
+    if (common->command_line == NULL || build_table(program, common, &wanted, &t) != 0) {
+        usage_error(program, "out of memory for the command line");
+        nh_common_free(common);
+        return 1;
+    }
+    int status = parse_all(program, &t, &wanted, argc, argv, common);
+    if (status != -1) {
+        nh_common_free(common);
+        for (size_t i = 0; i < program->n_options; i++)
+            if (program->options[i].kind == NH_OPT_LIST) nh_list_free(program->options[i].target);
+    }
+    free(t.option);
+    return status;
+}
+
+void nh_common_free(nh_common *common)
+{
+    free(common->command_line);
+    common->command_line = NULL;
+    nh_list_free(&common->inputs);
+}
+
+const char *nh_input(const nh_common *common)
+{
+    return common->inputs.count > 0 ? common->inputs.item[0] : "-";
+}
+
+int nh_report(const nh_program *program, const nh_error *err)
+{
+    fflush(stdout);
+    fprintf(stderr, "%s: %s\n", program->name, err->text);
+    return 1;
+}
+
+void nh_warn(const nh_program *program, const nh_common *common, const char *format, ...)
+{
+    if (common->quiet) return;
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "%s: warning: ", program->name);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
