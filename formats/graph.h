@@ -1,12 +1,13 @@
-/* graph.h - the real-space file: graph.nc, embedded.nc, ham.nc (formats.md; schema graph.cdl beside this file). */
+/* graph.h - the real-space file: graph.nc, embedded.nc, ham.nc (formats.md; schema graph.cdl beside this
+ * file). */
 #ifndef NH_FORMATS_GRAPH_H
 #define NH_FORMATS_GRAPH_H
 
 #include "crystal/graph.h"
 #include "formats/nc.h"
 
-/* Reads structure and pairs, and the matrices in `want` (NH_WANT_* of crystal/graph.h) that the file has: absent ones stay
- * NULL. Checks sizes, index ranges, order, finite numbers. Free with nh_graph_free. */
+/* Reads structure and pairs, and the matrices in `want` (NH_WANT_* of crystal/graph.h) that the file has:
+ * absent ones stay NULL. Checks sizes, index ranges, order, finite numbers. Free with nh_graph_free. */
 int nh_graph_read(const nh_nc *f, unsigned want, nh_graph **out, nh_error *err);
 /* Error "FILE: no variable h0: ..." where a matrix is NULL; `need` as `want`. */
 int nh_graph_require(const nh_graph *g, const char *file, unsigned need, nh_error *err);

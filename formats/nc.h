@@ -1,8 +1,8 @@
 /* nc.h - netCDF for pipes and files: the only door through which the programs touch netCDF.
  *
- * Reading: from a file (nc_open) or a whole image from standard input (nc_open_mem). Writing: to a temporary beside the
- * output's name, renamed on commit, or to an image in memory that is written to standard output on commit. Every failure
- * names file and variable. Text about "formats.md" is in formats/README.md. */
+ * Reading: from a file (nc_open) or a whole image from standard input (nc_open_mem). Writing: to a temporary
+ * beside the output's name, renamed on commit, or to an image in memory that is written to standard output on
+ * commit. Every failure names file and variable. Text about "formats.md" is in formats/README.md. */
 #ifndef NH_FORMATS_NC_H
 #define NH_FORMATS_NC_H
 
@@ -15,7 +15,8 @@
 
 typedef struct nh_nc nh_nc; /* an open file, for reading or for writing */
 
-/* --- reading ------------------------------------------------------------------------------------------------- */
+/* --- reading
+ * ------------------------------------------------------------------------------------------------- */
 /* Opens `path` ("-": standard input) and checks that it is netCDF with Conventions = NextHAM-1. */
 int nh_nc_open(const char *path, nh_nc **out, nh_error *err);
 /* As nh_nc_open without the check of Conventions (golden files, foreign files). */
@@ -27,47 +28,57 @@ const char *nh_nc_name(const nh_nc *f); /* the path, or "(standard input)" */
 bool nh_nc_has(const nh_nc *f, const char *variable);
 /* Length of a dimension; a missing one is an error that names it. */
 int nh_nc_dim(const nh_nc *f, const char *dimension, size_t *length, nh_error *err);
-/* A whole variable, converted by netCDF; checks that its dimensions have exactly the given names, in order, and that `count`
- * numbers come out. Reals must be finite unless the name starts with '?' : "?eigenvalue" allows NaN. */
-int nh_nc_get_double(const nh_nc *f, const char *variable, size_t n_dims, const char *const *dims, size_t count, double *out,
-                     nh_error *err);
-int nh_nc_get_float(const nh_nc *f, const char *variable, size_t n_dims, const char *const *dims, size_t count, float *out,
-                    nh_error *err);
-int nh_nc_get_int(const nh_nc *f, const char *variable, size_t n_dims, const char *const *dims, size_t count, int *out,
-                  nh_error *err);
-int nh_nc_get_int64(const nh_nc *f, const char *variable, size_t n_dims, const char *const *dims, size_t count, long long *out,
-                    nh_error *err);
-/* One slab along the first dimension: numbers [first, first+n) x rest. Same checks (dimension names are not checked again). */
-int nh_nc_get_slab(const nh_nc *f, const char *variable, size_t first, size_t n, size_t rest, double *out, nh_error *err);
+/* A whole variable, converted by netCDF; checks that its dimensions have exactly the given names, in order,
+ * and that `count` numbers come out. Reals must be finite unless the name starts with '?' : "?eigenvalue"
+ * allows NaN. */
+int nh_nc_get_double(const nh_nc *f, const char *variable, size_t n_dims, const char *const *dims,
+                     size_t count, double *out, nh_error *err);
+int nh_nc_get_float(const nh_nc *f, const char *variable, size_t n_dims, const char *const *dims,
+                    size_t count, float *out, nh_error *err);
+int nh_nc_get_int(const nh_nc *f, const char *variable, size_t n_dims, const char *const *dims, size_t count,
+                  int *out, nh_error *err);
+int nh_nc_get_int64(const nh_nc *f, const char *variable, size_t n_dims, const char *const *dims,
+                    size_t count, long long *out, nh_error *err);
+/* One slab along the first dimension: numbers [first, first+n) x rest. Same checks (dimension names are not
+ * checked again). */
+int nh_nc_get_slab(const nh_nc *f, const char *variable, size_t first, size_t n, size_t rest, double *out,
+                   nh_error *err);
 /* Strings of a one-dimensional string variable; out[count], each allocated; the caller frees each. */
 int nh_nc_get_strings(const nh_nc *f, const char *variable, size_t count, char **out, nh_error *err);
-/* Global attributes. Absent: *out is left alone and 0 is returned (text: *out = NULL). Text is allocated, the caller frees. */
+/* Global attributes. Absent: *out is left alone and 0 is returned (text: *out = NULL). Text is allocated, the
+ * caller frees. */
 int nh_nc_att_double(const nh_nc *f, const char *name, double *out, nh_error *err);
 int nh_nc_att_text(const nh_nc *f, const char *name, char **out, nh_error *err);
 
-/* --- writing ------------------------------------------------------------------------------------------------- */
-/* Creates `path` ("-": standard output, refused on a terminal), defines Conventions and source ("PROGRAM (nextham VERSION)") and
- * history: the lines of `input`'s history (may be NULL) with one line added, "DATE: COMMAND", unless common->history is false. */
-int nh_nc_create(const char *path, const char *program, const nh_common *common, const nh_nc *input, nh_nc **out, nh_error *err);
+/* --- writing
+ * ------------------------------------------------------------------------------------------------- */
+/* Creates `path` ("-": standard output, refused on a terminal), defines Conventions and source ("PROGRAM
+ * (nextham VERSION)") and history: the lines of `input`'s history (may be NULL) with one line added, "DATE:
+ * COMMAND", unless common->history is false. */
+int nh_nc_create(const char *path, const char *program, const nh_common *common, const nh_nc *input,
+                 nh_nc **out, nh_error *err);
 bool nh_nc_is_pipe(const nh_nc *f); /* an image in memory: no compression is used then */
 
 /* Dimensions: defined once; defining one that exists with the same length is fine. NC_UNLIMITED allowed. */
 int nh_nc_def_dim(nh_nc *f, const char *name, size_t length, nh_error *err);
-/* Variable over named dimensions; shuffle + deflate 1 for files where the variable is larger than 64 kB. `units` NULL: none.
- * `chunk` (n_dims sizes) may be NULL. */
-int nh_nc_def_var(nh_nc *f, const char *name, nc_type type, size_t n_dims, const char *const *dims, const size_t *chunk,
-                  const char *units, const char *long_name, nh_error *err);
-int nh_nc_put_double(nh_nc *f, const char *variable, const double *values, nh_error *err); /* whole variable */
+/* Variable over named dimensions; shuffle + deflate 1 for files where the variable is larger than 64 kB.
+ * `units` NULL: none. `chunk` (n_dims sizes) may be NULL. */
+int nh_nc_def_var(nh_nc *f, const char *name, nc_type type, size_t n_dims, const char *const *dims,
+                  const size_t *chunk, const char *units, const char *long_name, nh_error *err);
+int nh_nc_put_double(nh_nc *f, const char *variable, const double *values,
+                     nh_error *err); /* whole variable */
 int nh_nc_put_float(nh_nc *f, const char *variable, const float *values, nh_error *err);
 int nh_nc_put_int(nh_nc *f, const char *variable, const int *values, nh_error *err);
 int nh_nc_put_int64(nh_nc *f, const char *variable, const long long *values, nh_error *err);
-int nh_nc_put_slab(nh_nc *f, const char *variable, size_t first, size_t n, size_t rest, const double *values, nh_error *err);
+int nh_nc_put_slab(nh_nc *f, const char *variable, size_t first, size_t n, size_t rest, const double *values,
+                   nh_error *err);
 int nh_nc_put_string(nh_nc *f, const char *variable, size_t index, const char *text, nh_error *err);
 int nh_nc_set_double(nh_nc *f, const char *attribute, double value, nh_error *err); /* global */
 int nh_nc_set_text(nh_nc *f, const char *attribute, const char *text, nh_error *err);
 
-/* Copies every dimension, variable and global attribute of `in` (raw, slab by slab) that `out` does not have yet, except the
- * variables in the NULL-terminated list `skip` (and dimensions that no copied variable uses). */
+/* Copies every dimension, variable and global attribute of `in` (raw, slab by slab) that `out` does not have
+ * yet, except the variables in the NULL-terminated list `skip` (and dimensions that no copied variable uses).
+ */
 int nh_nc_carry(nh_nc *out, const nh_nc *in, const char *const *skip, nh_error *err);
 
 /* Closes, checks, renames or writes to standard output. Frees f in every case. */
