@@ -1,4 +1,5 @@
 # NextHAM in C. `make help` lists the targets; GNU make and pkg-config are all it needs.
+MAKEFLAGS += --no-builtin-rules
 VERSION := 0.1.0
 PREFIX  ?= /usr/local
 CC      ?= cc
@@ -32,7 +33,7 @@ OBJ   := $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/%.f.o) $(TWICE:%.c=$(BUIL
 PROGRAMS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
 UNIT  := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 
-.PHONY: all help check unit cli bench demo install dist deps clean man format
+.PHONY: all help check unit bench demo install dist deps clean man format
 .SECONDARY:
 
 all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter 0,$(SAN)),man)
@@ -58,6 +59,64 @@ $(BIN)/%: $(BUILD)/tools/%.o $(LIB)
 $(BUILD)/unit/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $< $(LIB) $(LDLIBS) $(shell pkg-config --libs cmocka) -o $@
+
+# --- tests and timings ---------------------------------------------------------------------------------------------
+unit: $(UNIT:%=$(BUILD)/unit/%)
+
+# Everything: unit tests and the programs through their command lines. SAN=1: under AddressSanitizer and UBSan.
+check: all unit
+	tests/run --unit $(BUILD)/unit --bin $(BIN)
+
+$(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $< $(LIB) $(LDLIBS) -o $@
+
+BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+bench: all $(BENCH)
+	tests/bench/run --bench $(BUILD)/bench --bin $(BIN)
+
+# --- the main job on the crystal that the repository ships ------------------------------------------------------------
+demo: all
+	pipelines/demo.sh $(BIN) demo
+
+# --- manual pages: from the same tables as --help ---------------------------------------------------------------------
+man: $(PROGRAMS:%=man/%.1)
+man/%.1: $(BIN)/%
+	@mkdir -p $(@D)
+	$< --man > $@.tmp && mv $@.tmp $@
+
+# --- packages ---------------------------------------------------------------------------------------------------------
+DEBIAN := gcc make pkg-config libc6-dev libnetcdf-dev libopenblas-dev liblapacke-dev libgsl-dev libyaml-dev zlib1g-dev liblzma-dev \
+          gnuplot-nox libcmocka-dev bats netcdf-bin groff-base xz-utils python3-numpy python3-netcdf4
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+deps:
+	@missing=; for p in $(DEBIAN); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; fi
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/nextham
+	install -m 755 $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 lib/libnextham.a $(DESTDIR)$(PREFIX)/lib
+	install -m 644 $(PROGRAMS:%=man/%.1) $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(wildcard pipelines/*.yaml) $(DESTDIR)$(PREFIX)/share/nextham
+	cd lib && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/include/nextham/{} \;
+
+# The committed tree as nextham-VERSION.tar.gz.
+dist:
+	git archive --prefix=nextham-$(VERSION)/ -o nextham-$(VERSION).tar.gz HEAD
+
+format:
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+help:
+	@echo 'make            programs in bin/, lib/libnextham.a, manual pages in man/'
+	@echo 'make deps       install the Debian packages that are missing'
+	@echo 'make demo       the whole pipe on the GaAs run in pipelines/, results in demo/'
+	@echo 'make check      all tests (SAN=1: under AddressSanitizer and UBSan)'
+	@echo 'make bench      timings, with the sgemm rate of the same run'
+	@echo 'make install PREFIX=/usr/local [DESTDIR=]    make dist    make clean    make format'
 
 clean:
 	rm -rf build bin man lib/libnextham.a demo

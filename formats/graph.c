@@ -156,17 +156,6 @@ static int read_matrices(const nh_nc *f, unsigned want, nh_graph *g, nh_error *e
     return 0;
 }
 
-static void features_free(nh_features *x)
-{
-    if (x == NULL) return;
-    free(x->edge_pair);
-    free(x->value);
-    free(x->value_double);
-    free(x->irreps);
-    free(x->shell_pairs);
-    free(x);
-}
-
 static int read_feature_values(const nh_nc *f, nh_features *x, nh_error *err)
 {
     size_t count;
@@ -213,7 +202,7 @@ static int read_features(const nh_nc *f, nh_graph *g, nh_error *err)
     }
     free(edge_pair);
     if (failure) {
-        features_free(x);
+        nh_features_free(x);
         return -1;
     }
     g->features = x;

@@ -78,7 +78,7 @@ static int open_pipe(nh_nc *f, nh_error *err)
     if (isatty(STDIN_FILENO))
         return nh_fail(
             err, "(standard input): a terminal; expected a netCDF image through a pipe, or a file's name");
-    size_t size;
+    size_t size = 0;
     if (read_all(stdin, &f->memory, &size, err)) return -1;
     if (size == 0)
         return nh_fail(err, "(standard input): empty; the program before in the pipe wrote nothing");

@@ -19,6 +19,8 @@ typedef struct nh_features {
     char *shell_pairs;    /* the shell pairs stored, as written by lib/nextham/embedding */
 } nh_features;
 
+void nh_features_free(nh_features *features); /* and features itself; NULL is fine */
+
 typedef struct nh_graph {
     nh_structure structure;
     nh_pairs pairs;

@@ -1,0 +1,138 @@
+#include "crystal/graph.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[NH_N_MATRIX] = {
+    [NH_H0] = "h0", [NH_H_LABEL] = "h_label", [NH_H_PRED] = "h_pred"};
+
+void nh_features_free(nh_features *features)
+{
+    if (features == NULL) return;
+    free(features->edge_pair);
+    free(features->value);
+    free(features->value_double);
+    free(features->irreps);
+    free(features->shell_pairs);
+    free(features);
+}
+
+void nh_graph_free(nh_graph *g)
+{
+    if (g == NULL) return;
+    nh_structure_free(&g->structure);
+    nh_pairs_free(&g->pairs);
+    free(g->overlap);
+    for (int m = 0; m < NH_N_MATRIX; m++)
+        free(g->matrix[m]);
+    nh_features_free(g->features);
+    free(g);
+}
+
+const char *nh_matrix_name(nh_matrix m)
+{
+    return names[m];
+}
+
+int nh_matrix_from_name(const char *name, nh_matrix *out, nh_error *err)
+{
+    for (int m = 0; m < NH_N_MATRIX; m++)
+        if (strcmp(name, names[m]) == 0) {
+            *out = (nh_matrix)m;
+            return 0;
+        }
+    return nh_fail(err, "no matrix is called \"%s\" (h0, h_label, h_pred)", name);
+}
+
+size_t nh_graph_edges(const nh_graph *g, double cutoff, size_t *edge)
+{
+    size_t n = 0;
+    for (size_t p = 0; p < g->pairs.count; p++)
+        if (nh_round_distance(g->pairs.distance[p]) < cutoff) {
+            if (edge != NULL) edge[n] = p;
+            n++;
+        }
+    return n;
+}
+
+/* Pair p seen from both sides: element (a, b) of spin block (s, t) and its partner, element (b, a) of block
+ * (t, s) of the reverse pair. */
+typedef struct two_sides {
+    size_t n_src, n_dst;
+    size_t here, there; /* first elements */
+} two_sides;
+
+static int both_sides(const nh_graph *g, size_t p, two_sides *out, size_t *reverse, nh_error *err)
+{
+    const nh_pair *q = &g->pairs.pair[p];
+    *reverse = nh_pairs_find(&g->pairs, q->dst, q->src, (int[3]){-q->cell[0], -q->cell[1], -q->cell[2]});
+    if (*reverse == SIZE_MAX)
+        return nh_fail(err, "pair (%d, %d, %d %d %d) has no reverse pair", q->src, q->dst, q->cell[0],
+                       q->cell[1], q->cell[2]);
+    *out = (two_sides){nh_atom_orbitals(&g->structure, (size_t)q->src),
+                       nh_atom_orbitals(&g->structure, (size_t)q->dst), g->pairs.start[p],
+                       g->pairs.start[*reverse]};
+    return 0;
+}
+
+static size_t transposed_spin(size_t block)
+{
+    return block == 1 ? 2 : block == 2 ? 1 : block;
+}
+
+int nh_hermiticity(const nh_graph *g, const double *matrix, double *largest, size_t *where, nh_error *err)
+{
+    double worst = 0;
+    size_t place = 0;
+    for (size_t p = 0; p < g->pairs.count; p++) {
+        two_sides t;
+        size_t q;
+        if (both_sides(g, p, &t, &q, err)) return -1;
+        if (q < p) continue;
+        for (size_t spin = 0; spin < (size_t)g->n_spin; spin++) {
+            const double *h = matrix + 2 * (spin * g->pairs.n_elem + t.here);
+            const double *k = matrix + 2 * (transposed_spin(spin) * g->pairs.n_elem + t.there);
+            for (size_t a = 0; a < t.n_src; a++)
+                for (size_t b = 0; b < t.n_dst; b++) {
+                    const double *x = h + 2 * (a * t.n_dst + b), *y = k + 2 * (b * t.n_src + a);
+                    const double re = x[0] - y[0], im = x[1] + y[1], square = re * re + im * im;
+                    if (square <= worst) continue; /* a NaN gets through and stays */
+                    worst = square;
+                    place = p;
+                    if (isnan(worst)) goto done;
+                }
+        }
+    }
+done:
+    *largest = sqrt(worst);
+    if (where != NULL) *where = place;
+    return 0;
+}
+
+int nh_hermitize(const nh_graph *g, double *matrix, nh_error *err)
+{
+    for (size_t p = 0; p < g->pairs.count; p++) {
+        two_sides t;
+        size_t q;
+        if (both_sides(g, p, &t, &q, err)) return -1;
+        if (q < p) continue;
+        for (size_t spin = 0; spin < (size_t)g->n_spin; spin++) {
+            double *h = matrix + 2 * (spin * g->pairs.n_elem + t.here);
+            double *k = matrix + 2 * (transposed_spin(spin) * g->pairs.n_elem + t.there);
+            for (size_t a = 0; a < t.n_src; a++)
+                for (size_t b = 0; b < t.n_dst; b++) {
+                    double *x = h + 2 * (a * t.n_dst + b), *y = k + 2 * (b * t.n_src + a);
+                    /* On-site blocks meet each element twice; the second time it is Hermitian already. */
+                    const double re = (x[0] + y[0]) / 2, im = (x[1] - y[1]) / 2;
+                    x[0] = y[0] = re;
+                    x[1] = im;
+                    y[1] = -im;
+                    if (x == y) x[1] = 0;
+                }
+        }
+    }
+    return 0;
+}
