@@ -151,9 +151,12 @@ static int survey(const nh_nc *f, size_t range, nh_model *m, group *g, nh_error 
         if (i != SIZE_MAX) {
             if (check_variable(g, &m->params.param[i], v, err)) return -1;
             g->variable[i] = v;
-        } else if (!nh_param_known_dead(name)) {
+        } else {
             if (shape(g, v, name, &n_dim, dim, &count, err)) return -1;
-            if (count > 0) note_unknown(m, name); /* zero-length ones are buffers */
+            if (nh_param_known_dead(name))
+                m->n_dead += count;
+            else if (count > 0) /* zero-length ones are buffers */
+                note_unknown(m, name);
         }
     }
     if (status) return nh_fail(err, "%s: %s", g->where, nc_strerror(status));
@@ -270,23 +273,30 @@ static int read_config(const nh_nc *f, nh_config *config, nh_error *err)
     return status;
 }
 
-int nh_model_read(const char *path, unsigned acts, nh_model **out, nh_error *err)
+int nh_model_read_from(const nh_nc *f, unsigned acts, nh_model **out, nh_error *err)
 {
-    nh_nc *f;
     nh_config config = {0};
     nh_model *m = NULL;
     *out = NULL;
-    if (nh_nc_open(path, &f, err)) return -1;
     int status = read_config(f, &config, err);
     if (!status) status = nh_model_new(&config, false, &m, err);
     if (!status) status = check_no_more_ranges(f, m->n_range, err);
     for (size_t r = 0; !status && r < m->n_range; r++)
         status = read_range(f, r, acts, m, err);
-    nh_nc_close(f);
     if (status)
         nh_model_free(m);
     else
         *out = m;
+    return status;
+}
+
+int nh_model_read(const char *path, unsigned acts, nh_model **out, nh_error *err)
+{
+    nh_nc *f;
+    *out = NULL;
+    if (nh_nc_open(path, &f, err)) return -1;
+    const int status = nh_model_read_from(f, acts, out, err);
+    nh_nc_close(f);
     return status;
 }
 

@@ -11,6 +11,8 @@ typedef struct nh_model {
     nh_params params;
     size_t n_range;
     nh_weights *weights; /* [n_range] */
+    size_t n_dead; /* numbers in the file under names that nothing uses (nh_param_known_dead), all sub-models
+                      together */
     size_t n_unknown; /* variables in the file that are neither live nor known dead ones; the first is named
                          in `unknown` */
     char unknown[NC_MAX_NAME + 1];
@@ -27,6 +29,8 @@ void nh_model_free(nh_model *m); /* NULL is fine */
  * group and variable; they count for all parameters, read or not, but for the values, which are seen only
  * where they are read. */
 int nh_model_read(const char *path, unsigned acts, nh_model **out, nh_error *err);
+/* The same from a file that is open already. */
+int nh_model_read_from(const nh_nc *f, unsigned acts, nh_model **out, nh_error *err);
 /* Writes an uncommitted file created with nh_nc_create: groups, variables, attribute config. */
 int nh_model_write(nh_nc *f, const nh_model *m, nh_error *err);
 
