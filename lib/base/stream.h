@@ -20,11 +20,14 @@ size_t nh_stream_line(const nh_stream *s); /* line of the next byte, from 1 */
  * file is one) also gives -1 and is kept: nh_stream_status tells. */
 int nh_stream_peek(nh_stream *s);
 int nh_stream_get(nh_stream *s);
+/* Up to `size` bytes as they are (binary files; lines are not counted); fewer at the end or on an error. */
+size_t nh_stream_read(nh_stream *s, void *to, size_t size);
 int nh_stream_status(const nh_stream *s, nh_error *err);
 
 /* Tokens. Each skips white space first and fails at the end of the file with "NAME:LINE: ... expected".
  * nh_scan_real parses what strtod parses in the C locale, correctly rounded, and is fast on `%.8e` text;
- * it accepts nan and inf: the caller says where they are not welcome. `what` names what is read, for the message. */
+ * it accepts nan and inf: the caller says where they are not welcome; Fortran's D exponents too. `what` names what is
+ * read, for the message. A number may be followed by punctuation, not by a letter, digit, sign or dot ("1.5Ry"). */
 int nh_scan_real(nh_stream *s, double *out, const char *what, nh_error *err);
 int nh_scan_long(nh_stream *s, long *out, const char *what, nh_error *err);
 int nh_scan_word(nh_stream *s, char *buffer, size_t size, const char *what, nh_error *err);

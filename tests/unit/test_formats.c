@@ -1,0 +1,284 @@
+/* The real-space file: round trip, variables carried along, and files that lie. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "formats/graph.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/nh_test_formats_XXXXXX";
+static char path_a[128], path_b[128];
+
+static int set_up(void **state)
+{
+    (void)state;
+    if (mkdtemp(folder) == NULL) return -1;
+    snprintf(path_a, sizeof path_a, "%s/a.nc", folder);
+    snprintf(path_b, sizeof path_b, "%s/b.nc", folder);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    unlink(path_a);
+    unlink(path_b);
+    return rmdir(folder);
+}
+
+static nh_common common_options(void)
+{
+    static char command[] = "test_formats --x";
+    return (nh_common){.output = "-", .threads = 1, .history = true, .command_line = command};
+}
+
+/* Two atoms (s+p and s) in a skew cell, pairs within 4 Å, numbers that tell every element apart. */
+static nh_graph *example(void)
+{
+    nh_error err;
+    nh_graph *g = calloc(1, sizeof *g);
+    assert_non_null(g);
+    assert_int_equal(nh_structure_new(2, 2, &g->structure, &err), 0);
+    const double lattice[9] = {3, 0, 0, 0.5, 3.2, 0, 0.1, 0.2, 3.4}, position[6] = {0, 0, 0, 1.4, 1.5, 1.6};
+    memcpy(g->structure.lattice, lattice, sizeof lattice);
+    memcpy(g->structure.position, position, sizeof position);
+    g->structure.species[1] = 1;
+    g->structure.atomic_number[0] = 31;
+    g->structure.atomic_number[1] = 1;
+    assert_int_equal(nh_structure_set_shells(&g->structure, (size_t[]){2, 1}, (int[]){0, 1, 0}, &err), 0);
+    g->structure.title = nh_strdup("example");
+    size_t n;
+    nh_pair *pair;
+    assert_int_equal(nh_neighbours(&g->structure, 4.0, &n, &pair, &err), 0);
+    assert_int_equal(nh_pairs_build(&g->structure, n, pair, &g->pairs, &err), 0);
+    g->cutoff = 4.0;
+    g->n_spin = 4;
+    g->efermi = 1.25;
+    g->nelec = NAN;
+    g->rydberg = NH_RYDBERG;
+    g->overlap = NH_ARRAY(double, g->pairs.n_elem);
+    g->matrix[NH_H0] = NH_ARRAY(double, 8 * g->pairs.n_elem);
+    for (size_t i = 0; i < g->pairs.n_elem; i++)
+        g->overlap[i] = 0.001 * (double)i;
+    for (size_t i = 0; i < 8 * g->pairs.n_elem; i++)
+        g->matrix[NH_H0][i] = 1.0 / (1.0 + (double)i);
+    return g;
+}
+
+static void write_example(const char *path)
+{
+    nh_error err;
+    nh_nc *f;
+    const nh_common common = common_options();
+    nh_graph *g = example();
+    assert_int_equal(nh_nc_create(path, "test", &common, NULL, &f, &err), 0);
+    assert_int_equal(nh_graph_write(f, g, false, &err), 0);
+    assert_int_equal(nh_nc_commit(f, &err), 0);
+    nh_graph_free(g);
+}
+
+static int read_back(const char *path, nh_graph **g, nh_error *err)
+{
+    nh_nc *f;
+    *g = NULL;
+    if (nh_nc_open(path, &f, err)) return -1;
+    const int failure = nh_graph_read(f, ~0u, g, err);
+    nh_nc_close(f);
+    return failure;
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    nh_error err;
+    nh_graph *const a = example(), *b;
+    write_example(path_a);
+    assert_int_equal(read_back(path_a, &b, &err), 0);
+    assert_memory_equal(a->structure.lattice, b->structure.lattice, sizeof a->structure.lattice);
+    assert_memory_equal(a->structure.position, b->structure.position, 6 * sizeof(double));
+    assert_string_equal(b->structure.title, "example");
+    assert_int_equal(a->pairs.count, b->pairs.count);
+    assert_memory_equal(a->pairs.pair, b->pairs.pair, a->pairs.count * sizeof *a->pairs.pair);
+    assert_memory_equal(a->pairs.start, b->pairs.start, a->pairs.count * sizeof *a->pairs.start);
+    assert_memory_equal(a->overlap, b->overlap, a->pairs.n_elem * sizeof(double));
+    assert_memory_equal(a->matrix[NH_H0], b->matrix[NH_H0], 8 * a->pairs.n_elem * sizeof(double));
+    assert_null(b->matrix[NH_H_LABEL]);
+    assert_null(b->features);
+    assert_true(b->efermi == 1.25 && isnan(b->nelec) && b->cutoff == 4.0);
+    assert_int_equal(nh_graph_require(b, "x", NH_WANT_H0 | NH_WANT_OVERLAP, &err), 0);
+    assert_int_equal(nh_graph_require(b, "x.nc", NH_WANT_LABEL, &err), -1);
+    assert_non_null(strstr(err.text, "x.nc: no variable h_label"));
+    nh_graph_free(a);
+    nh_graph_free(b);
+}
+
+/* Everything that is in one file and not yet in the other is copied: unknown variables, attributes, strings.
+ */
+static void test_carry(void **state)
+{
+    (void)state;
+    nh_error err;
+    nh_nc *in, *out;
+    const nh_common common = common_options();
+    write_example(path_a);
+    int id, dim, var;
+    assert_int_equal(nc_open(path_a, NC_WRITE, &id), 0);
+    assert_int_equal(nc_redef(id), 0);
+    assert_int_equal(nc_def_dim(id, "mine", 3, &dim), 0);
+    assert_int_equal(nc_def_var(id, "note", NC_STRING, 1, &dim, &var), 0);
+    assert_int_equal(nc_put_att_text(id, var, "why", 4, "test"), 0);
+    const char *words[3] = {"a", "bb", ""};
+    assert_int_equal(nc_put_var_string(id, var, words), 0);
+    assert_int_equal(nc_close(id), 0);
+
+    assert_int_equal(nh_nc_open(path_a, &in, &err), 0);
+    assert_int_equal(nh_nc_create(path_b, "test", &common, in, &out, &err), 0);
+    assert_int_equal(nh_nc_carry(out, in, (const char *const[]){"overlap", NULL}, &err), 0);
+    assert_int_equal(nh_nc_commit(out, &err), 0);
+    nh_nc_close(in);
+
+    nh_graph *a, *b;
+    assert_int_equal(read_back(path_a, &a, &err), 0);
+    assert_int_equal(read_back(path_b, &b, &err), 0);
+    assert_null(b->overlap);
+    assert_memory_equal(a->matrix[NH_H0], b->matrix[NH_H0], 8 * a->pairs.n_elem * sizeof(double));
+    nh_graph_free(a);
+    nh_graph_free(b);
+    assert_int_equal(nh_nc_open(path_b, &in, &err), 0);
+    char *strings[3], *history;
+    assert_int_equal(nh_nc_get_strings(in, "note", 3, strings, &err), 0);
+    assert_string_equal(strings[1], "bb");
+    for (int i = 0; i < 3; i++)
+        free(strings[i]);
+    assert_int_equal(nh_nc_att_text(in, "history", &history, &err), 0);
+    assert_int_equal(strchr(history, '\n') != NULL, 1); /* two programs, two lines */
+    free(history);
+    nh_nc_close(in);
+}
+
+static void expect_failure(const char *words)
+{
+    nh_error err = {""};
+    nh_graph *g;
+    if (read_back(path_a, &g, &err) == 0) {
+        nh_graph_free(g);
+        fail_msg("a file that lies was read; expected an error about \"%s\"", words);
+    }
+    if (strstr(err.text, words) == NULL || strstr(err.text, path_a) == NULL)
+        fail_msg("error \"%s\" does not name the file and \"%s\"", err.text, words);
+}
+
+/* Changes one element of a variable in the file. */
+static void spoil(const char *variable, size_t index, double value)
+{
+    int id, var, n;
+    write_example(path_a);
+    assert_int_equal(nc_open(path_a, NC_WRITE, &id), 0);
+    assert_int_equal(nc_inq_varid(id, variable, &var), 0);
+    assert_int_equal(nc_inq_varndims(id, var, &n), 0);
+    size_t start[4] = {index, 0, 0, 0};
+    assert_int_equal(nc_put_var1_double(id, var, start, &value), 0);
+    assert_int_equal(nc_close(id), 0);
+}
+
+static void test_files_that_lie(void **state)
+{
+    (void)state;
+    spoil("h0", 1, NAN);
+    expect_failure("variable h0");
+    spoil("overlap", 3, INFINITY);
+    expect_failure("variable overlap");
+    spoil("atom_species", 1, 7);
+    expect_failure("species");
+    spoil("atom_species", 1, -1);
+    expect_failure("species");
+    spoil("species_shells", 0, 1e6);
+    expect_failure("species_shells");
+    spoil("species_shells", 0, 1);
+    expect_failure("species_shells");
+    spoil("shell_l", 0, 99);
+    expect_failure("shell_l");
+    spoil("shell_l", 0, 1);
+    expect_failure("pair_start");
+    spoil("pair_src", 0, 5);
+    expect_failure("pair 0");
+    spoil("pair_cell", 2, 1000000);
+    expect_failure("cell index");
+    spoil("pair_cell", 2, -3);
+    expect_failure("out of order");
+    spoil("pair_start", 1, 2e18);
+    expect_failure("pair_start");
+    spoil("pair_distance", 1, 77);
+    expect_failure("pair_distance");
+    spoil("position", 1, NAN);
+    expect_failure("position");
+    spoil("position", 1, 0);
+    expect_failure(
+        path_a); /* two atoms near each other, or distances that do not fit: an error in any case */
+}
+
+static void test_truncated(void **state)
+{
+    (void)state;
+    struct stat info;
+    for (int part = 1; part < 8; part++) {
+        write_example(path_a);
+        assert_int_equal(stat(path_a, &info), 0);
+        assert_int_equal(truncate(path_a, info.st_size * part / 8), 0);
+        expect_failure("");
+    }
+    assert_int_equal(truncate(path_a, 0), 0);
+    expect_failure("");
+}
+
+static void test_foreign(void **state)
+{
+    (void)state;
+    nh_error err;
+    nh_nc *f;
+    int id;
+    assert_int_equal(nc_create(path_a, NC_NETCDF4 | NC_CLOBBER, &id), 0);
+    assert_int_equal(nc_close(id), 0);
+    assert_int_equal(nh_nc_open(path_a, &f, &err), -1);
+    assert_non_null(strstr(err.text, "Conventions"));
+    assert_int_equal(nh_nc_open("/nonexistent/x.nc", &f, &err), -1);
+    assert_non_null(strstr(err.text, "No such file"));
+}
+
+/* An output that is not committed leaves nothing, and an old file under its name stays. */
+static void test_abort(void **state)
+{
+    (void)state;
+    nh_error err;
+    nh_nc *f;
+    const nh_common common = common_options();
+    write_example(path_a);
+    struct stat before, after;
+    assert_int_equal(stat(path_a, &before), 0);
+    assert_int_equal(nh_nc_create(path_a, "test", &common, NULL, &f, &err), 0);
+    nh_nc_close(f);
+    assert_int_equal(stat(path_a, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+    assert_int_equal(nh_nc_create("/nonexistent/x.nc", "test", &common, NULL, &f, &err), -1);
+    assert_non_null(strstr(err.text, "/nonexistent"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_carry),
+        cmocka_unit_test(test_files_that_lie), cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_foreign),        cmocka_unit_test(test_abort),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
