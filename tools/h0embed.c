@@ -14,9 +14,8 @@
 #define DIMS(...) ((const char *const[]){__VA_ARGS__})
 
 enum {
-    SLAB = 256,         /* edges computed and written at once; a multiple of CHUNK */
-    CHUNK = 64,         /* edges in a chunk of the file */
-    ELEMENT_ROWS = 120, /* rows of ele_embed.weight, the element table of the cut-down network */
+    SLAB = 256, /* edges computed and written at once; a multiple of CHUNK */
+    CHUNK = 64, /* edges in a chunk of the file */
 };
 
 typedef enum precision { SINGLE, DOUBLE } precision;
@@ -166,23 +165,17 @@ static int embed(const arguments *a, const nh_common *common, const nh_nc *in, c
 
 /* The input of the cut-down network: for each atom its row in the element table, which is the atomic number.
  */
-static int write_elements(const nh_nc *in, const nh_graph *g, nh_nc *out, nh_error *err)
+static int write_elements(const nh_graph *g, nh_nc *out, nh_error *err)
 {
     const nh_structure *const s = &g->structure;
     int *const element = NH_ARRAY(int, s->n_atom);
     if (element == NULL) return nh_fail_memory(err, "elements");
-    int status = 0;
-    for (size_t i = 0; i < s->n_atom && status == 0; i++) {
-        element[i] = s->atomic_number[s->species[i]];
-        if (element[i] < 1 || element[i] >= ELEMENT_ROWS)
-            status = nh_fail(err, "%s: variable atomic_number: species %d is %d, 1..%d expected",
-                             nh_nc_name(in), s->species[i], element[i], ELEMENT_ROWS - 1);
-    }
-    if (status == 0)
-        status = nh_nc_def_dim(out, "atom", s->n_atom, err) ||
-                 nh_nc_def_var(out, "element", NC_INT, 1, DIMS("atom"), NULL, "1",
-                               "row of each atom in the element table: its atomic number", err) ||
-                 nh_nc_put_int(out, "element", element, err);
+    for (size_t i = 0; i < s->n_atom; i++)
+        element[i] = s->atomic_number[s->species[i]]; /* 1..118, checked by the reader */
+    const int status = nh_nc_def_dim(out, "atom", s->n_atom, err) ||
+                       nh_nc_def_var(out, "element", NC_INT, 1, DIMS("atom"), NULL, "1",
+                                     "row of each atom in the element table: its atomic number", err) ||
+                       nh_nc_put_int(out, "element", element, err);
     free(element);
     return status != 0 ? -1 : 0;
 }
@@ -211,7 +204,7 @@ static int run(const arguments *a, const nh_common *common, nh_error *err)
     if (status == 0) status = nh_graph_read(in, want, &g, err);
     if (status == 0) status = nh_graph_require(g, nh_nc_name(in), want, err);
     if (status == 0) status = nh_nc_create(common->output, "h0embed", common, in, &out, err);
-    if (status == 0) status = a->no_h0 ? write_elements(in, g, out, err) : embed(a, common, in, g, out, err);
+    if (status == 0) status = a->no_h0 ? write_elements(g, out, err) : embed(a, common, in, g, out, err);
     if (status == 0) status = carry(a, out, in, err);
     nh_graph_free(g);
     if (status == 0) {
