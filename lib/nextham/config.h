@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+enum { NH_MAX_RANGES = 64 }; /* sub-models */
+
 typedef enum nh_reconstruct { NH_RECONSTRUCT_UU, NH_RECONSTRUCT_SPIN_AVERAGE } nh_reconstruct;
 
 typedef struct nh_config {
