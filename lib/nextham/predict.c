@@ -1,7 +1,6 @@
 #include "nextham/predict.h"
 
 #include "base/memory.h"
-#include "base/progress.h"
 #include "nextham/embedding.h"
 
 #include <math.h>
@@ -288,7 +287,7 @@ static int prepare(job *j, nh_error *err)
 }
 
 int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, nh_threads *threads,
-               nh_predict_report *report, nh_error *err)
+               nh_predict_report *report, nh_progress *progress, nh_error *err)
 {
     nh_predict_report unused;
     job j = {.m = m, .g = g};
@@ -304,6 +303,7 @@ int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool herm
             precision == NH_DOUBLE ? run_d(&j, r, threads, report, err) : run_f(&j, r, threads, report, err);
         if (status) nh_fail_at(err, "sub-model range%zu", r);
         if (!status && atomic_load(&j.no_memory)) status = nh_fail_memory(err, "feature vectors");
+        nh_progress_add(progress, j.edges.n_edge);
     }
     report->embed = 1e-9 * (double)atomic_load(&j.embed_ns);
     const double end = nh_seconds();

@@ -4,8 +4,9 @@
 #define NH_NEXTHAM_PREDICT_H
 
 #include "crystal/graph.h"
-#include "formats/model.h"
+#include "base/progress.h"
 #include "network/network.h"
+#include "nextham/model.h"
 
 #include <stdbool.h>
 
@@ -30,9 +31,10 @@ typedef struct nh_predict_report {
  * has uu = dd = H0, and one corrected block. `hermitize`: the mean over (i,j,R) and (j,i,-R) at the end.
  *
  * Errors: no H0, a graph with a smaller cutoff, an element with more shells than the model's basis, features
- * that were made for another basis or lack an edge. `threads` and `report` may be NULL. Deterministic: the
+ * that were made for another basis or lack an edge. `threads`, `report` and `progress` (n_edge for each
+ * sub-model, when it is done) may be NULL. Deterministic: the
  * same numbers for every number of threads. */
 int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, nh_threads *threads,
-               nh_predict_report *report, nh_error *err);
+               nh_predict_report *report, nh_progress *progress, nh_error *err);
 
 #endif
