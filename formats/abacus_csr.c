@@ -65,7 +65,6 @@ static int begin_step(builder *b, size_t dimension, char quantity, const char *d
     m->n_cell = 0;
     m->n_value = 0;
     m->n_step++;
-    b->pointer_room = 0;
     return 0;
 }
 
