@@ -17,7 +17,6 @@ enum {
     MAX_HEADS = 256,
     MAX_SHELLS = 64,
     MAX_SHELL_L = 7,
-    NH_MAX_RANGES = 64,
     MAX_LAYERS = 64
 };
 
