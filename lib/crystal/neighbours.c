@@ -32,13 +32,20 @@ static double dot(const double *a, const double *b)
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
-/* row i of lattice and change -= n * row j */
-static void subtract_row(cell_list *c, int i, int j, double n)
+static int fail_skew(nh_error *err)
+{
+    return nh_fail(err, "the cell is too skew for a neighbour search");
+}
+
+/* row i of lattice and change -= n * row j; |n| <= 1e9 */
+static int subtract_row(cell_list *c, int i, int j, double n, nh_error *err)
 {
     for (int k = 0; k < 3; k++) {
         c->lattice[3 * i + k] -= n * c->lattice[3 * j + k];
         c->change[3 * i + k] -= (long long)n * c->change[3 * j + k];
+        if (llabs(c->change[3 * i + k]) > INT_MAX) return fail_skew(err);
     }
+    return 0;
 }
 
 /* Shortens the vectors by each other until nothing shortens any more: pairs first, then the third one by the
@@ -58,12 +65,12 @@ static int reduce_lattice(const nh_structure *s, cell_list *c, nh_error *err)
                 const double *a = c->lattice + 3 * i, *b = c->lattice + 3 * j;
                 const double n = nearbyint(dot(a, b) / dot(b, b));
                 if (n == 0) continue;
-                if (fabs(n) > 1e9) return nh_fail(err, "the cell is too skew for a neighbour search");
+                if (!(fabs(n) <= 1e9)) return nh_fail(err, "the lattice vectors span no volume");
                 double t[3];
                 for (int k = 0; k < 3; k++)
                     t[k] = a[k] - n * b[k];
                 if (dot(t, t) >= gain * dot(a, a)) continue;
-                subtract_row(c, i, j, n);
+                if (subtract_row(c, i, j, n, err)) return -1;
                 shorter = true;
             }
             const int j = (i + 1) % 3, l = (i + 2) % 3;
@@ -73,8 +80,7 @@ static int reduce_lattice(const nh_structure *s, cell_list *c, nh_error *err)
                 for (int k = 0; k < 3; k++)
                     t[k] = c->lattice[3 * i + k] - m * c->lattice[3 * j + k] - n * c->lattice[3 * l + k];
                 if (dot(t, t) >= gain * dot(c->lattice + 3 * i, c->lattice + 3 * i)) continue;
-                subtract_row(c, i, j, m);
-                subtract_row(c, i, l, n);
+                if (subtract_row(c, i, j, m, err) || subtract_row(c, i, l, n, err)) return -1;
                 shorter = true;
             }
         }
@@ -85,8 +91,6 @@ static int reduce_lattice(const nh_structure *s, cell_list *c, nh_error *err)
         for (int k = 0; k < 3; k++) {
             double x = 0;
             for (int j = 0; j < 3; j++) {
-                if (llabs(c->change[3 * i + j]) > INT_MAX)
-                    return nh_fail(err, "the cell is too skew for a neighbour search");
                 x += (double)c->change[3 * i + j] * s->lattice[3 * j + k];
             }
             c->lattice[3 * i + k] = x;
@@ -200,9 +204,9 @@ static int given_cell(const cell_list *c, size_t i, size_t j, const long image[3
             long long product;
             if (__builtin_mul_overflow(reduced[d], c->change[3 * d + k], &product) ||
                 __builtin_add_overflow(n, product, &n))
-                return nh_fail(err, "the cell is too skew for a neighbour search");
+                return fail_skew(err);
         }
-        if (n > INT_MAX || n < -INT_MAX) return nh_fail(err, "the cell is too skew for a neighbour search");
+        if (n > INT_MAX || n < -INT_MAX) return fail_skew(err);
         cell[k] = (int)n;
     }
     return 0;
