@@ -1,0 +1,367 @@
+/* nhmodel - model files: make one with the published initialisation, or say what is in one. */
+#include "base/options.h"
+#include "base/stream.h"
+#include "formats/model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONFIG_LIMIT = 1 << 20 };
+
+typedef struct arguments {
+    const char *config;
+    uint64_t seed;
+    int precision;
+    bool all;
+} arguments;
+
+static const char *const precisions[] = {"single", "double", NULL};
+
+/* "init --seed 1" is what the parser was given; the history attribute shows the program too. */
+static int complete_command_line(const char *program, nh_common *common, nh_error *err)
+{
+    char *line = NULL;
+    if (asprintf(&line, "%s %s", program, common->command_line) < 0)
+        return nh_fail_memory(err, "the command line");
+    free(common->command_line);
+    common->command_line = line;
+    return 0;
+}
+
+/* --- init
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
+
+static int read_config(const char *path, nh_config *config, nh_error *err)
+{
+    char *text;
+    if (nh_read_text(path, CONFIG_LIMIT, &text, err)) return -1;
+    const int status = nh_config_parse(text, strcmp(path, "-") ? path : "(standard input)", config, err);
+    free(text);
+    return status;
+}
+
+static int put_attributes(nh_nc *f, uint64_t seed, nh_error *err)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%" PRIu64, seed);
+    return nh_nc_set_text(f, "seed", text, err) ||
+                   nh_nc_set_text(f, "provenance", "untrained: seeded initialisation", err)
+               ? -1
+               : 0;
+}
+
+static int init(const arguments *a, const nh_common *common, nh_error *err)
+{
+    nh_config config;
+    nh_model *m = NULL;
+    nh_nc *f = NULL;
+    if (read_config(a->config, &config, err)) return -1;
+    int status = nh_model_new(&config, a->precision == 1, &m, err);
+    for (size_t r = 0; !status && r < m->n_range; r++)
+        status = nh_weights_init(&m->params, a->seed, r, &m->weights[r], err);
+    if (!status) status = nh_nc_create(common->output, "nhmodel", common, NULL, &f, err);
+    if (!status) status = put_attributes(f, a->seed, err);
+    if (!status) status = nh_model_write(f, m, err);
+    if (status)
+        nh_nc_close(f);
+    else
+        status = nh_nc_commit(f, err);
+    nh_model_free(m);
+    return status;
+}
+
+/* --- info
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool has(const nh_weights *w, size_t i)
+{
+    return w->real ? w->real[i] != NULL : w->single[i] != NULL;
+}
+
+static const char *acts_text(unsigned acts)
+{
+    return acts == (NH_ACTS_HAM | NH_ACTS_TRACE) ? "H and trace"
+           : acts == NH_ACTS_HAM                 ? "H"
+           : acts                                ? "trace"
+                                                 : "dead";
+}
+
+static void print_shape(const nh_param *p, char *text, size_t size)
+{
+    if (p->n_dim == 2)
+        snprintf(text, size, "%zux%zu", p->dim[0], p->dim[1]);
+    else
+        snprintf(text, size, "%zu", p->dim[0]);
+}
+
+/* The part that a parameter belongs to: "blocks.0..2.ga.merge_src", the equal blocks under one name;
+ * TraceGrad, the trace head and the maps at both ends are parts as a whole. */
+static void part_name(const nh_config *c, const char *name, char *part, size_t size)
+{
+    size_t block;
+    char text[32], rest[64] = "";
+    const bool in_block = sscanf(name, "blocks.%zu.%63s", &block, rest) == 2;
+    if (!in_block && sscanf(name, "edge_feature_nonlin_block.%zu.", &block) != 1) {
+        snprintf(part, size, "%.*s", (int)strcspn(name, "."), name);
+        return;
+    }
+    if (block + 2 < c->blocks || (block + 2 == c->blocks && block > 0))
+        snprintf(text, sizeof text, "0..%zu", c->blocks - 2);
+    else
+        snprintf(text, sizeof text, "%zu", block);
+    size_t keep = strcspn(rest, ".");
+    if (!strncmp(rest, "ga.", 3) || !strncmp(rest, "ffn.", 4)) keep += 1 + strcspn(rest + keep + 1, ".");
+    snprintf(part, size, in_block ? "blocks.%s.%.*s" : "edge_feature_nonlin_block.%s", text, (int)keep, rest);
+}
+
+typedef struct part {
+    char name[96], shapes[48];
+    size_t first; /* parameter that began it */
+    size_t tensors, count;
+    unsigned acts;
+    bool absent;
+} part;
+
+/* Lists the shapes of the tensors that one block has; "..." where they do not fit. */
+static void add_shape(part *p, const nh_param *a)
+{
+    char shape[48];
+    const size_t used = strlen(p->shapes);
+    print_shape(a, shape, sizeof shape);
+    if (used + strlen(shape) + 2 + 5 < sizeof p->shapes)
+        snprintf(p->shapes + used, sizeof p->shapes - used, "%s%s", used ? ", " : "", shape);
+    else if (used < 3 || strcmp(p->shapes + used - 3, "..."))
+        snprintf(p->shapes + used, sizeof p->shapes - used, ", ...");
+}
+
+/* True where the parameter is the first of its kind: in block 0 or the last, or in none. */
+static bool first_of_kind(const nh_config *c, const char *name)
+{
+    size_t block;
+    if (sscanf(name, "blocks.%zu.", &block) != 1 &&
+        sscanf(name, "edge_feature_nonlin_block.%zu.", &block) != 1)
+        return true;
+    return block == 0 || block + 1 == c->blocks;
+}
+
+static int print_parts(const nh_model *m, nh_error *err)
+{
+    part *parts = calloc(m->params.count, sizeof *parts);
+    size_t n = 0;
+    if (!parts) return nh_fail_memory(err, "the table of parts");
+    for (size_t i = 0; i < m->params.count; i++) {
+        const nh_param *a = &m->params.param[i];
+        char name[sizeof parts->name];
+        size_t k = 0;
+        part_name(&m->config, a->name, name, sizeof name);
+        while (k < n && strcmp(parts[k].name, name))
+            k++;
+        if (k == n) {
+            n++;
+            parts[k].first = i;
+            memcpy(parts[k].name, name, sizeof name);
+        }
+        if (first_of_kind(&m->config, a->name)) add_shape(&parts[k], a);
+        parts[k].tensors++;
+        parts[k].count += a->count;
+        parts[k].acts |= a->acts;
+        parts[k].absent = parts[k].absent || !has(&m->weights[0], i);
+    }
+    printf("%-36s %-46s %7s %11s  %s\n", "part", "shapes", "tensors", "parameters", "acts on");
+    for (size_t k = 0; k < n; k++)
+        printf("%-36s %-46s %7zu %11zu  %s%s\n", parts[k].name, parts[k].shapes, parts[k].tensors,
+               parts[k].count, acts_text(parts[k].acts), parts[k].absent ? " (not in the file)" : "");
+    free(parts);
+    return 0;
+}
+
+static void print_parameters(const nh_model *m)
+{
+    printf("%-64s %-12s %11s  %s\n", "parameter", "shape", "parameters", "acts on");
+    for (size_t i = 0; i < m->params.count; i++) {
+        const nh_param *a = &m->params.param[i];
+        char shape[48];
+        print_shape(a, shape, sizeof shape);
+        printf("%-64s %-12s %11zu  %s%s\n", a->name, shape, a->count, acts_text(a->acts),
+               has(&m->weights[0], i) ? "" : " (not in the file)");
+    }
+}
+
+static void print_totals(const nh_model *m)
+{
+    size_t ham = 0, trace = 0, live = 0, dead = 0, stored = 0;
+    for (size_t i = 0; i < m->params.count; i++) {
+        const nh_param *a = &m->params.param[i];
+        if (a->acts & NH_ACTS_HAM) ham += a->count;
+        if (a->acts & NH_ACTS_TRACE) trace += a->count;
+        *(a->acts ? &live : &dead) += a->count;
+        for (size_t r = 0; r < m->n_range; r++)
+            if (has(&m->weights[r], i)) stored += a->count;
+    }
+    const size_t n = m->n_range;
+    printf("%-40s %14s %10s%3zu\n", "parameters", "per sub-model", "all", n);
+    printf("%-40s %14zu %13zu\n", "reached by edge_ham", ham, n * ham);
+    printf("%-40s %14zu %13zu\n", "reached by edge_trace", trace, n * trace);
+    printf("%-40s %14zu %13zu\n", "live (reached by either)", live, n * live);
+    printf("%-40s %14zu %13zu\n", "dead (last block's node output)", dead, n * dead);
+    printf("%-40s %14s %13zu\n", "in the file", "", stored + m->n_dead);
+    if (m->n_dead) printf("%-40s %14s %13zu\n", "of these under names nothing uses", "", m->n_dead);
+    if (m->n_unknown)
+        printf("%-40s %14s %13zu  (%s, ...)\n", "unknown variables", "", m->n_unknown, m->unknown);
+}
+
+static int print_provenance(const nh_nc *f, nh_error *err)
+{
+    static const char *const names[] = {"source", "provenance", "seed", "dataset", "epoch", "metrics"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        nc_type type;
+        size_t length;
+        char *text = NULL;
+        double number = 0;
+        if (nc_inq_att(nh_nc_id(f), NC_GLOBAL, names[i], &type, &length)) continue;
+        if (type == NC_CHAR || type == NC_STRING) {
+            if (nh_nc_att_text(f, names[i], &text, err)) return -1;
+            printf("%-12s %s\n", names[i], text ? text : "");
+            free(text);
+        } else {
+            if (nh_nc_att_double(f, names[i], &number, err)) return -1;
+            printf("%-12s %.15g\n", names[i], number);
+        }
+    }
+    return 0;
+}
+
+static void print_config(char *text)
+{
+    printf("config\n");
+    for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
+        if (*line) printf("    %s\n", line);
+}
+
+static int info(const arguments *a, const nh_common *common, nh_error *err)
+{
+    nh_nc *f;
+    nh_model *m = NULL;
+    if (nh_nc_open(nh_input(common), &f, err)) return -1;
+    int status = nh_model_read_from(f, NH_ACTS_HAM | NH_ACTS_TRACE, &m, err);
+    char *text = status ? NULL : nh_config_text(&m->config);
+    if (!status && !text) status = nh_fail_memory(err, "the config text");
+    if (!status) {
+        printf("%-12s %s\n", "file", nh_nc_name(f));
+        status = print_provenance(f, err);
+    }
+    if (!status) {
+        printf("%-12s %zu, %s precision\n", "sub-models", m->n_range,
+               m->weights[0].real ? "double" : "single");
+        print_config(text);
+        printf("\n");
+        if (a->all)
+            print_parameters(m);
+        else
+            status = print_parts(m, err);
+        printf("\n");
+        print_totals(m);
+    }
+    free(text);
+    nh_model_free(m);
+    nh_nc_close(f);
+    return status;
+}
+
+/* --- the command line
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static int run(const nh_program *program, int argc, char **argv, const arguments *a,
+               int (*body)(const arguments *, const nh_common *, nh_error *))
+{
+    nh_common common;
+    nh_error err;
+    const char *const name = argv[0];
+    int status = nh_parse(program, argc - 1, argv + 1, &common);
+    if (status != -1) return status;
+    status = 0;
+    if (body == init && !a->config) {
+        fprintf(stderr, "%s: --config missing (%s --help)\n", program->name, program->name);
+        status = 2;
+    } else if (complete_command_line(name, &common, &err) || body(a, &common, &err)) {
+        status = nh_report(program, &err);
+    } else if (fflush(stdout) || ferror(stdout)) {
+        nh_fail(&err, "(standard output): write error");
+        status = nh_report(program, &err);
+    }
+    nh_common_free(&common);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    arguments a = {0};
+    const nh_option options[] = {
+        {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "nhmodel init"},
+        {NH_OPT_STRING, 'c', "config", "FILE", &a.config, NULL, NULL, "configuration of the network, YAML"},
+        {NH_OPT_UINT64, 's', "seed", "N", &a.seed, NULL, NULL, "seed of the random numbers [0]"},
+        {NH_OPT_CHOICE, 0, "precision", NULL, &a.precision, precisions, NULL,
+         "weights as float or double [single]"},
+        {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "nhmodel info"},
+        {NH_OPT_FLAG, 'a', "all", NULL, &a.all, NULL, NULL, "every parameter instead of the parts"},
+    };
+    static const char description[] =
+        "A model file has the network's configuration as text and one group of parameters for each "
+        "sub-model.\n\n"
+        "init makes one with the published initialisation: the same seed gives the same numbers on every "
+        "machine. Such a model is "
+        "untrained, and says so in its attribute provenance.\n\n"
+        "info reads a model file, checks it as nhinfer does, and prints where it comes from, its "
+        "configuration, and its parameters: their "
+        "shapes, and whether they reach the Hamiltonian, the trace output of training, or nothing at all.";
+    static const char *const synopsis[] = {
+        "init --config NET.yaml [--seed N] [--precision single|double] -o MODEL.nc",
+        "info [--all] [MODEL.nc]", NULL};
+    const nh_program all = {
+        .name = "nhmodel",
+        .summary = "model files: seeded initialisation, table of contents",
+        .synopsis = synopsis,
+        .description = description,
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+        .example =
+            "nhmodel init --config pipelines/standard.yaml --seed 1 -o model.nc\nnhmodel info model.nc",
+        .see_also = "nhinfer(1)"};
+    nh_program one = all;
+    one.options = options + 1;
+    one.n_options = 3;
+    if (argc > 1 && !strcmp(argv[1], "init")) {
+        static const char *const usage[] = {"--config NET.yaml [options] -o MODEL.nc", NULL};
+        one.name = "nhmodel init";
+        one.summary = "model file with the published initialisation";
+        one.synopsis = usage;
+        return run(&one, argc, argv, &a, init);
+    }
+    if (argc > 1 && !strcmp(argv[1], "info")) {
+        static const char *const usage[] = {"[--all] [MODEL.nc]", NULL};
+        one.name = "nhmodel info";
+        one.summary = "what is in a model file: configuration, provenance, parameters";
+        one.synopsis = usage;
+        one.options = options + 5;
+        one.n_options = 1;
+        one.max_inputs = 1;
+        one.no_output = true;
+        return run(&one, argc, argv, &a, info);
+    }
+    if (argc > 1 && argv[1][0] == '-') {
+        nh_common common;
+        const int status = nh_parse(&all, argc, argv, &common);
+        if (status != -1) return status;
+        nh_common_free(&common);
+    } else if (argc > 1) {
+        fprintf(stderr, "nhmodel: unknown command '%s' (init or info; nhmodel --help)\n", argv[1]);
+        return 2;
+    }
+    fprintf(stderr, "nhmodel: init or info expected (nhmodel --help)\n");
+    return 2;
+}
