@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,18 @@ bool nh_orb_name_shells(const char *name, size_t *count, int **l)
     if (part == NULL || dot == NULL || dot <= part || (size_t)(dot - part) > sizeof text) return false;
     snprintf(text, sizeof text, "%.*s", (int)(dot - part - 1), part + 1);
     return nh_shells_parse(text, count, l, NULL) == 0;
+}
+
+double nh_orb_name_radius(const char *name)
+{
+    const double bohr = 0.529177210903; /* Å */
+    const char *slash = strrchr(name, '/');
+    for (const char *at = slash != NULL ? slash : name; (at = strchr(at, '_')) != NULL; at++) {
+        char *end;
+        const double radius = strtod(at + 1, &end);
+        if (end != at + 1 && radius > 0 && strncmp(end, "au", 2) == 0) return radius * bohr;
+    }
+    return NAN;
 }
 
 int nh_orb_find(const char *folder, const char *element, char **path, nh_error *err)

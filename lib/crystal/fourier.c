@@ -244,3 +244,39 @@ done:
     free(sum);
     return status;
 }
+
+size_t nh_fourier_batch(const nh_fourier *f)
+{
+    return nh_fourier_basis(f) <= 512 ? 8 : 1;
+}
+
+typedef struct batches {
+    const nh_fourier *f;
+    size_t n, batch, size; /* k-points, k-points a batch, numbers a matrix */
+    const double *k;
+    double *h, *s;
+    nh_error *error; /* [batches] empty text: none */
+} batches;
+
+static void run_batch(void *context, size_t index, int thread)
+{
+    (void)thread;
+    const batches *b = context;
+    const size_t first = index * b->batch, n = b->n - first < b->batch ? b->n - first : b->batch;
+    nh_fourier_at(b->f, n, b->k + 3 * first, b->h != NULL ? b->h + first * b->size : NULL,
+                  b->s != NULL ? b->s + first * b->size : NULL, &b->error[index]);
+}
+
+int nh_fourier_many(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_threads *threads, nh_error *err)
+{
+    const size_t batch = nh_fourier_batch(f), basis = nh_fourier_basis(f), count = (n + batch - 1) / batch;
+    batches b = {.f = f, .n = n, .batch = batch, .size = 2 * basis * basis, .k = k, .h = h, .s = s};
+    b.error = NH_ARRAY(nh_error, count);
+    if (b.error == NULL) return nh_fail_memory(err, "the Fourier sums");
+    nh_parallel_for(threads, count, run_batch, &b);
+    int status = 0;
+    for (size_t i = 0; i < count && status == 0; i++)
+        if (b.error[i].text[0] != '\0') status = nh_fail(err, "%s", b.error[i].text);
+    free(b.error);
+    return status;
+}

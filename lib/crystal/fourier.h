@@ -2,6 +2,7 @@
 #ifndef NH_CRYSTAL_FOURIER_H
 #define NH_CRYSTAL_FOURIER_H
 
+#include "base/threads.h"
 #include "crystal/graph.h"
 
 typedef struct nh_fourier nh_fourier;
@@ -19,5 +20,9 @@ size_t nh_fourier_basis(const nh_fourier *f);
 /* H(k)_ab = sum_R exp(2 pi i k.R) H_ab(R), the same for S(k) (times the identity of spin), for n k-points k[n][3] (fractional):
  * h, s [n][basis][basis][2], complete and exactly Hermitian; either may be NULL. Can be called from several threads at once. */
 int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_error *err);
+/* The same for many k-points, shared among threads in batches of nh_fourier_batch(f) from the first one on. */
+int nh_fourier_many(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_threads *threads, nh_error *err);
+/* Number of k-points that are best taken together: a few where the matrices are small, otherwise one. */
+size_t nh_fourier_batch(const nh_fourier *f);
 
 #endif
