@@ -5,7 +5,7 @@
 #include "base/stream.h"
 #include "formats/graph.h"
 #include "formats/model.h"
-#include "nextham/predict.h"
+#include "ensemble/predict.h"
 
 #include <errno.h>
 #include <inttypes.h>
