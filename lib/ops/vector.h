@@ -1,6 +1,6 @@
 /* vector.h - short vectors and the elementary functions that the operations share. For sources that are compiled twice.
  *
- * R(nh_vec) is 32 bytes of numbers in GCC's and clang's vector extension: plain operators, any machine; with AVX2 one register. */
+ * R(nh_vec) is one register of numbers in GCC's and clang's vector extension: plain operators, on any machine. */
 #ifndef NH_OPS_VECTOR_H
 #define NH_OPS_VECTOR_H
 
@@ -10,8 +10,13 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { NH_LANES = 32 / sizeof(real) };
-typedef real R(nh_vec) __attribute__((vector_size(32), aligned(sizeof(real)), may_alias)); /* no alignment needed */
+#ifdef __AVX__
+#define NH_VECTOR 32
+#else
+#define NH_VECTOR 16
+#endif
+enum { NH_LANES = NH_VECTOR / sizeof(real) };
+typedef real R(nh_vec) __attribute__((vector_size(NH_VECTOR), aligned(sizeof(real)), may_alias)); /* no alignment needed */
 
 static inline R(nh_vec) R(nh_load)(const real *p)
 {

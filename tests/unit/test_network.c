@@ -95,7 +95,7 @@ static void crystal_close(crystal *c)
 static crystal crystal_golden(int nc)
 {
     size_t n_edge, n_node;
-    const size_t dim = golden_count(nc, "H0_irreps", &n_edge) / n_edge;
+    const size_t count = golden_count(nc, "H0_irreps", &n_edge), dim = count / n_edge;
     golden_count(nc, "positions", &n_node);
     crystal c = {.edges = {.n_node = n_node, .n_edge = n_edge}, .dim = dim};
     c.src = golden_ints(nc, "edge_src");
