@@ -14,42 +14,6 @@ enum { ALIGNMENT = 64 };
  * written. */
 #define LARGEST_WEIGHT 1e30
 
-int nh_model_new(nh_config *config, bool as_double, nh_model **out, nh_error *err)
-{
-    nh_model *m = nh_calloc(1, sizeof *m);
-    *out = NULL;
-    if (!m) {
-        nh_config_free(config);
-        return nh_fail_memory(err, "model");
-    }
-    m->config = *config;
-    *config = (nh_config){0};
-    if (nh_params_new(&m->config, &m->params, err)) goto fail;
-    m->weights = nh_calloc(m->config.n_range, sizeof *m->weights);
-    if (!m->weights) {
-        nh_fail_memory(err, "weights");
-        goto fail;
-    }
-    for (; m->n_range < m->config.n_range; m->n_range++)
-        if (nh_weights_new(&m->params, as_double, &m->weights[m->n_range], err)) goto fail;
-    *out = m;
-    return 0;
-fail:
-    nh_model_free(m);
-    return -1;
-}
-
-void nh_model_free(nh_model *m)
-{
-    if (!m) return;
-    for (size_t r = 0; r < m->n_range; r++)
-        nh_weights_free(&m->weights[r]);
-    free(m->weights);
-    nh_params_free(&m->params);
-    nh_config_free(&m->config);
-    free(m);
-}
-
 /* --- reading
  * ------------------------------------------------------------------------------------------------------------------
  */

@@ -3,25 +3,8 @@
 #ifndef NH_FORMATS_MODEL_H
 #define NH_FORMATS_MODEL_H
 
-#include "nextham/parameters.h"
 #include "formats/nc.h"
-
-typedef struct nh_model {
-    nh_config config;
-    nh_params params;
-    size_t n_range;
-    nh_weights *weights; /* [n_range] */
-    size_t n_dead; /* numbers in the file under names that nothing uses (nh_param_known_dead), all sub-models
-                      together */
-    size_t n_unknown; /* variables in the file that are neither live nor known dead ones; the first is named
-                         in `unknown` */
-    char unknown[NC_MAX_NAME + 1];
-} nh_model;
-
-/* A model without weights yet (all pointers NULL), as float or as double. Takes `config` over (also on
- * failure) and leaves it empty. */
-int nh_model_new(nh_config *config, bool as_double, nh_model **out, nh_error *err);
-void nh_model_free(nh_model *m); /* NULL is fine */
+#include "nextham/model.h"
 
 /* Reads the parameters that act on what `acts` asks for (NH_ACTS_HAM, NH_ACTS_TRACE or both; both: the dead
  * ones that are there too). The weights are float, or double where the file has doubles. A missing live

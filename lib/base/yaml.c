@@ -102,6 +102,7 @@ static int read_items(reader *r, int depth, nh_yaml *node)
     for (;;) {
         if (advance(r) != 0) return -1;
         if (r->event.type == end) return 0;
+        size_t line = event_line(r);
         char *key = NULL;
         if (node->kind == NH_YAML_MAP && (read_key(r, node, &key) != 0 || advance(r) != 0)) {
             free(key);
@@ -115,6 +116,8 @@ static int read_items(reader *r, int depth, nh_yaml *node)
             free(key);
             return -1;
         }
+        /* What a map's value is about stands in the line of its key. */
+        item->line = line;
     }
 }
 

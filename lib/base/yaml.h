@@ -11,7 +11,7 @@ typedef enum nh_yaml_kind { NH_YAML_SCALAR, NH_YAML_LIST, NH_YAML_MAP } nh_yaml_
 
 typedef struct nh_yaml {
     nh_yaml_kind kind;
-    size_t line;            /* from 1 */
+    size_t line;            /* from 1; of a map's value: the line of its key */
     char *text;             /* scalar */
     size_t count;           /* list items, map entries */
     char **key;             /* map */

@@ -17,7 +17,6 @@ enum {
     MAX_HEADS = 256,
     MAX_SHELLS = 64,
     MAX_SHELL_L = 7,
-    MAX_RANGES = 64,
     MAX_LAYERS = 64
 };
 
@@ -166,9 +165,9 @@ static int get_ranges(const nh_yaml *map, const char *name, nh_config *c, nh_err
 {
     const nh_yaml *list = nh_yaml_find(map, "ranges");
     const size_t count = list ? list->count : sizeof default_range / sizeof default_range[0];
-    if (list && (list->kind != NH_YAML_LIST || count == 0 || count > MAX_RANGES))
+    if (list && (list->kind != NH_YAML_LIST || count == 0 || count > NH_MAX_RANGES))
         return nh_fail(err, "%s:%zu: ranges: a list of 1 to %d ranges [lo, hi] expected", name, list->line,
-                       MAX_RANGES);
+                       NH_MAX_RANGES);
     c->range = nh_calloc(count, sizeof *c->range);
     if (!c->range) return nh_fail_memory(err, "distance ranges");
     c->n_range = count;
@@ -246,7 +245,7 @@ int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh
                        .onsite_copies = 1,
                        .edge_scalars = 32,
                        .alpha_hidden = {64, 64}};
-    if (map->kind != NH_YAML_MAP)
+    if (map->kind != NH_YAML_MAP || map->count == 0)
         return nh_fail(err, "%s:%zu: the network's keys expected, a map", name, map->line);
     if (nh_yaml_check_keys(map, name, known, err)) return -1;
     if (get_rules(map, name, out, err) || get_basis(map, name, out, err) || get_mid(map, name, out, err) ||
@@ -290,7 +289,7 @@ void nh_config_free(nh_config *c)
 static void print_real(FILE *f, double value)
 {
     char text[32] = "";
-    for (int digits = 1; digits <= 17; digits++) {
+    for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value) break;
     }

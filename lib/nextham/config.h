@@ -8,55 +8,60 @@
 
 #include <stddef.h>
 
+enum { NH_MAX_RANGES = 64 }; /* sub-models */
+
 typedef enum nh_reconstruct { NH_RECONSTRUCT_UU, NH_RECONSTRUCT_SPIN_AVERAGE } nh_reconstruct;
 
 typedef struct nh_config {
-    size_t n_shell;         /* padded shells of every atom */
-    int *shell_l;           /* their degrees, owned */
-    double cutoff;          /* Å */
+    size_t n_shell; /* padded shells of every atom */
+    int *shell_l;   /* their degrees, owned */
+    double cutoff;  /* Å */
     int sh_lmax;
-    nh_irreps mid;          /* MID: first entry 0e, entries of distinct irreps */
+    nh_irreps mid; /* MID: first entry 0e, entries of distinct irreps */
     size_t heads;
     size_t blocks;
-    size_t radial_basis;    /* 64 Gaussians, centres radial_max*k/(n-1), width 0.5*radial_max/n */
+    size_t radial_basis; /* 64 Gaussians, centres radial_max*k/(n-1), width 0.5*radial_max/n */
     double radial_max;
     size_t radial_hidden[2];
     size_t tg_hidden, tg_hidden_last, tg_z;
-    double tg_scale;        /* 0: y is not evaluated, nothing is added (V1.1) */
-    size_t n_trace_head;    /* hidden layers of the trace head */
-    size_t *trace_head;     /* their widths, owned */
-    size_t n_range;         /* sub-models */
-    double (*range)[2];     /* [lo, hi) Å, owned */
-    double decay;           /* exp(-decay r) on the output */
+    double tg_scale;     /* 0: y is not evaluated, nothing is added (V1.1) */
+    size_t n_trace_head; /* hidden layers of the trace head */
+    size_t *trace_head;  /* their widths, owned */
+    size_t n_range;      /* sub-models */
+    double (*range)[2];  /* [lo, hi) Å, owned */
+    double decay;        /* exp(-decay r) on the output */
     nh_reconstruct reconstruct;
     double rydberg;
     long onsite_copies;
-    size_t edge_scalars;    /* first entry of POST */
+    size_t edge_scalars; /* first entry of POST */
     size_t alpha_hidden[2];
-    size_t alpha_scalars;   /* n0: scalars of head 0 that lin_alpha sees = mul of MID's first entry */
+    size_t alpha_scalars; /* n0: scalars of head 0 that lin_alpha sees = mul of MID's first entry */
 } nh_config;
 
-/* Reads the `network:` map of train.yaml, or the whole document of a config text: the keys of formats.md, defaults where
- * they are left out; unknown keys and impossible architectures are errors "NAME:LINE: KEY: ...". */
+/* Reads the `network:` map of train.yaml, or the whole document of a config text: the keys of formats.md,
+ * defaults where they are left out; unknown keys and impossible architectures are errors "NAME:LINE: KEY:
+ * ...". */
 int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh_error *err);
 int nh_config_parse(const char *text, const char *name, nh_config *out, nh_error *err);
 /* Complete YAML text (every key). The caller frees; NULL when out of memory. */
 char *nh_config_text(const nh_config *c);
 void nh_config_free(nh_config *c);
 
-/* The types that follow from the configuration (network.md 2.7, 3.1, 4.3). Each is freed with nh_irreps_free. */
+/* The types that follow from the configuration (network.md 2.7, 3.1, 4.3). Each is freed with nh_irreps_free.
+ */
 typedef struct nh_types {
     nh_irreps mid, heads, gate_in, dtp_out /* simplified, even-first */, out, post, harmonics;
-    size_t n_path;          /* paths of the depthwise product */
+    size_t n_path; /* paths of the depthwise product */
     struct nh_path {
-        size_t entry;       /* of MID */
-        int j;              /* degree of the harmonics */
-        int l, p;           /* output irrep */
-        size_t weight;      /* first weight */
-        size_t channel;     /* first channel of the output within the (l,p) group of dtp_out, which is in path order */
-    } *path;                /* owned */
-    size_t n_weight;        /* weights of the product (1160) */
-    size_t n_shell_pair;    /* 81 */
+        size_t entry;    /* of MID */
+        int j;           /* degree of the harmonics */
+        int l, p;        /* output irrep */
+        size_t weight;   /* first weight */
+        size_t channel;  /* first channel of the output within the (l,p) group of dtp_out, which is in path
+                            order */
+    } * path;            /* owned */
+    size_t n_weight;     /* weights of the product (1160) */
+    size_t n_shell_pair; /* 81 */
 } nh_types;
 int nh_types_new(const nh_config *c, nh_types *out, nh_error *err);
 void nh_types_free(nh_types *t);

@@ -559,3 +559,85 @@ void nh_irreps_to_correction(const nh_embedding *e, const nh_selection *s, const
             d[(w.row + i / width) * n_column + w.column + i % width] = h * x[i];
     }
 }
+
+typedef struct edge_task {
+    const nh_embedding *e;
+    const nh_selection *s;
+    const nh_graph *g;
+    const double *matrix;
+    const size_t *slot, *edge;
+    double scale;
+    double *out;          /* vectors to write */
+    const double *vector; /* vectors to turn back */
+    double *block;        /* [threads][block_size] */
+    double *largest;      /* [threads] */
+    size_t block_size;
+} edge_task;
+
+static void embed_edge(void *context, size_t i, int thread)
+{
+    (void)thread;
+    const edge_task *const t = context;
+    const nh_graph *const g = t->g;
+    const size_t k = t->edge[i];
+    const nh_pair *const p = &g->pairs.pair[k];
+    nh_block_to_irreps(t->e, t->s, &g->structure, t->slot, g->structure.species[p->src],
+                       g->structure.species[p->dst], g->n_spin, t->matrix + 2 * g->pairs.start[k],
+                       2 * g->pairs.n_elem, t->scale, t->out + i * t->s->irreps.dim);
+}
+
+void nh_edges_to_irreps(const nh_embedding *e, const nh_selection *s, const nh_graph *g, const double *matrix,
+                        const size_t *slot, size_t n, const size_t *edge, double scale, nh_threads *threads,
+                        double *out)
+{
+    edge_task t = {
+        .e = e, .s = s, .g = g, .matrix = matrix, .slot = slot, .edge = edge, .scale = scale, .out = out};
+    nh_parallel_for(threads, n, embed_edge, &t);
+}
+
+static void turn_back_edge(void *context, size_t i, int thread)
+{
+    const edge_task *const t = context;
+    const nh_graph *const g = t->g;
+    const size_t k = t->edge[i], n = 2 * (g->pairs.start[k + 1] - g->pairs.start[k]);
+    const nh_pair *const p = &g->pairs.pair[k];
+    double *const block = t->block + (size_t)thread * t->block_size;
+    nh_irreps_to_block(t->e, t->s, &g->structure, t->slot, g->structure.species[p->src],
+                       g->structure.species[p->dst], t->vector + i * t->s->irreps.dim, block);
+    double largest = t->largest[thread];
+    for (size_t s = 0; s < 4; s++) {
+        /* one spin block in the file: it is uu and dd */
+        const double *const stored =
+            t->matrix + 2 * g->pairs.start[k] + (g->n_spin == 4 ? s * 2 * g->pairs.n_elem : 0);
+        const double present = g->n_spin == 4 || s == 0 || s == 3 ? 1 : 0;
+        for (size_t j = 0; j < n; j++)
+            largest = fmax(largest, fabs(block[s * n + j] - present * stored[j]));
+    }
+    t->largest[thread] = largest;
+}
+
+int nh_round_trip(const nh_embedding *e, const nh_selection *s, const nh_graph *g, const double *matrix,
+                  const size_t *slot, size_t n, const size_t *edge, const double *vector, nh_threads *threads,
+                  double *largest, nh_error *err)
+{
+    edge_task t = {.e = e, .s = s, .g = g, .matrix = matrix, .slot = slot, .edge = edge, .vector = vector};
+    for (size_t i = 0; i < n; i++) {
+        const size_t size = 8 * (g->pairs.start[edge[i] + 1] - g->pairs.start[edge[i]]);
+        if (size > t.block_size) t.block_size = size;
+    }
+    const size_t n_thread = (size_t)nh_threads_count(threads);
+    t.block = NH_ARRAY(double, n_thread *t.block_size);
+    t.largest = NH_ARRAY(double, n_thread);
+    int status = 0;
+    if (t.block == NULL || t.largest == NULL) {
+        status = nh_fail_memory(err, "pair blocks");
+    } else {
+        nh_parallel_for(threads, n, turn_back_edge, &t);
+        *largest = 0;
+        for (size_t i = 0; i < n_thread; i++)
+            *largest = fmax(*largest, t.largest[i]);
+    }
+    free(t.block);
+    free(t.largest);
+    return status;
+}

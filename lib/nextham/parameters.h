@@ -1,5 +1,5 @@
-/* parameters.h - the list of parameters that a configuration has: names, shapes, what they act on, how they begin
- * (network.md sections 7 and 9), and the weights themselves. */
+/* parameters.h - the list of parameters that a configuration has: names, shapes, what they act on, how they
+ * begin (network.md sections 7 and 9), and the weights themselves. */
 #ifndef NH_NEXTHAM_PARAMETERS_H
 #define NH_NEXTHAM_PARAMETERS_H
 
@@ -9,8 +9,10 @@
 #include <stdint.h>
 
 typedef enum nh_param_init {
-    NH_INIT_ZERO, NH_INIT_ONE,
-    NH_INIT_LINEAR, /* irreps linear map: normal/sqrt(fan-in), fan-in differs by block: `fan_in` function below */
+    NH_INIT_ZERO,
+    NH_INIT_ONE,
+    NH_INIT_LINEAR, /* irreps linear map: normal/sqrt(fan-in), fan-in differs by block: `fan_in` function
+                       below */
     NH_INIT_NORMAL, /* normal(0,1) */
     NH_INIT_UNIFORM /* uniform(+-bound) */
 } nh_param_init;
@@ -22,39 +24,43 @@ typedef struct nh_param {
     size_t n_dim, dim[3];
     size_t count;
     unsigned acts;
-    bool optional;        /* may be absent: dead, or acts on edge_trace alone while tracegrad.scale is 0 */
+    bool optional; /* may be absent: dead, or acts on edge_trace alone while tracegrad.scale is 0 */
     nh_param_init init;
-    double bound;         /* NH_INIT_UNIFORM */
-    const nh_irreps *in;  /* NH_INIT_LINEAR: the types of the map, owned by the table's types */
+    double bound;        /* NH_INIT_UNIFORM */
+    const nh_irreps *in; /* NH_INIT_LINEAR: the types of the map, owned by the table's types */
     const nh_irreps *out_type;
 } nh_param;
 
 typedef struct nh_params { /* one sub-model's table; the same for all sub-models */
     size_t count;
-    nh_param *param;      /* in the order of network.md section 9; owned */
-    void *types;          /* private */
+    nh_param *param; /* in the order of network.md section 9; owned */
+    void *types;     /* private */
 } nh_params;
 
 int nh_params_new(const nh_config *c, nh_params *out, nh_error *err);
 void nh_params_free(nh_params *p);
 /* Index of a name, or SIZE_MAX. */
 size_t nh_params_find(const nh_params *p, const char *name);
-/* True for names that the official state dict has and no rule uses (ele_embed, norm.*, head.*, ...ga_edge..., buffers). */
+/* True for names that the official state dict has and no rule uses (ele_embed, norm.*, head.*, ...ga_edge...,
+ * buffers). */
 bool nh_param_known_dead(const char *name);
 
-/* The weights of one sub-model: value[i] belongs to params->param[i]; NULL where an optional one is absent. */
+/* The weights of one sub-model: value[i] belongs to params->param[i]; NULL where an optional one is absent.
+ */
 typedef struct nh_weights {
     size_t count;
-    float **single;       /* exactly one of single and real is set: as stored in the file */
+    float **single; /* exactly one of single and real is set: as stored in the file */
     double **real;
 } nh_weights;
-int nh_weights_new(const nh_params *p, bool as_double, nh_weights *out, nh_error *err); /* all pointers NULL */
+int nh_weights_new(const nh_params *p, bool as_double, nh_weights *out,
+                   nh_error *err); /* all pointers NULL */
 void nh_weights_free(nh_weights *w);
 
-/* The published initialisation of section 7, live parameters only; the numbers of a parameter depend on (seed, range, name) alone.
- * Allocates every live parameter (as float or as double). */
+/* The published initialisation of section 7, live parameters only; the numbers of a parameter depend on
+ * (seed, range, name) alone. Allocates every live parameter (as float or as double). */
 int nh_weights_init(const nh_params *p, uint64_t seed, size_t range, nh_weights *w, nh_error *err);
-/* The rule weights of section 10 with the prefix ("range0:"), for tests against golden data; allocates every parameter that acts. */
+/* The rule weights of section 10 with the prefix ("range0:"), for tests against golden data; allocates every
+ * parameter that acts. */
 int nh_weights_rule(const nh_params *p, const char *prefix, nh_weights *w, nh_error *err);
 
 #endif

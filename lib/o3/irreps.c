@@ -177,7 +177,7 @@ int nh_irreps_build(size_t count, const size_t *mul, const int *l, const int *p,
     if (entry == NULL) return nh_fail_memory(err, "irreps");
     for (size_t i = 0; i < count; i++)
         entry[i] = (nh_irrep){.mul = mul[i], .l = l[i], .p = p[i]};
-    return finish(count, entry, out, err);
+    return finish(count, entry, out, err) == 0 ? 0 : nh_fail_at(err, "irreps");
 }
 
 int nh_irreps_times(const nh_irreps *a, size_t n, nh_irreps *out, nh_error *err)
@@ -189,7 +189,8 @@ int nh_irreps_times(const nh_irreps *a, size_t n, nh_irreps *out, nh_error *err)
         entry[i] = a->entry[i];
         if (!nh_size_mul(a->entry[i].mul, n, &entry[i].mul)) {
             free(entry);
-            return nh_fail(err, "entry %zu: %zu times multiplicity %zu is too large", i, n, a->entry[i].mul);
+            return nh_fail(err, "irreps: entry %zu: %zu times multiplicity %zu is too large", i, n,
+                           a->entry[i].mul);
         }
     }
     return finish(a->count, entry, out, err);

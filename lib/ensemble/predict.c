@@ -1,0 +1,319 @@
+#include "ensemble/predict.h"
+
+#include "base/memory.h"
+#include "nextham/embedding.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One crystal with one model. */
+typedef struct job {
+    const nh_model *m;
+    nh_graph *g;
+    nh_types types;
+    nh_embedding *embedding;
+    size_t *slot;     /* padded slot of each shell of each species */
+    size_t *edge;     /* [n_edge] pair of each edge */
+    size_t *row;      /* [n_edge] feature row of each edge; NULL where H0 is embedded here */
+    nh_selection in;  /* type of the feature vectors */
+    nh_selection out; /* what is asked of edge_lin */
+    int *src, *dst;
+    double *vector, *distance;
+    nh_edges edges;
+    double scale;                   /* model's Rydberg factor over the graph's */
+    size_t orbitals;                /* of the largest species */
+    _Atomic uint_fast64_t embed_ns; /* summed over threads */
+    atomic_bool no_memory;          /* a callback could not get its buffer */
+} job;
+
+static void job_free(job *j)
+{
+    nh_types_free(&j->types);
+    nh_embedding_free(j->embedding);
+    nh_selection_free(&j->in);
+    nh_selection_free(&j->out);
+    free(j->slot);
+    free(j->edge);
+    free(j->row);
+    free(j->src);
+    free(j->dst);
+    free(j->vector);
+    free(j->distance);
+}
+
+/* --- the edges
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+static int find_edges(job *j, nh_error *err)
+{
+    const nh_graph *g = j->g;
+    const nh_config *c = &j->m->config;
+    if (g->cutoff < c->cutoff)
+        return nh_fail(err, "the graph was made with cutoff %g Å, the model needs %g Å (mkgraph --cutoff)",
+                       g->cutoff, c->cutoff);
+    const size_t n = nh_graph_edges(g, c->cutoff, NULL);
+    if (n == 0) return nh_fail(err, "no pair of atoms within the model's cutoff of %g Å", c->cutoff);
+    j->edge = NH_ARRAY(size_t, n);
+    j->src = NH_ARRAY(int, n);
+    j->dst = NH_ARRAY(int, n);
+    j->vector = nh_calloc(n, 3 * sizeof *j->vector);
+    j->distance = NH_ARRAY(double, n);
+    if (!j->edge || !j->src || !j->dst || !j->vector || !j->distance) return nh_fail_memory(err, "the edges");
+    nh_graph_edges(g, c->cutoff, j->edge);
+    for (size_t e = 0; e < n; e++) {
+        const nh_pair *p = &g->pairs.pair[j->edge[e]];
+        j->src[e] = p->src;
+        j->dst[e] = p->dst;
+        nh_pair_vector(&g->structure, p, &j->vector[3 * e]);
+        j->distance[e] = nh_round_distance(g->pairs.distance[j->edge[e]]);
+    }
+    j->edges = (nh_edges){.n_node = g->structure.n_atom,
+                          .n_edge = n,
+                          .src = j->src,
+                          .dst = j->dst,
+                          .vector = j->vector,
+                          .distance = j->distance};
+    return 0;
+}
+
+/* --- the types of input and output
+ * -------------------------------------------------------------------------------------------- */
+
+/* The features that came with the graph: their type, and the row of each edge. */
+static int use_features(job *j, const bool *used, nh_error *err)
+{
+    const nh_features *x = j->g->features;
+    const size_t n_pair = nh_embedding_pairs(j->embedding), n_shell = j->m->config.n_shell;
+    if (nh_selection_parse(j->embedding, x->shell_pairs, x->irreps, &j->in, err)) {
+        char *basis = nh_shells_text(n_shell, j->m->config.shell_l);
+        nh_fail_at(err, "the features were made for another basis than the model's %s", basis ? basis : "");
+        free(basis);
+        return -1;
+    }
+    if (j->in.irreps.dim != x->n_component)
+        return nh_fail(err, "feature: %zu components, %zu expected from its attribute shell_pairs",
+                       x->n_component, j->in.irreps.dim);
+    size_t k = 0;
+    for (size_t p = 0; p < n_pair; p++) {
+        while (k < j->in.n_pair && j->in.pair[k] < p)
+            k++;
+        if (used[p] && (k == j->in.n_pair || j->in.pair[k] != p))
+            return nh_fail(err,
+                           "feature: attribute shell_pairs lacks %zu,%zu, which atoms of this crystal have",
+                           p / n_shell, p % n_shell);
+    }
+    size_t *of_pair = malloc((j->g->pairs.count + 1) * sizeof *of_pair);
+    j->row = NH_ARRAY(size_t, j->edges.n_edge);
+    if (!of_pair || !j->row) {
+        free(of_pair);
+        return nh_fail_memory(err, "the edges");
+    }
+    int status = 0;
+    for (size_t p = 0; p < j->g->pairs.count; p++)
+        of_pair[p] = SIZE_MAX;
+    for (size_t i = 0; i < x->n_edge; i++)
+        of_pair[x->edge_pair[i]] = i;
+    for (size_t e = 0; !status && e < j->edges.n_edge; e++) {
+        j->row[e] = of_pair[j->edge[e]];
+        if (j->row[e] == SIZE_MAX)
+            status = nh_fail(err,
+                             "no feature for the pair %d-%d, %g Å apart: made with a smaller cutoff than the "
+                             "model's %g Å?",
+                             j->src[e], j->dst[e], j->distance[e], j->m->config.cutoff);
+    }
+    free(of_pair);
+    return status;
+}
+
+static int choose_types(job *j, nh_error *err)
+{
+    const nh_config *c = &j->m->config;
+    const nh_structure *s = &j->g->structure;
+    j->slot = NH_ARRAY(size_t, s->shell_start[s->n_species]);
+    if (!j->slot) return nh_fail_memory(err, "the padded basis");
+    if (nh_embedding_new(c->n_shell, c->shell_l, &j->embedding, err)) return -1;
+    if (nh_embedding_slots(j->embedding, s, j->slot, err))
+        return nh_fail_at(err, "the model is for another basis");
+    bool *used = NH_ARRAY(bool, nh_embedding_pairs(j->embedding));
+    if (!used) return nh_fail_memory(err, "the padded basis");
+    nh_embedding_used(j->embedding, j->g, j->slot, j->edges.n_edge, j->edge, used);
+    int status = j->g->features ? use_features(j, used, err)
+                                : nh_selection_new(j->embedding, NH_PART_ALL, used, &j->in, err);
+    if (!status)
+        status = nh_selection_new(j->embedding,
+                                  c->reconstruct == NH_RECONSTRUCT_UU ? NH_PART_REAL : NH_PART_SCALAR, used,
+                                  &j->out, err);
+    free(used);
+    for (size_t i = 0; i < s->n_species; i++)
+        if (nh_species_orbitals(s, i) > j->orbitals) j->orbitals = nh_species_orbitals(s, i);
+    return status;
+}
+
+/* --- features for the network, corrections from it
+ * ---------------------------------------------------------------------------- */
+
+/* Feature vector of one edge, from H0. */
+static void embed_edge(const job *j, size_t e, double *out)
+{
+    const nh_graph *g = j->g;
+    const int *species = g->structure.species;
+    nh_block_to_irreps(j->embedding, &j->in, &g->structure, j->slot, species[j->src[e]], species[j->dst[e]],
+                       g->n_spin, g->matrix[NH_H0] + 2 * g->pairs.start[j->edge[e]], 2 * g->pairs.n_elem,
+                       j->scale, out);
+}
+
+/* Adds one edge's correction to its block; every edge has its own. */
+static void add_correction(const job *j, size_t e, const double *ham, double *d)
+{
+    const nh_graph *g = j->g;
+    const int *species = g->structure.species;
+    const int a = species[j->src[e]], b = species[j->dst[e]];
+    const size_t n =
+        nh_species_orbitals(&g->structure, (size_t)a) * nh_species_orbitals(&g->structure, (size_t)b);
+    nh_irreps_to_correction(j->embedding, &j->out, &g->structure, j->slot, a, b, ham, d);
+    for (int spin = 0; spin < g->n_spin; spin += 3) { /* uu and dd */
+        double *block =
+            g->matrix[NH_H_PRED] + 2 * ((size_t)spin * g->pairs.n_elem + g->pairs.start[j->edge[e]]);
+        for (size_t i = 0; i < n; i++)
+            block[2 * i] += d[i] / j->scale;
+    }
+}
+
+static void give_up(job *j)
+{
+    atomic_store(&j->no_memory, true);
+}
+
+static void count_time(job *j, double begin)
+{
+    atomic_fetch_add(&j->embed_ns, (uint_fast64_t)(1e9 * (nh_seconds() - begin)));
+}
+
+/* The callbacks of the network (network.h), for float and double. */
+#define CALLBACKS(real, suffix)                                                                              \
+    static void source_##suffix(void *context, size_t first, size_t n, real *out)                            \
+    {                                                                                                        \
+        job *j = context;                                                                                    \
+        const size_t dim = j->in.irreps.dim;                                                                 \
+        const double begin = nh_seconds();                                                                   \
+        const nh_features *x = j->g->features;                                                               \
+        double *buffer = x ? NULL : NH_ARRAY(double, dim);                                                   \
+        if (!x && !buffer) {                                                                                 \
+            give_up(j);                                                                                      \
+            memset(out, 0, n *dim * sizeof *out);                                                            \
+            return;                                                                                          \
+        }                                                                                                    \
+        for (size_t e = first; e < first + n; e++, out += dim) {                                             \
+            if (!x) {                                                                                        \
+                embed_edge(j, e, buffer);                                                                    \
+                for (size_t i = 0; i < dim; i++)                                                             \
+                    out[i] = (real)buffer[i];                                                                \
+            } else if (x->value_double) {                                                                    \
+                for (size_t i = 0; i < dim; i++)                                                             \
+                    out[i] = (real)(j->scale * x->value_double[j->row[e] * dim + i]);                        \
+            } else {                                                                                         \
+                for (size_t i = 0; i < dim; i++)                                                             \
+                    out[i] = (real)(j->scale * (double)x->value[j->row[e] * dim + i]);                       \
+            }                                                                                                \
+        }                                                                                                    \
+        free(buffer);                                                                                        \
+        count_time(j, begin);                                                                                \
+    }                                                                                                        \
+                                                                                                             \
+    static void sink_##suffix(void *context, size_t n, const size_t *edge, const real *ham,                  \
+                              const real *trace)                                                             \
+    {                                                                                                        \
+        job *j = context;                                                                                    \
+        const size_t dim = j->out.irreps.dim;                                                                \
+        double *vector = NH_ARRAY(double, dim), *d = NH_ARRAY(double, j->orbitals * j->orbitals);            \
+        (void)trace;                                                                                         \
+        if (!vector || !d) give_up(j);                                                                       \
+        for (size_t k = 0; vector && d && k < n; k++) {                                                      \
+            for (size_t i = 0; i < dim; i++)                                                                 \
+                vector[i] = (double)ham[k * dim + i];                                                        \
+            add_correction(j, edge[k], vector, d);                                                           \
+        }                                                                                                    \
+        free(vector);                                                                                        \
+        free(d);                                                                                             \
+    }                                                                                                        \
+                                                                                                             \
+    static int run_##suffix(job *j, size_t range, nh_threads *threads, nh_predict_report *report,            \
+                            nh_error *err)                                                                   \
+    {                                                                                                        \
+        const nh_model *m = j->m;                                                                            \
+        nh_network_##suffix *net;                                                                            \
+        const double begin = nh_seconds();                                                                   \
+        if (nh_network_##suffix##_new(&m->config, &j->types, &m->params, &m->weights[range], range,          \
+                                      &j->in.irreps, j->in.entry, &j->out.irreps, j->out.entry, false, &net, \
+                                      err))                                                                  \
+            return -1;                                                                                       \
+        const double ready = nh_seconds();                                                                   \
+        const int status = nh_network_##suffix##_forward(net, &j->edges, source_##suffix, j, sink_##suffix,  \
+                                                         j, false, NULL, threads, &report->part, err);       \
+        report->setup += ready - begin;                                                                      \
+        report->forward[range] = nh_seconds() - ready;                                                       \
+        nh_network_##suffix##_free(net);                                                                     \
+        return status;                                                                                       \
+    }
+CALLBACKS(float, f)
+CALLBACKS(double, d)
+
+static bool any_within(const job *j, size_t range)
+{
+    const double *bounds = j->m->config.range[range];
+    for (size_t e = 0; e < j->edges.n_edge; e++)
+        if (j->distance[e] >= bounds[0] && j->distance[e] < bounds[1]) return true;
+    return false;
+}
+
+static int prepare(job *j, nh_error *err)
+{
+    nh_graph *g = j->g;
+    size_t count, bytes;
+    if (!g->matrix[NH_H0]) return nh_fail(err, "the graph has no h0");
+    if (!nh_size_mul(g->pairs.n_elem, 2 * (size_t)g->n_spin, &count) ||
+        !nh_size_mul(count, sizeof(double), &bytes))
+        return nh_fail_memory(err, "h_pred");
+    if (!g->matrix[NH_H_PRED]) g->matrix[NH_H_PRED] = malloc(bytes > 0 ? bytes : 1);
+    if (!g->matrix[NH_H_PRED]) return nh_fail_memory(err, "h_pred");
+    memcpy(g->matrix[NH_H_PRED], g->matrix[NH_H0], bytes);
+    j->scale = j->m->config.rydberg / g->rydberg;
+    if (find_edges(j, err) || choose_types(j, err)) return -1;
+    return nh_types_new(&j->m->config, &j->types, err);
+}
+
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, nh_threads *threads,
+               nh_predict_report *report, nh_progress *progress, nh_error *err)
+{
+    nh_predict_report unused;
+    job j = {.m = m, .g = g};
+    if (!report) report = &unused;
+    *report = (nh_predict_report){0};
+    const double begin = nh_seconds();
+    /* A pool of one also keeps BLAS to one thread: its sums would depend on how many it uses. */
+    nh_threads *own = NULL;
+    int status = threads ? 0 : nh_threads_new(1, &own, err);
+    if (!threads) threads = own;
+    if (!status) status = prepare(&j, err);
+    report->n_edge = j.edges.n_edge;
+    report->setup = nh_seconds() - begin;
+    for (size_t r = 0; !status && r < m->n_range; r++) {
+        if (!any_within(&j, r)) continue; /* this sub-model has no edge to answer for */
+        status =
+            precision == NH_DOUBLE ? run_d(&j, r, threads, report, err) : run_f(&j, r, threads, report, err);
+        if (status) nh_fail_at(err, "sub-model range%zu", r);
+        if (!status && atomic_load(&j.no_memory)) status = nh_fail_memory(err, "feature vectors");
+        nh_progress_add(progress, j.edges.n_edge);
+    }
+    report->embed = 1e-9 * (double)atomic_load(&j.embed_ns);
+    const double end = nh_seconds();
+    if (!status && hermitize) status = nh_hermitize(g, g->matrix[NH_H_PRED], err);
+    report->finish = nh_seconds() - end;
+    job_free(&j);
+    nh_threads_free(own);
+    return status;
+}

@@ -1,0 +1,40 @@
+/* predict.h - the ensemble applied to a crystal: H0 in, corrected Hamiltonian out (network.md sections 3.7, 4
+ * and 5). */
+#ifndef NH_ENSEMBLE_PREDICT_H
+#define NH_ENSEMBLE_PREDICT_H
+
+#include "crystal/graph.h"
+#include "base/progress.h"
+#include "network/network.h"
+#include "nextham/model.h"
+
+#include <stdbool.h>
+
+typedef enum nh_precision { NH_SINGLE = 0, NH_DOUBLE = 1 } nh_precision;
+
+typedef struct nh_predict_report {
+    size_t n_edge; /* directed edges within the model's cutoff */
+    double setup;  /* s: types, packed weights; all sub-models */
+    double embed;  /* s: features from H0, summed over threads and sub-models; part of `forward` */
+    double forward[NH_MAX_RANGES]; /* s of each sub-model */
+    nh_network_times part;         /* of all sub-models */
+    double finish;                 /* s: the Hermitian mean */
+} nh_predict_report;
+
+/* Fills g->matrix[NH_H_PRED] (allocated here where it is NULL): H0 everywhere, plus the correction D of
+ * section 5, by the model's rule `reconstruct`, in the real parts of the uu and dd blocks of the pairs within
+ * the sub-models' ranges. eV.
+ *
+ * The network's edges are the pairs within the *model's* cutoff, its input is g->features where there are
+ * any, and else embedded from H0 here, tile by tile. The model's Rydberg factor against the graph's
+ * (network-v11.md section 4): input times model/graph, correction times graph/model. A graph with n_spin = 1
+ * has uu = dd = H0, and one corrected block. `hermitize`: the mean over (i,j,R) and (j,i,-R) at the end.
+ *
+ * Errors: no H0, a graph with a smaller cutoff, an element with more shells than the model's basis, features
+ * that were made for another basis or lack an edge. `threads`, `report` and `progress` (n_edge for each
+ * sub-model, when it is done) may be NULL. Deterministic: the
+ * same numbers for every number of threads. */
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, nh_threads *threads,
+               nh_predict_report *report, nh_progress *progress, nh_error *err);
+
+#endif

@@ -1,0 +1,30 @@
+/* model.h - a model: configuration, table of parameters, weights of every sub-model. */
+#ifndef NH_NEXTHAM_MODEL_H
+#define NH_NEXTHAM_MODEL_H
+
+#include "nextham/parameters.h"
+
+enum { NH_NAME_MAX = 256 };
+
+typedef struct nh_model {
+    nh_config config;
+    nh_params params;
+    size_t n_range;
+    nh_weights *weights; /* [n_range] */
+    /* Of the file that it was read from: */
+    size_t n_dead; /* numbers under names that nothing uses (nh_param_known_dead), all sub-models together */
+    size_t n_unknown; /* variables that are neither parameters nor known dead ones; the first is named in
+                         `unknown` */
+    char unknown[NH_NAME_MAX + 1];
+} nh_model;
+
+/* A model without weights yet (all pointers NULL), as float or as double. Takes `config` over (also on
+ * failure) and leaves it empty. */
+int nh_model_new(nh_config *config, bool as_double, nh_model **out, nh_error *err);
+void nh_model_free(nh_model *m); /* NULL is fine */
+
+/* A number that tells models apart: of the configuration, and of all weights that are there, in the precision
+ * they have. */
+int nh_model_hash(const nh_model *m, uint64_t *out, nh_error *err);
+
+#endif

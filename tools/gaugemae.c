@@ -1,0 +1,458 @@
+/* gaugemae - two Hamiltonians in, their gauge-free distance out. */
+#include "base/memory.h"
+#include "base/options.h"
+#include "base/outfile.h"
+#include "crystal/gauge.h"
+#include "formats/graph.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum by { BY_SPIN, BY_ELEMENT, BY_DISTANCE, BY_SHELL } by;
+
+enum { N_DISTANCE = 5, N_ELEMENT = 128, MAX_GROUP = NH_GAUGE_MAX_L * NH_GAUGE_MAX_L };
+static const double DISTANCE[N_DISTANCE + 1] = {0, 1, 2,
+                                                4, 6, INFINITY}; /* Å; the network's ranges and the rest */
+
+static const char *const RULES[] = {"l1", "l2", NULL};
+static const char *const GROUPINGS[] = {"spin", "element", "distance", "shell", NULL};
+
+/* What is compared with the reference, in this order. */
+typedef enum subject { ZERO, ZEROTH_STEP, PREDICTION, N_SUBJECT } subject;
+
+typedef struct settings {
+    const char *pred_name, *ref_name;
+    nh_matrix pred, ref;
+    bool pred_given, all_pairs, paired, json;
+    int rule, grouping; /* nh_gauge_rule, by */
+} settings;
+
+/* Sums over structures. */
+typedef struct tally {
+    size_t n_structure, n_elem;
+    double mae[NH_GAUGE_N_PART], mu[NH_GAUGE_N_PART]; /* eV */
+} tally;
+
+typedef struct table {
+    size_t n_structure;
+    size_t seen[N_SUBJECT];       /* structures that have it */
+    const char *first[N_SUBJECT]; /* the first file that has it */
+    tally *row;                   /* [N_SUBJECT][MAX_GROUP] */
+} table;
+
+/* --- one structure --- */
+
+/* The matrices of one comparison, in the layout of `graph`. */
+typedef struct input {
+    nh_graph *graph;   /* of the first file */
+    nh_graph *second;  /* of the reference's file; NULL where it is the same */
+    double *reference; /* owned copy in the first file's layout; NULL where the first file has it */
+    const double *matrix[N_SUBJECT];
+    bool has[N_SUBJECT];
+    size_t n_pair, *pair;
+} input;
+
+static void input_free(input *in)
+{
+    nh_graph_free(in->graph);
+    nh_graph_free(in->second);
+    free(in->reference);
+    free(in->pair);
+}
+
+static int count_pairs(const settings *set, input *in, const char *file, nh_error *err)
+{
+    const nh_graph *g = in->graph;
+    in->pair = NH_ARRAY(size_t, g->pairs.count);
+    if (in->pair == NULL) return nh_fail_memory(err, "pairs that count");
+    in->n_pair = nh_graph_edges(g, set->all_pairs ? INFINITY : g->cutoff, in->pair);
+    return in->n_pair > 0 ? 0 : nh_fail(err, "%s: no pairs within the cutoff of %g Å", file, g->cutoff);
+}
+
+/* Takes from the reference's file the reference, and S and H0 where the first file lacks them. */
+static int read_second(const settings *set, const nh_nc *f, input *in, nh_error *err)
+{
+    nh_graph *g = in->graph;
+    const unsigned reference = 1u << set->ref;
+    unsigned want = reference;
+    if (g->overlap == NULL) want |= NH_WANT_OVERLAP;
+    if (g->matrix[NH_H0] == NULL) want |= NH_WANT_H0;
+    if (nh_graph_read(f, want, &in->second, err)) return -1;
+    const nh_graph *h = in->second;
+    if (nh_graph_require(h, nh_nc_name(f), reference, err)) return -1;
+    int failure = nh_gauge_align(g, h, h->matrix[set->ref], false, in->n_pair, in->pair, &in->reference, err);
+    if (!failure && g->overlap == NULL && h->overlap != NULL)
+        failure = nh_gauge_align(g, h, h->overlap, true, in->n_pair, in->pair, &g->overlap, err);
+    if (!failure && g->matrix[NH_H0] == NULL && h->matrix[NH_H0] != NULL)
+        failure = nh_gauge_align(g, h, h->matrix[NH_H0], false, in->n_pair, in->pair, &g->matrix[NH_H0], err);
+    return failure ? nh_fail_at(err, "%s", nh_nc_name(f)) : 0;
+}
+
+/* `second` is NULL where the file holds the reference itself. */
+static int input_read(const settings *set, const nh_nc *first, const nh_nc *second, input *in, nh_error *err)
+{
+    *in = (input){0};
+    const unsigned prediction = 1u << set->pred, reference = 1u << set->ref;
+    const unsigned want = NH_WANT_OVERLAP | NH_WANT_H0 | prediction | (second == NULL ? reference : 0);
+    const char *name = nh_nc_name(first);
+    if (nh_graph_read(first, want, &in->graph, err)) return -1;
+    nh_graph *g = in->graph;
+    if (count_pairs(set, in, name, err)) return -1;
+    if (second != NULL && read_second(set, second, in, err)) return -1;
+    if (nh_graph_require(
+            g, name, NH_WANT_OVERLAP | (second == NULL ? reference : 0) | (set->pred_given ? prediction : 0),
+            err))
+        return -1;
+    /* what would be compared with itself is left out */
+    const bool other = second != NULL;
+    in->has[ZERO] = true;
+    in->has[ZEROTH_STEP] = g->matrix[NH_H0] != NULL && (other || set->ref != NH_H0);
+    in->has[PREDICTION] =
+        set->pred != NH_H0 && g->matrix[set->pred] != NULL && (other || set->ref != set->pred);
+    in->matrix[ZEROTH_STEP] = g->matrix[NH_H0];
+    in->matrix[PREDICTION] = g->matrix[set->pred];
+    return 0;
+}
+
+static void tally_add(tally *t, const nh_gauge_row *row)
+{
+    if (row->n_elem == 0) return;
+    t->n_structure++;
+    t->n_elem += row->n_elem;
+    for (int p = 0; p < NH_GAUGE_N_PART; p++) {
+        t->mae[p] += row->part[p].mae;
+        t->mu[p] += row->part[p].mu;
+    }
+}
+
+static void tally_elements(tally *t, const nh_structure *s, const nh_gauge_row *overall)
+{
+    bool there[N_ELEMENT] = {false};
+    for (size_t i = 0; i < s->n_atom; i++) {
+        const int z = s->atomic_number[s->species[i]];
+        if (z < 0 || z >= N_ELEMENT || there[z]) continue;
+        there[z] = true;
+        tally_add(&t[z], overall);
+    }
+}
+
+static int compare(const settings *set, const input *in, subject x, tally *t, nh_gauge_row *row,
+                   nh_error *err)
+{
+    const double *reference = in->reference != NULL ? in->reference : in->graph->matrix[set->ref];
+    const nh_gauge q = {in->graph, in->matrix[x], reference, in->n_pair, in->pair, (nh_gauge_rule)set->rule};
+    size_t n = 0;
+    switch ((by)set->grouping) {
+    case BY_SPIN:
+        n = NH_GAUGE_N_REGION;
+        if (nh_gauge_by_spin(&q, row, err)) return -1;
+        break;
+    case BY_ELEMENT:
+        if (nh_gauge_by_spin(&q, row, err)) return -1;
+        tally_elements(t, &in->graph->structure, &row[NH_GAUGE_OVERALL]);
+        return 0;
+    case BY_DISTANCE:
+        n = N_DISTANCE;
+        if (nh_gauge_by_distance(&q, n, DISTANCE, row, err)) return -1;
+        break;
+    case BY_SHELL:
+        n = MAX_GROUP;
+        if (nh_gauge_by_shell(&q, row, err)) return -1;
+        break;
+    }
+    for (size_t i = 0; i < n; i++)
+        tally_add(&t[i], &row[i]);
+    return 0;
+}
+
+static int add_structure(const settings *set, const nh_nc *first, const nh_nc *second, const char *path,
+                         table *t, nh_error *err)
+{
+    input in;
+    nh_gauge_row *row = NH_ARRAY(nh_gauge_row, MAX_GROUP);
+    int status = row == NULL ? nh_fail_memory(err, "table") : input_read(set, first, second, &in, err);
+    for (int x = 0; x < N_SUBJECT && status == 0; x++) {
+        const char *name = nh_matrix_name(x == ZEROTH_STEP ? NH_H0 : set->pred);
+        if (in.has[x] != (t->seen[x] > 0) && t->n_structure > 0)
+            status = in.has[x] ? nh_fail(err, "%s: has a variable %s, the files before it do not", path, name)
+                               : nh_fail(err, "%s: no variable %s, which %s has", path, name, t->first[x]);
+        else if (in.has[x] && compare(set, &in, (subject)x, t->row + x * MAX_GROUP, row, err))
+            status = nh_fail_at(err, "%s", path);
+        if (in.has[x] && t->seen[x]++ == 0) t->first[x] = path;
+    }
+    t->n_structure++;
+    if (row != NULL) input_free(&in);
+    free(row);
+    return status;
+}
+
+/* --- which file is whose reference --- */
+
+/* The rule of the manual page: true where `next` holds the reference of `first`. */
+static bool is_reference(const settings *set, const nh_nc *first, const nh_nc *next)
+{
+    if (set->paired || set->pred == set->ref) return true;
+    if (!nh_nc_has(first, set->ref_name)) return true;
+    return nh_nc_has(first, set->pred_name) && nh_nc_has(next, set->ref_name) &&
+           !nh_nc_has(next, set->pred_name);
+}
+
+static int read_all(const settings *set, const nh_common *common, table *t, nh_error *err)
+{
+    const size_t n = common->inputs.count > 0 ? common->inputs.count : 1;
+    nh_nc *first = NULL, *next = NULL;
+    int status = -1;
+    for (size_t i = 0; i < n; i++) {
+        const char *path = common->inputs.count > 0 ? common->inputs.item[i] : "-";
+        first = next;
+        next = NULL;
+        if (first == NULL && nh_nc_open(path, &first, err)) goto done;
+        if (i + 1 < n && nh_nc_open(common->inputs.item[i + 1], &next, err)) goto done;
+        const bool two = next != NULL && is_reference(set, first, next);
+        if (next == NULL && (set->paired || set->pred == set->ref)) {
+            nh_fail(err, "%s: no second file to compare with (%s)", nh_nc_name(first),
+                    set->paired ? "--paired" : "--pred and --ref are the same");
+            goto done;
+        }
+        if (common->verbose > 0)
+            fprintf(stderr, "gaugemae: %s against %s of %s\n", path, set->ref_name,
+                    nh_nc_name(two ? next : first));
+        if (add_structure(set, first, two ? next : NULL, path, t, err)) goto done;
+        nh_nc_close(first);
+        first = NULL;
+        if (two) {
+            nh_nc_close(next);
+            next = NULL;
+            i++;
+        }
+    }
+    status = 0;
+done:
+    nh_nc_close(first);
+    nh_nc_close(next);
+    return status;
+}
+
+/* --- output --- */
+
+static const char *subject_name(const settings *set, int x)
+{
+    return x == ZERO ? "0" : nh_matrix_name(x == ZEROTH_STEP ? NH_H0 : set->pred);
+}
+
+static void group_name(const settings *set, size_t i, char *out, size_t size)
+{
+    static const char *const region[NH_GAUGE_N_REGION] = {"uu", "ud", "du", "dd", "overall"};
+    static const char letter[NH_GAUGE_MAX_L + 1] = "spdfghiklmnoqrtu";
+    switch ((by)set->grouping) {
+    case BY_SPIN:
+        snprintf(out, size, "%s", region[i]);
+        break;
+    case BY_ELEMENT: {
+        const char *symbol = nh_element_symbol((int)i);
+        if (symbol != NULL)
+            snprintf(out, size, "%s", symbol);
+        else
+            snprintf(out, size, "Z%zu", i);
+        break;
+    }
+    case BY_DISTANCE:
+        snprintf(out, size, "[%g,%g)", DISTANCE[i], DISTANCE[i + 1]);
+        break;
+    case BY_SHELL:
+        snprintf(out, size, "%c%c", letter[i / NH_GAUGE_MAX_L], letter[i % NH_GAUGE_MAX_L]);
+        break;
+    }
+}
+
+/* Rows that stand in the table though no structure has elements there. */
+static bool is_shown(const settings *set, const tally *t, size_t i)
+{
+    return t->n_structure > 0 || (set->grouping == BY_DISTANCE && i < N_DISTANCE);
+}
+
+static double mean_meV(const tally *t, double sum)
+{
+    return t->n_structure > 0 ? 1e3 * sum / (double)t->n_structure : (double)NAN;
+}
+
+static const char *rule_text(const settings *set)
+{
+    if (set->rule == NH_GAUGE_L2) return "mu: least squares over the complex matrix, one for all numbers";
+    return set->grouping == BY_DISTANCE || set->grouping == BY_SHELL
+               ? "mu: minimum of the overall mean modulus, one for all rows"
+               : "mu: minimum of each mean by itself";
+}
+
+static void print_text(FILE *out, const settings *set, const table *t)
+{
+    static const char *const title[] = {"region", "element", "distance", "shells"};
+    fprintf(out, "# Gauge MAE in meV against %s; mean over structures: %zu; pairs: %s; %s (--mu %s)\n",
+            set->ref_name, t->n_structure, set->all_pairs ? "all" : "within the cutoff", rule_text(set),
+            RULES[set->rule]);
+    fprintf(out, "# real, imaginary: mean |Re|, |Im| of A - H - mu S; complex: mean modulus; mu in meV\n");
+    fprintf(out, "#%-7s %-8s %10s %10s %14s %14s %14s %16s %16s\n", "matrix", title[set->grouping],
+            "structures", "elements", "real", "imaginary", "complex", "mu_real", "mu_complex");
+    for (int x = 0; x < N_SUBJECT; x++) {
+        if (t->seen[x] == 0) continue;
+        for (size_t i = 0; i < MAX_GROUP; i++) {
+            const tally *r = &t->row[x * MAX_GROUP + (int)i];
+            if (!is_shown(set, r, i)) continue;
+            char name[32];
+            group_name(set, i, name, sizeof name);
+            fprintf(out, "%-8s %-8s %10zu %10zu %14.6f %14.6f %14.6f %16.6f %16.6f\n", subject_name(set, x),
+                    name, r->n_structure, r->n_elem, mean_meV(r, r->mae[NH_GAUGE_REAL]),
+                    mean_meV(r, r->mae[NH_GAUGE_IMAGINARY]), mean_meV(r, r->mae[NH_GAUGE_COMPLEX]),
+                    mean_meV(r, r->mu[NH_GAUGE_REAL]), mean_meV(r, r->mu[NH_GAUGE_COMPLEX]));
+        }
+    }
+}
+
+static void print_number(FILE *out, const char *key, double value)
+{
+    if (isfinite(value))
+        fprintf(out, ", \"%s\": %.17g", key, value);
+    else
+        fprintf(out, ", \"%s\": null", key);
+}
+
+static void print_json(FILE *out, const settings *set, const table *t)
+{
+    fprintf(out,
+            "{\"reference\": \"%s\", \"mu\": \"%s\", \"pairs\": \"%s\", \"by\": \"%s\", \"structures\": "
+            "%zu,\n \"matrices\": {",
+            set->ref_name, RULES[set->rule], set->all_pairs ? "all" : "cutoff", GROUPINGS[set->grouping],
+            t->n_structure);
+    for (int x = 0, n = 0; x < N_SUBJECT; x++) {
+        if (t->seen[x] == 0) continue;
+        fprintf(out, "%s\n  \"%s\": {", n++ > 0 ? "," : "", subject_name(set, x));
+        int rows = 0;
+        for (size_t i = 0; i < MAX_GROUP; i++) {
+            const tally *r = &t->row[x * MAX_GROUP + (int)i];
+            if (!is_shown(set, r, i)) continue;
+            char name[32];
+            group_name(set, i, name, sizeof name);
+            fprintf(out, "%s\n   \"%s\": {\"structures\": %zu, \"elements\": %zu", rows++ > 0 ? "," : "",
+                    name, r->n_structure, r->n_elem);
+            print_number(out, "real_meV", mean_meV(r, r->mae[NH_GAUGE_REAL]));
+            print_number(out, "imaginary_meV", mean_meV(r, r->mae[NH_GAUGE_IMAGINARY]));
+            print_number(out, "complex_meV", mean_meV(r, r->mae[NH_GAUGE_COMPLEX]));
+            print_number(out, "mu_real_meV", mean_meV(r, r->mu[NH_GAUGE_REAL]));
+            print_number(out, "mu_meV", mean_meV(r, r->mu[NH_GAUGE_COMPLEX]));
+            fputc('}', out);
+        }
+        fputc('}', out);
+    }
+    fputs("}}\n", out);
+}
+
+static int write_out(const settings *set, const nh_common *common, const table *t, nh_error *err)
+{
+    nh_outfile *o;
+    if (nh_outfile_begin(common->output, &o, err)) return -1;
+    FILE *out = nh_outfile_stream(o, err);
+    if (out == NULL) {
+        nh_outfile_abort(o);
+        return -1;
+    }
+    if (set->json)
+        print_json(out, set, t);
+    else
+        print_text(out, set, t);
+    return nh_outfile_commit(o, err);
+}
+
+int main(int argc, char **argv)
+{
+    settings set = {.pred_name = "h_pred", .ref_name = "h_label"};
+    const nh_option options[] = {
+        {NH_OPT_STRING, 0, "pred", "NAME", (void *)&set.pred_name, NULL, &set.pred_given,
+         "matrix to judge: h_pred, h0, h_label [h_pred, where there is one]"},
+        {NH_OPT_STRING, 0, "ref", "NAME", (void *)&set.ref_name, NULL, NULL, "matrix to judge by [h_label]"},
+        {NH_OPT_CHOICE, 0, "mu", NULL, &set.rule, RULES, NULL,
+         "l1: minimum of the mean; l2: least squares, as the published code [l1]"},
+        {NH_OPT_FLAG, 0, "all-pairs", NULL, &set.all_pairs, NULL, NULL,
+         "count all pairs, also those beyond the cutoff"},
+        {NH_OPT_CHOICE, 0, "by", NULL, &set.grouping, GROUPINGS, NULL, "rows of the table [spin]"},
+        {NH_OPT_FLAG, 0, "paired", NULL, &set.paired, NULL, NULL,
+         "every second file is the reference of the one before it [where the first lacks --ref or the second "
+         "lacks --pred]"},
+        {NH_OPT_FLAG, 0, "json", NULL, &set.json, NULL, NULL, "the same numbers as JSON, all digits"},
+    };
+    const nh_program program = {
+        .name = "gaugemae",
+        .summary = "two Hamiltonians in, their gauge-free distance out",
+        .synopsis = (const char *const[]){"[options] [-o TABLE] HAM.nc [MORE.nc ...]",
+                                          "[options] [-o TABLE] PRED.nc REF.nc", NULL},
+        .description =
+            "Prints how far the zero matrix, the zeroth-step Hamiltonian h0 and the prediction are from the "
+            "reference, "
+            "up to a constant shift of the potential, which adds mu*S to a Hamiltonian: the mean absolute "
+            "value of "
+            "A - H - mu*S in meV over the occupied orbitals of all pairs within the cutoff, in the spin "
+            "blocks uu, ud, "
+            "du, dd and over the whole matrix. With many files: the mean over structures.\n"
+            "\n"
+            "--mu l1, the paper's definition: mu makes the mean smallest, for each number of the table by "
+            "itself; in the "
+            "tables by distance and shell one mu, that of the overall complex number, serves all rows, so "
+            "that they "
+            "add up to it. --mu l2, the published code's: mu = Re sum (A-H) conj(S) / (sum |S|^2 + 1e-6) "
+            "over all elements of the "
+            "complex matrix, one for all numbers. Imaginary parts, ud and du have no gauge term. Without "
+            "spin (one "
+            "block in the file) dd = uu and ud = du = 0 are counted, as if the file had four blocks.\n"
+            "\n"
+            "--by element: for each element the mean of the overall numbers of the structures that contain "
+            "it. --by "
+            "distance: [0,1) [1,2) [2,4) [4,6) [6,inf) Å. --by shell: pairs of degrees (row, column), sp for "
+            "instance.\n"
+            "\n"
+            "A file that holds both matrices stands alone. A file's reference is taken from the file after "
+            "it if the first "
+            "lacks the reference matrix; or if the first has the matrix to judge, the second has not, and "
+            "the second has the "
+            "reference; or if --pred and --ref are the same name; or with --paired. The two must be the same "
+            "crystal and "
+            "have the same pairs, in any order. S and h0 come from the first file, or from the second where "
+            "the first "
+            "has none. A prediction or h0 that is nowhere is left out of the table with a warning; one that "
+            "only some "
+            "of the structures have is an error.",
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .min_inputs = 0,
+        .max_inputs = SIZE_MAX,
+        .example =
+            "gaugemae ham.nc\ngaugemae --mu l2 --json pred.nc label.nc\ngaugemae --by element test/*.nc",
+        .see_also = "nhinfer(1), mkgraph(1)",
+    };
+    nh_common common;
+    const int exit_status = nh_parse(&program, argc, argv, &common);
+    if (exit_status >= 0) return exit_status;
+
+    nh_error err;
+    table t = {.row = NH_ARRAY(tally, N_SUBJECT * MAX_GROUP)};
+    int status = -1;
+    if (t.row == NULL)
+        nh_fail_memory(&err, "table");
+    else if (nh_matrix_from_name(set.pred_name, &set.pred, &err))
+        nh_fail_at(&err, "--pred");
+    else if (nh_matrix_from_name(set.ref_name, &set.ref, &err))
+        nh_fail_at(&err, "--ref");
+    else
+        status = read_all(&set, &common, &t, &err);
+    if (status == 0) {
+        if (t.seen[ZEROTH_STEP] == 0 && set.ref != NH_H0)
+            nh_warn(&program, &common, "no variable h0: its rows are left out");
+        if (t.seen[PREDICTION] == 0 && set.pred != NH_H0)
+            nh_warn(&program, &common, "no variable %s: its rows are left out", set.pred_name);
+        status = write_out(&set, &common, &t, &err);
+    }
+    free(t.row);
+    nh_common_free(&common);
+    return status == 0 ? 0 : nh_report(&program, &err);
+}
