@@ -27,9 +27,10 @@ static int read_bands(const char *path, nh_bands *out, nh_error *err)
     return status;
 }
 
-/* The zero of energy: as asked for, from the file, or from filling the bands. `fallback`: of the bands that these are compared with. */
-static int set_fermi_level(const arguments *a, const char *file, const nh_bands *b, const nh_band_curve *fallback, nh_band_curve *c,
-                           nh_error *err)
+/* The zero of energy: as asked for, from the file, or from filling the bands. `fallback`: of the bands that
+ * these are compared with. */
+static int set_fermi_level(const arguments *a, const char *file, const nh_bands *b,
+                           const nh_band_curve *fallback, nh_band_curve *c, nh_error *err)
 {
     const bool own = fallback == NULL;
     if (own && a->has_efermi) {
@@ -51,7 +52,9 @@ static int set_fermi_level(const arguments *a, const char *file, const nh_bands 
         c->efermi = fallback->efermi;
         c->efermi_from = fallback->efermi_from;
     } else {
-        return nh_fail(err, "%s: neither a Fermi level nor a number of electrons: give --efermi or --nelec (--efermi 0 takes energies as they are)",
+        return nh_fail(err,
+                       "%s: neither a Fermi level nor a number of electrons: give --efermi or --nelec "
+                       "(--efermi 0 takes energies as they are)",
                        file);
     }
     c->zero = c->efermi;
@@ -88,24 +91,30 @@ static int run(const arguments *a, const nh_common *common, nh_error *err)
         nh_fail_memory(err, "bands");
         goto done;
     }
-    nh_bandplot p = {.title = a->title, .n_reference = n, .reference = reference, .top = a->top, .picture = a->picture};
+    nh_bandplot p = {
+        .title = a->title, .n_reference = n, .reference = reference, .top = a->top, .picture = a->picture};
     p.window[0] = a->window[0];
     p.window[1] = a->window[1];
     if (a->format == NH_BANDPLOT_GNUPLOT && !a->has_window) { /* all bands would fill no readable picture */
         p.window[0] = -10;
         p.window[1] = 10;
     }
-    if (read_bands(file, &own, err) != 0 || set_fermi_level(a, file, &own, NULL, &p.curve, err) != 0) goto done;
+    if (read_bands(file, &own, err) != 0 || set_fermi_level(a, file, &own, NULL, &p.curve, err) != 0)
+        goto done;
     p.curve.bands = &own;
     p.curve.name = curve_name(a->name, &own, "bands");
     if (p.title == NULL) p.title = own.title;
     for (size_t i = 0; i < n; i++) {
         const char *path = a->references.item[i];
-        if (read_bands(path, &bands[i], err) != 0 || set_fermi_level(a, path, &bands[i], &p.curve, &reference[i], err) != 0) goto done;
+        if (read_bands(path, &bands[i], err) != 0 ||
+            set_fermi_level(a, path, &bands[i], &p.curve, &reference[i], err) != 0)
+            goto done;
         reference[i].bands = &bands[i];
-        reference[i].name = curve_name(i < a->reference_names.count ? a->reference_names.item[i] : NULL, &bands[i], "reference");
+        reference[i].name = curve_name(i < a->reference_names.count ? a->reference_names.item[i] : NULL,
+                                       &bands[i], "reference");
         nh_band_errors e = {0};
-        if (nh_band_compare(i == 0 ? &own : &bands[i], &bands[0], reference[0].efermi + a->top, &e, err) != 0) {
+        if (nh_band_compare(i == 0 ? &own : &bands[i], &bands[0], reference[0].efermi + a->top, &e, err) !=
+            0) {
             nh_fail_at(err, i == 0 ? "%s" : "%s (against the first --ref)", i == 0 ? file : path);
             goto done;
         }
@@ -138,9 +147,12 @@ static int check_arguments(const arguments *a, const nh_common *common, nh_error
         pipes += a->references.item[i][0] == '-' && a->references.item[i][1] == '\0';
     if (pipes > 1) return nh_fail(err, "only one of the inputs can be standard input");
     if (a->has_efermi && a->has_nelec) return nh_fail(err, "--efermi or --nelec expected, found both");
-    if (a->has_nelec && !(a->nelec > 0)) return nh_fail(err, "--nelec: a positive number expected, found %g", a->nelec);
-    if (a->reference_names.count > a->references.count) return nh_fail(err, "--ref-name: more names than --ref");
-    if (a->has_picture && a->format != NH_BANDPLOT_GNUPLOT) return nh_fail(err, "--picture belongs to --format gnuplot");
+    if (a->has_nelec && !(a->nelec > 0))
+        return nh_fail(err, "--nelec: a positive number expected, found %g", a->nelec);
+    if (a->reference_names.count > a->references.count)
+        return nh_fail(err, "--ref-name: more names than --ref");
+    if (a->has_picture && a->format != NH_BANDPLOT_GNUPLOT)
+        return nh_fail(err, "--picture belongs to --format gnuplot");
     return 0;
 }
 
@@ -149,45 +161,59 @@ int main(int argc, char **argv)
     arguments a = {.picture = "bands.png", .top = 10, .window = {-INFINITY, INFINITY}};
     const nh_option options[] = {
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Zero of energy"},
-        {NH_OPT_REAL, 0, "efermi", "E", &a.efermi, NULL, &a.has_efermi, "Fermi level, eV [from the file; else from its electrons]"},
+        {NH_OPT_REAL, 0, "efermi", "E", &a.efermi, NULL, &a.has_efermi,
+         "Fermi level, eV [from the file; else from its electrons]"},
         {NH_OPT_REAL, 0, "nelec", "N", &a.nelec, NULL, &a.has_nelec,
-         "electrons: the Fermi level is found by filling the bands (exact on a mesh, and on a path where there is a gap)"},
+         "electrons: the Fermi level is found by filling the bands (exact on a mesh, and on a path where "
+         "there is a gap)"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Comparison"},
         {NH_OPT_LIST, 0, "ref", "EIG.NC", &a.references, NULL, NULL,
-         "bands at the same k-points to compare with; repeatable: errors are against the first, pictures show all"},
+         "bands at the same k-points to compare with; repeatable: errors are against the first, pictures "
+         "show all"},
         {NH_OPT_REAL, 0, "top", "E", &a.top, NULL, NULL,
          "errors and ghosts: states whose reference energy is up to E eV above the Fermi level [10]"},
         {NH_OPT_FLAG, 0, "align", NULL, &a.align, NULL, NULL,
-         "show the bands after the constant shift of the comparison, instead of each relative to its own Fermi level"},
+         "show the bands after the constant shift of the comparison, instead of each relative to its own "
+         "Fermi level"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Output"},
-        {NH_OPT_CHOICE, 0, "format", NULL, &a.format, FORMATS, NULL, "a table, a script for gnuplot, or JSON [tsv]"},
+        {NH_OPT_CHOICE, 0, "format", NULL, &a.format, FORMATS, NULL,
+         "a table, a script for gnuplot, or JSON [tsv]"},
         {NH_OPT_RANGE, 0, "window", "LO:HI", a.window, NULL, &a.has_window,
          "bands that enter LO to HI, eV relative to the Fermi level [all; gnuplot: -10:10]"},
         {NH_OPT_STRING, 0, "title", "TEXT", (void *)&a.title, NULL, NULL, "title [from the file]"},
-        {NH_OPT_STRING, 0, "name", "TEXT", (void *)&a.name, NULL, NULL, "name of the bands in the legend [name of the matrix]"},
-        {NH_OPT_LIST, 0, "ref-name", "TEXT", &a.reference_names, NULL, NULL, "the same for each --ref, in order"},
+        {NH_OPT_STRING, 0, "name", "TEXT", (void *)&a.name, NULL, NULL,
+         "name of the bands in the legend [name of the matrix]"},
+        {NH_OPT_LIST, 0, "ref-name", "TEXT", &a.reference_names, NULL, NULL,
+         "the same for each --ref, in order"},
         {NH_OPT_STRING, 0, "picture", "FILE", (void *)&a.picture, NULL, &a.has_picture,
          "picture that the gnuplot script makes, .png, .svg or .pdf [bands.png]"},
     };
-    static const char *const synopsis[] = {
-        "[--ref other-eig.nc] [--efermi E | --nelec N] [--format tsv|gnuplot|json] [--window LO:HI] [-o FILE] [eig.nc]", NULL};
+    static const char *const synopsis[] = {"[--ref other-eig.nc] [--efermi E | --nelec N] [--format "
+                                           "tsv|gnuplot|json] [--window LO:HI] [-o FILE] [eig.nc]",
+                                           NULL};
     const nh_program program = {
         .name = "bandplot-data",
         .summary = "eigenvalues in, plot data out: band table, comparison of bands, picture",
         .synopsis = synopsis,
         .description =
-            "Writes one row a k-point: distance along the path (1/Å, with the factor 2 pi), label, and the bands in eV relative to "
-            "the Fermi level. Lines with '#' before them hold the Fermi level, the gap where the number of electrons is known, and "
+            "Writes one row a k-point: distance along the path (1/Å, with the factor 2 pi), label, and the "
+            "bands in eV relative to "
+            "the Fermi level. Lines with '#' before them hold the Fermi level, the gap where the number of "
+            "electrons is known, and "
             "the comparison.\n\n"
-            "Comparison with --ref: band by band, at the same k-points, over the states whose reference energy is up to --top above "
-            "the reference's Fermi level, after one constant shift, the median of all differences. A k-point is called a ghost "
-            "k-point if its largest difference exceeds 0.1 eV and 5 times the median over k of the largest differences.\n\n"
+            "Comparison with --ref: band by band, at the same k-points, over the states whose reference "
+            "energy is up to --top above "
+            "the reference's Fermi level, after one constant shift, the median of all differences. A k-point "
+            "is called a ghost "
+            "k-point if its largest difference exceeds 0.1 eV and 5 times the median over k of the largest "
+            "differences.\n\n"
             "A script of --format gnuplot contains the data: `gnuplot bands.gp` writes the picture.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
         .example = "bandplot-data eig.nc > bands.tsv\n"
-                   "bandplot-data --ref eig_scf.nc --window -6:6 --format gnuplot -o bands.gp eig.nc && gnuplot bands.gp",
+                   "bandplot-data --ref eig_scf.nc --window -6:6 --format gnuplot -o bands.gp eig.nc && "
+                   "gnuplot bands.gp",
         .see_also = "geneig(1), gnuplot(1)",
     };
     nh_common common;

@@ -32,7 +32,7 @@ typedef struct source {
     const nh_program *program;
     const nh_common *common;
     nh_nc *in;
-    nh_graph *graph;     /* NULL: reciprocal-space file */
+    nh_graph *graph; /* NULL: reciprocal-space file */
     nh_fourier *fourier;
     nh_kspace s;
     double anti;
@@ -49,18 +49,20 @@ static void source_close(source *q)
 static void warn_hermitian(const source *q)
 {
     if (q->anti > HERMITIAN_WITHIN)
-        nh_warn(q->program, q->common, "%s: %s is not Hermitian; what is left out is up to %.3e eV", nh_nc_name(q->in),
-                q->graph != NULL ? q->s.electrons.matrix : "hk", q->anti);
+        nh_warn(q->program, q->common, "%s: %s is not Hermitian; what is left out is up to %.3e eV",
+                nh_nc_name(q->in), q->graph != NULL ? q->s.electrons.matrix : "hk", q->anti);
 }
 
 static int open_graph(source *q, const arguments *a, nh_error *err)
 {
     const nh_matrix m = MATRICES[a->matrix];
     const unsigned want = 1u << m | NH_WANT_OVERLAP;
-    if (nh_graph_read(q->in, want, &q->graph, err) != 0 || nh_graph_require(q->graph, nh_nc_name(q->in), want, err) != 0 ||
+    if (nh_graph_read(q->in, want, &q->graph, err) != 0 ||
+        nh_graph_require(q->graph, nh_nc_name(q->in), want, err) != 0 ||
         nh_kpoint_options_read(&a->k, q->graph->structure.lattice, &q->s.k, err) != 0)
         return -1;
-    if (nh_fourier_new(q->graph, m, &q->anti, &q->fourier, err) != 0) return nh_fail_at(err, "%s", nh_nc_name(q->in));
+    if (nh_fourier_new(q->graph, m, &q->anti, &q->fourier, err) != 0)
+        return nh_fail_at(err, "%s", nh_nc_name(q->in));
     warn_hermitian(q);
     q->s.basis = nh_fourier_basis(q->fourier);
     return nh_electrons_of(q->graph, m, &q->s.electrons, err);
@@ -72,11 +74,15 @@ static int source_open(source *q, const arguments *a, nh_error *err)
     if (nh_nc_open(nh_input(q->common), &q->in, err) != 0) return -1;
     const bool kspace = nh_nc_has(q->in, "hk"), real_space = nh_nc_has(q->in, "pair_src");
     if (!kspace && !real_space)
-        return nh_fail(err, "%s: neither a reciprocal-space file (variable hk) nor a real-space file (variable pair_src)",
-                       nh_nc_name(q->in));
+        return nh_fail(
+            err,
+            "%s: neither a reciprocal-space file (variable hk) nor a real-space file (variable pair_src)",
+            nh_nc_name(q->in));
     if (kspace) {
         if (nh_kpoint_options_given(&a->k) || a->has_matrix) {
-            nh_fail(err, "%s: a reciprocal-space file has its k-points and its matrix: no --kpath, --path, --mesh, --kpoints, --matrix",
+            nh_fail(err,
+                    "%s: a reciprocal-space file has its k-points and its matrix: no --kpath, --path, "
+                    "--mesh, --kpoints, --matrix",
                     nh_nc_name(q->in));
             return 2;
         }
@@ -89,25 +95,29 @@ static int source_open(source *q, const arguments *a, nh_error *err)
     return open_graph(q, a, err);
 }
 
-static int source_get(source *q, size_t first, size_t n, double *h, double *s, nh_threads *threads, nh_error *err)
+static int source_get(source *q, size_t first, size_t n, double *h, double *s, nh_threads *threads,
+                      nh_error *err)
 {
     if (q->graph != NULL) return nh_fourier_many(q->fourier, n, q->s.k.k + 3 * first, h, s, threads, err);
     return nh_kspace_get(q->in, &q->s, first, n, h, s, &q->anti, err);
 }
 
-static int choose_bands(const arguments *a, size_t basis, const char *name, nh_band_choice *out, nh_error *err)
+static int choose_bands(const arguments *a, size_t basis, const char *name, nh_band_choice *out,
+                        nh_error *err)
 {
     *out = (nh_band_choice){.kind = NH_BANDS_ALL, .count = basis};
     if (a->has_bands) {
         const double last = isinf(a->bands[1]) ? (double)basis : a->bands[1];
         if (last > (double)basis || a->bands[0] > (double)basis)
-            return nh_fail(err, "%s: --bands: band %.0f asked for, there are %zu", name, fmax(last, a->bands[0]), basis);
+            return nh_fail(err, "%s: --bands: band %.0f asked for, there are %zu", name,
+                           fmax(last, a->bands[0]), basis);
         *out = (nh_band_choice){.kind = NH_BANDS_INDEX, .first = (size_t)a->bands[0] - 1};
         out->count = (size_t)last - out->first;
     } else if (a->has_window) {
         *out = (nh_band_choice){.kind = NH_BANDS_WINDOW, .lo = a->window[0], .hi = a->window[1]};
     } else if (a->has_nev) {
-        if ((size_t)a->nev > basis) return nh_fail(err, "%s: --nev: %d bands asked for, there are %zu", name, a->nev, basis);
+        if ((size_t)a->nev > basis)
+            return nh_fail(err, "%s: --nev: %d bands asked for, there are %zu", name, a->nev, basis);
         *out = (nh_band_choice){.kind = NH_BANDS_NEAREST, .count = (size_t)a->nev, .centre = a->sigma};
     }
     return 0;
@@ -119,24 +129,26 @@ typedef struct solver {
     const nh_band_choice *choice;
     size_t group, n_thread; /* k-points at a time; work spaces */
     nh_threads *threads;
-    nh_eigen **work;        /* [n_thread] */
-    double *h, *s;          /* [group][basis][basis][2] */
-    double *vector;         /* [group][most][basis][2] or NULL */
+    nh_eigen **work; /* [n_thread] */
+    double *h, *s;   /* [group][basis][basis][2] */
+    double *vector;  /* [group][most][basis][2] or NULL */
     size_t most;
-    nh_error *error;        /* [group] */
-    double *energy;         /* [kpoint][basis] */
+    nh_error *error;              /* [group] */
+    double *energy;               /* [kpoint][basis] */
     size_t *first, *count, *rank; /* [kpoint] */
-    size_t at;              /* first k-point of the group */
+    size_t at;                    /* first k-point of the group */
 } solver;
 
 static void solve_one(void *context, size_t index, int thread)
 {
     solver *v = context;
-    const size_t basis = v->q->s.basis, size = 2 * basis * basis, k = v->at + index, row = 2 * v->most * basis;
+    const size_t basis = v->q->s.basis, size = 2 * basis * basis, k = v->at + index,
+                 row = 2 * v->most * basis;
     double *vector = v->vector != NULL ? v->vector + index * row : NULL;
     v->error[index].text[0] = '\0';
-    if (nh_eigen_solve(v->work[thread], v->h + index * size, v->s + index * size, v->choice, v->most, &v->rank[k],
-                       v->energy + k * basis, &v->first[k], &v->count[k], vector, &v->error[index]) != 0)
+    if (nh_eigen_solve(v->work[thread], v->h + index * size, v->s + index * size, v->choice, v->most,
+                       &v->rank[k], v->energy + k * basis, &v->first[k], &v->count[k], vector,
+                       &v->error[index]) != 0)
         return;
     for (size_t i = 2 * v->count[k] * basis; i < row && vector != NULL; i++)
         vector[i] = NAN;
@@ -176,7 +188,8 @@ static int solve_all(solver *v, double threshold, size_t most, nh_nc *out, nh_er
         v->vector = nh_calloc_aligned(v->group, room);
         good = v->vector != NULL;
     }
-    int status = good ? nh_threads_new((int)v->n_thread, &v->threads, err) : nh_fail_memory(err, "the eigenproblem");
+    int status =
+        good ? nh_threads_new((int)v->n_thread, &v->threads, err) : nh_fail_memory(err, "the eigenproblem");
     for (size_t i = 0; i < v->n_thread && status == 0; i++)
         status = nh_eigen_new(basis, threshold, most > 0, &v->work[i], err);
     if (status == 0 && blas_threads) openblas_set_num_threads(cores);
@@ -190,10 +203,11 @@ static int solve_all(solver *v, double threshold, size_t most, nh_nc *out, nh_er
         for (size_t i = 0; i < n && status == 0; i++) {
             const double *k = q->s.k.k + 3 * (v->at + i);
             if (v->error[i].text[0] != '\0')
-                status = nh_fail(err, "%s: k-point %zu (%g %g %g): %s", nh_nc_name(q->in), v->at + i + 1, k[0], k[1], k[2],
-                                 v->error[i].text);
+                status = nh_fail(err, "%s: k-point %zu (%g %g %g): %s", nh_nc_name(q->in), v->at + i + 1,
+                                 k[0], k[1], k[2], v->error[i].text);
             else if (most > 0 && out != NULL)
-                status = nh_eigen_put_vectors(out, v->at + i, most, basis, v->vector + 2 * i * most * basis, err);
+                status =
+                    nh_eigen_put_vectors(out, v->at + i, most, basis, v->vector + 2 * i * most * basis, err);
         }
         nh_progress_add(progress, n);
     }
@@ -222,25 +236,32 @@ static int pack(const solver *v, size_t n_band, nh_bands *b, nh_error *err)
     return 0;
 }
 
-/* Fermi level of a mesh from all energies; NaN where the k-points are no mesh or the number of electrons is not known. */
+/* Fermi level of a mesh from all energies; NaN where the k-points are no mesh or the number of electrons is
+ * not known. */
 static double mesh_fermi_level(const solver *v)
 {
     const nh_kspace *s = &v->q->s;
     if (s->k.mode != NH_K_MESH || !(s->electrons.nelec > 0)) return NAN;
     double efermi = NAN;
     size_t *zero = NH_ARRAY(size_t, s->k.count);
-    const nh_bands all = {.k = s->k, .n_band = s->basis, .energy = v->energy, .first = zero,
+    const nh_bands all = {.k = s->k,
+                          .n_band = s->basis,
+                          .energy = v->energy,
+                          .first = zero,
                           .electrons_per_band = s->electrons.electrons_per_band};
     if (zero == NULL || nh_fermi_level(&all, s->electrons.nelec, &efermi, NULL) != 0) efermi = NAN;
     free(zero);
     return efermi;
 }
 
-static int write_facts(nh_nc *out, const solver *v, const nh_bands *b, double mesh_level, const arguments *a, nh_error *err)
+static int write_facts(nh_nc *out, const solver *v, const nh_bands *b, double mesh_level, const arguments *a,
+                       nh_error *err)
 {
     const bool known = !isnan(v->q->s.electrons.efermi);
     if (nh_eigen_put(out, b, err) != 0) return -1;
-    if ((known || !isnan(mesh_level)) && nh_nc_set_text(out, "efermi_from", known ? "input" : "mesh", err) != 0) return -1;
+    if ((known || !isnan(mesh_level)) &&
+        nh_nc_set_text(out, "efermi_from", known ? "input" : "mesh", err) != 0)
+        return -1;
     if (!isnan(mesh_level) && nh_nc_set_double(out, "efermi_mesh", mesh_level, err) != 0) return -1;
     if (!a->has_threshold) return 0;
     size_t dropped = 0, worst = 0;
@@ -251,8 +272,9 @@ static int write_facts(nh_nc *out, const solver *v, const nh_bands *b, double me
     }
     if (dropped > 0)
         nh_warn(v->q->program, v->q->common,
-                "%zu eigenvectors of S with eigenvalues below %g projected out at %zu k-points, at most %zu at one", dropped,
-                a->threshold, b->k.count, worst);
+                "%zu eigenvectors of S with eigenvalues below %g projected out at %zu k-points, at most %zu "
+                "at one",
+                dropped, a->threshold, b->k.count, worst);
     return nh_nc_set_double(out, "s_threshold", a->threshold, err) != 0 ||
                    nh_nc_set_double(out, "s_dropped", (double)dropped, err) != 0
                ? -1
@@ -288,13 +310,14 @@ static int solve(source *q, const arguments *a, nh_error *err)
         for (size_t k = 0; k < n_k; k++)
             n_band = count[k] > n_band ? count[k] : n_band;
         if (n_band == 0) {
-            nh_fail(err, "%s: no band between %g and %g eV at any of %zu k-points", nh_nc_name(q->in), a->window[0], a->window[1],
-                    n_k);
+            nh_fail(err, "%s: no band between %g and %g eV at any of %zu k-points", nh_nc_name(q->in),
+                    a->window[0], a->window[1], n_k);
             goto done;
         }
         if (twice) {
             solver_free(&v);
-            v = (solver){.q = q, .choice = &choice, .energy = energy, .first = first, .count = count, .rank = rank};
+            v = (solver){
+                .q = q, .choice = &choice, .energy = energy, .first = first, .count = count, .rank = rank};
         }
     }
     const bool ragged = window || choice.kind == NH_BANDS_NEAREST || a->has_threshold;
@@ -303,11 +326,14 @@ static int solve(source *q, const arguments *a, nh_error *err)
     b.nelec = q->s.electrons.nelec;
     b.title = q->s.electrons.title;
     b.matrix = q->s.electrons.matrix;
-    if (nh_nc_create(q->common->output, q->program->name, q->common, q->in, &out, err) != 0) status = -1;
-    else status = nh_eigen_define(out, &b, a->vectors ? basis : 0, ragged, err);
+    if (nh_nc_create(q->common->output, q->program->name, q->common, q->in, &out, err) != 0)
+        status = -1;
+    else
+        status = nh_eigen_define(out, &b, a->vectors ? basis : 0, ragged, err);
     b.title = b.matrix = NULL;
     nh_bands_free(&b);
-    if (status == 0 && (!window || twice)) status = solve_all(&v, a->threshold, a->vectors ? n_band : 0, out, err);
+    if (status == 0 && (!window || twice))
+        status = solve_all(&v, a->threshold, a->vectors ? n_band : 0, out, err);
     if (status != 0) goto done;
     if (q->graph == NULL) warn_hermitian(q);
     const double mesh_level = mesh_fermi_level(&v);
@@ -338,8 +364,10 @@ static int check_arguments(const arguments *a, nh_error *err)
         return nh_fail(err, "one of --bands, --window, --nev expected, found several");
     if (a->has_nev != a->has_sigma) return nh_fail(err, "--nev and --sigma belong together");
     if (a->has_nev && a->nev < 1) return nh_fail(err, "--nev: at least 1 expected, found %d", a->nev);
-    if (a->has_bands && (a->bands[0] < 1 || a->bands[0] != floor(a->bands[0]) || a->bands[1] != floor(a->bands[1])))
-        return nh_fail(err, "--bands: numbers of bands from 1 expected, found %g:%g", a->bands[0], a->bands[1]);
+    if (a->has_bands &&
+        (a->bands[0] < 1 || a->bands[0] != floor(a->bands[0]) || a->bands[1] != floor(a->bands[1])))
+        return nh_fail(err, "--bands: numbers of bands from 1 expected, found %g:%g", a->bands[0],
+                       a->bands[1]);
     if (a->has_threshold && !(a->threshold > 0))
         return nh_fail(err, "--s-threshold: a positive number expected, found %g", a->threshold);
     return 0;
@@ -350,38 +378,49 @@ int main(int argc, char **argv)
     arguments a = {.k = NH_KPOINT_DEFAULTS, .bands = {1, INFINITY}, .window = {-INFINITY, INFINITY}};
     const nh_option options[] = {
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Bands (one of; all without)"},
-        {NH_OPT_RANGE, 0, "bands", "LO:HI", a.bands, NULL, &a.has_bands, "bands LO to HI, counted from 1, both included"},
+        {NH_OPT_RANGE, 0, "bands", "LO:HI", a.bands, NULL, &a.has_bands,
+         "bands LO to HI, counted from 1, both included"},
         {NH_OPT_RANGE, 0, "window", "EMIN:EMAX", a.window, NULL, &a.has_window,
-         "bands with EMIN <= E <= EMAX, eV, on the scale of the Hamiltonian (not relative to the Fermi level)"},
+         "bands with EMIN <= E <= EMAX, eV, on the scale of the Hamiltonian (not relative to the Fermi "
+         "level)"},
         {NH_OPT_INT, 0, "nev", "N", &a.nev, NULL, &a.has_nev,
-         "the N bands nearest to --sigma; by the dense solver (a sparse shift-invert solver is not in this version)"},
+         "the N bands nearest to --sigma; by the dense solver (a sparse shift-invert solver is not in this "
+         "version)"},
         {NH_OPT_REAL, 0, "sigma", "E", &a.sigma, NULL, &a.has_sigma, "energy for --nev, eV"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Solution"},
         {NH_OPT_FLAG, 0, "vectors", NULL, &a.vectors, NULL, NULL, "write eigenvectors too, C^dagger S C = 1"},
         {NH_OPT_REAL, 0, "s-threshold", "X", &a.threshold, NULL, &a.has_threshold,
-         "project out the eigenvectors of S(k) with eigenvalues below X; missing bands are NaN, at the top [no projection: an S "
+         "project out the eigenvectors of S(k) with eigenvalues below X; missing bands are NaN, at the top "
+         "[no projection: an S "
          "that is not positive definite is an error]"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "From a real-space file"},
-        {NH_OPT_CHOICE, 0, "matrix", NULL, &a.matrix, MATRIX_NAMES, &a.has_matrix, "the Hamiltonian [h_pred]"},
+        {NH_OPT_CHOICE, 0, "matrix", NULL, &a.matrix, MATRIX_NAMES, &a.has_matrix,
+         "the Hamiltonian [h_pred]"},
         NH_KPOINT_OPTION_ROWS(a.k),
     };
     static const char *const synopsis[] = {
         "[--bands LO:HI | --window EMIN:EMAX | --nev N --sigma E] [--vectors] [-o eig.nc] [hk.nc]",
-        "[...] [--matrix h_pred|h0|h_label] --path PATH | --mesh N1 N2 N3 | --kpath FILE | --kpoints FILE [-o eig.nc] ham.nc",
+        "[...] [--matrix h_pred|h0|h_label] --path PATH | --mesh N1 N2 N3 | --kpath FILE | --kpoints FILE "
+        "[-o eig.nc] ham.nc",
         NULL,
     };
     const nh_program program = {
         .name = "geneig",
         .summary = "H(k) C = E S(k) C: band energies and eigenvectors at each k-point",
         .synopsis = synopsis,
-        .description =
-            "Solves the generalised Hermitian eigenproblem with LAPACK, dense. The input is the output of fourier, read a few "
-            "k-points at a time, or a real-space file with any k-point option of fourier: then H(k) is assembled when it is needed "
-            "and never stored. The two kinds of files are told apart by their variables.\n\n"
-            "Small matrices are shared among threads by k-point, large ones one after another with a threaded BLAS.\n\n"
-            "The Fermi level and the number of electrons are carried from the input. On a mesh, where the electrons are known, the "
-            "level found by filling these bands is the attribute efermi_mesh, and efermi too if the input has none.\n\n"
-            "An overlap matrix that is not positive definite is an error that names the k-point and the smallest eigenvalue.",
+        .description = "Solves the generalised Hermitian eigenproblem with LAPACK, dense. The input is the "
+                       "output of fourier, read a few "
+                       "k-points at a time, or a real-space file with any k-point option of fourier: then "
+                       "H(k) is assembled when it is needed "
+                       "and never stored. The two kinds of files are told apart by their variables.\n\n"
+                       "Small matrices are shared among threads by k-point, large ones one after another "
+                       "with a threaded BLAS.\n\n"
+                       "The Fermi level and the number of electrons are carried from the input. On a mesh, "
+                       "where the electrons are known, the "
+                       "level found by filling these bands is the attribute efermi_mesh, and efermi too if "
+                       "the input has none.\n\n"
+                       "An overlap matrix that is not positive definite is an error that names the k-point "
+                       "and the smallest eigenvalue.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,

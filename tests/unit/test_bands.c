@@ -18,10 +18,10 @@
 
 #include <cmocka.h>
 
-#define assert_near(a, b, within)                                                                                               \
-    do {                                                                                                                         \
-        const double nh_a = (a), nh_b = (b);                                                                                     \
-        if (!(fabs(nh_a - nh_b) <= (within))) fail_msg("%s = %.15g, %s = %.15g", #a, nh_a, #b, nh_b);                            \
+#define assert_near(a, b, within)                                                                            \
+    do {                                                                                                     \
+        const double nh_a = (a), nh_b = (b);                                                                 \
+        if (!(fabs(nh_a - nh_b) <= (within))) fail_msg("%s = %.15g, %s = %.15g", #a, nh_a, #b, nh_b);        \
     } while (0)
 
 static double noise(uint64_t *state)
@@ -32,7 +32,8 @@ static double noise(uint64_t *state)
 
 /* --- crystals --- */
 
-/* n_atom atoms along x with the given shells, lattice a x 20 x 20 Å, all pairs with cells up to +-reach. Matrices zero. */
+/* n_atom atoms along x with the given shells, lattice a x 20 x 20 Å, all pairs with cells up to +-reach.
+ * Matrices zero. */
 static nh_graph *make_chain(size_t n_atom, double a, size_t n_shell, const int *shells, int reach, int n_spin)
 {
     nh_error err;
@@ -49,7 +50,8 @@ static nh_graph *make_chain(size_t n_atom, double a, size_t n_shell, const int *
     nh_pair *pair = malloc(count * sizeof *pair);
     assert_non_null(pair);
     for (size_t i = 0; i < count; i++)
-        pair[i] = (nh_pair){(int)(i / cells / n_atom), (int)(i / cells % n_atom), {(int)(i % cells) - reach, 0, 0}};
+        pair[i] =
+            (nh_pair){(int)(i / cells / n_atom), (int)(i / cells % n_atom), {(int)(i % cells) - reach, 0, 0}};
     assert_int_equal(nh_pairs_build(&g->structure, count, pair, &g->pairs, &err), 0);
     g->cutoff = 8;
     g->n_spin = n_spin;
@@ -93,7 +95,8 @@ static nh_graph *random_crystal(uint64_t seed)
             for (size_t c = 0; c < 4; c++) {
                 const bool unit = reverse[i] == i && r == c;
                 const double v = unit ? 1 : 0.05 * noise(&seed);
-                if (reverse[i] >= i) g->overlap[p->start[i] + 4 * r + c] = g->overlap[p->start[reverse[i]] + 4 * c + r] = v;
+                if (reverse[i] >= i)
+                    g->overlap[p->start[i] + 4 * r + c] = g->overlap[p->start[reverse[i]] + 4 * c + r] = v;
             }
     free(reverse);
     return g;
@@ -119,7 +122,8 @@ static void energies(nh_graph *g, const double k[3], double *e)
     if (nh_fourier_new(g, NH_H_LABEL, NULL, &f, &err) != 0) fail_msg("%s", err.text);
     assemble(f, k, &h, &s);
     assert_int_equal(nh_eigen_new(nh_fourier_basis(f), 0, false, &w, &err), 0);
-    if (nh_eigen_solve(w, (double *)h, (double *)s, &all, 0, &rank, e, &first, &count, NULL, &err) != 0) fail_msg("%s", err.text);
+    if (nh_eigen_solve(w, (double *)h, (double *)s, &all, 0, &rank, e, &first, &count, NULL, &err) != 0)
+        fail_msg("%s", err.text);
     assert_int_equal(rank, nh_fourier_basis(f));
     nh_eigen_free(w);
     nh_fourier_free(f);
@@ -164,13 +168,15 @@ static void test_assembly(void **state)
     double complex direct[16][16] = {{0}}, overlap[16][16] = {{0}};
     for (size_t p = 0; p < g->pairs.count; p++) {
         const nh_pair *q = &g->pairs.pair[p];
-        const double complex phase = cexp(2 * M_PI * I * (k[0] * q->cell[0] + k[1] * q->cell[1] + k[2] * q->cell[2]));
+        const double complex phase =
+            cexp(2 * M_PI * I * (k[0] * q->cell[0] + k[1] * q->cell[1] + k[2] * q->cell[2]));
         for (size_t spin = 0; spin < 4; spin++)
             for (size_t a = 0; a < 4; a++)
                 for (size_t b = 0; b < 4; b++) {
                     const size_t element = g->pairs.start[p] + 4 * a + b;
                     const double *v = g->matrix[NH_H_LABEL] + 2 * (spin * g->pairs.n_elem + element);
-                    const size_t row = 2 * (4 * (size_t)q->src + a) + spin / 2, column = 2 * (4 * (size_t)q->dst + b) + spin % 2;
+                    const size_t row = 2 * (4 * (size_t)q->src + a) + spin / 2,
+                                 column = 2 * (4 * (size_t)q->dst + b) + spin % 2;
                     direct[row][column] += phase * (v[0] + I * v[1]);
                     if (spin == 0 || spin == 3) overlap[row][column] += phase * g->overlap[element];
                 }
@@ -201,7 +207,8 @@ static void test_batches(void **state)
     assert_int_equal(nh_kpoints_mesh((int[3]){19, 1, 1}, true, (double[3]){0}, &k, &err), 0);
     assert_int_equal(nh_threads_new(3, &threads, &err), 0);
     const size_t size = 2 * 16 * 16;
-    double *one = calloc(19 * size, sizeof *one), *many = calloc(19 * size, sizeof *many), *s = calloc(19 * size, sizeof *s);
+    double *one = calloc(19 * size, sizeof *one), *many = calloc(19 * size, sizeof *many),
+           *s = calloc(19 * size, sizeof *s);
     assert_int_equal(nh_fourier_many(f, 19, k.k, one, s, NULL, &err), 0);
     assert_int_equal(nh_fourier_many(f, 19, k.k, many, NULL, threads, &err), 0);
     assert_memory_equal(one, many, 19 * size * sizeof *one);
@@ -219,7 +226,8 @@ static void test_batches(void **state)
     nh_graph_free(g);
 }
 
-/* H C = E S C and C^dagger S C = 1, all bands and every kind of choice; energies do not depend on the choice. */
+/* H C = E S C and C^dagger S C = 1, all bands and every kind of choice; energies do not depend on the choice.
+ */
 static void test_vectors(void **state)
 {
     (void)state;
@@ -243,14 +251,17 @@ static void test_vectors(void **state)
     for (size_t q = 0; q < sizeof choices / sizeof *choices; q++) {
         size_t rank, first, count;
         assemble(f, k, &h2, &s2);
-        if (nh_eigen_solve(w, (double *)h2, (double *)s2, &choices[q], N, &rank, e, &first, &count, (double *)c, &err) != 0)
+        if (nh_eigen_solve(w, (double *)h2, (double *)s2, &choices[q], N, &rank, e, &first, &count,
+                           (double *)c, &err) != 0)
             fail_msg("%s", err.text);
         if (q == 0) memcpy(all, e, sizeof all);
         assert_memory_equal(all, e, sizeof all);
         for (size_t i = 0; i < N; i++)
             if (choices[q].kind == NH_BANDS_WINDOW)
-                assert_int_equal(e[i] >= choices[q].lo && e[i] <= choices[q].hi, i >= first && i < first + count);
-        if (choices[q].kind == NH_BANDS_NEAREST || choices[q].kind == NH_BANDS_INDEX) assert_int_equal(count, choices[q].count);
+                assert_int_equal(e[i] >= choices[q].lo && e[i] <= choices[q].hi,
+                                 i >= first && i < first + count);
+        if (choices[q].kind == NH_BANDS_NEAREST || choices[q].kind == NH_BANDS_INDEX)
+            assert_int_equal(count, choices[q].count);
         for (size_t i = 0; i < N && choices[q].kind == NH_BANDS_NEAREST; i++)
             if (i < first || i >= first + count)
                 for (size_t j = first; j < first + count; j++)
@@ -280,7 +291,8 @@ static void test_vectors(void **state)
     nh_graph_free(g);
 }
 
-/* The same crystal with atom 1 counted to the next cell, (0,1,R) -> (0,1,R-1): a similarity transformation of H(k). */
+/* The same crystal with atom 1 counted to the next cell, (0,1,R) -> (0,1,R-1): a similarity transformation of
+ * H(k). */
 static void test_origin(void **state)
 {
     (void)state;
@@ -303,7 +315,8 @@ static void test_origin(void **state)
         memcpy(moved->overlap + moved->pairs.start[to], g->overlap + g->pairs.start[p], 16 * sizeof(double));
         for (size_t spin = 0; spin < 4; spin++)
             memcpy(moved->matrix[NH_H_LABEL] + 2 * (spin * g->pairs.n_elem + moved->pairs.start[to]),
-                   g->matrix[NH_H_LABEL] + 2 * (spin * g->pairs.n_elem + g->pairs.start[p]), 32 * sizeof(double));
+                   g->matrix[NH_H_LABEL] + 2 * (spin * g->pairs.n_elem + g->pairs.start[p]),
+                   32 * sizeof(double));
     }
     double a[16], b[16];
     for (int i = 0; i < 7; i++) {
@@ -388,7 +401,8 @@ static void test_path(void **state)
     size_t count;
     nh_k_node *node;
     nh_kpoints k;
-    assert_int_equal(nh_path_parse("G 0 0 0; X .5 0 0; 1/4 1/4 0 | R 1/2 1/2 1/2; G 0 0 0;", 4, &count, &node, &err), 0);
+    assert_int_equal(
+        nh_path_parse("G 0 0 0; X .5 0 0; 1/4 1/4 0 | R 1/2 1/2 1/2; G 0 0 0;", 4, &count, &node, &err), 0);
     assert_int_equal(count, 5);
     assert_string_equal(node[2].label, "");
     assert_true(node[2].jump);
@@ -413,7 +427,14 @@ static void test_path(void **state)
     }
     assert_int_equal(nh_path_share(CUBIC, 4, count, node, &err), -1);
     free(node);
-    const char *bad[] = {"", "G 0 0", "G 0 0 0 0", "0 0 x", "G 0 0 0;; X 0 0 1", "1/0 0 0", "G nan 0 0", "0 0 1e999",
+    const char *bad[] = {"",
+                         "G 0 0",
+                         "G 0 0 0 0",
+                         "0 0 x",
+                         "G 0 0 0;; X 0 0 1",
+                         "1/0 0 0",
+                         "G nan 0 0",
+                         "0 0 1e999",
                          "aLabelOfMoreThanThirtyOneCharacters 0 0 0"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(nh_path_parse(bad[i], 4, &count, &node, &err), -1);
@@ -441,7 +462,8 @@ static void test_mesh(void **state)
     assert_near(k.k[3], 0.5, 1e-15);
     nh_kpoints_free(&k);
     assert_int_equal(nh_kpoints_mesh((int[3]){3, 0, 1}, true, (double[3]){0}, &k, &err), -1);
-    assert_int_equal(nh_kpoints_mesh((int[3]){2000000000, 2000000000, 2000000000}, true, (double[3]){0}, &k, &err), -1);
+    assert_int_equal(
+        nh_kpoints_mesh((int[3]){2000000000, 2000000000, 2000000000}, true, (double[3]){0}, &k, &err), -1);
 }
 
 static int read_text(const char *text, bool list, double lattice_constant, nh_kpoints *k, nh_error *err)
@@ -451,7 +473,8 @@ static int read_text(const char *text, bool list, double lattice_constant, nh_kp
     assert_true(id >= 0);
     assert_int_equal(write(id, text, strlen(text)), (ssize_t)strlen(text));
     close(id);
-    const int status = list ? nh_klist_read(name, CUBIC, k, err) : nh_kpt_read(name, CUBIC, lattice_constant, k, err);
+    const int status =
+        list ? nh_klist_read(name, CUBIC, k, err) : nh_kpt_read(name, CUBIC, lattice_constant, k, err);
     unlink(name);
     return status;
 }
@@ -461,7 +484,8 @@ static void test_kpt(void **state)
     (void)state;
     nh_error err;
     nh_kpoints k;
-    if (read_text("K_POINTS\n0 // mesh\nGamma\n2 2 1 0 0 0\n", false, NAN, &k, &err) != 0) fail_msg("%s", err.text);
+    if (read_text("K_POINTS\n0 // mesh\nGamma\n2 2 1 0 0 0\n", false, NAN, &k, &err) != 0)
+        fail_msg("%s", err.text);
     assert_int_equal(k.count, 4);
     assert_int_equal(k.mode, NH_K_MESH);
     assert_near(k.k[3], 0.5, 0);
@@ -475,13 +499,15 @@ static void test_kpt(void **state)
     assert_near(k.distance[1], sqrt(0.5), 1e-14);
     nh_kpoints_free(&k);
     /* 2 pi/a with a = 2 pi Å is b: the same numbers as fractional ones. */
-    assert_int_equal(read_text("K_POINTS\n1\nCartesian\n0.5 0.25 0 1\n", false, 2 * M_PI / 0.529177210903, &k, &err), 0);
+    assert_int_equal(
+        read_text("K_POINTS\n1\nCartesian\n0.5 0.25 0 1\n", false, 2 * M_PI / 0.529177210903, &k, &err), 0);
     assert_near(k.k[0], 0.5, 1e-14);
     assert_near(k.k[1], 0.25, 1e-14);
     nh_kpoints_free(&k);
     assert_int_equal(read_text("K_POINTS\n1\nCartesian\n0.5 0.25 0 1\n", false, NAN, &k, &err), -1);
     assert_non_null(strstr(err.text, "LATTICE_CONSTANT"));
-    const char *line = "K_POINTS\n5\nLine\n0 0 0 20 # G\n0.5 0 0 10 # X\n.5 .5 0 1 // M\n0 0 .5 5 #Z\n0 0 0 1 # G\n";
+    const char *line =
+        "K_POINTS\n5\nLine\n0 0 0 20 # G\n0.5 0 0 10 # X\n.5 .5 0 1 // M\n0 0 .5 5 #Z\n0 0 0 1 # G\n";
     assert_int_equal(read_text(line, false, NAN, &k, &err), 0);
     assert_int_equal(k.mode, NH_K_PATH);
     assert_int_equal(k.count, 20 + 10 + 1 + 5 + 1);
@@ -518,7 +544,8 @@ static void test_list(void **state)
     (void)state;
     nh_error err;
     nh_kpoints k;
-    assert_int_equal(read_text("# comment\n0 0 0 1 G\n\n0.5 0 0 3 # no label\n0 0 .5 4 Z", true, 0, &k, &err), 0);
+    assert_int_equal(read_text("# comment\n0 0 0 1 G\n\n0.5 0 0 3 # no label\n0 0 .5 4 Z", true, 0, &k, &err),
+                     0);
     assert_int_equal(k.count, 3);
     assert_near(k.weight[1], 0.375, 1e-15);
     assert_string_equal(k.label[2], "Z");
@@ -527,7 +554,8 @@ static void test_list(void **state)
     assert_string_equal(k.label[0], "G");
     assert_near(k.weight[0], 0.5, 0);
     nh_kpoints_free(&k);
-    const char *bad[] = {"", "# nothing\n", "0 0\n", "0 0 0 1\n0 0 0\n", "0 0 0 1 G extra\n", "0 0 inf\n", "0 0 0 -1\n"};
+    const char *bad[] = {"",          "# nothing\n", "0 0\n", "0 0 0 1\n0 0 0\n", "0 0 0 1 G extra\n",
+                         "0 0 inf\n", "0 0 0 -1\n"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (read_text(bad[i], true, 0, &k, &err) == 0) fail_msg("accepted: %s", bad[i]);
 }
@@ -594,7 +622,8 @@ static void test_compare(void **state)
     for (size_t k = 0; k < N; k++)
         for (size_t i = 0; i < BANDS; i++) {
             b.energy[k * BANDS + i] = 5 * (double)i + cos(0.3 * (double)k);
-            a.energy[k * BANDS + i] = b.energy[k * BANDS + i] - 0.25 + ((k + i) % 2 ? 0.01 : -0.01) * (double)(i == 1);
+            a.energy[k * BANDS + i] =
+                b.energy[k * BANDS + i] - 0.25 + ((k + i) % 2 ? 0.01 : -0.01) * (double)(i == 1);
         }
     a.energy[7 * BANDS + 2] -= 0.3;   /* a ghost */
     a.energy[11 * BANDS + 2] -= 0.09; /* not one */
@@ -642,10 +671,18 @@ static void test_compare(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chain),         cmocka_unit_test(test_assembly), cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_vectors),       cmocka_unit_test(test_origin),   cmocka_unit_test(test_not_hermitian),
-        cmocka_unit_test(test_singular_overlap), cmocka_unit_test(test_path),  cmocka_unit_test(test_mesh),
-        cmocka_unit_test(test_kpt),           cmocka_unit_test(test_list),     cmocka_unit_test(test_fermi_level),
+        cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_assembly),
+        cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_origin),
+        cmocka_unit_test(test_not_hermitian),
+        cmocka_unit_test(test_singular_overlap),
+        cmocka_unit_test(test_path),
+        cmocka_unit_test(test_mesh),
+        cmocka_unit_test(test_kpt),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_fermi_level),
         cmocka_unit_test(test_compare),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
