@@ -8,7 +8,7 @@ WERROR  ?= 0
 
 PKGS := netcdf openblas lapacke gsl yaml-0.1 zlib liblzma
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
-OPT  ?= -O3 -march=native -fno-math-errno -fno-trapping-math
+OPT  ?= -O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast
 BUILD := build/$(if $(filter 1,$(SAN)),san,release)
 ifeq ($(SAN),1)
   OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

@@ -25,19 +25,23 @@ int nh_eigen_define(nh_nc *f, const nh_bands *b, size_t basis, bool ragged, nh_e
         nh_nc_def_dim(f, "band", b->n_band, err) != 0 || nh_kpoints_write(f, &b->k, err) != 0)
         return -1;
     const size_t rows = b->k.count < 64 ? b->k.count : 64, chunk[2] = {rows, b->n_band};
-    if (nh_nc_def_var(f, "eigenvalue", NC_DOUBLE, 2, DIMS("kpoint", "band"), chunk, "eV", "band energies, ascending", err) != 0)
+    if (nh_nc_def_var(f, "eigenvalue", NC_DOUBLE, 2, DIMS("kpoint", "band"), chunk, "eV",
+                      "band energies, ascending", err) != 0)
         return -1;
     if (basis > 0) {
-        const size_t bands = 16 * basis * b->n_band < ((size_t)1 << 30) ? b->n_band : 1, parts[4] = {1, bands, basis, 2};
+        const size_t bands = 16 * basis * b->n_band < ((size_t)1 << 30) ? b->n_band : 1,
+                     parts[4] = {1, bands, basis, 2};
         if (nh_nc_def_dim(f, "basis", basis, err) != 0 || nh_nc_def_dim(f, "ri", 2, err) != 0 ||
             nh_nc_def_var(f, "eigenvector", NC_DOUBLE, 4, DIMS("kpoint", "band", "basis", "ri"), parts, "1",
                           "C with C^dagger S C = 1; orbital-major, spin fastest", err) != 0)
             return -1;
     }
     if (!ragged) return 0;
-    if (nh_nc_def_var(f, "band_index", NC_INT, 1, DIMS("kpoint"), NULL, "1", "number, from 1, of the first band given", err) != 0)
+    if (nh_nc_def_var(f, "band_index", NC_INT, 1, DIMS("kpoint"), NULL, "1",
+                      "number, from 1, of the first band given", err) != 0)
         return -1;
-    return nh_nc_def_var(f, "band_count", NC_INT, 1, DIMS("kpoint"), NULL, "1", "bands given; the others are NaN", err);
+    return nh_nc_def_var(f, "band_count", NC_INT, 1, DIMS("kpoint"), NULL, "1",
+                         "bands given; the others are NaN", err);
 }
 
 int nh_eigen_put(nh_nc *f, const nh_bands *b, nh_error *err)
@@ -77,10 +81,12 @@ static int read_first(const nh_nc *f, nh_bands *b, nh_error *err)
     if (number == NULL) return nh_fail_memory(err, "bands");
     for (size_t k = 0; k < n; k++)
         number[k] = first;
-    int status = nh_nc_has(f, "band_index") ? nh_nc_get_double(f, "band_index", 1, DIMS("kpoint"), n, number, err) : 0;
+    int status =
+        nh_nc_has(f, "band_index") ? nh_nc_get_double(f, "band_index", 1, DIMS("kpoint"), n, number, err) : 0;
     for (size_t k = 0; k < n && status == 0; k++) {
         if (!(number[k] >= 1) || number[k] > 1e9)
-            status = nh_fail(err, "%s: k-point %zu: first band %g, expected a number from 1", nh_nc_name(f), k + 1, number[k]);
+            status = nh_fail(err, "%s: k-point %zu: first band %g, expected a number from 1", nh_nc_name(f),
+                             k + 1, number[k]);
         else
             b->first[k] = (size_t)number[k] - 1;
     }
@@ -96,11 +102,11 @@ static int check_energies(const nh_nc *f, const nh_bands *b, nh_error *err)
         const size_t n = band_count(b, k);
         for (size_t i = 0; i < b->n_band; i++) {
             if (i >= n ? !isnan(e[i]) : !isfinite(e[i]))
-                return nh_fail(err, "%s: variable eigenvalue: k-point %zu, band %zu: %g%s", nh_nc_name(f), k + 1, i + 1, e[i],
-                               i >= n ? " after a NaN" : "");
+                return nh_fail(err, "%s: variable eigenvalue: k-point %zu, band %zu: %g%s", nh_nc_name(f),
+                               k + 1, i + 1, e[i], i >= n ? " after a NaN" : "");
             if (i > 0 && i < n && e[i] < e[i - 1])
-                return nh_fail(err, "%s: variable eigenvalue: k-point %zu: band %zu (%g) below band %zu (%g)", nh_nc_name(f), k + 1,
-                               i + 1, e[i], i, e[i - 1]);
+                return nh_fail(err, "%s: variable eigenvalue: k-point %zu: band %zu (%g) below band %zu (%g)",
+                               nh_nc_name(f), k + 1, i + 1, e[i], i, e[i - 1]);
         }
     }
     return 0;

@@ -18,8 +18,8 @@ enum { MOST_TEXT = 1 << 28 };
 typedef struct lines {
     char *text, *next; /* owned; where the next line begins */
     const char *name;
-    size_t number;     /* of the line taken last, from 1 */
-    char *comment;     /* what follows '#' or "//" in it, or "" */
+    size_t number; /* of the line taken last, from 1 */
+    char *comment; /* what follows '#' or "//" in it, or "" */
 } lines;
 
 static int open_lines(const char *path, lines *l, nh_error *err)
@@ -100,10 +100,18 @@ static mode parse_mode(const char *word)
     static const struct {
         const char *name;
         mode value;
-    } names[] = {{"Gamma", GAMMA},         {"G", GAMMA},        {"Monkhorst-Pack", MONKHORST_PACK},
-                 {"MP", MONKHORST_PACK},   {"M", MONKHORST_PACK}, {"Direct", DIRECT},
-                 {"D", DIRECT},            {"Cartesian", CARTESIAN}, {"C", CARTESIAN},
-                 {"Line", LINE},           {"L", LINE},         {"Line_Direct", LINE},
+    } names[] = {{"Gamma", GAMMA},
+                 {"G", GAMMA},
+                 {"Monkhorst-Pack", MONKHORST_PACK},
+                 {"MP", MONKHORST_PACK},
+                 {"M", MONKHORST_PACK},
+                 {"Direct", DIRECT},
+                 {"D", DIRECT},
+                 {"Cartesian", CARTESIAN},
+                 {"C", CARTESIAN},
+                 {"Line", LINE},
+                 {"L", LINE},
+                 {"Line_Direct", LINE},
                  {"Line_Cartesian", LINE_CARTESIAN}};
     for (size_t i = 0; word != NULL && i < sizeof names / sizeof *names; i++)
         if (strcasecmp(word, names[i].name) == 0) return names[i].value;
@@ -125,9 +133,11 @@ static int read_mesh(lines *l, bool gamma, nh_kpoints *out, nh_error *err)
     for (int x = 0; x < 3; x++) {
         const char *word = take_word(&line);
         if (word == NULL && x == 0) break; /* no shift */
-        if (!to_real(word, &shift[x])) return nh_fail(err, "%s:%zu: three numbers (the shift) expected", l->name, l->number);
+        if (!to_real(word, &shift[x]))
+            return nh_fail(err, "%s:%zu: three numbers (the shift) expected", l->name, l->number);
     }
-    return nh_kpoints_mesh(n, gamma, shift, out, err) != 0 ? nh_fail_at(err, "%s:%zu", l->name, l->number) : 0;
+    return nh_kpoints_mesh(n, gamma, shift, out, err) != 0 ? nh_fail_at(err, "%s:%zu", l->name, l->number)
+                                                           : 0;
 }
 
 /* From units of 2 pi/lattice_constant along x, y, z to fractional: k_i = v . a_i / lattice_constant. */
@@ -135,16 +145,19 @@ static void to_fractional(const double lattice[9], double lattice_constant, doub
 {
     double f[3];
     for (int i = 0; i < 3; i++)
-        f[i] = (k[0] * lattice[3 * i] + k[1] * lattice[3 * i + 1] + k[2] * lattice[3 * i + 2]) / (lattice_constant * BOHR);
+        f[i] = (k[0] * lattice[3 * i] + k[1] * lattice[3 * i + 1] + k[2] * lattice[3 * i + 2]) /
+               (lattice_constant * BOHR);
     memcpy(k, f, sizeof f);
 }
 
-static int read_rows(lines *l, const double lattice[9], double lattice_constant, mode m, size_t count, nh_kpoints *out,
-                     nh_error *err)
+static int read_rows(lines *l, const double lattice[9], double lattice_constant, mode m, size_t count,
+                     nh_kpoints *out, nh_error *err)
 {
     const bool path = m == LINE || m == LINE_CARTESIAN;
     if ((m == CARTESIAN || m == LINE_CARTESIAN) && !(lattice_constant > 0))
-        return nh_fail(err, "%s: Cartesian coordinates are in units of 2 pi/LATTICE_CONSTANT: give --lattice-constant", l->name);
+        return nh_fail(
+            err, "%s: Cartesian coordinates are in units of 2 pi/LATTICE_CONSTANT: give --lattice-constant",
+            l->name);
     nh_k_node *node = NH_ARRAY(nh_k_node, count);
     nh_kpoints list = {0};
     int status = -1;
@@ -189,7 +202,9 @@ static int read_rows(lines *l, const double lattice[9], double lattice_constant,
     if (path) {
         status = nh_kpoints_path(lattice, count, node, out, err);
     } else {
-        status = nh_kpoints_normalise(&list, err) != 0 || nh_kpoints_distances(lattice, NULL, &list, err) != 0 ? -1 : 0;
+        status = nh_kpoints_normalise(&list, err) != 0 || nh_kpoints_distances(lattice, NULL, &list, err) != 0
+                     ? -1
+                     : 0;
         if (status == 0) {
             *out = list;
             list = (nh_kpoints){0};
@@ -202,10 +217,12 @@ done:
     return status;
 }
 
-static int read_kpt(lines *l, const double lattice[9], double lattice_constant, nh_kpoints *out, nh_error *err)
+static int read_kpt(lines *l, const double lattice[9], double lattice_constant, nh_kpoints *out,
+                    nh_error *err)
 {
     char *line = take_line(l), *word = line != NULL ? take_word(&line) : NULL;
-    if (word == NULL || (strcmp(word, "K_POINTS") != 0 && strcmp(word, "KPOINTS") != 0 && strcmp(word, "K") != 0))
+    if (word == NULL ||
+        (strcmp(word, "K_POINTS") != 0 && strcmp(word, "KPOINTS") != 0 && strcmp(word, "K") != 0))
         return expected(l, "K_POINTS", word, err);
     long count;
     line = take_line(l);
@@ -215,16 +232,20 @@ static int read_kpt(lines *l, const double lattice[9], double lattice_constant, 
     word = line != NULL ? take_word(&line) : NULL;
     const mode m = parse_mode(word);
     if (m == UNKNOWN)
-        return expected(l, "Gamma, Monkhorst-Pack (MP), Direct, Cartesian, Line or Line_Cartesian", word, err);
+        return expected(l, "Gamma, Monkhorst-Pack (MP), Direct, Cartesian, Line or Line_Cartesian", word,
+                        err);
     const bool mesh = m == GAMMA || m == MONKHORST_PACK;
     if (mesh != (count == 0))
-        return nh_fail(err, "%s:%zu: %s with %ld k-points: 0 belongs to the meshes Gamma and Monkhorst-Pack, and only to them",
+        return nh_fail(err,
+                       "%s:%zu: %s with %ld k-points: 0 belongs to the meshes Gamma and Monkhorst-Pack, and "
+                       "only to them",
                        l->name, l->number, word, count);
     if (mesh) return read_mesh(l, m == GAMMA, out, err);
     return read_rows(l, lattice, lattice_constant, m, (size_t)count, out, err);
 }
 
-int nh_kpt_read(const char *path, const double lattice[9], double lattice_constant, nh_kpoints *out, nh_error *err)
+int nh_kpt_read(const char *path, const double lattice[9], double lattice_constant, nh_kpoints *out,
+                nh_error *err)
 {
     *out = (nh_kpoints){0};
     lines l;
@@ -254,7 +275,8 @@ static int read_klist(lines *l, const double lattice[9], nh_kpoints *out, nh_err
             out->weight[n] = 1;
         }
         if (set_label(l, word, out->label[n], err) != 0) return -1;
-        if (take_word(&line) != NULL) return nh_fail(err, "%s:%zu: more than k1 k2 k3 [weight] [label]", l->name, l->number);
+        if (take_word(&line) != NULL)
+            return nh_fail(err, "%s:%zu: more than k1 k2 k3 [weight] [label]", l->name, l->number);
         if (weighted != 0 && weighted != n + 1)
             return nh_fail(err, "%s:%zu: weights belong to all k-points or to none", l->name, l->number);
     }
@@ -284,7 +306,8 @@ bool nh_kpoint_options_given(const nh_kpoint_options *o)
 int nh_kpoint_options_check(const nh_kpoint_options *o, nh_error *err)
 {
     const int given = (o->kpath != NULL) + (o->path != NULL) + (o->list != NULL) + o->has_mesh;
-    if (given != 1) return nh_fail(err, "one of --kpath, --path, --mesh, --kpoints expected, found %d", given);
+    if (given != 1)
+        return nh_fail(err, "one of --kpath, --path, --mesh, --kpoints expected, found %d", given);
     if (o->gamma && !o->has_mesh) return nh_fail(err, "--gamma belongs to --mesh");
     if ((o->has_points || o->has_total) && o->path == NULL)
         return nh_fail(err, "%s belongs to --path", o->has_points ? "-n" : "--total");
@@ -292,13 +315,15 @@ int nh_kpoint_options_check(const nh_kpoint_options *o, nh_error *err)
     if (o->points < 1) return nh_fail(err, "-n: at least 1 expected, found %d", o->points);
     if (o->has_total && o->total < 1) return nh_fail(err, "--total: at least 1 expected, found %d", o->total);
     if (o->has_mesh && (o->mesh[0] < 1 || o->mesh[1] < 1 || o->mesh[2] < 1))
-        return nh_fail(err, "--mesh: three positive numbers expected, found %d %d %d", o->mesh[0], o->mesh[1], o->mesh[2]);
+        return nh_fail(err, "--mesh: three positive numbers expected, found %d %d %d", o->mesh[0], o->mesh[1],
+                       o->mesh[2]);
     if (!isnan(o->lattice_constant) && !(o->lattice_constant > 0))
         return nh_fail(err, "--lattice-constant: a positive number expected, found %g", o->lattice_constant);
     return 0;
 }
 
-int nh_kpoint_options_read(const nh_kpoint_options *o, const double lattice[9], nh_kpoints *out, nh_error *err)
+int nh_kpoint_options_read(const nh_kpoint_options *o, const double lattice[9], nh_kpoints *out,
+                           nh_error *err)
 {
     *out = (nh_kpoints){0};
     if (o->kpath != NULL) return nh_kpt_read(o->kpath, lattice, o->lattice_constant, out, err);

@@ -1,5 +1,5 @@
-/* kspace.h - the reciprocal-space file hk.nc (schema kspace.cdl beside this file), and the k-point variables that it shares with
- * the eigenvalue file. */
+/* kspace.h - the reciprocal-space file hk.nc (schema kspace.cdl beside this file), and the k-point variables
+ * that it shares with the eigenvalue file. */
 #ifndef NH_FORMATS_KSPACE_H
 #define NH_FORMATS_KSPACE_H
 
@@ -34,9 +34,12 @@ void nh_kspace_free(nh_kspace *s);
 /* All but the matrices. */
 int nh_kspace_read(const nh_nc *f, nh_kspace *out, nh_error *err);
 int nh_kspace_write(nh_nc *f, const nh_kspace *s, nh_error *err);
-/* The matrices of k-points first .. first+n-1: [n][basis][basis][2]. Reading makes them Hermitian, *anti becomes at least the
- * largest |A - A^dagger|/2 that was found (eV). An S that is not Hermitian within 1e-6 is an error. */
-int nh_kspace_get(const nh_nc *f, const nh_kspace *s, size_t first, size_t n, double *h, double *sk, double *anti, nh_error *err);
-int nh_kspace_put(nh_nc *f, const nh_kspace *s, size_t first, size_t n, const double *h, const double *sk, nh_error *err);
+/* The matrices of k-points first .. first+n-1: [n][basis][basis][2]. Reading makes them Hermitian, *anti
+ * becomes at least the largest |A - A^dagger|/2 that was found (eV). An S that is not Hermitian within 1e-6
+ * is an error. */
+int nh_kspace_get(const nh_nc *f, const nh_kspace *s, size_t first, size_t n, double *h, double *sk,
+                  double *anti, nh_error *err);
+int nh_kspace_put(nh_nc *f, const nh_kspace *s, size_t first, size_t n, const double *h, const double *sk,
+                  nh_error *err);
 
 #endif

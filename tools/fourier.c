@@ -20,7 +20,8 @@ typedef struct arguments {
 } arguments;
 
 /* A few k-points at a time: what is in memory does not grow with their number. */
-static int transform(const nh_fourier *f, const nh_kspace *s, nh_nc *out, const nh_common *common, nh_error *err)
+static int transform(const nh_fourier *f, const nh_kspace *s, nh_nc *out, const nh_common *common,
+                     nh_error *err)
 {
     nh_threads *threads = NULL;
     nh_progress *progress = NULL;
@@ -28,7 +29,8 @@ static int transform(const nh_fourier *f, const nh_kspace *s, nh_nc *out, const 
     group = group < s->k.count ? group : s->k.count;
     double *h = nh_calloc(group, 2 * s->basis * s->basis * sizeof *h);
     double *overlap = nh_calloc(group, 2 * s->basis * s->basis * sizeof *overlap);
-    int status = h == NULL || overlap == NULL ? nh_fail_memory(err, "H(k)") : nh_threads_new(common->threads, &threads, err);
+    int status = h == NULL || overlap == NULL ? nh_fail_memory(err, "H(k)")
+                                              : nh_threads_new(common->threads, &threads, err);
     if (status == 0) progress = nh_progress_start("fourier", "k-points", s->k.count, common->quiet);
     for (size_t first = 0; first < s->k.count && status == 0; first += group) {
         const size_t n = s->k.count - first < group ? s->k.count - first : group;
@@ -62,12 +64,12 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
         goto done;
     }
     if (anti > HERMITIAN_WITHIN)
-        nh_warn(program, common, "%s: %s is not Hermitian; what is left out is up to %.3e eV", nh_nc_name(in), nh_matrix_name(m),
-                anti);
+        nh_warn(program, common, "%s: %s is not Hermitian; what is left out is up to %.3e eV", nh_nc_name(in),
+                nh_matrix_name(m), anti);
     s.basis = nh_fourier_basis(f);
     if (nh_electrons_of(g, m, &s.electrons, err) != 0 ||
-        nh_nc_create(common->output, program->name, common, in, &out, err) != 0 || nh_kspace_write(out, &s, err) != 0 ||
-        transform(f, &s, out, common, err) != 0)
+        nh_nc_create(common->output, program->name, common, in, &out, err) != 0 ||
+        nh_kspace_write(out, &s, err) != 0 || transform(f, &s, out, common, err) != 0)
         goto done;
     nh_nc *finished = out;
     out = NULL;
@@ -85,7 +87,8 @@ int main(int argc, char **argv)
 {
     arguments a = {.k = NH_KPOINT_DEFAULTS};
     const nh_option options[] = {
-        {NH_OPT_CHOICE, 0, "matrix", NULL, &a.matrix, MATRIX_NAMES, NULL, "the Hamiltonian to transform [h_pred]"},
+        {NH_OPT_CHOICE, 0, "matrix", NULL, &a.matrix, MATRIX_NAMES, NULL,
+         "the Hamiltonian to transform [h_pred]"},
         NH_KPOINT_OPTION_ROWS(a.k),
     };
     static const char *const synopsis[] = {
@@ -99,13 +102,16 @@ int main(int argc, char **argv)
         .name = "fourier",
         .summary = "H(R) in, H(k) out: Hamiltonian and overlap at the k-points asked for",
         .synopsis = synopsis,
-        .description =
-            "Reads a real-space file (graph.nc, ham.nc) and writes H(k) = sum over R of exp(2 pi i k.R) H(R), and S(k) in the same "
-            "way, k fractional, as complete Hermitian matrices. Basis: orbital after orbital, spin up before spin down in each; "
-            "orbitals alone where the file has no spin.\n\n"
-            "Of a matrix that is not Hermitian (nhinfer --no-hermitize) the Hermitian part is used, with a warning.\n\n"
-            "A file is written a few k-points at a time. A netCDF image can go through a pipe only as a whole: for large cells give "
-            "geneig the real-space file itself, it stores no H(k).",
+        .description = "Reads a real-space file (graph.nc, ham.nc) and writes H(k) = sum over R of exp(2 pi "
+                       "i k.R) H(R), and S(k) in the same "
+                       "way, k fractional, as complete Hermitian matrices. Basis: orbital after orbital, "
+                       "spin up before spin down in each; "
+                       "orbitals alone where the file has no spin.\n\n"
+                       "Of a matrix that is not Hermitian (nhinfer --no-hermitize) the Hermitian part is "
+                       "used, with a warning.\n\n"
+                       "A file is written a few k-points at a time. A netCDF image can go through a pipe "
+                       "only as a whole: for large cells give "
+                       "geneig the real-space file itself, it stores no H(k).",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,

@@ -191,7 +191,7 @@ static int add_structure(const settings *set, const nh_nc *first, const nh_nc *s
 
 /* --- which file is whose reference --- */
 
-/* The rule of --help: true where `next` holds the reference of `first`. */
+/* The rule of the manual page: true where `next` holds the reference of `first`. */
 static bool is_reference(const settings *set, const nh_nc *first, const nh_nc *next)
 {
     if (set->paired || set->pred == set->ref) return true;
@@ -217,6 +217,9 @@ static int read_all(const settings *set, const nh_common *common, table *t, nh_e
                     set->paired ? "--paired" : "--pred and --ref are the same");
             goto done;
         }
+        if (common->verbose > 0)
+            fprintf(stderr, "gaugemae: %s against %s of %s\n", path, set->ref_name,
+                    nh_nc_name(two ? next : first));
         if (add_structure(set, first, two ? next : NULL, path, t, err)) goto done;
         nh_nc_close(first);
         first = NULL;
@@ -375,7 +378,8 @@ int main(int argc, char **argv)
          "count all pairs, also those beyond the cutoff"},
         {NH_OPT_CHOICE, 0, "by", NULL, &set.grouping, GROUPINGS, NULL, "rows of the table [spin]"},
         {NH_OPT_FLAG, 0, "paired", NULL, &set.paired, NULL, NULL,
-         "files come in pairs, each with its reference after it"},
+         "every second file is the reference of the one before it [where the first lacks --ref or the second "
+         "lacks --pred]"},
         {NH_OPT_FLAG, 0, "json", NULL, &set.json, NULL, NULL, "the same numbers as JSON, all digits"},
     };
     const nh_program program = {

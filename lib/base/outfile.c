@@ -117,6 +117,7 @@ static int create_temporary(nh_outfile *o, const struct stat *existing, nh_error
 int nh_outfile_begin(const char *path, nh_outfile **out, nh_error *err)
 {
     *out = NULL;
+    if (path[0] == '\0') return nh_fail(err, "output: the name of the file is empty");
     nh_outfile *o = NH_ARRAY(nh_outfile, 1);
     if (o == NULL) return nh_fail_memory(err, path);
     o->slot = -1;

@@ -97,7 +97,8 @@ bool nh_band_gap(const nh_bands *b, double nelec, nh_gap *gap)
     if (!(fabs(bands - whole) < 1e-6) || whole < 1 || whole > 1e9) return false;
     *gap = (nh_gap){.vbm = -INFINITY, .cbm = INFINITY, .occupied = (size_t)whole};
     for (size_t k = 0; k < b->k.count; k++) {
-        const double below = nh_band_energy(b, k, gap->occupied - 1), above = nh_band_energy(b, k, gap->occupied);
+        const double below = nh_band_energy(b, k, gap->occupied - 1),
+                     above = nh_band_energy(b, k, gap->occupied);
         if (isnan(below) || isnan(above)) return false;
         if (below > gap->vbm) {
             gap->vbm = below;
@@ -130,13 +131,14 @@ static int check_kpoints(const nh_kpoints *a, const nh_kpoints *b, nh_error *err
     for (size_t i = 0; i < 3 * a->count; i++)
         if (!(fabs(a->k[i] - b->k[i]) < 1e-6)) {
             const double *p = a->k + i / 3 * 3, *q = b->k + i / 3 * 3;
-            return nh_fail(err, "k-point %zu is (%g %g %g), the reference's (%g %g %g)", i / 3 + 1, p[0], p[1], p[2], q[0], q[1],
-                           q[2]);
+            return nh_fail(err, "k-point %zu is (%g %g %g), the reference's (%g %g %g)", i / 3 + 1, p[0],
+                           p[1], p[2], q[0], q[1], q[2]);
         }
     return 0;
 }
 
-int nh_band_compare(const nh_bands *b, const nh_bands *reference, double top, nh_band_errors *out, nh_error *err)
+int nh_band_compare(const nh_bands *b, const nh_bands *reference, double top, nh_band_errors *out,
+                    nh_error *err)
 {
     *out = (nh_band_errors){0};
     if (check_kpoints(&b->k, &reference->k, err) != 0) return -1;
@@ -155,7 +157,8 @@ int nh_band_compare(const nh_bands *b, const nh_bands *reference, double top, nh
     out->k_max = NH_ARRAY(double, n_k);
     out->k_band = NH_ARRAY(size_t, n_k);
     out->ghost = NH_ARRAY(bool, n_k);
-    if (!values || !states || !out->band_mean || !out->band_max || !out->k_max || !out->k_band || !out->ghost) {
+    if (!values || !states || !out->band_mean || !out->band_max || !out->k_max || !out->k_band ||
+        !out->ghost) {
         nh_fail_memory(err, "the band errors");
         goto fail;
     }
@@ -173,7 +176,8 @@ int nh_band_compare(const nh_bands *b, const nh_bands *reference, double top, nh
     for (size_t k = 0; k < n_k; k++) {
         out->k_max[k] = NAN;
         for (size_t i = first; i < end; i++) {
-            const double e = nh_band_energy(reference, k, i), d = fabs(nh_band_energy(b, k, i) + out->shift - e);
+            const double e = nh_band_energy(reference, k, i),
+                         d = fabs(nh_band_energy(b, k, i) + out->shift - e);
             if (isnan(d) || !(e <= top)) continue;
             out->mean += d / (double)out->n_state;
             out->max = fmax(out->max, d);

@@ -13,21 +13,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The steps of LAPACK's zhegvd (Cholesky factor of S, reduction to a standard and to a tridiagonal problem, its eigenvalues by QL
- * without square roots) taken one by one, so that all eigenvalues are known before vectors are computed for the few that are asked
- * for, and so that they are the same bits whatever is asked for.
+/* The steps of LAPACK's zhegvd (Cholesky factor of S, reduction to a standard and to a tridiagonal problem,
+ * its eigenvalues by QL without square roots) taken one by one, so that all eigenvalues are known before
+ * vectors are computed for the few that are asked for, and so that they are the same bits whatever is asked
+ * for.
  *
- * LAPACK sees a row-major Hermitian matrix as its complex conjugate; its eigenvectors are conjugated on the way out. */
+ * LAPACK sees a row-major Hermitian matrix as its complex conjugate; its eigenvectors are conjugated on the
+ * way out. */
 struct nh_eigen {
     size_t n;
     double threshold;
     bool vectors;
-    double *diagonal, *off, *d, *e; /* [n] tridiagonal matrix and a copy to destroy; `d` holds the diagonal of S before that */
+    double *diagonal, *off, *d,
+        *e; /* [n] tridiagonal matrix and a copy to destroy; `d` holds the diagonal of S before that */
     double complex *tau, *z, *basis; /* [n], [n][n]; `basis` only with threshold */
     lapack_int *support;
 };
 
-void nh_bands_choose(const nh_band_choice *choice, size_t n, const double *energy, size_t *first, size_t *count)
+void nh_bands_choose(const nh_band_choice *choice, size_t n, const double *energy, size_t *first,
+                     size_t *count)
 {
     size_t lo = 0, hi = n; /* hi is one behind the last */
     switch (choice->kind) {
@@ -103,11 +107,14 @@ void nh_eigen_free(nh_eigen *w)
 
 static int lapack_failed(const char *routine, lapack_int info, nh_error *err)
 {
-    if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR) return nh_fail_memory(err, routine);
-    return nh_fail(err, "%s of LAPACK failed (info %d)%s", routine, (int)info, info < 0 ? ": a number that is not finite" : "");
+    if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR)
+        return nh_fail_memory(err, routine);
+    return nh_fail(err, "%s of LAPACK failed (info %d)%s", routine, (int)info,
+                   info < 0 ? ": a number that is not finite" : "");
 }
 
-/* S after a failed or doubtful Cholesky factorisation: the upper triangle is as it was, the diagonal is in w->d. */
+/* S after a failed or doubtful Cholesky factorisation: the upper triangle is as it was, the diagonal is in
+ * w->d. */
 static int not_positive(nh_eigen *w, double complex *s, nh_error *err)
 {
     const lapack_int n = (lapack_int)w->n;
@@ -115,7 +122,9 @@ static int not_positive(nh_eigen *w, double complex *s, nh_error *err)
         s[i * w->n + i] = w->d[i];
     lapack_int info = LAPACKE_zheevd(LAPACK_COL_MAJOR, 'N', 'U', n, s, n, w->e);
     if (info != 0) return lapack_failed("zheevd", info, err);
-    return nh_fail(err, "the overlap matrix is not positive definite: smallest eigenvalue %.3e, largest %.3e (--s-threshold projects out)",
+    return nh_fail(err,
+                   "the overlap matrix is not positive definite: smallest eigenvalue %.3e, largest %.3e "
+                   "(--s-threshold projects out)",
                    w->e[0], w->e[w->n - 1]);
 }
 
@@ -136,7 +145,8 @@ static int reduce_cholesky(nh_eigen *w, double complex *h, double complex *s, nh
     return info != 0 ? lapack_failed("zhegst", info, err) : 0;
 }
 
-/* H <- X^dagger H X with X = U s^-1/2 of the eigenvectors of S above the threshold; X stays in w->basis, *rank columns. */
+/* H <- X^dagger H X with X = U s^-1/2 of the eigenvectors of S above the threshold; X stays in w->basis,
+ * *rank columns. */
 static int reduce_projected(nh_eigen *w, double complex *h, double complex *s, size_t *rank, nh_error *err)
 {
     const lapack_int n = (lapack_int)w->n;
@@ -147,8 +157,9 @@ static int reduce_projected(nh_eigen *w, double complex *h, double complex *s, s
         drop++;
     *rank = w->n - drop;
     if (*rank == 0)
-        return nh_fail(err, "no eigenvalue of the overlap matrix reaches the threshold %g: the largest is %.3e", w->threshold,
-                       w->d[w->n - 1]);
+        return nh_fail(err,
+                       "no eigenvalue of the overlap matrix reaches the threshold %g: the largest is %.3e",
+                       w->threshold, w->d[w->n - 1]);
     for (size_t c = 0; c < *rank; c++) {
         const double factor = 1 / sqrt(w->d[drop + c]);
         for (size_t r = 0; r < w->n; r++)
@@ -157,11 +168,13 @@ static int reduce_projected(nh_eigen *w, double complex *h, double complex *s, s
     const double complex one = 1, zero = 0;
     const int m = (int)*rank;
     cblas_zhemm(CblasColMajor, CblasLeft, CblasLower, n, m, &one, h, n, w->basis, n, &zero, w->z, n);
-    cblas_zgemm(CblasColMajor, CblasConjTrans, CblasNoTrans, m, m, n, &one, w->basis, n, w->z, n, &zero, h, m);
+    cblas_zgemm(CblasColMajor, CblasConjTrans, CblasNoTrans, m, m, n, &one, w->basis, n, w->z, n, &zero, h,
+                m);
     return 0;
 }
 
-/* Eigenvectors first .. first+count-1 of the tridiagonal matrix into the columns of w->z (leading dimension m) from column *at. */
+/* Eigenvectors first .. first+count-1 of the tridiagonal matrix into the columns of w->z (leading dimension
+ * m) from column *at. */
 static int tridiagonal_vectors(nh_eigen *w, size_t m, size_t first, size_t count, size_t *at, nh_error *err)
 {
     const lapack_int size = (lapack_int)m;
@@ -174,7 +187,8 @@ static int tridiagonal_vectors(nh_eigen *w, size_t m, size_t first, size_t count
         double *energy = NH_ARRAY(double, m);
         if (energy == NULL) return nh_fail_memory(err, "eigenvectors");
         info = LAPACKE_zstemr(LAPACK_COL_MAJOR, 'V', 'I', size, w->d, w->e, 0, 0, (lapack_int)first + 1,
-                              (lapack_int)(first + count), &found, energy, w->z, size, (lapack_int)count, w->support, &accurate);
+                              (lapack_int)(first + count), &found, energy, w->z, size, (lapack_int)count,
+                              w->support, &accurate);
         free(energy);
         if (info == 0 && (size_t)found != count) info = 1;
         if (info < 0) return lapack_failed("zstemr", info, err);
@@ -189,7 +203,8 @@ static int tridiagonal_vectors(nh_eigen *w, size_t m, size_t first, size_t count
     return 0;
 }
 
-/* Copies a column, conjugated and turned so that its largest element (the first of those within 1e-9 of it) is real and positive. */
+/* Copies a column, conjugated and turned so that its largest element (the first of those within 1e-9 of it)
+ * is real and positive. */
 static void store_vector(size_t n, const double complex *from, double complex *to)
 {
     double largest = 0;
@@ -205,8 +220,8 @@ static void store_vector(size_t n, const double complex *from, double complex *t
         to[i] = conj(from[i]) * turn;
 }
 
-int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choice, size_t most, size_t *rank, double *energy,
-                   size_t *first, size_t *count, double *vector, nh_error *err)
+int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choice, size_t most, size_t *rank,
+                   double *energy, size_t *first, size_t *count, double *vector, nh_error *err)
 {
     const size_t n = w->n;
     double complex *a = (double complex *)h, *b = (double complex *)s;
@@ -234,12 +249,12 @@ int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choi
     if (info != 0) return lapack_failed("zunmtr", info, err);
     const double complex one = 1, zero = 0;
     if (w->threshold > 0) { /* s is free by now and large enough */
-        cblas_zgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)n, columns, size, &one, w->basis, (int)n, z, size, &zero, b,
-                    (int)n);
+        cblas_zgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)n, columns, size, &one, w->basis, (int)n,
+                    z, size, &zero, b, (int)n);
         z = b;
     } else {
-        cblas_ztrsm(CblasColMajor, CblasLeft, CblasLower, CblasConjTrans, CblasNonUnit, (int)n, columns, &one, b, (int)n, z,
-                    (int)n);
+        cblas_ztrsm(CblasColMajor, CblasLeft, CblasLower, CblasConjTrans, CblasNonUnit, (int)n, columns, &one,
+                    b, (int)n, z, (int)n);
     }
     for (size_t i = 0; i < *count; i++)
         store_vector(n, z + i * n, (double complex *)vector + i * n);

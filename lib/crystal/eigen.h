@@ -22,20 +22,22 @@ typedef struct nh_band_choice {
 } nh_band_choice;
 
 /* The first one and the number of the chosen ones among n ascending energies. */
-void nh_bands_choose(const nh_band_choice *choice, size_t n, const double *energy, size_t *first, size_t *count);
+void nh_bands_choose(const nh_band_choice *choice, size_t n, const double *energy, size_t *first,
+                     size_t *count);
 
 typedef struct nh_eigen nh_eigen; /* work space of one thread */
 
-/* For matrices of n x n. threshold > 0: eigenvectors of S with eigenvalues below it are projected out; otherwise an S that is not
- * positive definite (or singular to working precision) is an error. */
+/* For matrices of n x n. threshold > 0: eigenvectors of S with eigenvalues below it are projected out;
+ * otherwise an S that is not positive definite (or singular to working precision) is an error. */
 int nh_eigen_new(size_t n, double threshold, bool vectors, nh_eigen **out, nh_error *err);
 void nh_eigen_free(nh_eigen *w); /* NULL is fine */
 
 /* Solves for h, s [n][n][2], row-major and Hermitian (only one triangle is looked at), both overwritten.
- * *rank: number of bands there are, n without projection. energy[n]: all of them, ascending, NaN from *rank on.
- * With `vectors`: vector[*count][n][2], rows are the eigenvectors C of bands *first .. *first+*count-1 (as chosen), C^dagger S C = 1;
- * `vector` has room for `most` of them, more are an error. The phase of each vector: its largest element is real and positive. */
-int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choice, size_t most, size_t *rank, double *energy,
-                   size_t *first, size_t *count, double *vector, nh_error *err);
+ * *rank: number of bands there are, n without projection. energy[n]: all of them, ascending, NaN from *rank
+ * on. With `vectors`: vector[*count][n][2], rows are the eigenvectors C of bands *first .. *first+*count-1
+ * (as chosen), C^dagger S C = 1; `vector` has room for `most` of them, more are an error. The phase of each
+ * vector: its largest element is real and positive. */
+int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choice, size_t most, size_t *rank,
+                   double *energy, size_t *first, size_t *count, double *vector, nh_error *err);
 
 #endif

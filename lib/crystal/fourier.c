@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The pairs (i, j, all R) with i <= j. In the file they follow each other, so that for one atom pair the sum over R is a matrix
- * product, phases [k][R] x blocks [R][n_i n_j]. */
+/* The pairs (i, j, all R) with i <= j. In the file they follow each other, so that for one atom pair the sum
+ * over R is a matrix product, phases [k][R] x blocks [R][n_i n_j]. */
 typedef struct group {
     size_t first, count; /* pairs */
     size_t src, dst;     /* atoms */
@@ -20,7 +20,8 @@ typedef struct group {
 struct nh_fourier {
     const nh_graph *graph;
     const double *matrix;
-    size_t n_orbital, n_group, n_cell, widest, longest; /* largest block, largest number of cells in a group */
+    size_t n_orbital, n_group, n_cell, widest,
+        longest;     /* largest block, largest number of cells in a group */
     size_t *orbital; /* [n_atom+1] first orbital of each atom */
     group *groups;
     int (*cell)[3];  /* distinct R */
@@ -65,7 +66,8 @@ static int list_groups(nh_fourier *f, nh_error *err)
                 end++;
             if (a->src > a->dst) continue;
             if (pass == 1)
-                f->groups[n] = (group){.first = i, .count = end - i, .src = (size_t)a->src, .dst = (size_t)a->dst};
+                f->groups[n] =
+                    (group){.first = i, .count = end - i, .src = (size_t)a->src, .dst = (size_t)a->dst};
             n++;
             size_t width = p->start[i + 1] - p->start[i];
             f->widest = width > f->widest ? width : f->widest;
@@ -76,7 +78,8 @@ static int list_groups(nh_fourier *f, nh_error *err)
         f->groups = NH_ARRAY(group, n);
         if (f->groups == NULL) return nh_fail_memory(err, "the atom pairs");
     }
-    if (f->widest > INT_MAX || f->longest > INT_MAX) return nh_fail(err, "an atom pair with more than %d elements", INT_MAX);
+    if (f->widest > INT_MAX || f->longest > INT_MAX)
+        return nh_fail(err, "an atom pair with more than %d elements", INT_MAX);
     return 0;
 }
 
@@ -92,8 +95,8 @@ static int symmetrise_overlap(nh_graph *g, nh_error *err)
         size_t back = reverse[i], rows = nh_atom_orbitals(&g->structure, (size_t)p->pair[i].src);
         const int *c = p->pair[i].cell;
         if (back == SIZE_MAX) {
-            status = nh_fail(err, "pair %zu (%d, %d, %d %d %d): its reverse pair is missing", i, p->pair[i].src, p->pair[i].dst,
-                             c[0], c[1], c[2]);
+            status = nh_fail(err, "pair %zu (%d, %d, %d %d %d): its reverse pair is missing", i,
+                             p->pair[i].src, p->pair[i].dst, c[0], c[1], c[2]);
             break;
         }
         if (back < i) continue;
@@ -103,8 +106,10 @@ static int symmetrise_overlap(nh_graph *g, nh_error *err)
             for (size_t k = 0; k < columns; k++) {
                 double *x = &a[r * columns + k], *y = &b[k * rows + r];
                 if (!(fabs(*x - *y) <= 1e-6)) {
-                    status = nh_fail(err, "overlap: not symmetric: %g and %g in pair %zu (%d, %d, %d %d %d) and its reverse", *x,
-                                     *y, i, p->pair[i].src, p->pair[i].dst, c[0], c[1], c[2]);
+                    status = nh_fail(
+                        err,
+                        "overlap: not symmetric: %g and %g in pair %zu (%d, %d, %d %d %d) and its reverse",
+                        *x, *y, i, p->pair[i].src, p->pair[i].dst, c[0], c[1], c[2]);
                     break;
                 }
                 *x = *y = 0.5 * (*x + *y);
@@ -121,7 +126,8 @@ int nh_fourier_new(nh_graph *g, nh_matrix m, double *anti, nh_fourier **out, nh_
     if (g->overlap == NULL) return nh_fail(err, "no variable overlap");
     if (g->pairs.count == 0 || nh_structure_orbitals(&g->structure) == 0) return nh_fail(err, "no orbitals");
     double largest = 0;
-    if (nh_hermiticity(g, g->matrix[m], &largest, NULL, err) != 0 || symmetrise_overlap(g, err) != 0) return -1;
+    if (nh_hermiticity(g, g->matrix[m], &largest, NULL, err) != 0 || symmetrise_overlap(g, err) != 0)
+        return -1;
     if (largest > 0 && nh_hermitize(g, g->matrix[m], err) != 0) return -1;
     if (anti != NULL) *anti = 0.5 * largest;
 
@@ -159,7 +165,8 @@ size_t nh_fourier_basis(const nh_fourier *f)
     return f->graph->n_spin == 4 ? 2 * f->n_orbital : f->n_orbital;
 }
 
-/* Adds block[i][j] of spin (s1, s2) as rows `row` x columns `column` of the upper triangle, and its adjoint below. */
+/* Adds block[i][j] of spin (s1, s2) as rows `row` x columns `column` of the upper triangle, and its adjoint
+ * below. */
 static void place(const group *g, const size_t *orbital, size_t n_spin, size_t s1, size_t s2, size_t basis,
                   const double complex *block, double complex *to)
 {
@@ -183,14 +190,18 @@ static void place(const group *g, const size_t *orbital, size_t n_spin, size_t s
 int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_error *err)
 {
     const nh_graph *g = f->graph;
-    const size_t spin_blocks = g->n_spin == 4 ? 4 : 1, n_spin = spin_blocks == 4 ? 2 : 1, basis = f->n_orbital * n_spin;
+    const size_t spin_blocks = g->n_spin == 4 ? 4 : 1, n_spin = spin_blocks == 4 ? 2 : 1,
+                 basis = f->n_orbital * n_spin;
     const size_t size = basis * basis;
     int status = -1;
     /* S is real: its phases are a real matrix with the rows (re k1, re k2, ..., im k1, ...). */
-    double complex *phase = NH_ARRAY(double complex, n *f->n_cell), *p = NH_ARRAY(double complex, n *f->longest);
-    double *real_phase = NH_ARRAY(double, 2 * n * f->longest), *real_sum = NH_ARRAY(double, 2 * n * f->widest);
-    double complex *sum = NH_ARRAY(double complex, n *f->widest);
-    if (phase == NULL || p == NULL || real_phase == NULL || real_sum == NULL || sum == NULL || n > INT_MAX / 2) {
+    double complex *phase = NH_ARRAY(double complex, n * f->n_cell),
+                   *p = NH_ARRAY(double complex, n * f->longest);
+    double *real_phase = NH_ARRAY(double, 2 * n * f->longest),
+           *real_sum = NH_ARRAY(double, 2 * n * f->widest);
+    double complex *sum = NH_ARRAY(double complex, n * f->widest);
+    if (phase == NULL || p == NULL || real_phase == NULL || real_sum == NULL || sum == NULL ||
+        n > INT_MAX / 2) {
         nh_fail_memory(err, "the Fourier sums");
         goto done;
     }
@@ -219,8 +230,8 @@ int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, dou
         const double complex one = 1, zero = 0;
         for (size_t spin = 0; spin < spin_blocks && h != NULL; spin++) {
             const double *blocks = f->matrix + 2 * (spin * g->pairs.n_elem + start);
-            cblas_zgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, columns, cells, &one, p, cells, blocks, columns, &zero,
-                        sum, columns);
+            cblas_zgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, columns, cells, &one, p, cells,
+                        blocks, columns, &zero, sum, columns);
             for (size_t i = 0; i < n; i++)
                 place(a, f->orbital, n_spin, spin / n_spin, spin % n_spin, basis, sum + i * width,
                       (double complex *)h + i * size);
@@ -267,7 +278,8 @@ static void run_batch(void *context, size_t index, int thread)
                   b->s != NULL ? b->s + first * b->size : NULL, &b->error[index]);
 }
 
-int nh_fourier_many(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_threads *threads, nh_error *err)
+int nh_fourier_many(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_threads *threads,
+                    nh_error *err)
 {
     const size_t batch = nh_fourier_batch(f), basis = nh_fourier_basis(f), count = (n + batch - 1) / batch;
     batches b = {.f = f, .n = n, .batch = batch, .size = 2 * basis * basis, .k = k, .h = h, .s = s};

@@ -7,21 +7,24 @@
 
 typedef struct nh_fourier nh_fourier;
 
-/* Prepares the sums for one matrix of g and its overlap; g must outlive it. Only the Hermitian part of the matrix and the
- * symmetric part of S can be used: g's arrays are replaced by them, and *anti (may be NULL) becomes the largest element of what
- * is dropped, |H - H^dagger|/2 in eV. Fails where the matrix, S or a reverse pair is missing and for an S that is not symmetric
- * within 1e-6. */
+/* Prepares the sums for one matrix of g and its overlap; g must outlive it. Only the Hermitian part of the
+ * matrix and the symmetric part of S can be used: g's arrays are replaced by them, and *anti (may be NULL)
+ * becomes the largest element of what is dropped, |H - H^dagger|/2 in eV. Fails where the matrix, S or a
+ * reverse pair is missing and for an S that is not symmetric within 1e-6. */
 int nh_fourier_new(nh_graph *g, nh_matrix m, double *anti, nh_fourier **out, nh_error *err);
 void nh_fourier_free(nh_fourier *f); /* NULL is fine */
 
 /* Orbitals, or twice as many with spin: orbital-major, spin fastest. */
 size_t nh_fourier_basis(const nh_fourier *f);
 
-/* H(k)_ab = sum_R exp(2 pi i k.R) H_ab(R), the same for S(k) (times the identity of spin), for n k-points k[n][3] (fractional):
- * h, s [n][basis][basis][2], complete and exactly Hermitian; either may be NULL. Can be called from several threads at once. */
+/* H(k)_ab = sum_R exp(2 pi i k.R) H_ab(R), the same for S(k) (times the identity of spin), for n k-points
+ * k[n][3] (fractional): h, s [n][basis][basis][2], complete and exactly Hermitian; either may be NULL. Can be
+ * called from several threads at once. */
 int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_error *err);
-/* The same for many k-points, shared among threads in batches of nh_fourier_batch(f) from the first one on. */
-int nh_fourier_many(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_threads *threads, nh_error *err);
+/* The same for many k-points, shared among threads in batches of nh_fourier_batch(f) from the first one on.
+ */
+int nh_fourier_many(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_threads *threads,
+                    nh_error *err);
 /* Number of k-points that are best taken together: a few where the matrices are small, otherwise one. */
 size_t nh_fourier_batch(const nh_fourier *f);
 

@@ -70,9 +70,11 @@ int nh_kpoints_mesh(const int n[3], bool gamma, const double shift[3], nh_kpoint
     *out = (nh_kpoints){0};
     size_t count = 1;
     for (int x = 0; x < 3; x++) {
-        if (n[x] < 1) return nh_fail(err, "mesh %d x %d x %d: every number must be at least 1", n[0], n[1], n[2]);
+        if (n[x] < 1)
+            return nh_fail(err, "mesh %d x %d x %d: every number must be at least 1", n[0], n[1], n[2]);
         if (!nh_size_mul(count, (size_t)n[x], &count) || count > MOST_POINTS)
-            return nh_fail(err, "mesh %d x %d x %d: at most %d k-points are possible", n[0], n[1], n[2], MOST_POINTS);
+            return nh_fail(err, "mesh %d x %d x %d: at most %d k-points are possible", n[0], n[1], n[2],
+                           MOST_POINTS);
     }
     if (nh_kpoints_new(count, NH_K_MESH, out, err) != 0) return -1;
     for (size_t i = 0; i < count; i++) {
@@ -119,7 +121,8 @@ static int parse_node(const char *text, size_t n, nh_k_node *node, nh_error *err
     double ignored;
     if (!parse_fraction(&first, &ignored)) {
         size_t length = strcspn(at, " \t\r\n");
-        if (length >= NH_K_LABEL) return nh_fail(err, "path: label of more than %d characters in \"%s\"", NH_K_LABEL - 1, copy);
+        if (length >= NH_K_LABEL)
+            return nh_fail(err, "path: label of more than %d characters in \"%s\"", NH_K_LABEL - 1, copy);
         memcpy(node->label, at, length);
         at += length;
     }
@@ -184,7 +187,8 @@ int nh_path_share(const double lattice[9], size_t total, size_t count, nh_k_node
         }
     }
     if (total < fixed + segments)
-        return nh_fail(err, "path: %zu k-points in all, at least %zu needed for its corners", total, fixed + segments);
+        return nh_fail(err, "path: %zu k-points in all, at least %zu needed for its corners", total,
+                       fixed + segments);
     size_t spare = total - fixed - segments; /* one per segment is given already */
     double *left = NH_ARRAY(double, count);
     if (left == NULL) return nh_fail_memory(err, "the path");
@@ -210,7 +214,8 @@ int nh_path_share(const double lattice[9], size_t total, size_t count, nh_k_node
     return 0;
 }
 
-int nh_kpoints_path(const double lattice[9], size_t count, const nh_k_node *node, nh_kpoints *out, nh_error *err)
+int nh_kpoints_path(const double lattice[9], size_t count, const nh_k_node *node, nh_kpoints *out,
+                    nh_error *err)
 {
     *out = (nh_kpoints){0};
     size_t total = 0;

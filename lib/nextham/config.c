@@ -245,7 +245,7 @@ int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh
                        .onsite_copies = 1,
                        .edge_scalars = 32,
                        .alpha_hidden = {64, 64}};
-    if (map->kind != NH_YAML_MAP)
+    if (map->kind != NH_YAML_MAP || map->count == 0)
         return nh_fail(err, "%s:%zu: the network's keys expected, a map", name, map->line);
     if (nh_yaml_check_keys(map, name, known, err)) return -1;
     if (get_rules(map, name, out, err) || get_basis(map, name, out, err) || get_mid(map, name, out, err) ||

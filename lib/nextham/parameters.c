@@ -201,7 +201,7 @@ static void add_block(builder *b, const nh_config *c, const private_types *types
 }
 
 /* TraceGrad of block k (section 3.5). Its gradient y reaches the Hamiltonian except in the last block and
- * where scale is 0; the last bias of the perceptron drops out of the gradient. */
+ * where scale is 0. (The last bias drops out of y; it is listed with its module.) */
 static void add_tracegrad(builder *b, const nh_config *c, const nh_types *t, size_t k)
 {
     const bool last = k + 1 == c->blocks;
@@ -226,7 +226,6 @@ static void add_tracegrad(builder *b, const nh_config *c, const nh_types *t, siz
         snprintf(name, sizeof name, "nonlinear_layers.%zu", 3 * layer + 1);
         if (layer < 3) add_norm(b, name, c->tg_z);
     }
-    if (!b->failed) b->table->param[b->table->count - 1].acts = NH_ACTS_TRACE;
 }
 
 static void add_all(builder *b, const nh_config *c, const private_types *types)

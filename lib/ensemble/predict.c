@@ -1,4 +1,4 @@
-#include "nextham/predict.h"
+#include "ensemble/predict.h"
 
 #include "base/memory.h"
 #include "nextham/embedding.h"
@@ -294,7 +294,11 @@ int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool herm
     if (!report) report = &unused;
     *report = (nh_predict_report){0};
     const double begin = nh_seconds();
-    int status = prepare(&j, err);
+    /* A pool of one also keeps BLAS to one thread: its sums would depend on how many it uses. */
+    nh_threads *own = NULL;
+    int status = threads ? 0 : nh_threads_new(1, &own, err);
+    if (!threads) threads = own;
+    if (!status) status = prepare(&j, err);
     report->n_edge = j.edges.n_edge;
     report->setup = nh_seconds() - begin;
     for (size_t r = 0; !status && r < m->n_range; r++) {
@@ -310,5 +314,6 @@ int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool herm
     if (!status && hermitize) status = nh_hermitize(g, g->matrix[NH_H_PRED], err);
     report->finish = nh_seconds() - end;
     job_free(&j);
+    nh_threads_free(own);
     return status;
 }

@@ -1,0 +1,138 @@
+/* vector.h - short vectors and the elementary functions that the operations share. For sources that are
+ * compiled twice.
+ *
+ * R(nh_vec) is one register of numbers in GCC's and clang's vector extension: plain operators, on any
+ * machine. */
+#ifndef NH_OPS_VECTOR_H
+#define NH_OPS_VECTOR_H
+
+#include "base/real.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __AVX__
+#define NH_VECTOR 32
+#else
+#define NH_VECTOR 16
+#endif
+enum { NH_LANES = NH_VECTOR / sizeof(real) };
+typedef real R(nh_vec)
+    __attribute__((vector_size(NH_VECTOR), aligned(sizeof(real)), may_alias)); /* no alignment needed */
+
+static inline R(nh_vec) R(nh_load)(const real *p)
+{
+    return *(const R(nh_vec) *)p;
+}
+
+static inline void R(nh_store)(real *p, R(nh_vec) v)
+{
+    *(R(nh_vec) *)p = v;
+}
+
+static inline R(nh_vec) R(nh_splat)(real x)
+{
+    return x - (R(nh_vec)){0};
+}
+
+static inline real R(nh_lanes_sum)(R(nh_vec) v)
+{
+    real s = 0;
+    for (int i = 0; i < NH_LANES; i++)
+        s += v[i];
+    return s;
+}
+
+/* sum_i x_i */
+static inline real R(nh_sum)(size_t n, const real *x)
+{
+    R(nh_vec) v = {0};
+    size_t i = 0;
+    for (; i + NH_LANES <= n; i += NH_LANES)
+        v += R(nh_load)(x + i);
+    real s = R(nh_lanes_sum)(v);
+    for (; i < n; i++)
+        s += x[i];
+    return s;
+}
+
+/* sum_i x_i y_i */
+static inline real R(nh_dot)(size_t n, const real *x, const real *y)
+{
+    R(nh_vec) v = {0};
+    size_t i = 0;
+    for (; i + NH_LANES <= n; i += NH_LANES)
+        v += R(nh_load)(x + i) * R(nh_load)(y + i);
+    real s = R(nh_lanes_sum)(v);
+    for (; i < n; i++)
+        s += x[i] * y[i];
+    return s;
+}
+
+/* exp(x) without branches or calls, so that loops over it become vector code; relative error below 2 units in
+ * the last place. x is reduced to |r| <= ln(2)/2 by a multiple k of ln 2, taken from the low bits of x/ln2
+ * + 1.5*2^(mantissa bits). Results below the smallest normal number are 0, those above 2^127 (2^1023) are
+ * held there; a NaN stays one. */
+#ifdef NH_REAL_DOUBLE
+static inline double R(nh_exp)(double x)
+{
+    const double top = 709.0, bottom = -708.0, magic = 6755399441055744.0;
+    double y = x > top ? top : x;
+    y = y < bottom ? bottom : y;
+    const double shifted = y * 1.4426950408889634 + magic;
+    const double k = shifted - magic;
+    const double r = (y - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10;
+    double p = 1.0 / 6227020800.0;
+    p = p * r + 1.0 / 479001600.0;
+    p = p * r + 1.0 / 39916800.0;
+    p = p * r + 1.0 / 3628800.0;
+    p = p * r + 1.0 / 362880.0;
+    p = p * r + 1.0 / 40320.0;
+    p = p * r + 1.0 / 5040.0;
+    p = p * r + 1.0 / 720.0;
+    p = p * r + 1.0 / 120.0;
+    p = p * r + 1.0 / 24.0;
+    p = p * r + 1.0 / 6.0;
+    p = p * r + 0.5;
+    p = p * r + 1.0;
+    p = p * r + 1.0;
+    uint64_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 1023) << 52;
+    double scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return x < bottom ? 0.0 : p * scale;
+}
+#else
+static inline float R(nh_exp)(float x)
+{
+    const float top = 88.0F, bottom = -87.0F, magic = 12582912.0F;
+    float y = x > top ? top : x;
+    y = y < bottom ? bottom : y;
+    const float shifted = y * 1.44269504F + magic;
+    const float k = shifted - magic;
+    const float r = (y - k * 0.693359375F) + k * 2.12194440e-4F;
+    float p = 1.0F / 5040.0F;
+    p = p * r + 1.0F / 720.0F;
+    p = p * r + 1.0F / 120.0F;
+    p = p * r + 1.0F / 24.0F;
+    p = p * r + 1.0F / 6.0F;
+    p = p * r + 0.5F;
+    p = p * r + 1.0F;
+    p = p * r + 1.0F;
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 127) << 23;
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return x < bottom ? 0.0F : p * scale;
+}
+#endif
+
+static inline real R(nh_sigmoid)(real x)
+{
+    return 1 / (1 + R(nh_exp)(-x));
+}
+
+#endif

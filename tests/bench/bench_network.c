@@ -1,0 +1,275 @@
+/* Speed of the standard network: four sub-models on a made-up crystal of 6 atoms and some 560 edges within 8
+ * Å.
+ *
+ *     bench_network [THREADS [REPEATS [CONFIG [COPIES]]]]
+ *
+ * COPIES repeats the cell along each axis (2: 48 atoms). Prints the best time of each sub-model, where it
+ * went (summed over threads), the memory, and the rate of sgemm (1024, one per thread at a time) measured in
+ * the same run. */
+#include "base/memory.h"
+#include "network/network.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double uniform(uint64_t *s)
+{
+    *s = *s * 6364136223846793005U + 1442695040888963407U;
+    return (double)(*s >> 11) * 0x1p-52 - 1;
+}
+
+typedef struct crystal {
+    nh_edges edges;
+    int *src, *dst;
+    double *vector, *distance;
+} crystal;
+
+/* A slightly shaken hexagonal-like cell, 130 Å^3 for 6 atoms, repeated; every pair within 8 Å of it. */
+static int make_crystal(size_t copies, crystal *c)
+{
+    const double cell[3][3] = {{4.65, 0, 0}, {-2.325, 4.027, 0}, {0, 0, 6.96}};
+    const double base[6][3] = {{0, 0, 0},        {0.333, 0.667, 0.02}, {0.5, 0.02, 0.26},
+                               {0.03, 0.5, 0.5}, {0.5, 0.5, 0.74},     {0.667, 0.3, 0.51}};
+    const size_t n = 6 * copies * copies * copies;
+    const int reach = 3;
+    double(*position)[3] = calloc(n, sizeof *position);
+    if (position == NULL) return -1;
+    size_t a = 0;
+    for (size_t i = 0; i < copies; i++)
+        for (size_t j = 0; j < copies; j++)
+            for (size_t k = 0; k < copies; k++)
+                for (size_t b = 0; b < 6; b++, a++)
+                    for (size_t x = 0; x < 3; x++)
+                        position[a][x] = (base[b][0] + (double)i) * cell[0][x] +
+                                         (base[b][1] + (double)j) * cell[1][x] +
+                                         (base[b][2] + (double)k) * cell[2][x];
+    for (int pass = 0; pass < 2; pass++) {
+        size_t count = 0;
+        for (int i = -reach; i <= reach; i++)
+            for (int j = -reach; j <= reach; j++)
+                for (int k = -reach; k <= reach; k++)
+                    for (size_t s = 0; s < n; s++)
+                        for (size_t d = 0; d < n; d++) {
+                            double v[3], r2 = 0;
+                            for (size_t x = 0; x < 3; x++) {
+                                v[x] = position[d][x] - position[s][x] +
+                                       (double)copies * (i * cell[0][x] + j * cell[1][x] + k * cell[2][x]);
+                                r2 += v[x] * v[x];
+                            }
+                            if (r2 >= 64) continue;
+                            if (pass == 1) {
+                                c->src[count] = (int)s;
+                                c->dst[count] = (int)d;
+                                memcpy(c->vector + 3 * count, v, sizeof v);
+                                c->distance[count] = round(sqrt(r2) * 1e8) / 1e8;
+                            }
+                            count++;
+                        }
+        if (pass == 1) break;
+        c->src = calloc(count, sizeof *c->src);
+        c->dst = calloc(count, sizeof *c->dst);
+        c->vector = calloc(3 * count, sizeof *c->vector);
+        c->distance = calloc(count, sizeof *c->distance);
+        if (!c->src || !c->dst || !c->vector || !c->distance) return -1;
+        c->edges = (nh_edges){.n_node = n,
+                              .n_edge = count,
+                              .src = c->src,
+                              .dst = c->dst,
+                              .vector = c->vector,
+                              .distance = c->distance};
+    }
+    free(position);
+    return 0;
+}
+
+typedef struct feed {
+    size_t dim;
+    double sum;
+} feed;
+
+static void source(void *context, size_t first, size_t n, float *out)
+{
+    const feed *f = context;
+    for (size_t t = 0; t < n; t++) {
+        uint64_t s = first + t;
+        for (size_t i = 0; i < f->dim; i++)
+            out[t * f->dim + i] = (float)uniform(&s);
+    }
+}
+
+static void sink(void *context, size_t n, const size_t *edge, const float *ham, const float *trace)
+{
+    (void)context;
+    (void)n;
+    (void)edge;
+    (void)ham;
+    (void)trace;
+}
+
+enum { GEMM = 1024 };
+
+static void gemm(void *context, size_t index, int thread)
+{
+    float *const *m = context;
+    (void)index;
+    const size_t size = (size_t)GEMM * GEMM;
+    float *a = m[thread];
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, GEMM, GEMM, GEMM, 1, a, GEMM, a + size, GEMM, 0,
+                a + 2 * size, GEMM);
+}
+
+static double gemm_rate(nh_threads *pool)
+{
+    const int n = nh_threads_count(pool);
+    float **m = calloc((size_t)n, sizeof *m);
+    if (m == NULL) return 0;
+    for (int i = 0; i < n; i++) {
+        m[i] = nh_calloc_aligned(3 * (size_t)GEMM * GEMM, sizeof **m);
+        uint64_t s = 1;
+        for (size_t k = 0; m[i] != NULL && k < 2 * (size_t)GEMM * GEMM; k++)
+            m[i][k] = (float)uniform(&s);
+        if (m[i] == NULL) return 0;
+    }
+    double best = INFINITY;
+    for (int repeat = 0; repeat < 4; repeat++) {
+        const double t = seconds();
+        nh_parallel_for(pool, 4 * (size_t)n, gemm, m);
+        const double d = (seconds() - t) / (4 * n);
+        if (d < best) best = d;
+    }
+    for (int i = 0; i < n; i++)
+        free(m[i]);
+    free(m);
+    return 2.0 * GEMM * GEMM * GEMM / best * 1e-9;
+}
+
+static char *text_of(const char *path)
+{
+    char *text = calloc(65536, 1);
+    FILE *f = fopen(path, "rb");
+    if (f == NULL || text == NULL || fread(text, 1, 65535, f) == 0) {
+        fprintf(stderr, "bench_network: %s: cannot be read\n", path);
+        exit(1);
+    }
+    fclose(f);
+    return text;
+}
+
+static int bench(int threads, int repeats, const char *path, size_t copies, nh_error *err)
+{
+    nh_threads *pool;
+    nh_config config;
+    nh_types types;
+    nh_params params;
+    nh_weights weights;
+    crystal c = {0};
+    char *text = text_of(path);
+    if (nh_threads_new(threads, &pool, err) != 0 || nh_config_parse(text, path, &config, err) != 0) return -1;
+    free(text);
+    if (nh_types_new(&config, &types, err) != 0 || nh_params_new(&config, &params, err) != 0 ||
+        make_crystal(copies, &c) != 0)
+        return -1;
+    const size_t all = types.out.count, half = all / 2;
+    size_t *entry = NH_ARRAY(size_t, all), *mul = NH_ARRAY(size_t, all);
+    int *l = NH_ARRAY(int, all), *p = NH_ARRAY(int, all);
+    nh_irreps wanted;
+    if (entry == NULL || mul == NULL || l == NULL || p == NULL) return nh_fail_memory(err, "types");
+    for (size_t i = 0; i < all; i++) {
+        entry[i] = i;
+        mul[i] = types.out.entry[i].mul;
+        l[i] = types.out.entry[i].l;
+        p[i] = types.out.entry[i].p;
+    }
+    if (nh_irreps_build(half, mul, l, p, &wanted, err) != 0)
+        return -1; /* the real half, as nhinfer asks for */
+    printf("%zu atoms, %zu edges, %d threads, single precision, %s\n", c.edges.n_node, c.edges.n_edge,
+           threads, path);
+    feed f = {.dim = types.out.dim};
+    double total = 0, setup = 0;
+    nh_network_times sum = {0};
+    for (size_t k = 0; k < config.n_range; k++) {
+        size_t inside = 0;
+        for (size_t e = 0; e < c.edges.n_edge; e++)
+            inside += c.distance[e] >= config.range[k][0] && c.distance[e] < config.range[k][1];
+        nh_network_f *net;
+        double best = INFINITY;
+        nh_network_times times = {0};
+        if (nh_weights_new(&params, false, &weights, err) != 0 ||
+            nh_weights_init(&params, 1, k, &weights, err) != 0)
+            return -1;
+        double t = seconds();
+        if (nh_network_f_new(&config, &types, &params, &weights, k, &types.out, entry, &wanted, entry, false,
+                             &net, err) != 0)
+            return -1;
+        setup += seconds() - t;
+        for (int repeat = 0; repeat < repeats; repeat++) {
+            nh_network_times now = {0};
+            t = seconds();
+            if (nh_network_f_forward(net, &c.edges, source, &f, sink, &f, false, NULL, pool, &now, err) != 0)
+                return -1;
+            t = seconds() - t;
+            if (t < best) {
+                best = t;
+                times = now;
+            }
+        }
+        printf("sub-model %zu: %5zu edges in range, %.3f s\n", k, inside, best);
+        total += best;
+        sum.input += times.input;
+        sum.node += times.node;
+        sum.radial += times.radial;
+        sum.product += times.product;
+        sum.linear += times.linear;
+        sum.attention += times.attention;
+        sum.tracegrad += times.tracegrad;
+        sum.output += times.output;
+        nh_network_f_free(net);
+        nh_weights_free(&weights);
+    }
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    printf("all: %.3f s, preparing the weights %.3f s, peak memory %.0f MB\n", total, setup,
+           (double)usage.ru_maxrss / 1024);
+    printf("thread seconds: input %.3f node %.3f radial %.3f product %.3f linear %.3f attention %.3f "
+           "tracegrad %.3f output %.3f\n",
+           sum.input, sum.node, sum.radial, sum.product, sum.linear, sum.attention, sum.tracegrad,
+           sum.output);
+    printf("sgemm: %.0f GFLOP/s\n", gemm_rate(pool));
+    nh_irreps_free(&wanted);
+    nh_params_free(&params);
+    nh_types_free(&types);
+    nh_config_free(&config);
+    nh_threads_free(pool);
+    free(entry);
+    free(mul);
+    free(l);
+    free(p);
+    free(c.src);
+    free(c.dst);
+    free(c.vector);
+    free(c.distance);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    nh_error err = {0};
+    const int threads = argc > 1 ? atoi(argv[1]) : nh_cores(), repeats = argc > 2 ? atoi(argv[2]) : 3;
+    const char *config = argc > 3 ? argv[3] : "tests/data/network_standard.yaml";
+    const size_t copies = argc > 4 ? strtoul(argv[4], NULL, 10) : 1;
+    if (bench(threads, repeats > 0 ? repeats : 1, config, copies > 0 ? copies : 1, &err) == 0) return 0;
+    fprintf(stderr, "bench_network: %s\n", err.text);
+    return 1;
+}

@@ -1,0 +1,233 @@
+/* bandplot-data - eigenvalues to a table, a picture's script, or JSON. */
+#include "base/memory.h"
+#include "base/options.h"
+#include "base/outfile.h"
+#include "formats/bandplot.h"
+#include "formats/eigen.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const char *const FORMATS[] = {"tsv", "gnuplot", "json", NULL};
+
+typedef struct arguments {
+    nh_list references, reference_names;
+    double efermi, nelec, top, window[2];
+    bool has_efermi, has_nelec, has_window, has_picture, align;
+    int format;
+    const char *name, *title, *picture;
+} arguments;
+
+static int read_bands(const char *path, nh_bands *out, nh_error *err)
+{
+    nh_nc *f = NULL;
+    if (nh_nc_open(path, &f, err) != 0) return -1;
+    const int status = nh_eigen_read(f, out, err);
+    nh_nc_close(f);
+    return status;
+}
+
+/* The zero of energy: as asked for, from the file, or from filling the bands. `fallback`: of the bands that
+ * these are compared with. */
+static int set_fermi_level(const arguments *a, const char *file, const nh_bands *b,
+                           const nh_band_curve *fallback, nh_band_curve *c, nh_error *err)
+{
+    const bool own = fallback == NULL;
+    if (own && a->has_efermi) {
+        c->efermi = a->efermi;
+        c->efermi_from = "--efermi";
+    } else if (a->has_nelec) {
+        if (nh_fermi_level(b, a->nelec, &c->efermi, err) != 0) return nh_fail_at(err, "%s", file);
+        c->efermi_from = "--nelec fills the bands";
+    } else if (!isnan(b->efermi)) {
+        c->efermi = b->efermi;
+        c->efermi_from = "from the file";
+    } else if (!own && a->has_efermi) {
+        c->efermi = fallback->efermi;
+        c->efermi_from = fallback->efermi_from;
+    } else if (!isnan(b->nelec)) {
+        if (nh_fermi_level(b, b->nelec, &c->efermi, err) != 0) return nh_fail_at(err, "%s", file);
+        c->efermi_from = "the file's electrons fill the bands";
+    } else if (!own) {
+        c->efermi = fallback->efermi;
+        c->efermi_from = fallback->efermi_from;
+    } else {
+        return nh_fail(err,
+                       "%s: neither a Fermi level nor a number of electrons: give --efermi or --nelec "
+                       "(--efermi 0 takes energies as they are)",
+                       file);
+    }
+    c->zero = c->efermi;
+    return 0;
+}
+
+static const char *curve_name(const char *asked, const nh_bands *b, const char *otherwise)
+{
+    return asked != NULL ? asked : b->matrix != NULL ? b->matrix : otherwise;
+}
+
+static int write_plot(const nh_common *common, const nh_bandplot *p, int format, nh_error *err)
+{
+    nh_outfile *o = NULL;
+    if (nh_outfile_begin(common->output, &o, err) != 0) return -1;
+    FILE *out = nh_outfile_stream(o, err);
+    if (out == NULL) {
+        nh_outfile_abort(o);
+        return -1;
+    }
+    nh_bandplot_write(out, p, (nh_bandplot_format)format);
+    return nh_outfile_commit(o, err);
+}
+
+static int run(const arguments *a, const nh_common *common, nh_error *err)
+{
+    const size_t n = a->references.count;
+    const char *file = nh_input(common);
+    nh_bands own = {0}, *bands = NH_ARRAY(nh_bands, n);
+    nh_band_curve *reference = NH_ARRAY(nh_band_curve, n);
+    nh_band_errors errors = {0};
+    int status = -1;
+    if (bands == NULL || reference == NULL) {
+        nh_fail_memory(err, "bands");
+        goto done;
+    }
+    nh_bandplot p = {
+        .title = a->title, .n_reference = n, .reference = reference, .top = a->top, .picture = a->picture};
+    p.window[0] = a->window[0];
+    p.window[1] = a->window[1];
+    if (a->format == NH_BANDPLOT_GNUPLOT && !a->has_window) { /* all bands would fill no readable picture */
+        p.window[0] = -10;
+        p.window[1] = 10;
+    }
+    if (read_bands(file, &own, err) != 0 || set_fermi_level(a, file, &own, NULL, &p.curve, err) != 0)
+        goto done;
+    p.curve.bands = &own;
+    p.curve.name = curve_name(a->name, &own, "bands");
+    if (p.title == NULL) p.title = own.title;
+    for (size_t i = 0; i < n; i++) {
+        const char *path = a->references.item[i];
+        if (read_bands(path, &bands[i], err) != 0 ||
+            set_fermi_level(a, path, &bands[i], &p.curve, &reference[i], err) != 0)
+            goto done;
+        reference[i].bands = &bands[i];
+        reference[i].name = curve_name(i < a->reference_names.count ? a->reference_names.item[i] : NULL,
+                                       &bands[i], "reference");
+        nh_band_errors e = {0};
+        if (nh_band_compare(i == 0 ? &own : &bands[i], &bands[0], reference[0].efermi + a->top, &e, err) !=
+            0) {
+            nh_fail_at(err, i == 0 ? "%s" : "%s (against the first --ref)", i == 0 ? file : path);
+            goto done;
+        }
+        if (i == 0) {
+            errors = e;
+            p.errors = &errors;
+            if (a->align) p.curve.zero = reference[0].efermi - e.shift;
+        } else {
+            if (a->align) reference[i].zero = reference[0].efermi - e.shift;
+            nh_band_errors_free(&e);
+        }
+    }
+    const double nelec = a->has_nelec ? a->nelec : own.nelec;
+    p.has_gap = nelec > 0 && nh_band_gap(&own, nelec, &p.gap);
+    status = write_plot(common, &p, a->format, err);
+done:
+    nh_band_errors_free(&errors);
+    for (size_t i = 0; i < n && bands != NULL; i++)
+        nh_bands_free(&bands[i]);
+    free(bands);
+    free(reference);
+    nh_bands_free(&own);
+    return status;
+}
+
+static int check_arguments(const arguments *a, const nh_common *common, nh_error *err)
+{
+    size_t pipes = common->inputs.count == 0 || common->inputs.item[0][0] == '-';
+    for (size_t i = 0; i < a->references.count; i++)
+        pipes += a->references.item[i][0] == '-' && a->references.item[i][1] == '\0';
+    if (pipes > 1) return nh_fail(err, "only one of the inputs can be standard input");
+    if (a->has_efermi && a->has_nelec) return nh_fail(err, "--efermi or --nelec expected, found both");
+    if (a->has_nelec && !(a->nelec > 0))
+        return nh_fail(err, "--nelec: a positive number expected, found %g", a->nelec);
+    if (a->reference_names.count > a->references.count)
+        return nh_fail(err, "--ref-name: more names than --ref");
+    if (a->has_picture && a->format != NH_BANDPLOT_GNUPLOT)
+        return nh_fail(err, "--picture belongs to --format gnuplot");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    arguments a = {.picture = "bands.png", .top = 10, .window = {-INFINITY, INFINITY}};
+    const nh_option options[] = {
+        {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Zero of energy"},
+        {NH_OPT_REAL, 0, "efermi", "E", &a.efermi, NULL, &a.has_efermi,
+         "Fermi level, eV [from the file; else from its electrons]"},
+        {NH_OPT_REAL, 0, "nelec", "N", &a.nelec, NULL, &a.has_nelec,
+         "electrons: the Fermi level is found by filling the bands (exact on a mesh, and on a path where "
+         "there is a gap)"},
+        {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Comparison"},
+        {NH_OPT_LIST, 0, "ref", "EIG.NC", &a.references, NULL, NULL,
+         "bands at the same k-points to compare with; repeatable: errors are against the first, pictures "
+         "show all"},
+        {NH_OPT_REAL, 0, "top", "E", &a.top, NULL, NULL,
+         "errors and ghosts: states whose reference energy is up to E eV above the Fermi level [10]"},
+        {NH_OPT_FLAG, 0, "align", NULL, &a.align, NULL, NULL,
+         "show the bands after the constant shift of the comparison, instead of each relative to its own "
+         "Fermi level"},
+        {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Output"},
+        {NH_OPT_CHOICE, 0, "format", NULL, &a.format, FORMATS, NULL,
+         "a table, a script for gnuplot, or JSON [tsv]"},
+        {NH_OPT_RANGE, 0, "window", "LO:HI", a.window, NULL, &a.has_window,
+         "bands that enter LO to HI, eV relative to the Fermi level [all; gnuplot: -10:10]"},
+        {NH_OPT_STRING, 0, "title", "TEXT", (void *)&a.title, NULL, NULL, "title [from the file]"},
+        {NH_OPT_STRING, 0, "name", "TEXT", (void *)&a.name, NULL, NULL,
+         "name of the bands in the legend [name of the matrix]"},
+        {NH_OPT_LIST, 0, "ref-name", "TEXT", &a.reference_names, NULL, NULL,
+         "the same for each --ref, in order"},
+        {NH_OPT_STRING, 0, "picture", "FILE", (void *)&a.picture, NULL, &a.has_picture,
+         "picture that the gnuplot script makes, .png, .svg or .pdf [bands.png]"},
+    };
+    static const char *const synopsis[] = {"[--ref other-eig.nc] [--efermi E | --nelec N] [--format "
+                                           "tsv|gnuplot|json] [--window LO:HI] [-o FILE] [eig.nc]",
+                                           NULL};
+    const nh_program program = {
+        .name = "bandplot-data",
+        .summary = "eigenvalues in, plot data out: band table, comparison of bands, picture",
+        .synopsis = synopsis,
+        .description =
+            "Writes one row a k-point: distance along the path (1/Å, with the factor 2 pi), label, and the "
+            "bands in eV relative to "
+            "the Fermi level. Lines with '#' before them hold the Fermi level, the gap where the number of "
+            "electrons is known, and "
+            "the comparison.\n\n"
+            "Comparison with --ref: band by band, at the same k-points, over the states whose reference "
+            "energy is up to --top above "
+            "the reference's Fermi level, after one constant shift, the median of all differences. A k-point "
+            "is called a ghost "
+            "k-point if its largest difference exceeds 0.1 eV and 5 times the median over k of the largest "
+            "differences.\n\n"
+            "A script of --format gnuplot contains the data: `gnuplot bands.gp` writes the picture.",
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .max_inputs = 1,
+        .example = "bandplot-data eig.nc > bands.tsv\n"
+                   "bandplot-data --ref eig_scf.nc --window -6:6 --format gnuplot -o bands.gp eig.nc && "
+                   "gnuplot bands.gp",
+        .see_also = "geneig(1), gnuplot(1)",
+    };
+    nh_common common;
+    nh_error err;
+    int status = nh_parse(&program, argc, argv, &common);
+    if (status >= 0) return status;
+    if (check_arguments(&a, &common, &err) != 0) {
+        nh_report(&program, &err);
+        status = 2;
+    } else {
+        status = run(&a, &common, &err) == 0 ? 0 : nh_report(&program, &err);
+    }
+    nh_list_free(&a.references);
+    nh_list_free(&a.reference_names);
+    nh_common_free(&common);
+    return status;
+}
