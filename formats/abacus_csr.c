@@ -115,8 +115,7 @@ static void end_cell(builder *b, size_t nnz)
     m->start[m->n_cell] = m->n_value;
 }
 
-/* --- text
- * ---------------------------------------------------------------------------------------------------- */
+/* --- text --- */
 
 static int fail_here(nh_stream *s, nh_error *err)
 {
@@ -348,8 +347,7 @@ static int read_text(nh_stream *s, builder *b, const char head[4], nh_error *err
     return 0;
 }
 
-/* --- binary
- * -------------------------------------------------------------------------------------------------- */
+/* --- binary --- */
 
 /* The layouts that exist: they carry no mark, so a file is walked with each and must end exactly. */
 typedef struct layout {
@@ -514,8 +512,7 @@ static int read_binary(nh_stream *s, builder *b, const char head[4], nh_error *e
     return status;
 }
 
-/* --- both
- * ---------------------------------------------------------------------------------------------------- */
+/* --- both --- */
 
 static int compare_cells(const void *a, const void *b)
 {
@@ -576,8 +573,7 @@ int nh_csr_read(const char *path, nh_csr *out, nh_error *err)
     return 0;
 }
 
-/* --- to pair blocks
- * ------------------------------------------------------------------------------------------ */
+/* --- to pair blocks --- */
 
 size_t nh_abacus_orbital(int l, size_t index, double *sign)
 {

@@ -15,8 +15,7 @@
 
 static const double bohr = 0.529177210903; /* Å, CODATA 2018 */
 
-/* --- running_scf.log
- * ----------------------------------------------------------------------------------------- */
+/* --- running_scf.log --- */
 
 void nh_abacus_log_free(nh_abacus_log *log)
 {
@@ -197,8 +196,7 @@ bool nh_abacus_log_adopt(const nh_abacus_log *log, nh_structure *s)
     return same;
 }
 
-/* --- the folder
- * ---------------------------------------------------------------------------------------------- */
+/* --- the folder --- */
 
 static bool exists(const char *path)
 {

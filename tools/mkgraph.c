@@ -79,8 +79,7 @@ static int split_files(const nh_list *list, const char *option, char **copy, con
     return 0;
 }
 
-/* --- folders
- * ------------------------------------------------------------------------------------------------- */
+/* --- folders --- */
 
 static int find_runs(job *j, nh_error *err)
 {
@@ -201,8 +200,7 @@ static int take_files(job *j, nh_error *err)
     return 0;
 }
 
-/* --- basis
- * --------------------------------------------------------------------------------------------------- */
+/* --- basis --- */
 
 /* El:4s2p1d from --basis, entries separated by commas. */
 static int basis_option(const char *basis, int atomic_number, size_t *count, int **l, nh_error *err)
@@ -309,8 +307,7 @@ static int set_basis(job *j, nh_error *err)
     return status;
 }
 
-/* --- the graph
- * ----------------------------------------------------------------------------------------------- */
+/* --- the graph --- */
 
 static int make(job *j, nh_graph **g, nh_error *err)
 {

@@ -1,4 +1,5 @@
-/* graph.h - a crystal with its pairs and matrices: what graph.nc, embedded.nc and ham.nc hold (formats.md). */
+/* graph.h - a crystal with its pairs and matrices: what graph.nc, embedded.nc and ham.nc hold (formats.md).
+ */
 #ifndef NH_CRYSTAL_GRAPH_H
 #define NH_CRYSTAL_GRAPH_H
 
@@ -12,11 +13,11 @@ enum { NH_WANT_H0 = 1, NH_WANT_LABEL = 2, NH_WANT_PRED = 4, NH_WANT_OVERLAP = 8,
 
 typedef struct nh_features {
     size_t n_edge, n_component;
-    size_t *edge_pair;    /* [n_edge] the pair each edge is */
-    float *value;         /* [n_edge][n_component]; exactly one of value and value_double is set */
+    size_t *edge_pair; /* [n_edge] the pair each edge is */
+    float *value;      /* [n_edge][n_component]; exactly one of value and value_double is set */
     double *value_double;
-    char *irreps;         /* e3nn text of the components */
-    char *shell_pairs;    /* the shell pairs stored, as written by lib/nextham/embedding */
+    char *irreps;      /* e3nn text of the components */
+    char *shell_pairs; /* the shell pairs stored, as written by lib/nextham/embedding */
 } nh_features;
 
 void nh_features_free(nh_features *features); /* and features itself; NULL is fine */
@@ -24,24 +25,26 @@ void nh_features_free(nh_features *features); /* and features itself; NULL is fi
 typedef struct nh_graph {
     nh_structure structure;
     nh_pairs pairs;
-    double cutoff;                 /* Å */
-    int n_spin;                    /* 4: uu, ud, du, dd; 1: uu = dd and nothing else */
-    double *overlap;               /* [n_elem]; NULL where absent or not asked for */
-    double *matrix[NH_N_MATRIX];   /* [n_spin][n_elem][2] eV; NULL where absent or not asked for */
-    double efermi, nelec;          /* NaN where not known */
-    double rydberg;                /* factor with which the matrices were made eV; NH_RYDBERG by default */
-    nh_features *features;         /* NULL where absent or not asked for */
+    double cutoff;               /* Å */
+    int n_spin;                  /* 4: uu, ud, du, dd; 1: uu = dd and nothing else */
+    double *overlap;             /* [n_elem]; NULL where absent or not asked for */
+    double *matrix[NH_N_MATRIX]; /* [n_spin][n_elem][2] eV; NULL where absent or not asked for */
+    double efermi, nelec;        /* NaN where not known */
+    double rydberg;              /* factor with which the matrices were made eV; NH_RYDBERG by default */
+    nh_features *features;       /* NULL where absent or not asked for */
 } nh_graph;
 
 void nh_graph_free(nh_graph *g); /* frees what it owns and g itself; NULL is fine */
 
-const char *nh_matrix_name(nh_matrix m);             /* "h0", "h_label", "h_pred" */
+const char *nh_matrix_name(nh_matrix m); /* "h0", "h_label", "h_pred" */
 int nh_matrix_from_name(const char *name, nh_matrix *out, nh_error *err);
 
-/* Number of directed edges (pairs with rounded distance < cutoff) and their pair indices in order. edge[] may be NULL. */
+/* Number of directed edges (pairs with rounded distance < cutoff) and their pair indices in order. edge[] may
+ * be NULL. */
 size_t nh_graph_edges(const nh_graph *g, double cutoff, size_t *edge);
 
-/* Largest |H(i,j,R) - H(j,i,-R)^dagger| in eV and the pair where it is found; a missing reverse pair is an error. */
+/* Largest |H(i,j,R) - H(j,i,-R)^dagger| in eV and the pair where it is found; a missing reverse pair is an
+ * error. */
 int nh_hermiticity(const nh_graph *g, const double *matrix, double *largest, size_t *where, nh_error *err);
 /* H <- (H + H^dagger)/2 over the pairs (i,j,R), (j,i,-R): exactly Hermitian afterwards. */
 int nh_hermitize(const nh_graph *g, double *matrix, nh_error *err);

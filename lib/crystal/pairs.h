@@ -14,14 +14,14 @@ typedef struct nh_pair {
 
 typedef struct nh_pairs {
     size_t count;
-    nh_pair *pair;     /* sorted by (src, dst, n1, n2, n3), no duplicates; owned */
-    double *distance;  /* Å; owned */
-    size_t *start;     /* [count+1] first element of the pair's row-major n_src x n_dst block; owned */
-    size_t n_elem;     /* = start[count] */
+    nh_pair *pair;    /* sorted by (src, dst, n1, n2, n3), no duplicates; owned */
+    double *distance; /* Å; owned */
+    size_t *start;    /* [count+1] first element of the pair's row-major n_src x n_dst block; owned */
+    size_t n_elem;    /* = start[count] */
 } nh_pairs;
 
-/* Sorts `pair` (taken over: owned by *out from now on, freed on failure too), drops duplicates, fills in distances and
- * starts. */
+/* Sorts `pair` (taken over: owned by *out from now on, freed on failure too), drops duplicates, fills in
+ * distances and starts. */
 int nh_pairs_build(const nh_structure *s, size_t count, nh_pair *pair, nh_pairs *out, nh_error *err);
 void nh_pairs_free(nh_pairs *p);
 
@@ -31,11 +31,12 @@ size_t nh_pairs_find(const nh_pairs *p, int src, int dst, const int cell[3]);
 void nh_pairs_reverse(const nh_pairs *p, size_t *reverse);
 /* v = r_dst + R - r_src, Å. */
 void nh_pair_vector(const nh_structure *s, const nh_pair *pair, double v[3]);
-/* Distances are compared after rounding to 1e-8 Å (network.md, top), so that a rotated crystal keeps its edges. */
+/* Distances are compared after rounding to 1e-8 Å (network.md, top), so that a rotated crystal keeps its
+ * edges. */
 double nh_round_distance(double r);
 
-/* All pairs with rounded distance < cutoff, on-site pairs included; linear in the number of atoms (cell list).
- * *pair is allocated, the caller frees; unsorted. Atoms may lie outside the home cell. */
+/* All pairs with rounded distance < cutoff, on-site pairs included; linear in the number of atoms (cell
+ * list). *pair is allocated, the caller frees; unsorted. Atoms may lie outside the home cell. */
 int nh_neighbours(const nh_structure *s, double cutoff, size_t *count, nh_pair **pair, nh_error *err);
 
 #endif

@@ -8,18 +8,20 @@
 #include <stddef.h>
 
 typedef struct nh_structure {
-    double lattice[9];    /* rows a1, a2, a3, Å */
+    double lattice[9]; /* rows a1, a2, a3, Å */
     size_t n_atom;
-    double *position;     /* [n_atom][3] Cartesian, Å; owned */
-    int *species;         /* [n_atom] index of the atom's species; owned */
+    double *position; /* [n_atom][3] Cartesian, Å; owned */
+    int *species;     /* [n_atom] index of the atom's species; owned */
     size_t n_species;
-    int *atomic_number;   /* [n_species]; owned */
-    size_t *shell_start;  /* [n_species+1] first shell of each species in shell_l; owned */
-    int *shell_l;         /* degrees, species after species; owned. No shells at all: basis not known (shell_start all 0) */
-    char *title;          /* may be NULL; owned */
+    int *atomic_number;  /* [n_species]; owned */
+    size_t *shell_start; /* [n_species+1] first shell of each species in shell_l; owned */
+    int *shell_l; /* degrees, species after species; owned. No shells at all: basis not known (shell_start all
+                     0) */
+    char *title;  /* may be NULL; owned */
 } nh_structure;
 
-/* Allocates the arrays (zeroed) for the given sizes; shells are set afterwards with nh_structure_set_shells. */
+/* Allocates the arrays (zeroed) for the given sizes; shells are set afterwards with nh_structure_set_shells.
+ */
 int nh_structure_new(size_t n_atom, size_t n_species, nh_structure *out, nh_error *err);
 void nh_structure_free(nh_structure *s);
 /* Sets the shells of all species at once: counts[n_species], and their degrees one after another. */
@@ -32,14 +34,16 @@ size_t nh_structure_orbitals(const nh_structure *s);
 /* First orbital of each atom: start[n_atom+1]. */
 void nh_orbital_start(const nh_structure *s, size_t *start);
 
-/* Checks what every program relies on: finite numbers, a lattice with volume, indices in range, no two atoms on one
- * spot (closer than 1e-3 Å, periodic images included: linear-time check through the neighbour search). */
+/* Checks what every program relies on: finite numbers, a lattice with volume, indices in range, no two atoms
+ * on one spot (closer than 1e-3 Å, periodic images included: linear-time check through the neighbour search).
+ */
 int nh_structure_check(const nh_structure *s, nh_error *err);
 
 /* "GaAs": element symbols with counts, in order of species. The caller frees. */
 char *nh_structure_formula(const nh_structure *s);
 
-/* "Ga" <-> 31. 0 for an unknown symbol (a label such as "Fe1" counts by its leading letters); NULL for an unknown number. */
+/* "Ga" <-> 31. 0 for an unknown symbol (a label such as "Fe1" counts by its leading letters); NULL for an
+ * unknown number. */
 int nh_atomic_number(const char *symbol);
 const char *nh_element_symbol(int atomic_number);
 

@@ -57,8 +57,7 @@ static void put_text(const char *text)
     put(text, strlen(text));
 }
 
-/* --- sparse matrices
- * ----------------------------------------------------------------------------------------- */
+/* --- sparse matrices --- */
 
 /* The table of network.md section 4.2: file order from ABACUS's. */
 static void orbital_order(void **state)
@@ -256,41 +255,45 @@ static void truncated_matrices(void **state)
     }
 }
 
-/* Random bytes changed in a binary file: read or refused, indices always inside. */
-static void corrupted_binaries(void **state)
+/* Single bits changed at random: read or refused, indices always inside, numbers finite. */
+static void corrupted_matrices(void **state)
 {
     (void)state;
-    FILE *f = fopen(TINY "dialects/e.dat", "rb");
-    assert_non_null(f);
-    unsigned char *data = malloc(1 << 20);
-    const size_t n = fread(data, 1, 1 << 20, f);
-    fclose(f);
+    static const char *const files[] = {TINY "dialects/e.dat",
+                                        TINY "nspin4/scf/OUT.tiny/data-HR-sparse_SPIN0.csr"};
     uint64_t seed = 12345;
-    size_t refused = 0;
-    for (int trial = 0; trial < 300; trial++) {
-        seed = seed * 6364136223846793005u + 1442695040888963407u;
-        const size_t at = (size_t)(seed >> 33) % n;
-        const unsigned char kept = data[at];
-        data[at] ^= (unsigned char)(1u << (seed >> 20 & 7));
-        nh_error err;
-        nh_csr m;
-        put(data, n);
-        if (nh_csr_read(scratch_file, &m, &err) == 0) {
-            for (size_t i = 0; i < m.n_value; i++)
-                assert_true(m.row[i] >= 0 && (size_t)m.row[i] < m.dimension && m.column[i] >= 0 &&
-                            (size_t)m.column[i] < m.dimension && isfinite(m.value[2 * i]));
-            nh_csr_free(&m);
-        } else {
-            refused++;
+    for (size_t file = 0; file < sizeof files / sizeof files[0]; file++) {
+        FILE *f = fopen(files[file], "rb");
+        assert_non_null(f);
+        unsigned char *data = malloc(1 << 20);
+        const size_t n = fread(data, 1, 1 << 20, f);
+        fclose(f);
+        size_t refused = 0;
+        for (int trial = 0; trial < 300; trial++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            const size_t at = (size_t)(seed >> 33) % n;
+            const unsigned char kept = data[at];
+            data[at] ^= (unsigned char)(1u << (seed >> 20 & 7));
+            nh_error err;
+            nh_csr m;
+            put(data, n);
+            if (nh_csr_read(scratch_file, &m, &err) == 0) {
+                for (size_t i = 0; i < m.n_value; i++)
+                    assert_true(m.row[i] >= 0 && (size_t)m.row[i] < m.dimension && m.column[i] >= 0 &&
+                                (size_t)m.column[i] < m.dimension && isfinite(m.value[2 * i]) &&
+                                isfinite(m.value[2 * i + 1]));
+                nh_csr_free(&m);
+            } else {
+                refused++;
+            }
+            data[at] = kept;
         }
-        data[at] = kept;
+        assert_true(refused > 10);
+        free(data);
     }
-    assert_true(refused > 10);
-    free(data);
 }
 
-/* --- structures
- * ---------------------------------------------------------------------------------------------- */
+/* --- structures --- */
 
 static void set_tiny_shells(nh_structure *s)
 {
@@ -526,8 +529,7 @@ static void orbital_files(void **state)
     assert_true(isnan(nh_orb_name_radius("Ga.orb")));
 }
 
-/* --- runs
- * ---------------------------------------------------------------------------------------------------- */
+/* --- runs --- */
 
 static void logs(void **state)
 {
@@ -692,8 +694,7 @@ static void spin_files(void **state)
     assert_non_null(strstr(err.text, "S(R) expected"));
 }
 
-/* --- a real run against its own eigenvalues
- * ------------------------------------------------------------------ */
+/* --- a real run against its own eigenvalues --- */
 
 typedef double complex number;
 
@@ -804,7 +805,7 @@ int main(void)
         cmocka_unit_test(text_variants),
         cmocka_unit_test(bad_matrices),
         cmocka_unit_test(truncated_matrices),
-        cmocka_unit_test(corrupted_binaries),
+        cmocka_unit_test(corrupted_matrices),
         cmocka_unit_test(coordinate_modes),
         cmocka_unit_test(home_cell),
         cmocka_unit_test(bad_structures),
