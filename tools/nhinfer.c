@@ -5,7 +5,7 @@
 #include "base/stream.h"
 #include "formats/graph.h"
 #include "formats/model.h"
-#include "nextham/predict.h"
+#include "ensemble/predict.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -58,10 +58,34 @@ static int write_output(const session *s, const char *path, const nh_nc *in, con
     if (!status && !s->a->keep_features) { /* they describe the features that were left out */
         nc_del_att(nh_nc_id(out), NC_GLOBAL, "irreps");
         nc_del_att(nh_nc_id(out), NC_GLOBAL, "shell_pairs");
+        nc_del_att(nh_nc_id(out), NC_GLOBAL, "padded_basis");
     }
     if (!status) return nh_nc_commit(out, err);
     nh_nc_close(out);
     return -1;
+}
+
+/* Features count shells in the padded basis that h0embed was told. */
+static int check_features(const session *s, const nh_nc *in, nh_error *err)
+{
+    char *theirs = NULL;
+    const nh_config *c = &s->model->config;
+    if (nh_nc_att_text(in, "padded_basis", &theirs, err)) return -1;
+    if (!theirs) return 0;
+    char *ours = nh_shells_text(c->n_shell, c->shell_l);
+    int status = ours ? 0 : nh_fail_memory(err, "the padded basis");
+    size_t n_shell = 0;
+    int *shell_l = NULL;
+    if (!status && nh_shells_parse(theirs, &n_shell, &shell_l, err))
+        status = nh_fail_at(err, "%s: attribute padded_basis", nh_nc_name(in));
+    if (!status && (n_shell != c->n_shell || memcmp(shell_l, c->shell_l, n_shell * sizeof *shell_l)))
+        status = nh_fail(
+            err, "%s: features for the padded basis %s, but the model %s is for %s (h0embed --basis %s)",
+            nh_nc_name(in), theirs, s->a->model, ours, ours);
+    free(shell_l);
+    free(ours);
+    free(theirs);
+    return status;
 }
 
 static int infer(const session *s, const char *input, const char *output, bool show, crystal_times *times,
@@ -73,6 +97,7 @@ static int infer(const session *s, const char *input, const char *output, bool s
     if (nh_nc_open(input, &in, err)) return -1;
     int status = nh_graph_read(in, NH_WANT_H0 | NH_WANT_FEATURES, &g, err);
     if (!status) status = nh_graph_require(g, nh_nc_name(in), NH_WANT_H0, err);
+    if (!status && g->features) status = check_features(s, in, err);
     times->load = nh_seconds() - begin;
     if (!status) {
         const size_t work = s->model->n_range * nh_graph_edges(g, s->model->config.cutoff, NULL);
@@ -80,7 +105,7 @@ static int infer(const session *s, const char *input, const char *output, bool s
         status = nh_predict(s->model, g, (nh_precision)s->a->precision, s->a->hermitize, s->threads,
                             &times->predict, progress, err);
         nh_progress_end(progress);
-        if (status) nh_fail_at(err, "%s", nh_nc_name(in));
+        if (status) nh_fail_at(err, "%s with %s", nh_nc_name(in), s->a->model);
     }
     const double done = nh_seconds();
     if (!status) status = write_output(s, output, in, g, err);

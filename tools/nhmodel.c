@@ -340,6 +340,7 @@ int main(int argc, char **argv)
         one.name = "nhmodel init";
         one.summary = "model file with the published initialisation";
         one.synopsis = usage;
+        one.example = "nhmodel init --config pipelines/standard.yaml --seed 1 -o model.nc";
         return run(&one, argc, argv, &a, init);
     }
     if (argc > 1 && !strcmp(argv[1], "info")) {
@@ -351,6 +352,7 @@ int main(int argc, char **argv)
         one.n_options = 1;
         one.max_inputs = 1;
         one.no_output = true;
+        one.example = "nhmodel info model.nc";
         return run(&one, argc, argv, &a, info);
     }
     if (argc > 1 && argv[1][0] == '-') {

@@ -26,17 +26,20 @@ bool R(nh_onsite)(const nh_edges *g, size_t edge)
 static size_t tile_rows(const nh_run *f, size_t tile, nh_work *w)
 {
     const size_t first = tile * NH_TILE, n = f->n_list - first < NH_TILE ? f->n_list - first : NH_TILE;
-    for (size_t t = 0; t < n; t++) w->row[t] = f->list != NULL ? f->list[first + t] : first + t;
+    for (size_t t = 0; t < n; t++)
+        w->row[t] = f->list != NULL ? f->list[first + t] : first + t;
     return n;
 }
 
 /* Copies the tile's features to a probe in e3nn order. */
-static void probe_rows(const nh_run *f, const nh_layout *layout, size_t n, const real *tile, nh_work *w, real *out)
+static void probe_rows(const nh_run *f, const nh_layout *layout, size_t n, const real *tile, nh_work *w,
+                       real *out)
 {
     if (out == NULL) return;
     R(nh_to_e3nn)(layout, n, tile, w->e3nn);
     for (size_t t = 0; t < n; t++)
-        memcpy(out + f->order[w->row[t]] * layout->dim, w->e3nn + t * layout->dim, layout->dim * sizeof(real));
+        memcpy(out + f->order[w->row[t]] * layout->dim, w->e3nn + t * layout->dim,
+               layout->dim * sizeof(real));
 }
 
 /* 3.2: input features -> e0. Tiles of edges in the graph's order. */
@@ -51,7 +54,8 @@ void R(nh_run_input)(void *run, size_t tile, int thread)
     f->source(f->source_context, first, n, w->e3nn);
     R(nh_from_e3nn)(&net->map_input.in, n, w->e3nn, w->tile);
     R(nh_linear_forward)(&net->map_input, n, w->tile, net->input.weight, NULL, false, w->x);
-    for (size_t t = 0; t < n; t++) w->row[t] = f->position[first + t];
+    for (size_t t = 0; t < n; t++)
+        w->row[t] = f->position[first + t];
     R(nh_rows_store)(&net->mid, n, w->row, w->x, f->edge);
     if (f->probe != NULL) probe_rows(f, &net->mid, n, w->x, w, f->probe->edge_init);
     w->times.input += R(nh_lap)(&lap);
@@ -79,23 +83,26 @@ static void radial(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
     const size_t n_y = net->product.n_harmonic;
     nh_spherical_harmonics(c->sh_lmax, n, w->vector, w->harmonics64);
     for (size_t t = 0; t < n; t++)
-        for (size_t k = 0; k < n_y; k++) w->harmonics[k * n + t] = (real)w->harmonics64[t * n_y + k];
+        for (size_t k = 0; k < n_y; k++)
+            w->harmonics[k * n + t] = (real)w->harmonics64[t * n_y + k];
     R(nh_coupling_forward)(&net->product, n, w->harmonics, w->coupling);
 }
 
-/* Applies `l` to group `group` of the product: every group of the map's output that it feeds. With group = SIZE_MAX: the groups that
- * nothing feeds. */
+/* Applies `l` to group `group` of the product: every group of the map's output that it feeds. With group =
+ * SIZE_MAX: the groups that nothing feeds. */
 static void apply_group(const nh_linear *l, size_t group, size_t n, const real *x, real *y)
 {
     for (size_t o = 0; o < l->map->out.count; o++)
         if (l->map->block[o].in == group)
-            R(nh_linear_group_forward)(l->map, o, n, x, l->weight, l->bias, false, y + n * l->map->out.group[o].offset);
+            R(nh_linear_group_forward)
+            (l->map, o, n, x, l->weight, l->bias, false, y + n * l->map->out.group[o].offset);
 }
 
 /* A = lin_alpha([g(r), c]) */
 static void scores(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
 {
-    const size_t basis = f->net->config->radial_basis, scalars = f->net->config->alpha_scalars, width = basis + scalars;
+    const size_t basis = f->net->config->radial_basis, scalars = f->net->config->alpha_scalars,
+                 width = basis + scalars;
     for (size_t t = 0; t < n; t++) {
         memcpy(w->alpha_in + t * width, w->gaussians + t * basis, basis * sizeof(real));
         memcpy(w->alpha_in + t * width + basis, w->scalars + t * scalars, scalars * sizeof(real));
@@ -103,24 +110,26 @@ static void scores(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
     R(nh_mlp_forward)(&b->alpha, n, w->alpha_in, w->alpha_hidden, w->alpha, false);
 }
 
-/* The tile's contribution to the sums over incoming edges, one partial result per run of equal destinations. */
+/* The tile's contribution to the sums over incoming edges, one partial result per run of equal destinations.
+ */
 static void partial_sums(const nh_run *f, size_t tile, size_t n, nh_work *w)
 {
     const nh_layout *layout = &f->net->heads;
     const size_t heads = f->net->config->heads;
     size_t part = f->tile_partial[tile];
     for (size_t first = 0, end; first < n; first = end, part++) {
-        for (end = first + 1; end < n && w->destination[end] == w->destination[first];) end++;
-        R(nh_softmax_partial_forward)(layout, heads, n, first, end - first, w->alpha, w->copies, w->heads,
-                                      f->partial_max + part * heads, f->partial_sum + part * heads,
-                                      f->partial_value + part * layout->dim);
+        for (end = first + 1; end < n && w->destination[end] == w->destination[first];)
+            end++;
+        R(nh_softmax_partial_forward)
+        (layout, heads, n, first, end - first, w->alpha, w->copies, w->heads, f->partial_max + part * heads,
+         f->partial_sum + part * heads, f->partial_value + part * layout->dim);
     }
 }
 
-/* The hidden layers of TraceGrad's chain on a tile, z of the rows that have a slot added to the trace head's first layer, and y
- * where it is wanted. */
-static void invariants(const nh_run *f, const nh_block *b, const nh_layout *layout, size_t n, const real *x, bool gradient,
-                       real *z_probe, real *y, nh_work *w)
+/* The hidden layers of TraceGrad's chain on a tile, z of the rows that have a slot added to the trace head's
+ * first layer, and y where it is wanted. */
+static void invariants(const nh_run *f, const nh_block *b, const nh_layout *layout, size_t n, const real *x,
+                       bool gradient, real *z_probe, real *y, nh_work *w)
 {
     const nh_chain *m = &b->invariants;
     const size_t z = m->width[4];
@@ -144,11 +153,13 @@ static void invariants(const nh_run *f, const nh_block *b, const nh_layout *layo
             kept++;
         }
         if (kept > 0)
-            R(nh_dense_forward)(kept, z, f->net->trace_width, w->z, b->trace_first, NULL, true,
-                                f->trace + slot * f->net->trace_width);
+            R(nh_dense_forward)
+            (kept, z, f->net->trace_width, w->z, b->trace_first, NULL, true,
+             f->trace + slot * f->net->trace_width);
     }
     if (!gradient) return;
-    for (size_t t = 0; t < n; t++) memcpy(w->gradient + t * z, b->seed, z * sizeof(real));
+    for (size_t t = 0; t < n; t++)
+        memcpy(w->gradient + t * z, b->seed, z * sizeof(real));
     R(nh_mlp_input_gradient)(m, n, w->gradient, w->hidden, w->scratch, w->pairs_gradient);
     R(nh_pairs_gradient)(layout, n, x, w->pairs_gradient, y);
 }
@@ -166,13 +177,15 @@ void R(nh_run_tracegrad)(void *run, size_t tile, int thread)
     R(nh_lap)(&lap);
     const size_t n = tile_rows(f, tile, w);
     R(nh_rows_load)(&net->mid, n, w->row, f->edge, w->x);
-    invariants(f, b, &net->mid, n, w->x, scale > 0, probe != NULL && probe->z != NULL ? probe->z[f->block] : NULL, w->y, w);
+    invariants(f, b, &net->mid, n, w->x, scale > 0,
+               probe != NULL && probe->z != NULL ? probe->z[f->block] : NULL, w->y, w);
     if (scale > 0) {
         if (probe != NULL && probe->y != NULL) probe_rows(f, &net->mid, n, w->y, w, probe->y[f->block]);
         R(nh_tracegrad_add_forward)(&net->mid, n, scale, w->y, w->x);
         R(nh_rows_store)(&net->mid, n, w->row, w->x, f->edge);
     }
-    if (probe != NULL && probe->edge_tg != NULL) probe_rows(f, &net->mid, n, w->x, w, probe->edge_tg[f->block]);
+    if (probe != NULL && probe->edge_tg != NULL)
+        probe_rows(f, &net->mid, n, w->x, w, probe->edge_tg[f->block]);
     w->times.tracegrad += R(nh_lap)(&lap);
 }
 
@@ -188,17 +201,20 @@ static void output(const nh_run *f, size_t n, nh_work *w)
     const nh_net *net = f->net;
     const NH_NET(_probe) *probe = f->probe;
     const size_t dim = net->map_output.out.dim, pairs = net->types->n_shell_pair, width = net->trace_width;
-    R(nh_linear_forward)(&net->map_output, n, w->result, net->output.weight, net->output.bias, false, w->tile);
+    R(nh_linear_forward)
+    (&net->map_output, n, w->result, net->output.weight, net->output.bias, false, w->tile);
     if (probe != NULL) probe_rows(f, &net->map_output.out, n, w->tile, w, probe->ham_nomask);
     R(nh_to_e3nn)(&net->map_output.out, n, w->tile, w->e3nn);
     if (net->with_trace) {
         real *first = f->trace + f->slot[w->row[0]] * width; /* a tile of f->out: consecutive slots */
         for (size_t t = 0; t < n; t++)
-            for (size_t i = 0; i < width; i++) first[t * width + i] += net->trace_bias[i];
+            for (size_t i = 0; i < width; i++)
+                first[t * width + i] += net->trace_bias[i];
         R(nh_silu_forward)(n * width, first);
         R(nh_mlp_forward)(&net->trace, n, first, w->trace_hidden, w->trace, false);
         for (size_t t = 0; probe != NULL && probe->trace_nomask != NULL && t < n; t++)
-            memcpy(probe->trace_nomask + f->order[w->row[t]] * pairs, w->trace + t * pairs, pairs * sizeof(real));
+            memcpy(probe->trace_nomask + f->order[w->row[t]] * pairs, w->trace + t * pairs,
+                   pairs * sizeof(real));
     }
     size_t kept = 0;
     for (size_t t = 0; t < n; t++) {
@@ -208,7 +224,8 @@ static void output(const nh_run *f, size_t n, nh_work *w)
         const real factor = inside ? (real)exp(-net->config->decay * w->distance[t]) : 0;
         real *to = w->e3nn + kept * dim;
         const real *from = w->e3nn + t * dim;
-        for (size_t i = 0; i < dim; i++) to[i] = inside ? from[i] * factor : 0;
+        for (size_t i = 0; i < dim; i++)
+            to[i] = inside ? from[i] * factor : 0;
         for (size_t i = 0; net->with_trace && i < pairs; i++)
             w->trace[kept * pairs + i] = inside ? w->trace[t * pairs + i] : 0;
         w->pick[kept++] = e;
@@ -216,7 +233,8 @@ static void output(const nh_run *f, size_t n, nh_work *w)
     if (kept > 0) f->sink(f->sink_context, kept, w->pick, w->e3nn, net->with_trace ? w->trace : NULL);
 }
 
-/* Attention on a tile of edges: e -> e' in f->edge (or the outputs, in the last block) and partial sums for the nodes. */
+/* Attention on a tile of edges: e -> e' in f->edge (or the outputs, in the last block) and partial sums for
+ * the nodes. */
 void R(nh_run_edges)(void *run, size_t tile, int thread)
 {
     const nh_run *f = run;
@@ -242,7 +260,8 @@ void R(nh_run_edges)(void *run, size_t tile, int thread)
     w->times.linear += R(nh_lap)(&lap);
 
     for (size_t g = 0; g < net->product.out.count; g++) {
-        R(nh_product_forward)(&net->product, g, n, w->message, w->coupling, w->weight, net->product.n_weight, w->product);
+        R(nh_product_forward)
+        (&net->product, g, n, w->message, w->coupling, w->weight, net->product.n_weight, w->product);
         w->times.product += R(nh_lap)(&lap);
         apply_group(&b->sep_lin, g, n, w->product, w->gate_in);
         apply_group(&b->sep_alpha, g, n, w->product, w->scalars);
@@ -267,12 +286,15 @@ void R(nh_run_edges)(void *run, size_t tile, int thread)
     R(nh_heads_forward)(&net->heads, heads, n, kept, w->pick, w->alpha, w->heads, w->weighted);
     w->times.attention += R(nh_lap)(&lap);
     if (kept == 0) return;
-    R(nh_linear_forward)(b->edge_proj.map, kept, w->weighted, b->edge_proj.weight, b->edge_proj.bias, false, w->result);
+    R(nh_linear_forward)
+    (b->edge_proj.map, kept, w->weighted, b->edge_proj.weight, b->edge_proj.bias, false, w->result);
     w->times.linear += R(nh_lap)(&lap);
     const nh_layout *type = &b->edge_proj.map->out;
-    if (f->probe != NULL && f->probe->edge != NULL) probe_rows(f, type, n, w->result, w, f->probe->edge[f->block]);
+    if (f->probe != NULL && f->probe->edge != NULL)
+        probe_rows(f, type, n, w->result, w, f->probe->edge[f->block]);
     if (!last) {
-        for (size_t i = 0; i < kept; i++) w->row[i] = w->row[w->pick[i]];
+        for (size_t i = 0; i < kept; i++)
+            w->row[i] = w->row[w->pick[i]];
         R(nh_rows_store)(type, kept, w->row, w->result, f->edge);
         w->times.linear += R(nh_lap)(&lap);
         return;
@@ -280,7 +302,8 @@ void R(nh_run_edges)(void *run, size_t tile, int thread)
     if (net->with_trace) {
         /* the first edge_scalars channels of e', whose 0e group comes first in the tile */
         const size_t width = net->config->edge_scalars, all = type->group[0].mul;
-        for (size_t t = 0; t < n; t++) memcpy(w->x + t * width, w->result + t * all, width * sizeof(real));
+        for (size_t t = 0; t < n; t++)
+            memcpy(w->x + t * width, w->result + t * all, width * sizeof(real));
         invariants(f, b, &net->scalars, n, w->x, false,
                    f->probe != NULL && f->probe->z != NULL ? f->probe->z[f->block] : NULL, NULL, w);
         w->times.tracegrad += R(nh_lap)(&lap);

@@ -17,7 +17,8 @@ static size_t tiles(size_t n)
     return (n + NH_TILE - 1) / NH_TILE;
 }
 
-/* The buffers of one thread: sized in a first pass over the table, carved out of one allocation in a second. */
+/* The buffers of one thread: sized in a first pass over the table, carved out of one allocation in a second.
+ */
 static int work_new(const nh_net *net, nh_work *w, nh_error *err)
 {
     const nh_config *c = net->config;
@@ -27,7 +28,8 @@ static int work_new(const nh_net *net, nh_work *w, nh_error *err)
     const size_t pairs = max_of(net->mid.pairs, net->scalars.pairs), x = max_of(mid, c->edge_scalars);
     size_t product = 0, hidden = 0, radial_hidden = 0, alpha_hidden = 0;
     bool invariants = false;
-    for (size_t g = 0; g < net->product.out.count; g++) product = max_of(product, net->product.out.group[g].dim);
+    for (size_t g = 0; g < net->product.out.count; g++)
+        product = max_of(product, net->product.out.group[g].dim);
     for (size_t b = 0; b < c->blocks; b++) {
         radial_hidden = max_of(radial_hidden, R(nh_mlp_hidden_size)(&net->block[b].radial));
         alpha_hidden = max_of(alpha_hidden, R(nh_mlp_hidden_size)(&net->block[b].alpha));
@@ -96,13 +98,16 @@ static int work_new(const nh_net *net, nh_work *w, nh_error *err)
     return 0;
 }
 
-/* Positions: edges sorted by destination, otherwise in the graph's order. node_partial receives the first position of each node. */
+/* Positions: edges sorted by destination, otherwise in the graph's order. node_partial receives the first
+ * position of each node. */
 static void sort_edges(nh_run *f)
 {
     const nh_edges *g = f->graph;
     size_t *first = f->node_partial;
-    for (size_t e = 0; e < g->n_edge; e++) first[(size_t)g->dst[e] + 1]++;
-    for (size_t a = 0; a < g->n_node; a++) first[a + 1] += first[a];
+    for (size_t e = 0; e < g->n_edge; e++)
+        first[(size_t)g->dst[e] + 1]++;
+    for (size_t a = 0; a < g->n_node; a++)
+        first[a + 1] += first[a];
     for (size_t e = 0; e < g->n_edge; e++) {
         const size_t position = first[(size_t)g->dst[e]]++;
         f->order[position] = e;
@@ -124,7 +129,8 @@ static size_t number_partials(nh_run *f)
             f->node_partial[(size_t)node + 1]++;
         }
     }
-    for (size_t a = 0; a < g->n_node; a++) f->node_partial[a + 1] += f->node_partial[a];
+    for (size_t a = 0; a < g->n_node; a++)
+        f->node_partial[a + 1] += f->node_partial[a];
     return count;
 }
 
@@ -159,8 +165,8 @@ static int run_new(nh_run *f, int threads, nh_error *err)
     f->tile_partial = NH_ARRAY(size_t, tiles(g->n_edge) + 1);
     f->node_partial = NH_ARRAY(size_t, g->n_node + 1);
     f->work = NH_ARRAY(nh_work, (size_t)threads);
-    if (f->order == NULL || f->position == NULL || f->out == NULL || f->slot == NULL || f->tile_partial == NULL ||
-        f->node_partial == NULL || f->work == NULL)
+    if (f->order == NULL || f->position == NULL || f->out == NULL || f->slot == NULL ||
+        f->tile_partial == NULL || f->node_partial == NULL || f->work == NULL)
         return nh_fail_memory(err, "the edges of the network");
     sort_edges(f);
     const size_t partials = number_partials(f);
@@ -174,8 +180,9 @@ static int run_new(nh_run *f, int threads, nh_error *err)
     f->partial_sum = reals(partials, heads);
     f->partial_value = reals(partials, net->heads.dim);
     f->trace = net->with_trace ? reals(f->n_out, net->trace_width) : NULL;
-    if (f->edge == NULL || f->node == NULL || f->normed == NULL || f->p == NULL || f->q == NULL || f->partial_max == NULL ||
-        f->partial_sum == NULL || f->partial_value == NULL || (net->with_trace && f->trace == NULL))
+    if (f->edge == NULL || f->node == NULL || f->normed == NULL || f->p == NULL || f->q == NULL ||
+        f->partial_max == NULL || f->partial_sum == NULL || f->partial_value == NULL ||
+        (net->with_trace && f->trace == NULL))
         return nh_fail(err, "out of memory for the features of %zu edges", g->n_edge);
     for (int i = 0; i < threads; i++)
         if (work_new(net, &f->work[i], err) != 0) return -1;
@@ -184,10 +191,13 @@ static int run_new(nh_run *f, int threads, nh_error *err)
 
 static void run_free(nh_run *f, int threads)
 {
-    for (int i = 0; f->work != NULL && i < threads; i++) free(f->work[i].block);
-    void *const list[] = {f->order, f->position, f->out, f->slot, f->tile_partial, f->node_partial, f->work, f->edge, f->node,
-                          f->normed, f->p, f->q, f->partial_max, f->partial_sum, f->partial_value, f->trace};
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++) free(list[i]);
+    for (int i = 0; f->work != NULL && i < threads; i++)
+        free(f->work[i].block);
+    void *const list[] = {
+        f->order, f->position, f->out, f->slot, f->tile_partial, f->node_partial, f->work,          f->edge,
+        f->node,  f->normed,   f->p,   f->q,    f->partial_max,  f->partial_sum,  f->partial_value, f->trace};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        free(list[i]);
 }
 
 /* 3.2: n0 = sum of e0 over the on-site edges, each as often as onsite_copies says. */
@@ -199,7 +209,8 @@ static void begin_nodes(nh_run *f)
         const size_t e = f->order[i];
         if (!R(nh_onsite)(f->graph, e)) continue;
         real *to = f->node + (size_t)f->graph->src[e] * dim;
-        for (size_t k = 0; k < dim; k++) to[k] += copies * f->edge[i * dim + k];
+        for (size_t k = 0; k < dim; k++)
+            to[k] += copies * f->edge[i * dim + k];
     }
     const size_t zero = 0;
     for (size_t a = 0; f->probe != NULL && f->probe->node_init != NULL && a < f->graph->n_node; a++) {
@@ -208,7 +219,8 @@ static void begin_nodes(nh_run *f)
     }
 }
 
-static void over_list(nh_run *f, const size_t *list, size_t n, void (*body)(void *, size_t, int), nh_threads *threads)
+static void over_list(nh_run *f, const size_t *list, size_t n, void (*body)(void *, size_t, int),
+                      nh_threads *threads)
 {
     f->list = list;
     f->n_list = n;
@@ -218,7 +230,8 @@ static void over_list(nh_run *f, const size_t *list, size_t n, void (*body)(void
 static void run_block(nh_run *f, nh_threads *threads)
 {
     const nh_net *net = f->net;
-    const size_t k = f->block, blocks = net->config->blocks, n_edge = f->graph->n_edge, n_node = f->graph->n_node;
+    const size_t k = f->block, blocks = net->config->blocks, n_edge = f->graph->n_edge,
+                 n_node = f->graph->n_node;
     nh_parallel_for(threads, tiles(n_node), R(nh_run_node_begin), f);
     if (k + 1 == blocks) {
         over_list(f, f->out, f->n_out, R(nh_run_edges), threads);
@@ -234,8 +247,9 @@ static void run_block(nh_run *f, nh_threads *threads)
 
 static bool any_probe(const NH_NET(_probe) * p)
 {
-    return p != NULL && (p->node_init != NULL || p->edge_init != NULL || p->node != NULL || p->edge != NULL || p->z != NULL ||
-                         p->y != NULL || p->edge_tg != NULL || p->ham_nomask != NULL || p->trace_nomask != NULL);
+    return p != NULL && (p->node_init != NULL || p->edge_init != NULL || p->node != NULL || p->edge != NULL ||
+                         p->z != NULL || p->y != NULL || p->edge_tg != NULL || p->ham_nomask != NULL ||
+                         p->trace_nomask != NULL);
 }
 
 static void add_times(const nh_work *w, nh_network_times *t)
@@ -250,25 +264,36 @@ static void add_times(const nh_work *w, nh_network_times *t)
     t->output += w->times.output;
 }
 
-int NH_NET(_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) *source, void *source_context, NH_NET(_sink) *sink,
-                     void *sink_context, bool everywhere, const NH_NET(_probe) *probe, nh_threads *threads,
-                     nh_network_times *times, nh_error *err)
+int NH_NET(_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source, void *source_context,
+                     NH_NET(_sink) * sink, void *sink_context, bool everywhere, const NH_NET(_probe) * probe,
+                     nh_threads *threads, nh_network_times *times, nh_error *err)
 {
     for (size_t e = 0; e < g->n_edge; e++)
-        if (g->src[e] < 0 || g->dst[e] < 0 || (size_t)g->src[e] >= g->n_node || (size_t)g->dst[e] >= g->n_node)
-            return nh_fail(err, "network: edge %zu joins atoms %d and %d of %zu", e, g->src[e], g->dst[e], g->n_node);
-    nh_run f = {.net = net, .graph = g, .probe = probe, .all = any_probe(probe), .source = source,
-                .source_context = source_context, .sink = sink, .sink_context = sink_context, .everywhere = everywhere};
+        if (g->src[e] < 0 || g->dst[e] < 0 || (size_t)g->src[e] >= g->n_node ||
+            (size_t)g->dst[e] >= g->n_node)
+            return nh_fail(err, "network: edge %zu joins atoms %d and %d of %zu", e, g->src[e], g->dst[e],
+                           g->n_node);
+    nh_run f = {.net = net,
+                .graph = g,
+                .probe = probe,
+                .all = any_probe(probe),
+                .source = source,
+                .source_context = source_context,
+                .sink = sink,
+                .sink_context = sink_context,
+                .everywhere = everywhere};
     const int n_thread = nh_threads_count(threads);
     int status = run_new(&f, n_thread, err);
     if (status == 0) {
         if (f.n_out > 0) { /* else no output is needed, nor anything before it */
             nh_parallel_for(threads, tiles(g->n_edge), R(nh_run_input), &f);
             begin_nodes(&f);
-            for (f.block = 0; f.block < net->config->blocks; f.block++) run_block(&f, threads);
+            for (f.block = 0; f.block < net->config->blocks; f.block++)
+                run_block(&f, threads);
         }
         if (everywhere) nh_parallel_for(threads, tiles(g->n_edge), R(nh_run_outside), &f);
-        for (int i = 0; times != NULL && i < n_thread; i++) add_times(&f.work[i], times);
+        for (int i = 0; times != NULL && i < n_thread; i++)
+            add_times(&f.work[i], times);
     }
     run_free(&f, n_thread);
     return status;

@@ -1,4 +1,5 @@
-/* internal.h - what the sources of this folder share: the packed sub-model and the state of one forward run. Compiled twice. */
+/* internal.h - what the sources of this folder share: the packed sub-model and the state of one forward run.
+ * Compiled twice. */
 #ifndef NH_NETWORK_INTERNAL_H
 #define NH_NETWORK_INTERNAL_H
 
@@ -29,7 +30,8 @@ typedef struct nh_block {
     /* TraceGrad: the bilinear form and the first layer are one matrix [z][pairs] (linear after linear). */
     nh_chain invariants;
     real *seed;        /* [z] d(sum z)/d(last hidden activation) */
-    real *trace_first; /* [trace width][z] this block's part of the trace head's first layer; NULL without trace */
+    real *trace_first; /* [trace width][z] this block's part of the trace head's first layer; NULL without
+                          trace */
     bool has_invariants;
 } nh_block;
 
@@ -42,13 +44,14 @@ struct R(nh_network) {
     nh_layout mid, heads, gate_in, scalars /* of the last block's TraceGrad */;
     size_t *gate_first; /* [mid.count] */
     nh_product product;
-    nh_linear_map map_input, map_mid, map_pre[3], map_sep_lin, map_sep_alpha, map_value, map_proj, map_post, map_ffn, map_output;
+    nh_linear_map map_input, map_mid, map_pre[3], map_sep_lin, map_sep_alpha, map_value, map_proj, map_post,
+        map_ffn, map_output;
     nh_linear input, output;
     nh_block *block;
-    real *trace_bias;  /* of the trace head's first layer */
+    real *trace_bias; /* of the trace head's first layer */
     size_t trace_width;
-    nh_chain trace;    /* the layers after it */
-    void **owned;      /* allocations of packed weights */
+    nh_chain trace; /* the layers after it */
+    void **owned;   /* allocations of packed weights */
     size_t n_owned, room;
 };
 
@@ -56,42 +59,42 @@ struct R(nh_network) {
 typedef struct nh_work {
     size_t *row, *source, *destination, *pick; /* [NH_TILE] */
     double *distance, *vector, *harmonics64;
-    real *e3nn, *tile;                 /* widest type at the borders */
-    real *x, *message, *value, *y;     /* MID */
+    real *e3nn, *tile;             /* widest type at the borders */
+    real *x, *message, *value, *y; /* MID */
     real *gaussians, *radial_hidden, *weight, *harmonics, *coupling, *product;
     real *gate_in, *scalars, *alpha_in, *alpha_hidden, *alpha, *copies;
-    real *heads, *weighted, *result;   /* HEADS, HEADS, MID or POST */
+    real *heads, *weighted, *result; /* HEADS, HEADS, MID or POST */
     real *pairs, *pairs_gradient, *hidden, *gradient, *scratch, *z;
     real *trace_hidden, *trace;
     nh_network_times times;
-    void *block;                       /* the allocation all of them lie in */
+    void *block; /* the allocation all of them lie in */
 } nh_work;
 
 /* One forward run. Edges are numbered by position: sorted by destination, stable. */
 typedef struct nh_run {
     const nh_net *net;
     const nh_edges *graph;
-    const NH_NET(_probe) *probe;
-    bool all;                 /* every block on all edges: a probe is set */
-    NH_NET(_source) *source;
+    const NH_NET(_probe) * probe;
+    bool all; /* every block on all edges: a probe is set */
+    NH_NET(_source) * source;
     void *source_context;
-    NH_NET(_sink) *sink;
+    NH_NET(_sink) * sink;
     void *sink_context;
     bool everywhere;
-    size_t *order;            /* [n_edge] edge at each position */
-    size_t *position;         /* [n_edge] its inverse */
-    size_t n_out, *out;       /* positions that the last block works on: inside the range, or all */
-    size_t *slot;             /* [n_edge] index of a position in out, or SIZE_MAX */
-    real *edge, *node;        /* [..][mid] stored rows */
-    real *normed, *p, *q;     /* [n_node][mid]: n1, and its two parts of m */
-    size_t *tile_partial;     /* [tiles+1] first partial result of each tile of positions */
-    size_t *node_partial;     /* [n_node+1] first partial result of each node */
+    size_t *order;        /* [n_edge] edge at each position */
+    size_t *position;     /* [n_edge] its inverse */
+    size_t n_out, *out;   /* positions that the last block works on: inside the range, or all */
+    size_t *slot;         /* [n_edge] index of a position in out, or SIZE_MAX */
+    real *edge, *node;    /* [..][mid] stored rows */
+    real *normed, *p, *q; /* [n_node][mid]: n1, and its two parts of m */
+    size_t *tile_partial; /* [tiles+1] first partial result of each tile of positions */
+    size_t *node_partial; /* [n_node+1] first partial result of each node */
     real *partial_max, *partial_sum, *partial_value; /* [..][heads], [..][heads], [..][HEADS] */
-    real *trace;              /* [n_out][trace width] sums of the trace head's first layer */
-    nh_work *work;            /* [threads] */
+    real *trace;   /* [n_out][trace width] sums of the trace head's first layer */
+    nh_work *work; /* [threads] */
     /* the loop in progress */
     size_t block, n_list;
-    const size_t *list;       /* positions; NULL: all */
+    const size_t *list; /* positions; NULL: all */
 } nh_run;
 
 /* Bodies for nh_parallel_for over tiles (edge.c, node.c). */

@@ -72,7 +72,8 @@ __attribute__((format(printf, 3, 4))) static real *fetch(packer *k, size_t count
         return NULL;
     }
     real *out = own(k, count, sizeof *out);
-    for (size_t n = 0; out != NULL && n < count; n++) out[n] = single != NULL ? (real)single[n] : (real)wide[n];
+    for (size_t n = 0; out != NULL && n < count; n++)
+        out[n] = single != NULL ? (real)single[n] : (real)wide[n];
     return out;
 }
 
@@ -179,9 +180,11 @@ static void pack_attention(packer *k, nh_block *b, bool last)
     b->sep_alpha = pack_linear(k, &net->map_sep_alpha, "ga.sep_alpha", true);
     b->value_weight = fetch(k, n_weight, "ga.sep_value.dtp.tp.weight");
     b->value_lin = pack_linear(k, &net->map_value, "ga.sep_value.lin", true);
-    const size_t alpha[4] = {c->radial_basis + c->alpha_scalars, c->alpha_hidden[0], c->alpha_hidden[1], c->heads};
+    const size_t alpha[4] = {c->radial_basis + c->alpha_scalars, c->alpha_hidden[0], c->alpha_hidden[1],
+                             c->heads};
     b->alpha = new_chain(k, 3, alpha, true, 1e-6);
-    for (size_t i = 0; i < 3; i++) pack_layer(k, &b->alpha, i, "ga.lin_alpha", 3 * i, true);
+    for (size_t i = 0; i < 3; i++)
+        pack_layer(k, &b->alpha, i, "ga.lin_alpha", 3 * i, true);
     if (!last) b->proj = pack_linear(k, &net->map_proj, "ga.proj", true);
     b->edge_proj = pack_linear(k, last ? &net->map_post : &net->map_proj, "ga.edge_proj", true);
 }
@@ -194,7 +197,8 @@ static void pack_tracegrad(packer *k, nh_block *b, bool last)
     const size_t hidden = last ? c->tg_hidden_last : c->tg_hidden, z = c->tg_z;
     const size_t width[5] = {layout->pairs, z, z, z, z};
     b->invariants = new_chain(k, 4, width, true, 1e-6);
-    for (size_t i = 0; i < 4; i++) pack_layer(k, &b->invariants, i, "nonlinear_layers", 3 * i, i > 0);
+    for (size_t i = 0; i < 4; i++)
+        pack_layer(k, &b->invariants, i, "nonlinear_layers", 3 * i, i > 0);
     /* first layer after bilinear form: [z][hidden] times [pairs][hidden]^T */
     real *first = own(k, z * layout->pairs, sizeof *first), *seed = own(k, z, sizeof *seed);
     const real *layer = fetch(k, z * hidden, "nonlinear_layers.0.weight");
@@ -202,12 +206,14 @@ static void pack_tracegrad(packer *k, nh_block *b, bool last)
     real *form = own(k, layout->pairs * hidden, sizeof *form);
     if (k->failed) return;
     R(nh_pairs_pack)(layout, hidden, flat, form);
-    NH_GEMM(CblasRowMajor, CblasNoTrans, CblasTrans, (int)z, (int)layout->pairs, (int)hidden, 1, layer, (int)hidden, form,
-            (int)hidden, 0, first, (int)layout->pairs);
-    for (int i = 0; i < 3; i++) disown_last(k->net);
+    NH_GEMM(CblasRowMajor, CblasNoTrans, CblasTrans, (int)z, (int)layout->pairs, (int)hidden, 1, layer,
+            (int)hidden, form, (int)hidden, 0, first, (int)layout->pairs);
+    for (int i = 0; i < 3; i++)
+        disown_last(k->net);
     b->invariants.weight[0] = first;
     for (size_t i = 0; i < z; i++)
-        for (size_t j = 0; j < z; j++) seed[j] += b->invariants.weight[3][i * z + j];
+        for (size_t j = 0; j < z; j++)
+            seed[j] += b->invariants.weight[3][i * z + j];
     b->seed = seed;
     b->has_invariants = true;
 }
@@ -233,7 +239,8 @@ static void pack_trace_head(packer *k)
     memcpy(widths, c->trace_head, layers * sizeof *widths);
     widths[layers] = net->types->n_shell_pair;
     net->trace = new_chain(k, layers, widths, false, 0);
-    for (size_t i = 0; i < layers; i++) pack_layer(k, &net->trace, i, "nonlinear_layers_for_norm_reg", 2 * (i + 1), true);
+    for (size_t i = 0; i < layers; i++)
+        pack_layer(k, &net->trace, i, "nonlinear_layers_for_norm_reg", 2 * (i + 1), true);
 }
 
 static void pack(packer *k)
@@ -276,20 +283,21 @@ static int find_gates(nh_net *net, nh_error *err)
     return 0;
 }
 
-static int check_selection(const nh_types *t, const nh_irreps *chosen, const size_t *entry, const char *what, nh_error *err)
+static int check_selection(const nh_types *t, const nh_irreps *chosen, const size_t *entry, const char *what,
+                           nh_error *err)
 {
     for (size_t i = 0; i < chosen->count; i++) {
         const bool known = entry[i] < t->out.count;
         const nh_irrep *a = &chosen->entry[i], *b = known ? &t->out.entry[entry[i]] : a;
         if (!known || a->l != b->l || a->p != b->p || a->mul != b->mul)
-            return nh_fail(err, "network: %s entry %zu does not fit entry %zu of the basis's %zu", what, i, entry[i],
-                           t->out.count);
+            return nh_fail(err, "network: %s entry %zu does not fit entry %zu of the basis's %zu", what, i,
+                           entry[i], t->out.count);
     }
     return 0;
 }
 
-static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_entry, const nh_irreps *wanted,
-                       const size_t *wanted_entry, nh_error *err)
+static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_entry,
+                       const nh_irreps *wanted, const size_t *wanted_entry, nh_error *err)
 {
     const nh_types *t = net->types;
     const nh_config *c = net->config;
@@ -298,7 +306,8 @@ static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_
     nh_irreps two = {0}, joined = {0}, alpha = {0}, scalars = {0};
     size_t *part = NH_ARRAY(size_t, 3 * t->mid.count);
     int status = part != NULL ? 0 : nh_fail_memory(err, "network");
-    for (size_t i = 0; status == 0 && i < 3 * t->mid.count; i++) part[i] = i;
+    for (size_t i = 0; status == 0 && i < 3 * t->mid.count; i++)
+        part[i] = i;
     if (!status) status = check_selection(t, input, input_entry, "input", err);
     if (!status) status = check_selection(t, wanted, wanted_entry, "output", err);
     if (!status) status = nh_irreps_concat(&t->mid, &t->mid, &two, err);
@@ -312,19 +321,25 @@ static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_
     if (!status) status = find_gates(net, err);
     if (!status) status = nh_product_new(t, &net->product, err);
     if (!status)
-        status = nh_linear_map_new(&t->out, input->count, input_entry, &t->mid, 0, NULL, 0, &net->map_input, err);
+        status =
+            nh_linear_map_new(&t->out, input->count, input_entry, &t->mid, 0, NULL, 0, &net->map_input, err);
     if (!status) status = nh_linear_map_new(&t->mid, 0, NULL, &t->mid, 0, NULL, 0, &net->map_mid, err);
     for (size_t i = 0; i < 3 && !status; i++)
-        status = nh_linear_map_new(&joined, t->mid.count, part + i * t->mid.count, &t->mid, 0, NULL, 0, &net->map_pre[i], err);
-    if (!status) status = nh_linear_map_new(&t->dtp_out, 0, NULL, &t->gate_in, 0, NULL, 0, &net->map_sep_lin, err);
+        status = nh_linear_map_new(&joined, t->mid.count, part + i * t->mid.count, &t->mid, 0, NULL, 0,
+                                   &net->map_pre[i], err);
     if (!status)
-        status = nh_linear_map_new(&t->dtp_out, 0, NULL, &alpha, 0, NULL, c->alpha_scalars, &net->map_sep_alpha, err);
-    if (!status) status = nh_linear_map_new(&t->dtp_out, 0, NULL, &t->heads, 0, NULL, 0, &net->map_value, err);
+        status = nh_linear_map_new(&t->dtp_out, 0, NULL, &t->gate_in, 0, NULL, 0, &net->map_sep_lin, err);
+    if (!status)
+        status = nh_linear_map_new(&t->dtp_out, 0, NULL, &alpha, 0, NULL, c->alpha_scalars,
+                                   &net->map_sep_alpha, err);
+    if (!status)
+        status = nh_linear_map_new(&t->dtp_out, 0, NULL, &t->heads, 0, NULL, 0, &net->map_value, err);
     if (!status) status = nh_linear_map_new(&t->heads, 0, NULL, &t->mid, 0, NULL, 0, &net->map_proj, err);
     if (!status) status = nh_linear_map_new(&t->heads, 0, NULL, &t->post, 0, NULL, 0, &net->map_post, err);
     if (!status) status = nh_linear_map_new(&t->mid, 0, NULL, &t->gate_in, 0, NULL, 0, &net->map_ffn, err);
     if (!status)
-        status = nh_linear_map_new(&t->post, 0, NULL, &t->out, wanted->count, wanted_entry, 0, &net->map_output, err);
+        status = nh_linear_map_new(&t->post, 0, NULL, &t->out, wanted->count, wanted_entry, 0,
+                                   &net->map_output, err);
     free(part);
     nh_irreps_free(&two);
     nh_irreps_free(&joined);
@@ -334,8 +349,8 @@ static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_
 }
 
 int NH_NET(_new)(const nh_config *c, const nh_types *t, const nh_params *p, const nh_weights *w, size_t range,
-                 const nh_irreps *input, const size_t *input_entry, const nh_irreps *wanted, const size_t *wanted_entry,
-                 bool with_trace, nh_net **out, nh_error *err)
+                 const nh_irreps *input, const size_t *input_entry, const nh_irreps *wanted,
+                 const size_t *wanted_entry, bool with_trace, nh_net **out, nh_error *err)
 {
     *out = NULL;
     if (range >= c->n_range) return nh_fail(err, "network: sub-model %zu of %zu", range, c->n_range);
@@ -361,7 +376,8 @@ int NH_NET(_new)(const nh_config *c, const nh_types *t, const nh_params *p, cons
 void NH_NET(_free)(nh_net *net)
 {
     if (net == NULL) return;
-    for (size_t i = 0; i < net->n_owned; i++) free(net->owned[i]);
+    for (size_t i = 0; i < net->n_owned; i++)
+        free(net->owned[i]);
     free(net->owned);
     nh_layout_free(&net->mid);
     nh_layout_free(&net->heads);
@@ -369,9 +385,10 @@ void NH_NET(_free)(nh_net *net)
     nh_layout_free(&net->scalars);
     free(net->gate_first);
     nh_product_free(&net->product);
-    nh_linear_map *map[] = {&net->map_input, &net->map_mid, &net->map_pre[0], &net->map_pre[1], &net->map_pre[2],
-                            &net->map_sep_lin, &net->map_sep_alpha, &net->map_value, &net->map_proj, &net->map_post,
-                            &net->map_ffn, &net->map_output};
-    for (size_t i = 0; i < sizeof map / sizeof *map; i++) nh_linear_map_free(map[i]);
+    nh_linear_map *map[] = {&net->map_input,  &net->map_mid,     &net->map_pre[0],    &net->map_pre[1],
+                            &net->map_pre[2], &net->map_sep_lin, &net->map_sep_alpha, &net->map_value,
+                            &net->map_proj,   &net->map_post,    &net->map_ffn,       &net->map_output};
+    for (size_t i = 0; i < sizeof map / sizeof *map; i++)
+        nh_linear_map_free(map[i]);
     free(net);
 }

@@ -14,7 +14,7 @@ typedef struct nh_edges {
     const double *distance;   /* [n_edge] Å, rounded (nh_round_distance) */
 } nh_edges;
 
-/* Seconds spent, for --timing; summed over threads where a part runs in several. */
+/* Seconds spent, for --timing; summed over threads where a part runs in several. forward adds to what is there. */
 typedef struct nh_network_times { double input, node, radial, product, linear, attention, tracegrad, output; } nh_network_times;
 
 #define NH_NETWORK_DECLARE(real, name)                                                                                          \

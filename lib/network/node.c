@@ -4,11 +4,13 @@
 static size_t tile_nodes(const nh_run *f, size_t tile, nh_work *w)
 {
     const size_t first = tile * NH_TILE, left = f->graph->n_node - first, n = left < NH_TILE ? left : NH_TILE;
-    for (size_t t = 0; t < n; t++) w->row[t] = first + t;
+    for (size_t t = 0; t < n; t++)
+        w->row[t] = first + t;
     return n;
 }
 
-/* n1 = EQLN(n), and its parts of the messages: pre_lin's blocks for p and q follow merge_src and merge_dst here, on nodes. */
+/* n1 = EQLN(n), and its parts of the messages: pre_lin's blocks for p and q follow merge_src and merge_dst
+ * here, on nodes. */
 void R(nh_run_node_begin)(void *run, size_t tile, int thread)
 {
     const nh_run *f = run;
@@ -44,8 +46,9 @@ void R(nh_run_node_end)(void *run, size_t tile, int thread)
     const size_t n = tile_nodes(f, tile, w);
     for (size_t t = 0; t < n; t++) {
         const size_t first = f->node_partial[w->row[t]], count = f->node_partial[w->row[t] + 1] - first;
-        R(nh_softmax_merge_forward)(heads, n_head, count, f->partial_max + first * n_head, f->partial_sum + first * n_head,
-                                    f->partial_value + first * heads->dim, w->weighted + t * heads->dim);
+        R(nh_softmax_merge_forward)
+        (heads, n_head, count, f->partial_max + first * n_head, f->partial_sum + first * n_head,
+         f->partial_value + first * heads->dim, w->weighted + t * heads->dim);
         w->pick[t] = t;
     }
     R(nh_rows_load)(heads, n, w->pick, w->weighted, w->heads);

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-void R(nh_heads_forward)(const nh_layout *layout, size_t heads, size_t n, size_t n_row, const size_t *row, const real *a,
-                         const real *v, real *y)
+void R(nh_heads_forward)(const nh_layout *layout, size_t heads, size_t n, size_t n_row, const size_t *row,
+                         const real *a, const real *v, real *y)
 {
     for (size_t g = 0; g < layout->count; g++) {
         const nh_group *group = &layout->group[g];
@@ -15,14 +15,16 @@ void R(nh_heads_forward)(const nh_layout *layout, size_t heads, size_t n, size_t
             for (size_t m = 0; m < group->rows; m++)
                 for (size_t h = 0; h < heads; h++) {
                     const real w = a[row[i] * heads + h];
-                    for (size_t u = 0; u < mu; u++) *to++ = w * *from++;
+                    for (size_t u = 0; u < mu; u++)
+                        *to++ = w * *from++;
                 }
         }
     }
 }
 
-void R(nh_softmax_partial_forward)(const nh_layout *layout, size_t heads, size_t n, size_t first, size_t count, const real *a,
-                                   const real *copies, const real *v, real *max, real *sum, real *value)
+void R(nh_softmax_partial_forward)(const nh_layout *layout, size_t heads, size_t n, size_t first,
+                                   size_t count, const real *a, const real *copies, const real *v, real *max,
+                                   real *sum, real *value)
 {
     for (size_t h = 0; h < heads; h++) {
         max[h] = a[first * heads + h];
@@ -41,20 +43,22 @@ void R(nh_softmax_partial_forward)(const nh_layout *layout, size_t heads, size_t
                 const real *restrict from = v + n * group->offset + t * group->dim + h * mu;
                 real *restrict to = value + group->offset + h * mu;
                 for (size_t m = 0; m < group->rows; m++)
-                    for (size_t u = 0; u < mu; u++) to[m * group->mul + u] += w * from[m * group->mul + u];
+                    for (size_t u = 0; u < mu; u++)
+                        to[m * group->mul + u] += w * from[m * group->mul + u];
             }
         }
 }
 
-void R(nh_softmax_merge_forward)(const nh_layout *layout, size_t heads, size_t count, const real *max, const real *sum,
-                                 const real *value, real *y)
+void R(nh_softmax_merge_forward)(const nh_layout *layout, size_t heads, size_t count, const real *max,
+                                 const real *sum, const real *value, real *y)
 {
     memset(y, 0, layout->dim * sizeof(real));
     for (size_t h = 0; h < heads && count > 0; h++) {
         real top = max[h], total = 0;
         for (size_t i = 1; i < count; i++)
             if (max[i * heads + h] > top) top = max[i * heads + h];
-        for (size_t i = 0; i < count; i++) total += sum[i * heads + h] * R(nh_exp)(max[i * heads + h] - top);
+        for (size_t i = 0; i < count; i++)
+            total += sum[i * heads + h] * R(nh_exp)(max[i * heads + h] - top);
         total += (real)1e-16;
         for (size_t i = 0; i < count; i++) {
             const real w = R(nh_exp)(max[i * heads + h] - top) / total;
@@ -64,7 +68,8 @@ void R(nh_softmax_merge_forward)(const nh_layout *layout, size_t heads, size_t c
                 const real *restrict from = value + i * layout->dim + group->offset + h * mu;
                 real *restrict to = y + group->offset + h * mu;
                 for (size_t m = 0; m < group->rows; m++)
-                    for (size_t u = 0; u < mu; u++) to[m * group->mul + u] += w * from[m * group->mul + u];
+                    for (size_t u = 0; u < mu; u++)
+                        to[m * group->mul + u] += w * from[m * group->mul + u];
             }
         }
     }

@@ -15,77 +15,121 @@ void R(nh_coupling_forward)(const nh_product *p, size_t n, const real *y, real *
         }
         const real *restrict a = y + p->term[i].y * n;
         const real v = (real)p->term[i].value;
-        for (size_t t = 0; t < n; t++) to[t] = v * a[t];
+        for (size_t t = 0; t < n; t++)
+            to[t] = v * a[t];
         for (i++; i < end; i++) {
             const real *restrict b = y + p->term[i].y * n;
             const real w = (real)p->term[i].value;
-            for (size_t t = 0; t < n; t++) to[t] += w * b[t];
+            for (size_t t = 0; t < n; t++)
+                to[t] += w * b[t];
         }
     }
 }
 
-/* NH_LANES channels of one edge: out[c] = w * sum_a M[a][c] x[a]. `rows` is a constant where it is called, so that x stays in
- * registers. mul, wide: distance between the rows of x and of out; n: between the numbers of M. */
-static inline __attribute__((always_inline)) void path_lanes(size_t rows, size_t cols, size_t n, const real *m, const real *x,
-                                                             size_t mul, const real *w, real *out, size_t wide)
+/* NH_LANES channels of one edge: out[c] = w * sum_a M[a][c] x[a]. `rows` is a constant where it is called, so
+ * that x stays in registers. mul, wide: distance between the rows of x and of out; n: between the numbers of
+ * M. */
+static inline __attribute__((always_inline)) void path_lanes(size_t rows, size_t cols, size_t n,
+                                                             const real *m, const real *x, size_t mul,
+                                                             const real *w, real *out, size_t wide)
 {
     R(nh_vec) v[16];
     const R(nh_vec) weight = R(nh_load)(w);
-    for (size_t a = 0; a < rows; a++) v[a] = R(nh_load)(x + a * mul) * weight;
+    for (size_t a = 0; a < rows; a++)
+        v[a] = R(nh_load)(x + a * mul) * weight;
     for (size_t c = 0; c < cols; c++) {
         R(nh_vec) sum = m[c * n] * v[0];
-        for (size_t a = 1; a < rows; a++) sum += m[(a * cols + c) * n] * v[a];
+        for (size_t a = 1; a < rows; a++)
+            sum += m[(a * cols + c) * n] * v[a];
         R(nh_store)(out + c * wide, sum);
     }
 }
 
-/* The channels first..mul-1 of one edge, where they do not fill a vector. */
-static void path_rest(size_t first, size_t rows, size_t cols, size_t n, const real *m, const real *x, size_t mul, const real *w,
-                      real *out, size_t wide)
-{
-    for (size_t c = 0; c < cols; c++)
-        for (size_t u = first; u < mul; u++) {
-            real sum = 0;
-            for (size_t a = 0; a < rows; a++) sum += m[(a * cols + c) * n] * x[a * mul + u];
-            out[c * wide + u] = sum * w[u];
-        }
-}
+enum { LARGEST_ROWS = 2 * NH_LMAX + 1 };
 
-static inline __attribute__((always_inline)) void path_rows(size_t rows, const nh_product_path *path, size_t cols, size_t n,
-                                                            const real *x, const real *m, const real *w, size_t stride,
-                                                            real *out, size_t wide)
+/* The channels first..mul-1, which do not fill a vector: NH_LANES edges at a time instead, channel by
+ * channel. */
+static void path_rest(size_t first, const nh_product_path *path, size_t cols, size_t n, const real *x,
+                      const real *m, const real *w, size_t stride, real *out, size_t wide)
 {
-    const size_t mul = path->mul;
-    for (size_t t = 0; t < n; t++) {
-        const real *xt = x + t * rows * mul, *wt = w + t * stride;
-        real *to = out + t * cols * wide;
-        size_t u = 0;
-        for (; u + NH_LANES <= mul; u += NH_LANES) path_lanes(rows, cols, n, m + t, xt + u, mul, wt + u, to + u, wide);
-        if (u < mul) path_rest(u, rows, cols, n, m + t, xt, mul, wt, to, wide);
+    const size_t rows = path->rows, mul = path->mul;
+    for (size_t u = first; u < mul; u++) {
+        size_t t = 0;
+        for (; t + NH_LANES <= n; t += NH_LANES) {
+            real v[LARGEST_ROWS * NH_LANES], weighted[NH_LANES];
+            for (size_t i = 0; i < NH_LANES; i++)
+                for (size_t a = 0; a < rows; a++)
+                    v[a * NH_LANES + i] = w[(t + i) * stride + u] * x[((t + i) * rows + a) * mul + u];
+            for (size_t c = 0; c < cols; c++) {
+                R(nh_vec) sum = {0};
+                for (size_t a = 0; a < rows; a++)
+                    sum += R(nh_load)(m + (a * cols + c) * n + t) * R(nh_load)(v + a * NH_LANES);
+                R(nh_store)(weighted, sum);
+                for (size_t i = 0; i < NH_LANES; i++)
+                    out[((t + i) * cols + c) * wide + u] = weighted[i];
+            }
+        }
+        for (; t < n; t++)
+            for (size_t c = 0; c < cols; c++) {
+                real sum = 0;
+                for (size_t a = 0; a < rows; a++)
+                    sum += m[(a * cols + c) * n + t] * x[(t * rows + a) * mul + u];
+                out[(t * cols + c) * wide + u] = sum * w[t * stride + u];
+            }
     }
 }
 
-void R(nh_product_forward)(const nh_product *p, size_t group, size_t n, const real *x, const real *m, const real *w,
-                           size_t stride, real *out)
+static inline __attribute__((always_inline)) void path_rows(size_t rows, const nh_product_path *path,
+                                                            size_t cols, size_t n, const real *x,
+                                                            const real *m, const real *w, size_t stride,
+                                                            real *out, size_t wide)
+{
+    const size_t mul = path->mul, whole = mul - mul % NH_LANES;
+    for (size_t t = 0; t < n && whole > 0; t++) {
+        const real *xt = x + t * rows * mul, *wt = w + t * stride;
+        real *to = out + t * cols * wide;
+        for (size_t u = 0; u < whole; u += NH_LANES)
+            path_lanes(rows, cols, n, m + t, xt + u, mul, wt + u, to + u, wide);
+    }
+    if (whole < mul) path_rest(whole, path, cols, n, x, m, w, stride, out, wide);
+}
+
+void R(nh_product_forward)(const nh_product *p, size_t group, size_t n, const real *x, const real *m,
+                           const real *w, size_t stride, real *out)
 {
     const size_t cols = p->out.group[group].rows, wide = p->out.group[group].mul;
     for (size_t k = p->first_path[group]; k < p->first_path[group + 1]; k++) {
         const nh_product_path *path = &p->path[k];
-        const real *from = x + n * p->in.group[path->in].offset, *matrix = m + path->matrix * n, *weight = w + path->weight;
+        const real *from = x + n * p->in.group[path->in].offset, *matrix = m + path->matrix * n,
+                   *weight = w + path->weight;
         real *to = out + path->channel;
         switch (path->rows) {
-        case 1: path_rows(1, path, cols, n, from, matrix, weight, stride, to, wide); break;
-        case 3: path_rows(3, path, cols, n, from, matrix, weight, stride, to, wide); break;
-        case 5: path_rows(5, path, cols, n, from, matrix, weight, stride, to, wide); break;
-        case 7: path_rows(7, path, cols, n, from, matrix, weight, stride, to, wide); break;
-        case 9: path_rows(9, path, cols, n, from, matrix, weight, stride, to, wide); break;
-        case 11: path_rows(11, path, cols, n, from, matrix, weight, stride, to, wide); break;
-        case 13: path_rows(13, path, cols, n, from, matrix, weight, stride, to, wide); break;
-        case 15: path_rows(15, path, cols, n, from, matrix, weight, stride, to, wide); break;
-        default: /* degrees beyond 7: no network has them, correct all the same */
-            for (size_t t = 0; t < n; t++)
-                path_rest(0, path->rows, cols, n, matrix + t, from + t * path->rows * path->mul, path->mul, weight + t * stride,
-                          to + t * cols * wide, wide);
+        case 1:
+            path_rows(1, path, cols, n, from, matrix, weight, stride, to, wide);
+            break;
+        case 3:
+            path_rows(3, path, cols, n, from, matrix, weight, stride, to, wide);
+            break;
+        case 5:
+            path_rows(5, path, cols, n, from, matrix, weight, stride, to, wide);
+            break;
+        case 7:
+            path_rows(7, path, cols, n, from, matrix, weight, stride, to, wide);
+            break;
+        case 9:
+            path_rows(9, path, cols, n, from, matrix, weight, stride, to, wide);
+            break;
+        case 11:
+            path_rows(11, path, cols, n, from, matrix, weight, stride, to, wide);
+            break;
+        case 13:
+            path_rows(13, path, cols, n, from, matrix, weight, stride, to, wide);
+            break;
+        case 15:
+            path_rows(15, path, cols, n, from, matrix, weight, stride, to, wide);
+            break;
+        default:
+            path_rest(0, path, cols, n, from, matrix, weight, stride, to, wide); /* degrees beyond 7 */
         }
     }
 }

@@ -1,6 +1,8 @@
-/* vector.h - short vectors and the elementary functions that the operations share. For sources that are compiled twice.
+/* vector.h - short vectors and the elementary functions that the operations share. For sources that are
+ * compiled twice.
  *
- * R(nh_vec) is 32 bytes of numbers in GCC's and clang's vector extension: plain operators, any machine; with AVX2 one register. */
+ * R(nh_vec) is one register of numbers in GCC's and clang's vector extension: plain operators, on any
+ * machine. */
 #ifndef NH_OPS_VECTOR_H
 #define NH_OPS_VECTOR_H
 
@@ -10,8 +12,14 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { NH_LANES = 32 / sizeof(real) };
-typedef real R(nh_vec) __attribute__((vector_size(32), aligned(sizeof(real)), may_alias)); /* no alignment needed */
+#ifdef __AVX__
+#define NH_VECTOR 32
+#else
+#define NH_VECTOR 16
+#endif
+enum { NH_LANES = NH_VECTOR / sizeof(real) };
+typedef real R(nh_vec)
+    __attribute__((vector_size(NH_VECTOR), aligned(sizeof(real)), may_alias)); /* no alignment needed */
 
 static inline R(nh_vec) R(nh_load)(const real *p)
 {
@@ -31,7 +39,8 @@ static inline R(nh_vec) R(nh_splat)(real x)
 static inline real R(nh_lanes_sum)(R(nh_vec) v)
 {
     real s = 0;
-    for (int i = 0; i < NH_LANES; i++) s += v[i];
+    for (int i = 0; i < NH_LANES; i++)
+        s += v[i];
     return s;
 }
 
@@ -40,9 +49,11 @@ static inline real R(nh_sum)(size_t n, const real *x)
 {
     R(nh_vec) v = {0};
     size_t i = 0;
-    for (; i + NH_LANES <= n; i += NH_LANES) v += R(nh_load)(x + i);
+    for (; i + NH_LANES <= n; i += NH_LANES)
+        v += R(nh_load)(x + i);
     real s = R(nh_lanes_sum)(v);
-    for (; i < n; i++) s += x[i];
+    for (; i < n; i++)
+        s += x[i];
     return s;
 }
 
@@ -51,15 +62,18 @@ static inline real R(nh_dot)(size_t n, const real *x, const real *y)
 {
     R(nh_vec) v = {0};
     size_t i = 0;
-    for (; i + NH_LANES <= n; i += NH_LANES) v += R(nh_load)(x + i) * R(nh_load)(y + i);
+    for (; i + NH_LANES <= n; i += NH_LANES)
+        v += R(nh_load)(x + i) * R(nh_load)(y + i);
     real s = R(nh_lanes_sum)(v);
-    for (; i < n; i++) s += x[i] * y[i];
+    for (; i < n; i++)
+        s += x[i] * y[i];
     return s;
 }
 
-/* exp(x) without branches or calls, so that loops over it become vector code; relative error below 2 units in the last place.
- * x is reduced to |r| <= ln(2)/2 by a multiple k of ln 2, taken from the low bits of x/ln2 + 1.5*2^(mantissa bits). Results below
- * the smallest normal number are 0, those above 2^127 (2^1023) are held there; a NaN stays one. */
+/* exp(x) without branches or calls, so that loops over it become vector code; relative error below 2 units in
+ * the last place. x is reduced to |r| <= ln(2)/2 by a multiple k of ln 2, taken from the low bits of x/ln2
+ * + 1.5*2^(mantissa bits). Results below the smallest normal number are 0, those above 2^127 (2^1023) are
+ * held there; a NaN stays one. */
 #ifdef NH_REAL_DOUBLE
 static inline double R(nh_exp)(double x)
 {

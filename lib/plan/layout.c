@@ -12,7 +12,8 @@ int nh_layout_new(const nh_irreps *a, nh_layout *out, nh_error *err)
     size_t mul[NH_LMAX + 1][2] = {{0}}, index[NH_LMAX + 1][2] = {{0}};
     for (size_t i = 0; i < a->count; i++) {
         const nh_irrep *e = &a->entry[i];
-        if (e->l < 0 || e->l > NH_LMAX) return nh_fail(err, "layout: degree %d, at most %d is supported", e->l, NH_LMAX);
+        if (e->l < 0 || e->l > NH_LMAX)
+            return nh_fail(err, "layout: degree %d, at most %d is supported", e->l, NH_LMAX);
         if (mul[e->l][e->p < 0] == 0 && e->mul > 0) out->count++;
         mul[e->l][e->p < 0] += e->mul;
     }
@@ -28,8 +29,13 @@ int nh_layout_new(const nh_irreps *a, nh_layout *out, nh_error *err)
             const size_t m = mul[l][odd];
             if (m == 0) continue;
             const size_t rows = (size_t)(2 * l + 1);
-            out->group[n] = (nh_group){.l = l, .p = odd ? -1 : 1, .mul = m, .rows = rows, .dim = rows * m,
-                                       .offset = out->dim, .channel = out->channels};
+            out->group[n] = (nh_group){.l = l,
+                                       .p = odd ? -1 : 1,
+                                       .mul = m,
+                                       .rows = rows,
+                                       .dim = rows * m,
+                                       .offset = out->dim,
+                                       .channel = out->channels};
             out->dim += rows * m;
             out->channels += m;
             out->pairs += m * (m + 1) / 2;
@@ -41,7 +47,10 @@ int nh_layout_new(const nh_irreps *a, nh_layout *out, nh_error *err)
         const nh_irrep *e = &a->entry[i];
         const int odd = e->p < 0;
         const size_t rows = (size_t)(2 * e->l + 1);
-        out->entry[i] = (nh_layout_entry){.group = index[e->l][odd], .first = mul[e->l][odd], .mul = e->mul, .rows = rows,
+        out->entry[i] = (nh_layout_entry){.group = index[e->l][odd],
+                                          .first = mul[e->l][odd],
+                                          .mul = e->mul,
+                                          .rows = rows,
                                           .offset = offset};
         mul[e->l][odd] += e->mul;
         offset += rows * e->mul;
@@ -64,7 +73,8 @@ size_t nh_layout_find(const nh_layout *l, int degree, int parity)
 }
 
 /* The entries entry[n] of a as a type of their own, each with at most `limit` channels (0: all). */
-static int select_entries(const nh_irreps *a, size_t n, const size_t *entry, size_t limit, nh_irreps *out, nh_error *err)
+static int select_entries(const nh_irreps *a, size_t n, const size_t *entry, size_t limit, nh_irreps *out,
+                          nh_error *err)
 {
     size_t *mul = NH_ARRAY(size_t, n);
     int *l = NH_ARRAY(int, n), *p = NH_ARRAY(int, n);
@@ -94,7 +104,8 @@ done:
 static size_t *all_entries(size_t n)
 {
     size_t *list = NH_ARRAY(size_t, n);
-    for (size_t i = 0; list != NULL && i < n; i++) list[i] = i;
+    for (size_t i = 0; list != NULL && i < n; i++)
+        list[i] = i;
     return list;
 }
 
@@ -140,8 +151,9 @@ static void bias_sources(const nh_irreps *out, size_t n_out, const size_t *out_e
     }
 }
 
-int nh_linear_map_new(const nh_irreps *in, size_t n_in, const size_t *in_entry, const nh_irreps *out, size_t n_out,
-                      const size_t *out_entry, size_t out_limit, nh_linear_map *map, nh_error *err)
+int nh_linear_map_new(const nh_irreps *in, size_t n_in, const size_t *in_entry, const nh_irreps *out,
+                      size_t n_out, const size_t *out_entry, size_t out_limit, nh_linear_map *map,
+                      nh_error *err)
 {
     *map = (nh_linear_map){0};
     int status = -1;
@@ -161,7 +173,8 @@ int nh_linear_map_new(const nh_irreps *in, size_t n_in, const size_t *in_entry, 
     }
     if (select_entries(in, n_in, in_entry, 0, &chosen_in, err) != 0) goto done;
     if (select_entries(out, n_out, out_entry, out_limit, &chosen_out, err) != 0) goto done;
-    if (nh_layout_new(&chosen_in, &map->in, err) != 0 || nh_layout_new(&chosen_out, &map->out, err) != 0) goto done;
+    if (nh_layout_new(&chosen_in, &map->in, err) != 0 || nh_layout_new(&chosen_out, &map->out, err) != 0)
+        goto done;
 
     map->block = NH_ARRAY(nh_linear_block, map->out.count);
     if (map->block == NULL) {
@@ -175,7 +188,8 @@ int nh_linear_map_new(const nh_irreps *in, size_t n_in, const size_t *in_entry, 
         map->block[g] = (nh_linear_block){.in = from, .cin = cin, .cout = to->mul, .weight = map->n_weight};
         map->n_weight += cin * to->mul;
     }
-    map->n_bias = map->out.count > 0 && map->out.group[0].l == 0 && map->out.group[0].p > 0 ? map->out.group[0].mul : 0;
+    map->n_bias =
+        map->out.count > 0 && map->out.group[0].l == 0 && map->out.group[0].p > 0 ? map->out.group[0].mul : 0;
     map->source = NH_ARRAY(size_t, map->n_weight);
     map->bias_param = NH_ARRAY(size_t, map->n_bias);
     map->bias_index = NH_ARRAY(size_t, map->n_bias);
@@ -192,7 +206,8 @@ int nh_linear_map_new(const nh_irreps *in, size_t n_in, const size_t *in_entry, 
             const size_t stride = out->entry[out_entry[o]].mul;
             for (size_t u = 0; u < a->mul; u++)
                 for (size_t w = 0; w < b->mul; w++)
-                    map->source[block->weight + (a->first + u) * block->cout + b->first + w] = start + u * stride + w;
+                    map->source[block->weight + (a->first + u) * block->cout + b->first + w] =
+                        start + u * stride + w;
         }
     bias_sources(out, n_out, out_entry, map);
     status = 0;

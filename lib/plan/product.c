@@ -34,10 +34,12 @@ static int fill_terms(const triple *list, size_t count, nh_product *p, nh_error 
     for (size_t i = 0; i < count; i++) {
         const nh_coupling *c = &list[i].coupling;
         const size_t width = (size_t)(2 * list[i].l3 + 1);
-        for (size_t k = 0; k < c->count; k++) p->first_term[list[i].matrix + c->i1[k] * width + c->i3[k] + 1]++;
+        for (size_t k = 0; k < c->count; k++)
+            p->first_term[list[i].matrix + c->i1[k] * width + c->i3[k] + 1]++;
         total += c->count;
     }
-    for (size_t k = 0; k < p->n_matrix; k++) p->first_term[k + 1] += p->first_term[k];
+    for (size_t k = 0; k < p->n_matrix; k++)
+        p->first_term[k + 1] += p->first_term[k];
     p->term = NH_ARRAY(nh_product_term, total);
     size_t *next = NH_ARRAY(size_t, p->n_matrix);
     if (p->term == NULL || next == NULL) {
@@ -68,7 +70,8 @@ int nh_product_new(const nh_types *t, nh_product *out, nh_error *err)
         nh_fail_memory(err, "tensor product");
         goto done;
     }
-    if (nh_layout_new(&t->mid, &out->in, err) != 0 || nh_layout_new(&t->dtp_out, &out->out, err) != 0) goto done;
+    if (nh_layout_new(&t->mid, &out->in, err) != 0 || nh_layout_new(&t->dtp_out, &out->out, err) != 0)
+        goto done;
     out->first_path = NH_ARRAY(size_t, out->out.count + 1);
     if (out->first_path == NULL) {
         nh_fail_memory(err, "tensor product");
@@ -84,15 +87,19 @@ int nh_product_new(const nh_types *t, nh_product *out, nh_error *err)
             const nh_irrep *entry = &t->mid.entry[path->entry];
             const size_t i = find_triple(list, &count, entry->l, path->j, path->l, &out->n_matrix, err);
             if (i == SIZE_MAX) goto done;
-            out->path[n++] = (nh_product_path){.in = out->in.entry[path->entry].group, .rows = (size_t)(2 * entry->l + 1),
-                                               .mul = entry->mul, .matrix = list[i].matrix, .weight = path->weight,
+            out->path[n++] = (nh_product_path){.in = out->in.entry[path->entry].group,
+                                               .rows = (size_t)(2 * entry->l + 1),
+                                               .mul = entry->mul,
+                                               .matrix = list[i].matrix,
+                                               .weight = path->weight,
                                                .channel = path->channel};
         }
     }
     out->first_path[out->out.count] = n;
     status = fill_terms(list, count, out, err);
 done:
-    for (size_t i = 0; i < count; i++) nh_coupling_free(&list[i].coupling);
+    for (size_t i = 0; i < count; i++)
+        nh_coupling_free(&list[i].coupling);
     free(list);
     if (status != 0) nh_product_free(out);
     return status;

@@ -5,17 +5,18 @@
 #include "nextham/config.h"
 #include "plan/layout.h"
 
-/* The harmonics Y of an edge are contracted with the 3j tensors first: for each distinct triple (l1,j,l3) that a path has, the matrix
- *     M[a][c] = sqrt(2 l3+1) sum_b C^{l1 j l3}[a][b][c] Y_j[b]        [2l1+1][2l3+1]
- * which all paths with that triple and all their channels share. The matrices of an edge lie one after another (n_matrix numbers). */
+/* The harmonics Y of an edge are contracted with the 3j tensors first: for each distinct triple (l1,j,l3)
+ * that a path has, the matrix M[a][c] = sqrt(2 l3+1) sum_b C^{l1 j l3}[a][b][c] Y_j[b]        [2l1+1][2l3+1]
+ * which all paths with that triple and all their channels share. The matrices of an edge lie one after
+ * another (n_matrix numbers). */
 typedef struct nh_product_term {
     size_t y; /* index in Y, j*j + b */
     double value;
 } nh_product_term;
 
 typedef struct nh_product_path {
-    size_t in;      /* group of x */
-    size_t rows;    /* 2l1+1 */
+    size_t in;   /* group of x */
+    size_t rows; /* 2l1+1 */
     size_t mul;
     size_t matrix;  /* offset of M */
     size_t weight;  /* first weight */
@@ -24,7 +25,7 @@ typedef struct nh_product_path {
 
 typedef struct nh_product {
     nh_layout in, out;
-    size_t n_harmonic;     /* (sh_lmax+1)^2 */
+    size_t n_harmonic; /* (sh_lmax+1)^2 */
     size_t n_weight;
     size_t n_matrix;
     size_t *first_term;    /* [n_matrix+1] terms of each number of M; owned */

@@ -1,9 +1,11 @@
-/* Speed of the standard network: four sub-models on a made-up crystal of 6 atoms and some 560 edges within 8 Å.
+/* Speed of the standard network: four sub-models on a made-up crystal of 6 atoms and some 560 edges within 8
+ * Å.
  *
  *     bench_network [THREADS [REPEATS [CONFIG [COPIES]]]]
  *
- * COPIES repeats the cell along each axis (2: 48 atoms). Prints the best time of each sub-model, where it went (summed over threads),
- * the memory, and the rate of sgemm (1024, one per thread at a time) measured in the same run. */
+ * COPIES repeats the cell along each axis (2: 48 atoms). Prints the best time of each sub-model, where it
+ * went (summed over threads), the memory, and the rate of sgemm (1024, one per thread at a time) measured in
+ * the same run. */
 #include "base/memory.h"
 #include "network/network.h"
 
@@ -38,11 +40,11 @@ typedef struct crystal {
 static int make_crystal(size_t copies, crystal *c)
 {
     const double cell[3][3] = {{4.65, 0, 0}, {-2.325, 4.027, 0}, {0, 0, 6.96}};
-    const double base[6][3] = {{0, 0, 0},       {0.333, 0.667, 0.02}, {0.5, 0.02, 0.26},
+    const double base[6][3] = {{0, 0, 0},        {0.333, 0.667, 0.02}, {0.5, 0.02, 0.26},
                                {0.03, 0.5, 0.5}, {0.5, 0.5, 0.74},     {0.667, 0.3, 0.51}};
     const size_t n = 6 * copies * copies * copies;
     const int reach = 3;
-    double (*position)[3] = calloc(n, sizeof *position);
+    double(*position)[3] = calloc(n, sizeof *position);
     if (position == NULL) return -1;
     size_t a = 0;
     for (size_t i = 0; i < copies; i++)
@@ -50,7 +52,8 @@ static int make_crystal(size_t copies, crystal *c)
             for (size_t k = 0; k < copies; k++)
                 for (size_t b = 0; b < 6; b++, a++)
                     for (size_t x = 0; x < 3; x++)
-                        position[a][x] = (base[b][0] + (double)i) * cell[0][x] + (base[b][1] + (double)j) * cell[1][x] +
+                        position[a][x] = (base[b][0] + (double)i) * cell[0][x] +
+                                         (base[b][1] + (double)j) * cell[1][x] +
                                          (base[b][2] + (double)k) * cell[2][x];
     for (int pass = 0; pass < 2; pass++) {
         size_t count = 0;
@@ -80,7 +83,11 @@ static int make_crystal(size_t copies, crystal *c)
         c->vector = calloc(3 * count, sizeof *c->vector);
         c->distance = calloc(count, sizeof *c->distance);
         if (!c->src || !c->dst || !c->vector || !c->distance) return -1;
-        c->edges = (nh_edges){.n_node = n, .n_edge = count, .src = c->src, .dst = c->dst, .vector = c->vector,
+        c->edges = (nh_edges){.n_node = n,
+                              .n_edge = count,
+                              .src = c->src,
+                              .dst = c->dst,
+                              .vector = c->vector,
                               .distance = c->distance};
     }
     free(position);
@@ -97,7 +104,8 @@ static void source(void *context, size_t first, size_t n, float *out)
     const feed *f = context;
     for (size_t t = 0; t < n; t++) {
         uint64_t s = first + t;
-        for (size_t i = 0; i < f->dim; i++) out[t * f->dim + i] = (float)uniform(&s);
+        for (size_t i = 0; i < f->dim; i++)
+            out[t * f->dim + i] = (float)uniform(&s);
     }
 }
 
@@ -118,7 +126,8 @@ static void gemm(void *context, size_t index, int thread)
     (void)index;
     const size_t size = (size_t)GEMM * GEMM;
     float *a = m[thread];
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, GEMM, GEMM, GEMM, 1, a, GEMM, a + size, GEMM, 0, a + 2 * size, GEMM);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, GEMM, GEMM, GEMM, 1, a, GEMM, a + size, GEMM, 0,
+                a + 2 * size, GEMM);
 }
 
 static double gemm_rate(nh_threads *pool)
@@ -129,7 +138,8 @@ static double gemm_rate(nh_threads *pool)
     for (int i = 0; i < n; i++) {
         m[i] = nh_calloc_aligned(3 * (size_t)GEMM * GEMM, sizeof **m);
         uint64_t s = 1;
-        for (size_t k = 0; m[i] != NULL && k < 2 * (size_t)GEMM * GEMM; k++) m[i][k] = (float)uniform(&s);
+        for (size_t k = 0; m[i] != NULL && k < 2 * (size_t)GEMM * GEMM; k++)
+            m[i][k] = (float)uniform(&s);
         if (m[i] == NULL) return 0;
     }
     double best = INFINITY;
@@ -139,7 +149,8 @@ static double gemm_rate(nh_threads *pool)
         const double d = (seconds() - t) / (4 * n);
         if (d < best) best = d;
     }
-    for (int i = 0; i < n; i++) free(m[i]);
+    for (int i = 0; i < n; i++)
+        free(m[i]);
     free(m);
     return 2.0 * GEMM * GEMM * GEMM / best * 1e-9;
 }
@@ -167,7 +178,8 @@ static int bench(int threads, int repeats, const char *path, size_t copies, nh_e
     char *text = text_of(path);
     if (nh_threads_new(threads, &pool, err) != 0 || nh_config_parse(text, path, &config, err) != 0) return -1;
     free(text);
-    if (nh_types_new(&config, &types, err) != 0 || nh_params_new(&config, &params, err) != 0 || make_crystal(copies, &c) != 0)
+    if (nh_types_new(&config, &types, err) != 0 || nh_params_new(&config, &params, err) != 0 ||
+        make_crystal(copies, &c) != 0)
         return -1;
     const size_t all = types.out.count, half = all / 2;
     size_t *entry = NH_ARRAY(size_t, all), *mul = NH_ARRAY(size_t, all);
@@ -180,8 +192,10 @@ static int bench(int threads, int repeats, const char *path, size_t copies, nh_e
         l[i] = types.out.entry[i].l;
         p[i] = types.out.entry[i].p;
     }
-    if (nh_irreps_build(half, mul, l, p, &wanted, err) != 0) return -1; /* the real half, as nhinfer asks for */
-    printf("%zu atoms, %zu edges, %d threads, single precision, %s\n", c.edges.n_node, c.edges.n_edge, threads, path);
+    if (nh_irreps_build(half, mul, l, p, &wanted, err) != 0)
+        return -1; /* the real half, as nhinfer asks for */
+    printf("%zu atoms, %zu edges, %d threads, single precision, %s\n", c.edges.n_node, c.edges.n_edge,
+           threads, path);
     feed f = {.dim = types.out.dim};
     double total = 0, setup = 0;
     nh_network_times sum = {0};
@@ -192,15 +206,19 @@ static int bench(int threads, int repeats, const char *path, size_t copies, nh_e
         nh_network_f *net;
         double best = INFINITY;
         nh_network_times times = {0};
-        if (nh_weights_new(&params, false, &weights, err) != 0 || nh_weights_init(&params, 1, k, &weights, err) != 0) return -1;
+        if (nh_weights_new(&params, false, &weights, err) != 0 ||
+            nh_weights_init(&params, 1, k, &weights, err) != 0)
+            return -1;
         double t = seconds();
-        if (nh_network_f_new(&config, &types, &params, &weights, k, &types.out, entry, &wanted, entry, false, &net, err) != 0)
+        if (nh_network_f_new(&config, &types, &params, &weights, k, &types.out, entry, &wanted, entry, false,
+                             &net, err) != 0)
             return -1;
         setup += seconds() - t;
         for (int repeat = 0; repeat < repeats; repeat++) {
             nh_network_times now = {0};
             t = seconds();
-            if (nh_network_f_forward(net, &c.edges, source, &f, sink, &f, false, NULL, pool, &now, err) != 0) return -1;
+            if (nh_network_f_forward(net, &c.edges, source, &f, sink, &f, false, NULL, pool, &now, err) != 0)
+                return -1;
             t = seconds() - t;
             if (t < best) {
                 best = t;
@@ -222,9 +240,12 @@ static int bench(int threads, int repeats, const char *path, size_t copies, nh_e
     }
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    printf("all: %.3f s, preparing the weights %.3f s, peak memory %.0f MB\n", total, setup, (double)usage.ru_maxrss / 1024);
-    printf("thread seconds: input %.3f node %.3f radial %.3f product %.3f linear %.3f attention %.3f tracegrad %.3f output %.3f\n",
-           sum.input, sum.node, sum.radial, sum.product, sum.linear, sum.attention, sum.tracegrad, sum.output);
+    printf("all: %.3f s, preparing the weights %.3f s, peak memory %.0f MB\n", total, setup,
+           (double)usage.ru_maxrss / 1024);
+    printf("thread seconds: input %.3f node %.3f radial %.3f product %.3f linear %.3f attention %.3f "
+           "tracegrad %.3f output %.3f\n",
+           sum.input, sum.node, sum.radial, sum.product, sum.linear, sum.attention, sum.tracegrad,
+           sum.output);
     printf("sgemm: %.0f GFLOP/s\n", gemm_rate(pool));
     nh_irreps_free(&wanted);
     nh_params_free(&params);

@@ -107,11 +107,13 @@ static inline double relative_error(size_t n, const double *a, const double *b)
     return scale > 0 ? difference / scale : difference;
 }
 
-#define assert_close(n, a, b, tolerance, what)                                                                                  \
-    do {                                                                                                                        \
-        const double error_ = relative_error((n), (a), (b));                                                                    \
-        if (getenv("NH_VERBOSE") != NULL) fprintf(stderr, "%-28s %.2e (%.0e allowed)\n", (what), error_, (double)(tolerance));  \
-        if (!(error_ <= (tolerance))) fail_msg("%s: relative error %.3e, %.1e allowed", (what), error_, (double)(tolerance));   \
+#define assert_close(n, a, b, tolerance, what)                                                               \
+    do {                                                                                                     \
+        const double error_ = relative_error((n), (a), (b));                                                 \
+        if (getenv("NH_VERBOSE") != NULL)                                                                    \
+            fprintf(stderr, "%-28s %.2e (%.0e allowed)\n", (what), error_, (double)(tolerance));             \
+        if (!(error_ <= (tolerance)))                                                                        \
+            fail_msg("%s: relative error %.3e, %.1e allowed", (what), error_, (double)(tolerance));          \
     } while (0)
 
 #endif

@@ -1,4 +1,5 @@
-/* ops_cases.h - the tests of lib/ops, included once per precision by test_ops.c with `real`, R(name) and TOLERANCE defined. */
+/* ops_cases.h - the tests of lib/ops, included once per precision by test_ops.c with `real`, R(name) and
+ * TOLERANCE defined. */
 
 /* A golden array in this precision; the caller frees. */
 static real *R(load)(int nc, const char *format, const char *name)
@@ -9,7 +10,8 @@ static real *R(load)(int nc, const char *format, const char *name)
     const size_t n = golden_count(nc, full, NULL);
     real *x = calloc(n + 1, sizeof *x);
     assert_non_null(x);
-    for (size_t i = 0; i < n; i++) x[i] = (real)d[i];
+    for (size_t i = 0; i < n; i++)
+        x[i] = (real)d[i];
     free(d);
     return x;
 }
@@ -26,7 +28,8 @@ static void R(check)(int nc, const char *name, const real *found)
     const size_t n = golden_count(nc, name, NULL);
     double *expected = golden_read(nc, name), *d = calloc(n + 1, sizeof *d);
     assert_non_null(d);
-    for (size_t i = 0; i < n; i++) d[i] = (double)found[i];
+    for (size_t i = 0; i < n; i++)
+        d[i] = (double)found[i];
     assert_close(n, d, expected, TOLERANCE, name);
     free(expected);
     free(d);
@@ -61,8 +64,8 @@ typedef struct R(linear) {
 } R(linear);
 
 /* The map NAME.tp.weight, NAME.bias.j of a file ("" : tp.weight), on some entries of its input. */
-static R(linear) R(linear_open)(int nc, const char *name, const nh_irreps *in, size_t n_in, const size_t *in_entry,
-                                const nh_irreps *out, size_t limit, bool bias)
+static R(linear) R(linear_open)(int nc, const char *name, const nh_irreps *in, size_t n_in,
+                                const size_t *in_entry, const nh_irreps *out, size_t limit, bool bias)
 {
     R(linear) l = {0};
     char full[96];
@@ -107,15 +110,19 @@ static void R(linear_map)(void **state)
     free(y);
     /* two parts of the input, the second one added */
     const size_t first[] = {0, 2, 4}, second[] = {1, 3, 5};
-    R(linear) a = R(linear_open)(nc, "", &in, 3, first, &out, 0, true), b = R(linear_open)(nc, "", &in, 3, second, &out, 0, false);
+    R(linear)
+    a = R(linear_open)(nc, "", &in, 3, first, &out, 0, true),
+    b = R(linear_open)(nc, "", &in, 3, second, &out, 0, false);
     double *all = golden_read(nc, "in");
     real *xa = R(room)(5 * in.dim), *xb = R(room)(5 * in.dim);
     for (size_t t = 0, i = 0, j = 0; t < 5; t++)
         for (size_t e = 0; e < in.count; e++)
             for (size_t k = 0; k < in.entry[e].mul * (size_t)(2 * in.entry[e].l + 1); k++) {
                 const real v = (real)all[t * in.dim + in.entry[e].offset + k];
-                if (e % 2 == 0) xa[i++] = v;
-                else xb[j++] = v;
+                if (e % 2 == 0)
+                    xa[i++] = v;
+                else
+                    xb[j++] = v;
             }
     real *ta = R(room)(5 * a.map.in.dim), *tb = R(room)(5 * b.map.in.dim);
     R(nh_from_e3nn)(&a.map.in, 5, xa, ta);
@@ -127,7 +134,8 @@ static void R(linear_map)(void **state)
     R(linear_close)(&a);
     R(linear_close)(&b);
     real *list[] = {x, y, xa, xb, ta, tb};
-    for (size_t i = 0; i < 6; i++) free(list[i]);
+    for (size_t i = 0; i < 6; i++)
+        free(list[i]);
     free(all);
     nh_irreps_free(&in);
     nh_irreps_free(&out);
@@ -145,7 +153,8 @@ static void R(norm)(int nc, const char *name, const nh_layout *layout, size_t n,
     size_t channel = 0;
     for (size_t i = 0; i < layout->n_entry; i++)
         for (size_t u = 0; u < layout->entry[i].mul; u++)
-            gain[layout->group[layout->entry[i].group].channel + layout->entry[i].first + u] = flat[channel++];
+            gain[layout->group[layout->entry[i].group].channel + layout->entry[i].first + u] =
+                flat[channel++];
     R(nh_norm_forward)(layout, n, x, gain, shift, x);
     free(flat);
     free(gain);
@@ -207,7 +216,7 @@ typedef struct R(chain) {
     real *weight[8], *bias[8], *gain[8], *shift[8];
 } R(chain);
 
-static R(chain) *R(chain_open)(int nc, const char *name, size_t layers, double eps, const char *offset)
+static R(chain) * R(chain_open)(int nc, const char *name, size_t layers, double eps, const char *offset)
 {
     R(chain) *c = calloc(1, sizeof *c);
     assert_non_null(c);
@@ -227,8 +236,13 @@ static R(chain) *R(chain_open)(int nc, const char *name, size_t layers, double e
         snprintf(full, sizeof full, "p.%s.%zu.bias", name, 3 * i + 1);
         c->shift[i] = R(load)(nc, "%s", full);
     }
-    c->mlp = (R(nh_mlp)){.layers = layers, .width = c->width, .weight = c->weight, .bias = c->bias, .gain = c->gain,
-                         .shift = c->shift, .eps = (real)eps};
+    c->mlp = (R(nh_mlp)){.layers = layers,
+                         .width = c->width,
+                         .weight = c->weight,
+                         .bias = c->bias,
+                         .gain = c->gain,
+                         .shift = c->shift,
+                         .eps = (real)eps};
     return c;
 }
 
@@ -273,25 +287,31 @@ static void R(radial)(void **state)
 }
 
 /* All groups of the product as one tile. */
-static real *R(product_apply)(const nh_product *p, size_t n, const real *x, const real *y, const real *w, size_t stride)
+static real *R(product_apply)(const nh_product *p, size_t n, const real *x, const real *y, const real *w,
+                              size_t stride)
 {
-    real *transposed = R(room)(n * p->n_harmonic), *m = R(room)(n * p->n_matrix), *out = R(room)(n * p->out.dim);
+    real *transposed = R(room)(n * p->n_harmonic), *m = R(room)(n * p->n_matrix),
+         *out = R(room)(n * p->out.dim);
     for (size_t t = 0; t < n; t++)
-        for (size_t k = 0; k < p->n_harmonic; k++) transposed[k * n + t] = y[t * p->n_harmonic + k];
+        for (size_t k = 0; k < p->n_harmonic; k++)
+            transposed[k * n + t] = y[t * p->n_harmonic + k];
     R(nh_coupling_forward)(p, n, transposed, m);
-    for (size_t g = 0; g < p->out.count; g++) R(nh_product_forward)(p, g, n, x, m, w, stride, out + n * p->out.group[g].offset);
+    for (size_t g = 0; g < p->out.count; g++)
+        R(nh_product_forward)(p, g, n, x, m, w, stride, out + n * p->out.group[g].offset);
     free(transposed);
     free(m);
     return out;
 }
 
-/* The golden output lists the paths' entries even-first and unsimplified, which is the simplified type's memory order too. */
+/* The golden output lists the paths' entries even-first and unsimplified, which is the simplified type's
+ * memory order too. */
 static void R(product)(void **state)
 {
     (void)state;
     const int nc = golden_open("depthwise_tp.nc");
     architecture a = reduced();
-    real *x = R(load_tile)(nc, "in1", &a.product.in), *y = R(load)(nc, "%s", "in2"), *w = R(load)(nc, "%s", "weight");
+    real *x = R(load_tile)(nc, "in1", &a.product.in), *y = R(load)(nc, "%s", "in2"),
+         *w = R(load)(nc, "%s", "weight");
     real *out = R(product_apply)(&a.product, 6, x, y, w, a.product.n_weight);
     R(check_tile)(nc, "out", &a.product.out, out);
     free(x);
@@ -309,7 +329,8 @@ static real *R(ffn_apply)(int nc, const char *prefix, const architecture *a, siz
     R(linear) one = R(linear_open)(nc, name, &a->types.mid, 0, NULL, &a->types.gate_in, 0, true);
     snprintf(name, sizeof name, "%sfctp_2.", prefix);
     R(linear) two = R(linear_open)(nc, name, &a->types.mid, 0, NULL, &a->types.mid, 0, true);
-    real *h = R(linear_apply)(&one, n, x), *v = R(gate_apply)(&one.map.out, &two.map.in, n, h), *y = R(linear_apply)(&two, n, v);
+    real *h = R(linear_apply)(&one, n, x), *v = R(gate_apply)(&one.map.out, &two.map.in, n, h),
+         *y = R(linear_apply)(&two, n, v);
     R(linear_close)(&one);
     R(linear_close)(&two);
     free(h);
@@ -331,8 +352,8 @@ static void R(ffn)(void **state)
 }
 
 /* ATT (network.md 3.4) from the operations: node and edge are n1 and e1; results are tiles. */
-static void R(attention)(int nc, const char *prefix, const architecture *a, const real *node, const real *edge, real **node_out,
-                         real **edge_out)
+static void R(attention)(int nc, const char *prefix, const architecture *a, const real *node,
+                         const real *edge, real **node_out, real **edge_out)
 {
     enum { N = 3, E = 35, BASIS = 64, HEADS = 4 };
     const nh_irreps *mid = &a->types.mid, *wide = &a->types.dtp_out;
@@ -343,14 +364,20 @@ static void R(attention)(int nc, const char *prefix, const architecture *a, cons
     OK(nh_irreps_concat(mid, mid, &two, &err));
     OK(nh_irreps_concat(&two, mid, &three, &err));
     OK(nh_irreps_build(1, &alpha_mul, &zero, &even, &alpha_type, &err));
-    const size_t part[3][8] = {{0, 1, 2, 3, 4, 5, 6, 7}, {8, 9, 10, 11, 12, 13, 14, 15}, {16, 17, 18, 19, 20, 21, 22, 23}};
+    const size_t part[3][8] = {
+        {0, 1, 2, 3, 4, 5, 6, 7}, {8, 9, 10, 11, 12, 13, 14, 15}, {16, 17, 18, 19, 20, 21, 22, 23}};
     char name[10][64];
-    const char *const text[] = {"merge_src.", "merge_dst.", "pre_lin.", "sep_act.lin.", "sep_alpha.", "sep_value.lin.", "proj.",
-                                "edge_proj.", "sep_act.dtp_rad.net", "lin_alpha"};
-    for (size_t i = 0; i < 10; i++) snprintf(name[i], sizeof name[i], "%s%s", prefix, text[i]);
-    R(linear) src = R(linear_open)(nc, name[0], mid, 0, NULL, mid, 0, true), dst = R(linear_open)(nc, name[1], mid, 0, NULL, mid, 0, false);
+    const char *const text[] = {"merge_src.",          "merge_dst.",     "pre_lin.", "sep_act.lin.",
+                                "sep_alpha.",          "sep_value.lin.", "proj.",    "edge_proj.",
+                                "sep_act.dtp_rad.net", "lin_alpha"};
+    for (size_t i = 0; i < 10; i++)
+        snprintf(name[i], sizeof name[i], "%s%s", prefix, text[i]);
+    R(linear)
+    src = R(linear_open)(nc, name[0], mid, 0, NULL, mid, 0, true),
+    dst = R(linear_open)(nc, name[1], mid, 0, NULL, mid, 0, false);
     R(linear) pre[3];
-    for (size_t i = 0; i < 3; i++) pre[i] = R(linear_open)(nc, name[2], &three, 8, part[i], mid, 0, i == 0);
+    for (size_t i = 0; i < 3; i++)
+        pre[i] = R(linear_open)(nc, name[2], &three, 8, part[i], mid, 0, i == 0);
     R(linear) sep = R(linear_open)(nc, name[3], wide, 0, NULL, &a->types.gate_in, 0, true);
     R(linear) scalars = R(linear_open)(nc, name[4], wide, 0, NULL, &alpha_type, n_scalar, true);
     R(linear) value = R(linear_open)(nc, name[5], wide, 0, NULL, &a->types.heads, 0, true);
@@ -366,7 +393,8 @@ static void R(attention)(int nc, const char *prefix, const architecture *a, cons
         rows[e] = e;
     }
     real *p = R(linear_apply)(&src, N, node), *q = R(linear_apply)(&dst, N, node);
-    real *pp = R(linear_apply)(&pre[0], N, p), *qq = R(linear_apply)(&pre[1], N, q), *m = R(linear_apply)(&pre[2], E, edge);
+    real *pp = R(linear_apply)(&pre[0], N, p), *qq = R(linear_apply)(&pre[1], N, q),
+         *m = R(linear_apply)(&pre[2], E, edge);
     real *stored = R(room)(N * layout->dim);
     R(nh_rows_store)(layout, N, rows, pp, stored);
     R(nh_rows_add)(layout, E, from_row, stored, m);
@@ -378,10 +406,13 @@ static void R(attention)(int nc, const char *prefix, const architecture *a, cons
     real *g = R(load)(nc, "%s", "edge_rbf"), *y = R(load)(nc, "%s", "edge_sh");
     char offset[96];
     snprintf(offset, sizeof offset, "p.%ssep_act.dtp_rad.offset", prefix);
-    R(chain) *radial = R(chain_open)(nc, name[8], 3, 1e-5, offset), *score = R(chain_open)(nc, name[9], 3, 1e-6, NULL);
-    real *w = R(chain_apply)(radial, E, g, NULL), *t = R(product_apply)(&a->product, E, m, y, w, a->product.n_weight);
+    R(chain) *radial = R(chain_open)(nc, name[8], 3, 1e-5, offset),
+             *score = R(chain_open)(nc, name[9], 3, 1e-6, NULL);
+    real *w = R(chain_apply)(radial, E, g, NULL),
+         *t = R(product_apply)(&a->product, E, m, y, w, a->product.n_weight);
     if (golden_has(nc, "dtp")) R(check_tile)(nc, "dtp", &a->product.out, t);
-    real *gin = R(linear_apply)(&sep, E, t), *c = R(linear_apply)(&scalars, E, t), *joined = R(room)(E * (BASIS + n_scalar));
+    real *gin = R(linear_apply)(&sep, E, t), *c = R(linear_apply)(&scalars, E, t),
+         *joined = R(room)(E * (BASIS + n_scalar));
     real *gated = R(gate_apply)(&sep.map.out, layout, E, gin);
     if (golden_has(nc, "gated")) R(check_tile)(nc, "gated", layout, gated);
     for (size_t e = 0; e < E; e++) {
@@ -413,17 +444,21 @@ static void R(attention)(int nc, const char *prefix, const architecture *a, cons
     R(nh_heads_forward)(heads, HEADS, E, E, rows, alpha, v, weighted);
     *edge_out = R(linear_apply)(&edge_proj, E, weighted);
 
-    /* nodes: softmax, each node in several partial results (runs of edges in the file's order with the same destination) */
+    /* nodes: softmax, each node in several partial results (runs of edges in the file's order with the same
+     * destination) */
     real *sums = R(room)(N * heads->dim), *tile = R(room)(N * heads->dim), copies[E];
-    for (size_t e = 0; e < E; e++) copies[e] = 1;
+    for (size_t e = 0; e < E; e++)
+        copies[e] = 1;
     for (size_t node_index = 0; node_index < N; node_index++) {
         real max[E * HEADS], sum[E * HEADS], *values = R(room)(E * heads->dim);
         size_t parts = 0;
         for (size_t first = 0, end; first < E; first = end) {
-            for (end = first + 1; end < E && to[end] == to[first];) end++;
+            for (end = first + 1; end < E && to[end] == to[first];)
+                end++;
             if ((size_t)to[first] != node_index) continue;
-            R(nh_softmax_partial_forward)(heads, HEADS, E, first, end - first, alpha, copies, v, max + parts * HEADS,
-                                          sum + parts * HEADS, values + parts * heads->dim);
+            R(nh_softmax_partial_forward)
+            (heads, HEADS, E, first, end - first, alpha, copies, v, max + parts * HEADS, sum + parts * HEADS,
+             values + parts * heads->dim);
             parts++;
         }
         assert_true(parts > 1);
@@ -433,10 +468,13 @@ static void R(attention)(int nc, const char *prefix, const architecture *a, cons
     R(nh_rows_load)(heads, N, rows, sums, tile);
     *node_out = R(linear_apply)(&proj, N, tile);
 
-    real *list[] = {p, q, pp, qq, m, stored, g, y, w, t, gin, c, joined, gated, alpha, shared, t2, v, weighted, sums, tile};
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++) free(list[i]);
-    R(linear) *maps[] = {&src, &dst, &pre[0], &pre[1], &pre[2], &sep, &scalars, &value, &proj, &edge_proj};
-    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) R(linear_close)(maps[i]);
+    real *list[] = {p, q,      pp,    qq,    m,      stored, g, y,        w,    t,   gin,
+                    c, joined, gated, alpha, shared, t2,     v, weighted, sums, tile};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        free(list[i]);
+    R(linear) * maps[] = {&src, &dst, &pre[0], &pre[1], &pre[2], &sep, &scalars, &value, &proj, &edge_proj};
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+        R(linear_close)(maps[i]);
     R(chain_close)(radial);
     R(chain_close)(score);
     free(from);
@@ -462,12 +500,14 @@ static void R(graph_attention)(void **state)
     (void)state;
     const int nc = golden_open("graph_attention.nc");
     architecture a = reduced();
-    real *node = R(load_tile)(nc, "node_in", &a.product.in), *edge = R(load_tile)(nc, "edge_in", &a.product.in), *n, *e;
+    real *node = R(load_tile)(nc, "node_in", &a.product.in),
+         *edge = R(load_tile)(nc, "edge_in", &a.product.in), *n, *e;
     R(attention)(nc, "", &a, node, edge, &n, &e);
     R(check_tile)(nc, "node_out", &a.product.in, n);
     R(check_edges)(nc, e);
     real *list[] = {node, edge, n, e};
-    for (size_t i = 0; i < 4; i++) free(list[i]);
+    for (size_t i = 0; i < 4; i++)
+        free(list[i]);
     close_architecture(&a);
     nc_close(nc);
 }
@@ -482,14 +522,17 @@ static void R(transblock)(void **state)
     R(norm)(nc, "norm_1.", mid, 3, node);
     R(norm)(nc, "norm_edge.", mid, 35, edge);
     R(attention)(nc, "ga.", &a, node, edge, &n, &e);
-    for (size_t i = 0; i < 3 * mid->dim; i++) n[i] += node[i];
+    for (size_t i = 0; i < 3 * mid->dim; i++)
+        n[i] += node[i];
     R(norm)(nc, "norm_2.", mid, 3, n);
     real *f = R(ffn_apply)(nc, "ffn.", &a, 3, n);
-    for (size_t i = 0; i < 3 * mid->dim; i++) f[i] += n[i];
+    for (size_t i = 0; i < 3 * mid->dim; i++)
+        f[i] += n[i];
     R(check_tile)(nc, "node_out", mid, f);
     R(check_edges)(nc, e);
     real *list[] = {node, edge, n, e, f};
-    for (size_t i = 0; i < 5; i++) free(list[i]);
+    for (size_t i = 0; i < 5; i++)
+        free(list[i]);
     close_architecture(&a);
     nc_close(nc);
 }
@@ -501,32 +544,38 @@ static void R(tracegrad)(void **state)
     const int nc = golden_open("tracegrad.nc");
     architecture a = reduced();
     const nh_layout *mid = &a.product.in;
-    real *x = R(load_tile)(nc, "in", mid), *flat = R(load)(nc, "p.%s", "fctp.weight"), *form = R(room)(mid->pairs * H);
-    real *q = R(room)(T * mid->pairs), *u = R(room)(T * H), *hidden, g[T * Z] = {0}, *scratch = R(room)(T * Z);
+    real *x = R(load_tile)(nc, "in", mid), *flat = R(load)(nc, "p.%s", "fctp.weight"),
+         *form = R(room)(mid->pairs * H);
+    real *q = R(room)(T * mid->pairs), *u = R(room)(T * H), *hidden, g[T * Z] = {0},
+         *scratch = R(room)(T * Z);
     R(nh_pairs_pack)(mid, H, flat, form);
     R(nh_pairs_forward)(mid, T, x, q);
     for (size_t t = 0; t < T; t++)
         for (size_t i = 0; i < mid->pairs; i++)
-            for (size_t c = 0; c < H; c++) u[t * H + c] += q[t * mid->pairs + i] * form[i * H + c];
+            for (size_t c = 0; c < H; c++)
+                u[t * H + c] += q[t * mid->pairs + i] * form[i * H + c];
     R(check)(nc, "u", u);
     R(chain) *chain = R(chain_open)(nc, "nonlinear_layers", 4, 1e-6, NULL);
     real *z = R(chain_apply)(chain, T, u, &hidden);
     R(check)(nc, "z", z);
     for (size_t t = 0; t < T; t++)
         for (size_t i = 0; i < Z; i++)
-            for (size_t j = 0; j < Z; j++) g[t * Z + j] += chain->weight[3][i * Z + j];
+            for (size_t j = 0; j < Z; j++)
+                g[t * Z + j] += chain->weight[3][i * Z + j];
     real *gu = R(room)(T * H), *gq = R(room)(T * mid->pairs), *y = R(room)(T * mid->dim);
     R(nh_mlp_input_gradient)(&chain->mlp, T, g, hidden, scratch, gu);
     for (size_t t = 0; t < T; t++)
         for (size_t i = 0; i < mid->pairs; i++)
-            for (size_t c = 0; c < H; c++) gq[t * mid->pairs + i] += gu[t * H + c] * form[i * H + c];
+            for (size_t c = 0; c < H; c++)
+                gq[t * mid->pairs + i] += gu[t * H + c] * form[i * H + c];
     R(nh_pairs_gradient)(mid, T, x, gq, y);
     R(check_tile)(nc, "y", mid, y);
     R(nh_tracegrad_add_forward)(mid, T, 0.2, y, x);
     R(check_tile)(nc, "out", mid, x);
     R(chain_close)(chain);
     real *list[] = {x, flat, form, q, u, hidden, scratch, z, gu, gq, y};
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++) free(list[i]);
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        free(list[i]);
     close_architecture(&a);
     nc_close(nc);
 }

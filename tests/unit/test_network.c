@@ -7,10 +7,10 @@
 
 static nh_error err;
 
-#define OK(call)                                                                                                                \
-    do {                                                                                                                        \
-        err.text[0] = '\0';                                                                                                     \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                                   \
+#define OK(call)                                                                                             \
+    do {                                                                                                     \
+        err.text[0] = '\0';                                                                                  \
+        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
     } while (0)
 
 /* ---- an architecture with its tables */
@@ -95,7 +95,7 @@ static void crystal_close(crystal *c)
 static crystal crystal_golden(int nc)
 {
     size_t n_edge, n_node;
-    const size_t dim = golden_count(nc, "H0_irreps", &n_edge) / n_edge;
+    const size_t count = golden_count(nc, "H0_irreps", &n_edge), dim = count / n_edge;
     golden_count(nc, "positions", &n_node);
     crystal c = {.edges = {.n_node = n_node, .n_edge = n_edge}, .dim = dim};
     c.src = golden_ints(nc, "edge_src");
@@ -114,15 +114,15 @@ typedef struct options {
     size_t range;
     const char *prefix; /* of the rule weights */
     bool single, trace, everywhere, probes;
-    int threads; /* 0: no pool */
+    int threads;                  /* 0: no pool */
     const size_t *input, *wanted; /* entries of OUT; NULL: all */
     size_t n_input, n_wanted;
 } options;
 
 typedef struct result {
     size_t n_edge, n_node, dim, pairs, blocks;
-    double *ham, *trace;        /* outside the range: what the sink left, initially 0 */
-    unsigned char *seen;        /* times that the sink got each edge */
+    double *ham, *trace; /* outside the range: what the sink left, initially 0 */
+    unsigned char *seen; /* times that the sink got each edge */
     /* probes */
     double *node_init, *edge_init, *ham_nomask, *trace_nomask;
     double *node[8], *edge[8], *z[8], *y[8], *edge_tg[8];
@@ -131,7 +131,8 @@ typedef struct result {
 static void result_close(result *r)
 {
     double *list[] = {r->ham, r->trace, r->node_init, r->edge_init, r->ham_nomask, r->trace_nomask};
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++) free(list[i]);
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        free(list[i]);
     for (size_t k = 0; k < 8; k++) {
         free(r->node[k]);
         free(r->edge[k]);
@@ -149,86 +150,98 @@ typedef struct stream {
     result *result;
 } stream;
 
-#define DEFINE_RUN(real, net)                                                                                                   \
-    static void net##_test_source(void *context, size_t first, size_t n, real *out)                                             \
-    {                                                                                                                           \
-        const stream *s = context;                                                                                              \
-        const size_t dim = s->offset != NULL ? s->n_offset : s->crystal->dim;                                                   \
-        for (size_t t = 0; t < n; t++)                                                                                          \
-            for (size_t i = 0; i < dim; i++)                                                                                    \
-                out[t * dim + i] =                                                                                              \
-                    (real)s->crystal->features[(first + t) * s->crystal->dim + (s->offset != NULL ? s->offset[i] : i)];         \
-    }                                                                                                                           \
-    static void net##_test_sink(void *context, size_t n, const size_t *edge, const real *ham, const real *trace)                \
-    {                                                                                                                           \
-        result *r = ((const stream *)context)->result;                                                                          \
-        for (size_t t = 0; t < n; t++) {                                                                                        \
-            r->seen[edge[t]]++;                                                                                                 \
-            for (size_t i = 0; i < r->dim; i++) r->ham[edge[t] * r->dim + i] = (double)ham[t * r->dim + i];                     \
-            for (size_t i = 0; trace != NULL && i < r->pairs; i++)                                                              \
-                r->trace[edge[t] * r->pairs + i] = (double)trace[t * r->pairs + i];                                             \
-        }                                                                                                                       \
-    }                                                                                                                           \
-    static real *net##_room(bool wanted, size_t n)                                                                              \
-    {                                                                                                                           \
-        real *p = wanted ? calloc(n + 1, sizeof *p) : NULL;                                                                     \
-        assert_true(!wanted || p != NULL);                                                                                      \
-        return p;                                                                                                               \
-    }                                                                                                                           \
-    static double *net##_doubles(real *p, size_t n)                                                                             \
-    {                                                                                                                           \
-        double *d = p != NULL ? calloc(n + 1, sizeof *d) : NULL;                                                                \
-        for (size_t i = 0; d != NULL && i < n; i++) d[i] = (double)p[i];                                                        \
-        free(p);                                                                                                                \
-        return d;                                                                                                               \
-    }                                                                                                                           \
-    static void net##_run(const model *m, const nh_weights *w, const stream *s, const nh_irreps *in, const size_t *in_entry,    \
-                          const nh_irreps *out, const size_t *out_entry, const options *o)                                      \
-    {                                                                                                                           \
-        result *r = s->result;                                                                                                  \
-        const nh_edges *g = &s->crystal->edges;                                                                                 \
-        const size_t E = g->n_edge, N = g->n_node, mid = m->types.mid.dim, z = m->config.tg_z, B = m->config.blocks;            \
-        net *n = NULL;                                                                                                          \
-        nh_threads *pool = NULL;                                                                                                \
-        real *node[8] = {0}, *edge[8] = {0}, *zs[8] = {0}, *ys[8] = {0}, *tg[8] = {0};                                          \
-        const bool p = o->probes;                                                                                               \
-        for (size_t k = 0; k < B; k++) {                                                                                        \
-            const bool last = k + 1 == B;                                                                                       \
-            node[k] = net##_room(p && !last, N * mid);                                                                          \
-            edge[k] = net##_room(p, E * (last ? m->types.post.dim : mid));                                                      \
-            zs[k] = net##_room(p && (o->trace || !last), E * z);                                                                \
-            ys[k] = net##_room(p && !last, E * mid);                                                                            \
-            tg[k] = net##_room(p && !last, E * mid);                                                                            \
-        }                                                                                                                       \
-        net##_probe probe = {.node_init = net##_room(p, N * mid),                                                               \
-                             .edge_init = net##_room(p, E * mid),                                                               \
-                             .node = node, .edge = edge, .z = zs, .y = ys, .edge_tg = tg,                                       \
-                             .ham_nomask = net##_room(p, E * r->dim),                                                           \
-                             .trace_nomask = net##_room(p && o->trace, E * r->pairs)};                                          \
-        if (o->threads > 0) OK(nh_threads_new(o->threads, &pool, &err));                                                        \
-        OK(net##_new(&m->config, &m->types, &m->params, w, o->range, in, in_entry, out, out_entry, o->trace, &n, &err));        \
-        OK(net##_forward(n, g, net##_test_source, (void *)s, net##_test_sink, (void *)s, o->everywhere, p ? &probe : NULL,      \
-                         pool, NULL, &err));                                                                                    \
-        net##_free(n);                                                                                                          \
-        nh_threads_free(pool);                                                                                                  \
-        r->node_init = net##_doubles(probe.node_init, N * mid);                                                                 \
-        r->edge_init = net##_doubles(probe.edge_init, E * mid);                                                                 \
-        r->ham_nomask = net##_doubles(probe.ham_nomask, E * r->dim);                                                            \
-        r->trace_nomask = net##_doubles(probe.trace_nomask, E * r->pairs);                                                      \
-        for (size_t k = 0; k < B; k++) {                                                                                        \
-            r->node[k] = net##_doubles(node[k], N * mid);                                                                       \
-            r->edge[k] = net##_doubles(edge[k], E * (k + 1 == B ? m->types.post.dim : mid));                                    \
-            r->z[k] = net##_doubles(zs[k], E * z);                                                                              \
-            r->y[k] = net##_doubles(ys[k], E * mid);                                                                            \
-            r->edge_tg[k] = net##_doubles(tg[k], E * mid);                                                                      \
-        }                                                                                                                       \
+#define DEFINE_RUN(real, net)                                                                                \
+    static void net##_test_source(void *context, size_t first, size_t n, real *out)                          \
+    {                                                                                                        \
+        const stream *s = context;                                                                           \
+        const size_t dim = s->offset != NULL ? s->n_offset : s->crystal->dim;                                \
+        for (size_t t = 0; t < n; t++)                                                                       \
+            for (size_t i = 0; i < dim; i++)                                                                 \
+                out[t * dim + i] =                                                                           \
+                    (real)s->crystal                                                                         \
+                        ->features[(first + t) * s->crystal->dim + (s->offset != NULL ? s->offset[i] : i)];  \
+    }                                                                                                        \
+    static void net##_test_sink(void *context, size_t n, const size_t *edge, const real *ham,                \
+                                const real *trace)                                                           \
+    {                                                                                                        \
+        result *r = ((const stream *)context)->result;                                                       \
+        for (size_t t = 0; t < n; t++) {                                                                     \
+            r->seen[edge[t]]++;                                                                              \
+            for (size_t i = 0; i < r->dim; i++)                                                              \
+                r->ham[edge[t] * r->dim + i] = (double)ham[t * r->dim + i];                                  \
+            for (size_t i = 0; trace != NULL && i < r->pairs; i++)                                           \
+                r->trace[edge[t] * r->pairs + i] = (double)trace[t * r->pairs + i];                          \
+        }                                                                                                    \
+    }                                                                                                        \
+    static real *net##_room(bool wanted, size_t n)                                                           \
+    {                                                                                                        \
+        real *p = wanted ? calloc(n + 1, sizeof *p) : NULL;                                                  \
+        assert_true(!wanted || p != NULL);                                                                   \
+        return p;                                                                                            \
+    }                                                                                                        \
+    static double *net##_doubles(real *p, size_t n)                                                          \
+    {                                                                                                        \
+        double *d = p != NULL ? calloc(n + 1, sizeof *d) : NULL;                                             \
+        for (size_t i = 0; d != NULL && i < n; i++)                                                          \
+            d[i] = (double)p[i];                                                                             \
+        free(p);                                                                                             \
+        return d;                                                                                            \
+    }                                                                                                        \
+    static void net##_run(const model *m, const nh_weights *w, const stream *s, const nh_irreps *in,         \
+                          const size_t *in_entry, const nh_irreps *out, const size_t *out_entry,             \
+                          const options *o)                                                                  \
+    {                                                                                                        \
+        result *r = s->result;                                                                               \
+        const nh_edges *g = &s->crystal->edges;                                                              \
+        const size_t E = g->n_edge, N = g->n_node, mid = m->types.mid.dim, z = m->config.tg_z,               \
+                     B = m->config.blocks;                                                                   \
+        net *n = NULL;                                                                                       \
+        nh_threads *pool = NULL;                                                                             \
+        real *node[8] = {0}, *edge[8] = {0}, *zs[8] = {0}, *ys[8] = {0}, *tg[8] = {0};                       \
+        const bool p = o->probes;                                                                            \
+        for (size_t k = 0; k < B; k++) {                                                                     \
+            const bool last = k + 1 == B;                                                                    \
+            node[k] = net##_room(p && !last, N * mid);                                                       \
+            edge[k] = net##_room(p, E * (last ? m->types.post.dim : mid));                                   \
+            zs[k] = net##_room(p && (o->trace || !last), E * z);                                             \
+            ys[k] = net##_room(p && !last, E * mid);                                                         \
+            tg[k] = net##_room(p && !last, E * mid);                                                         \
+        }                                                                                                    \
+        net##_probe probe = {.node_init = net##_room(p, N * mid),                                            \
+                             .edge_init = net##_room(p, E * mid),                                            \
+                             .node = node,                                                                   \
+                             .edge = edge,                                                                   \
+                             .z = zs,                                                                        \
+                             .y = ys,                                                                        \
+                             .edge_tg = tg,                                                                  \
+                             .ham_nomask = net##_room(p, E * r->dim),                                        \
+                             .trace_nomask = net##_room(p && o->trace, E * r->pairs)};                       \
+        if (o->threads > 0) OK(nh_threads_new(o->threads, &pool, &err));                                     \
+        OK(net##_new(&m->config, &m->types, &m->params, w, o->range, in, in_entry, out, out_entry, o->trace, \
+                     &n, &err));                                                                             \
+        OK(net##_forward(n, g, net##_test_source, (void *)s, net##_test_sink, (void *)s, o->everywhere,      \
+                         p ? &probe : NULL, pool, NULL, &err));                                              \
+        net##_free(n);                                                                                       \
+        nh_threads_free(pool);                                                                               \
+        r->node_init = net##_doubles(probe.node_init, N * mid);                                              \
+        r->edge_init = net##_doubles(probe.edge_init, E * mid);                                              \
+        r->ham_nomask = net##_doubles(probe.ham_nomask, E * r->dim);                                         \
+        r->trace_nomask = net##_doubles(probe.trace_nomask, E * r->pairs);                                   \
+        for (size_t k = 0; k < B; k++) {                                                                     \
+            r->node[k] = net##_doubles(node[k], N * mid);                                                    \
+            r->edge[k] = net##_doubles(edge[k], E * (k + 1 == B ? m->types.post.dim : mid));                 \
+            r->z[k] = net##_doubles(zs[k], E * z);                                                           \
+            r->y[k] = net##_doubles(ys[k], E * mid);                                                         \
+            r->edge_tg[k] = net##_doubles(tg[k], E * mid);                                                   \
+        }                                                                                                    \
     }
 
 DEFINE_RUN(float, nh_network_f)
 DEFINE_RUN(double, nh_network_d)
 
 /* Entries of OUT as a type, and the offsets of their numbers in the complete vector. */
-static size_t *choose(const model *m, const size_t *entry, size_t n, nh_irreps *type, size_t *list, size_t *dim)
+static size_t *choose(const model *m, const size_t *entry, size_t n, nh_irreps *type, size_t *list,
+                      size_t *dim)
 {
     size_t *mul = calloc(n + 1, sizeof *mul), count = 0;
     int *l = calloc(n + 1, sizeof *l), *p = calloc(n + 1, sizeof *p);
@@ -240,7 +253,8 @@ static size_t *choose(const model *m, const size_t *entry, size_t n, nh_irreps *
         mul[i] = e->mul;
         l[i] = e->l;
         p[i] = e->p;
-        for (size_t k = 0; k < e->mul * (size_t)(2 * e->l + 1); k++) offset[count++] = e->offset + k;
+        for (size_t k = 0; k < e->mul * (size_t)(2 * e->l + 1); k++)
+            offset[count++] = e->offset + k;
     }
     OK(nh_irreps_build(n, mul, l, p, type, &err));
     *dim = count;
@@ -258,17 +272,22 @@ static result run(const model *m, const crystal *c, const options *o)
     size_t *in_list = calloc(all + 1, sizeof *in_list), *out_list = calloc(all + 1, sizeof *out_list);
     assert_true(in_list && out_list);
     size_t *in_offset = choose(m, o->input, o->input != NULL ? o->n_input : all, &in, in_list, &in_dim);
-    size_t *out_offset = choose(m, o->wanted, o->wanted != NULL ? o->n_wanted : all, &out, out_list, &out_dim);
+    size_t *out_offset =
+        choose(m, o->wanted, o->wanted != NULL ? o->n_wanted : all, &out, out_list, &out_dim);
     nh_weights w;
     OK(nh_weights_new(&m->params, !o->single, &w, &err));
     OK(nh_weights_rule(&m->params, o->prefix, &w, &err));
-    result r = {.n_edge = c->edges.n_edge, .n_node = c->edges.n_node, .dim = out_dim, .pairs = m->types.n_shell_pair,
+    result r = {.n_edge = c->edges.n_edge,
+                .n_node = c->edges.n_node,
+                .dim = out_dim,
+                .pairs = m->types.n_shell_pair,
                 .blocks = m->config.blocks};
     r.ham = calloc(r.n_edge * r.dim + 1, sizeof *r.ham);
     r.trace = calloc(r.n_edge * r.pairs + 1, sizeof *r.trace);
     r.seen = calloc(r.n_edge + 1, 1);
     assert_true(r.ham && r.trace && r.seen);
-    const stream s = {.crystal = c, .offset = o->input != NULL ? in_offset : NULL, .n_offset = in_dim, .result = &r};
+    const stream s = {
+        .crystal = c, .offset = o->input != NULL ? in_offset : NULL, .n_offset = in_dim, .result = &r};
     if (o->single)
         nh_network_f_run(m, &w, &s, &in, in_list, &out, out_list, o);
     else
@@ -295,7 +314,8 @@ static void compare(int nc, const char *name, const double *found, double tolera
     free(expected);
 }
 
-static void compare_outputs(int nc, const model *m, const crystal *c, size_t range, const result *r, double tolerance)
+static void compare_outputs(int nc, const model *m, const crystal *c, size_t range, const result *r,
+                            double tolerance)
 {
     char name[64];
     snprintf(name, sizeof name, "edge_ham_%zu", range);
@@ -303,7 +323,8 @@ static void compare_outputs(int nc, const model *m, const crystal *c, size_t ran
     snprintf(name, sizeof name, "edge_trace_%zu", range);
     compare(nc, name, r->trace, tolerance);
     for (size_t e = 0; e < r->n_edge; e++) {
-        const bool inside = c->distance[e] >= m->config.range[range][0] && c->distance[e] < m->config.range[range][1];
+        const bool inside =
+            c->distance[e] >= m->config.range[range][0] && c->distance[e] < m->config.range[range][1];
         assert_int_equal(r->seen[e], inside ? 1 : 0);
     }
 }
@@ -313,14 +334,18 @@ static void compare_probes(int nc, const result *r, double tolerance)
     if (golden_has(nc, "r0_node_init")) compare(nc, "r0_node_init", r->node_init, tolerance);
     if (golden_has(nc, "r0_edge_init")) compare(nc, "r0_edge_init", r->edge_init, tolerance);
     if (golden_has(nc, "r0_edge_ham_nomask")) compare(nc, "r0_edge_ham_nomask", r->ham_nomask, tolerance);
-    if (golden_has(nc, "r0_edge_trace_nomask")) compare(nc, "r0_edge_trace_nomask", r->trace_nomask, tolerance);
+    if (golden_has(nc, "r0_edge_trace_nomask"))
+        compare(nc, "r0_edge_trace_nomask", r->trace_nomask, tolerance);
     for (size_t k = 0; k < r->blocks; k++) {
         char name[64];
         const struct {
             const char *text;
             const double *found;
             bool last; /* used in the last block too */
-        } list[] = {{"node", r->node[k], false}, {"edge", r->edge[k], true}, {"z", r->z[k], true}, {"y", r->y[k], false},
+        } list[] = {{"node", r->node[k], false},
+                    {"edge", r->edge[k], true},
+                    {"z", r->z[k], true},
+                    {"y", r->y[k], false},
                     {"edge_tg", r->edge_tg[k], false}};
         for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
             if (k + 1 == r->blocks && !list[i].last) continue;
@@ -396,7 +421,8 @@ typedef struct fixture {
     result plain; /* sub-model 3, double, trace, everywhere */
 } fixture;
 
-static const options usual = {.range = 3, .prefix = "small:range3:", .trace = true, .everywhere = true, .threads = 2};
+static const options usual = {
+    .range = 3, .prefix = "small:range3:", .trace = true, .everywhere = true, .threads = 2};
 
 static int open_fixture(void **state)
 {
@@ -441,7 +467,8 @@ static double *rows_back(const double *a, size_t n, size_t dim, const size_t *in
 {
     double *b = calloc(n * dim + 1, sizeof *b);
     assert_non_null(b);
-    for (size_t e = 0; e < n; e++) memcpy(b + e * dim, a + index[e] * dim, dim * sizeof *b);
+    for (size_t e = 0; e < n; e++)
+        memcpy(b + e * dim, a + index[e] * dim, dim * sizeof *b);
     return b;
 }
 
@@ -471,8 +498,10 @@ static void everywhere_gives_zeros(void **state)
         assert_int_equal(f->plain.seen[e], 1);
         if (f->crystal.distance[e] >= range[0] && f->crystal.distance[e] < range[1]) continue;
         outside++;
-        for (size_t i = 0; i < f->plain.dim; i++) assert_true(f->plain.ham[e * f->plain.dim + i] == 0);
-        for (size_t i = 0; i < f->plain.pairs; i++) assert_true(f->plain.trace[e * f->plain.pairs + i] == 0);
+        for (size_t i = 0; i < f->plain.dim; i++)
+            assert_true(f->plain.ham[e * f->plain.dim + i] == 0);
+        for (size_t i = 0; i < f->plain.pairs; i++)
+            assert_true(f->plain.trace[e * f->plain.pairs + i] == 0);
     }
     assert_true(outside > 0 && outside < f->plain.n_edge);
 }
@@ -483,7 +512,8 @@ static void order_of_edges(void **state)
     const size_t n = f->plain.n_edge;
     size_t *index = calloc(n, sizeof *index);
     assert_non_null(index);
-    for (size_t e = 0; e < n; e++) index[e] = (e * 37 + 11) % n; /* 37 and the 65 edges have no common factor */
+    for (size_t e = 0; e < n; e++)
+        index[e] = (e * 37 + 11) % n; /* 37 and the 65 edges have no common factor */
     crystal c = rearranged(&f->crystal, index, NULL);
     result r = run(&f->model, &c, &usual);
     double *ham = rows_back(r.ham, n, r.dim, index), *trace = rows_back(r.trace, n, r.pairs, index);
@@ -509,7 +539,8 @@ static void order_of_atoms(void **state)
     crystal_close(&c);
 }
 
-/* x -> D x for vectors of type OUT: every entry by its D_l, times its parity where the rotation is improper. */
+/* x -> D x for vectors of type OUT: every entry by its D_l, times its parity where the rotation is improper.
+ */
 static void transform(const nh_irreps *type, const double q[9], bool improper, size_t n, double *x)
 {
     double *d[NH_LMAX + 1] = {0};
@@ -525,11 +556,14 @@ static void transform(const nh_irreps *type, const double q[9], bool improper, s
             for (size_t u = 0; u < e->mul; u++) {
                 double *v = x + t * type->dim + e->offset + u * m, y[2 * NH_LMAX + 1] = {0};
                 for (size_t a = 0; a < m; a++)
-                    for (size_t b = 0; b < m; b++) y[a] += d[e->l][a * m + b] * v[b];
-                for (size_t a = 0; a < m; a++) v[a] = improper ? e->p * y[a] : y[a];
+                    for (size_t b = 0; b < m; b++)
+                        y[a] += d[e->l][a * m + b] * v[b];
+                for (size_t a = 0; a < m; a++)
+                    v[a] = improper ? e->p * y[a] : y[a];
             }
     }
-    for (int l = 0; l <= NH_LMAX; l++) free(d[l]);
+    for (int l = 0; l <= NH_LMAX; l++)
+        free(d[l]);
 }
 
 static void rotated(const fixture *f, const double q[9], bool improper, const char *what)
@@ -643,7 +677,8 @@ static void selections(void **state)
     crystal c = rearranged(&f->crystal, NULL, NULL);
     for (size_t e = 0; e < c.edges.n_edge; e++)
         for (size_t i = 1; i < out->count; i += 3)
-            memset(c.features + e * c.dim + out->entry[i].offset, 0, (size_t)(2 * out->entry[i].l + 1) * sizeof(double));
+            memset(c.features + e * c.dim + out->entry[i].offset, 0,
+                   (size_t)(2 * out->entry[i].l + 1) * sizeof(double));
     options o = usual;
     result all = run(&f->model, &c, &o);
     o.input = o.wanted = entry;
@@ -657,7 +692,8 @@ static void selections(void **state)
     double *expected = calloc(all.n_edge * dim, sizeof *expected);
     assert_non_null(expected);
     for (size_t e = 0; e < all.n_edge; e++)
-        for (size_t i = 0; i < dim; i++) expected[e * dim + i] = all.ham[e * all.dim + offset[i]];
+        for (size_t i = 0; i < dim; i++)
+            expected[e * dim + i] = all.ham[e * all.dim + offset[i]];
     assert_close(all.n_edge * dim, some.ham, expected, 1e-12, "selection");
     nh_irreps_free(&type);
     free(offset);
@@ -698,29 +734,32 @@ static void bad_input(void **state)
     nh_network_d *net = NULL;
     size_t *all = calloc(m->types.out.count, sizeof *all);
     assert_non_null(all);
-    for (size_t i = 0; i < m->types.out.count; i++) all[i] = i;
+    for (size_t i = 0; i < m->types.out.count; i++)
+        all[i] = i;
     OK(nh_weights_new(&m->params, true, &w, &err));
     OK(nh_weights_rule(&m->params, "small:range0:", &w, &err));
     const size_t lost = nh_params_find(&m->params, "blocks.1.ga.edge_proj.bias.0");
     assert_true(lost < m->params.count);
     free(w.real[lost]);
     w.real[lost] = NULL;
-    assert_int_equal(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all, &m->types.out, all, true,
-                                      &net, &err),
+    assert_int_equal(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all,
+                                      &m->types.out, all, true, &net, &err),
                      -1);
     assert_null(net);
     assert_non_null(strstr(err.text, "blocks.1.ga.edge_proj.bias.0 is missing"));
     OK(nh_weights_rule(&m->params, "small:range0:", &w, &err));
     all[0] = m->types.out.count;
-    assert_int_equal(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all, &m->types.out, all, true,
-                                      &net, &err),
+    assert_int_equal(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all,
+                                      &m->types.out, all, true, &net, &err),
                      -1);
     all[0] = 0;
-    OK(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all, &m->types.out, all, true, &net, &err));
+    OK(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all, &m->types.out, all,
+                        true, &net, &err));
     const int zero = 0, three = 3;
     const double v[3] = {0}, r = 0;
     const nh_edges g = {.n_node = 3, .n_edge = 1, .src = &zero, .dst = &three, .vector = v, .distance = &r};
-    assert_int_equal(nh_network_d_forward(net, &g, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL, &err), -1);
+    assert_int_equal(nh_network_d_forward(net, &g, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL, &err),
+                     -1);
     assert_non_null(strstr(err.text, "edge 0"));
     nh_network_d_free(net);
     nh_weights_free(&w);
@@ -736,7 +775,8 @@ static void v11_rotation(void **state)
     const size_t dim = f.model.types.out.dim;
     f.crystal = crystal_new(2, 6, dim);
     const int src[6] = {0, 1, 0, 1, 0, 1}, dst[6] = {0, 1, 1, 0, 0, 1};
-    const double vector[6][3] = {{0, 0, 0}, {0, 0, 0}, {1.1, 2.2, 3.3}, {-1.1, -2.2, -3.3}, {0, 4.5, 1}, {4, -2, 1.5}};
+    const double vector[6][3] = {{0, 0, 0},          {0, 0, 0},   {1.1, 2.2, 3.3},
+                                 {-1.1, -2.2, -3.3}, {0, 4.5, 1}, {4, -2, 1.5}};
     memcpy(f.crystal.src, src, sizeof src);
     memcpy(f.crystal.dst, dst, sizeof dst);
     memcpy(f.crystal.vector, vector, sizeof vector);
@@ -763,10 +803,17 @@ int main(void)
         cmocka_unit_test(full_single),  cmocka_unit_test(v11_rotation),
     };
     const struct CMUnitTest properties[] = {
-        cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(everywhere_gives_zeros), cmocka_unit_test(order_of_edges),
-        cmocka_unit_test(order_of_atoms),        cmocka_unit_test(rotation),               cmocka_unit_test(inversion),
-        cmocka_unit_test(onsite_copies),         cmocka_unit_test(no_gradient),            cmocka_unit_test(selections),
-        cmocka_unit_test(odd_graphs),            cmocka_unit_test(bad_input),
+        cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(everywhere_gives_zeros),
+        cmocka_unit_test(order_of_edges),
+        cmocka_unit_test(order_of_atoms),
+        cmocka_unit_test(rotation),
+        cmocka_unit_test(inversion),
+        cmocka_unit_test(onsite_copies),
+        cmocka_unit_test(no_gradient),
+        cmocka_unit_test(selections),
+        cmocka_unit_test(odd_graphs),
+        cmocka_unit_test(bad_input),
     };
     return cmocka_run_group_tests_name("golden", golden, NULL, NULL) +
            cmocka_run_group_tests_name("properties", properties, open_fixture, close_fixture);

@@ -1,14 +1,15 @@
-/* Every operation of lib/ops in both precisions against the reference implementation's numbers for each module. */
+/* Every operation of lib/ops in both precisions against the reference implementation's numbers for each
+ * module. */
 #include "golden.h"
 
 #include "ops/ops.h"
 
 static nh_error err;
 
-#define OK(call)                                                                                                                \
-    do {                                                                                                                        \
-        err.text[0] = '\0';                                                                                                     \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                                   \
+#define OK(call)                                                                                             \
+    do {                                                                                                     \
+        err.text[0] = '\0';                                                                                  \
+        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
     } while (0)
 
 static nh_irreps type_of(int nc, const char *attribute)
@@ -30,7 +31,8 @@ typedef struct architecture {
 static architecture reduced(void)
 {
     architecture a;
-    OK(nh_config_parse("{basis: 2s1p1d, mid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x4e}", "reduced", &a.config, &err));
+    OK(nh_config_parse("{basis: 2s1p1d, mid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x4e}", "reduced", &a.config,
+                       &err));
     OK(nh_types_new(&a.config, &a.types, &err));
     OK(nh_product_new(&a.types, &a.product, &err));
     return a;
@@ -56,7 +58,8 @@ static void close_architecture(architecture *a)
 #define TOLERANCE 5e-5
 #include "ops_cases.h"
 
-/* Layout of a type with a repeated irrep: entries of one irrep are neighbours in its group; the way back is exact. */
+/* Layout of a type with a repeated irrep: entries of one irrep are neighbours in its group; the way back is
+ * exact. */
 static void layout(void **state)
 {
     (void)state;
@@ -73,9 +76,10 @@ static void layout(void **state)
     assert_int_equal(l.dim, type.dim);
     double x[2 * 17], tile[2 * 17], back[2 * 17];
     assert_int_equal(type.dim, 17);
-    for (size_t i = 0; i < 34; i++) x[i] = (double)i;
+    for (size_t i = 0; i < 34; i++)
+        x[i] = (double)i;
     nh_from_e3nn_d(&l, 2, x, tile);
-    assert_true(tile[0] == 6 && tile[5] == 23);                    /* 0e: row 0, row 1 */
+    assert_true(tile[0] == 6 && tile[5] == 23);                                    /* 0e: row 0, row 1 */
     assert_true(tile[2 * 8] == 0 && tile[2 * 8 + 1] == 3 && tile[2 * 8 + 3] == 1); /* 1o: channel fastest */
     nh_to_e3nn_d(&l, 2, tile, back);
     assert_memory_equal(x, back, sizeof x);

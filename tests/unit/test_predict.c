@@ -9,7 +9,7 @@
 
 #include "base/memory.h"
 #include "nextham/embedding.h"
-#include "nextham/predict.h"
+#include "ensemble/predict.h"
 
 #include <math.h>
 #include <netcdf.h>

@@ -1,7 +1,7 @@
 /* predict.h - the ensemble applied to a crystal: H0 in, corrected Hamiltonian out (network.md sections 3.7, 4
  * and 5). */
-#ifndef NH_NEXTHAM_PREDICT_H
-#define NH_NEXTHAM_PREDICT_H
+#ifndef NH_ENSEMBLE_PREDICT_H
+#define NH_ENSEMBLE_PREDICT_H
 
 #include "crystal/graph.h"
 #include "base/progress.h"

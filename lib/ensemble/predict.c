@@ -1,4 +1,4 @@
-#include "nextham/predict.h"
+#include "ensemble/predict.h"
 
 #include "base/memory.h"
 #include "nextham/embedding.h"
