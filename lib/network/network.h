@@ -67,7 +67,7 @@ typedef enum nh_tape_memory { NH_TAPE_RECOMPUTE, NH_TAPE_STORE } nh_tape_memory;
     /* Takes new values of the weights (same table, same parameters present as at _new); allocates nothing   \
      * where they have the network's precision. On an error (a parameter is missing) the network is as       \
      * before. */                                                                                            \
-    int name##_update(name *net, const nh_weights *w, nh_error *err);                                        \
+    int name##_update(name *net, const nh_weights *w, nh_threads *threads, nh_error *err);                   \
     /* Arrays of zeros, of the network's precision, for each parameter that this sub-model's outputs depend  \
      * on; NULL for the others. nh_weights_free. */                                                          \
     int name##_gradients_new(const name *net, nh_weights *out, nh_error *err);                               \
