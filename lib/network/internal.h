@@ -20,6 +20,25 @@ typedef struct nh_linear {
     real *weight, *bias;
 } nh_linear;
 
+/* Which numbers of which parameter are where in the packed weights. The same list packs the weights, packs
+ * them again after a step of training, and brings gradients back to the parameters. */
+typedef enum nh_binding_kind {
+    NH_BIND_ROWS,   /* rows of `count` numbers, the first at `from`, `stride` apart, to consecutive places */
+    NH_BIND_LINEAR, /* tp.weight through `map` */
+    NH_BIND_FORM,   /* fctp.weight to block->form, outside the packed weights */
+    NH_BIND_LAYER   /* the layer after it, to block->layer */
+} nh_binding_kind;
+
+typedef struct nh_binding {
+    nh_binding_kind kind;
+    size_t param;
+    size_t from, rows, count, stride;
+    size_t at; /* in the packed weights */
+    const nh_linear_map *map;
+    struct nh_block *block;
+    const nh_layout *layout;
+} nh_binding;
+
 typedef struct nh_block {
     real *norm_1[2], *norm_edge[2], *norm_2[2]; /* gain, shift */
     /* pre_lin acts on (p_src, q_dst, e): its first two parts are applied to the nodes, before the gather */
@@ -29,6 +48,9 @@ typedef struct nh_block {
     real *value_weight;
     /* TraceGrad: the bilinear form and the first layer are one matrix [z][pairs] (linear after linear). */
     nh_chain invariants;
+    real *form;  /* [pairs][form_hidden] bilinear form, symmetrised */
+    real *layer; /* [z][form_hidden] */
+    size_t form_hidden;
     real *seed;        /* [z] d(sum z)/d(last hidden activation) */
     real *trace_first; /* [trace width][z] this block's part of the trace head's first layer; NULL without
                           trace */
@@ -38,6 +60,8 @@ typedef struct nh_block {
 struct R(nh_network) {
     const nh_config *config;
     const nh_types *types;
+    const nh_params *params;
+    size_t range;
     double lo, hi;
     bool with_trace;
     /* layouts, owned */
@@ -51,7 +75,13 @@ struct R(nh_network) {
     real *trace_bias; /* of the trace head's first layer */
     size_t trace_width;
     nh_chain trace; /* the layers after it */
-    void **owned;   /* allocations of packed weights */
+    /* All weights that the pointers above lead to lie in one array, and so do their gradients in another one
+     * of the same shape: R(nh_gradient_of). form, layer and seed are elsewhere. */
+    real *packed;
+    size_t n_packed;
+    nh_binding *binding;
+    size_t n_binding, room_binding;
+    void **owned; /* other allocations */
     size_t n_owned, room;
 };
 
