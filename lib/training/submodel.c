@@ -81,9 +81,9 @@ static int make(const nh_model *m, const nh_types *types, size_t range, const nh
     return 0;
 }
 
-static int update(nh_submodel *s, const nh_weights *w, nh_error *err)
+static int update(nh_submodel *s, const nh_weights *w, nh_threads *threads, nh_error *err)
 {
-    return NH_NET(_update)(s->net, w, err);
+    return NH_NET(_update)(s->net, w, threads, err);
 }
 
 static int gradients(const nh_submodel *s, nh_weights *out, nh_error *err)

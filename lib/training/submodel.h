@@ -14,7 +14,7 @@ typedef struct nh_submodel_kind {
                 const nh_selection *output, bool with_trace, nh_tape_memory memory, nh_submodel **out,
                 nh_error *err);
     void (*drop)(nh_submodel *s); /* NULL is fine */
-    int (*update)(nh_submodel *s, const nh_weights *w, nh_error *err);
+    int (*update)(nh_submodel *s, const nh_weights *w, nh_threads *threads, nh_error *err);
     int (*gradients)(const nh_submodel *s, nh_weights *out, nh_error *err); /* zeros; nh_weights_free */
     /* Writes the rows of the sub-model's edges: ham[n_edge][dim of output], trace[n_edge][n_pair] (NULL: not
      * wanted). `keep`: nh_submodel_kind.backward follows. */
