@@ -72,6 +72,7 @@ int nh_loss_gauge_mae(const nh_loss_data *d, const double *ham, bool hermitize,
 
 /* For tests: the trace label and mask of section 6.3 at a given mu, [n_edge][n_shell^2]; the paper's label
  * (no layer norm, mask of the occupied shell pairs) where kind says so. */
-void nh_loss_trace_label(const nh_loss_data *d, nh_loss_kind kind, double mu, double *label, bool *mask);
+int nh_loss_trace_label(const nh_loss_data *d, nh_loss_kind kind, double mu, double *label, bool *mask,
+                        nh_error *err);
 
 #endif
