@@ -81,5 +81,10 @@ int nh_round_trip(const nh_embedding *e, const nh_selection *s, const nh_graph *
 void nh_irreps_to_correction(const nh_embedding *e, const nh_selection *s, const nh_structure *st,
                              const size_t *slot, int species_src, int species_dst, const double *vector,
                              double *d);
+/* Its transpose: vector[selection irreps.dim] with <vector, v> = sum of g_d * (D of v) for every v. Written,
+ * not added. */
+void nh_correction_to_irreps_adjoint(const nh_embedding *e, const nh_selection *s, const nh_structure *st,
+                                     const size_t *slot, int species_src, int species_dst, const double *g_d,
+                                     double *vector);
 
 #endif
