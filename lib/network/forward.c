@@ -97,6 +97,7 @@ static void carve_work(const nh_run *f, nh_work *w, nh_carver *c)
 
     w->row = sizes(c, NH_TILE);
     w->pick = sizes(c, NH_TILE);
+    w->edge = sizes(c, NH_TILE);
     w->vector = R(nh_carve)(c, NH_TILE, 3, sizeof(double));
     w->harmonics64 = R(nh_carve)(c, NH_TILE, y, sizeof(double));
     w->e3nn = reals(c, NH_TILE, border);
@@ -373,11 +374,16 @@ static void begin_nodes(nh_run *f)
     }
 }
 
-void R(nh_over_list)(nh_run *f, bool all, nh_loop *body, nh_threads *threads)
+void R(nh_choose_list)(nh_run *f, bool all)
 {
     f->list = all ? NULL : f->out;
     f->n_list = all ? f->graph->n_edge : f->n_out;
     f->rows = all ? f->rows_all : f->rows_out;
+}
+
+static void over_list(nh_run *f, bool all, void (*body)(void *, size_t, int), nh_threads *threads)
+{
+    R(nh_choose_list)(f, all);
     nh_parallel_for(threads, R(nh_tiles)(f->n_list, f->rows), body, f);
 }
 
@@ -392,11 +398,11 @@ static void run_block(nh_run *f, nh_threads *threads)
     const size_t n_node = f->graph->n_node;
     const bool last = f->block + 1 == net->config->blocks;
     nh_parallel_for(threads, tiles(n_node), R(nh_run_node_begin), f);
-    R(nh_over_list)(f, !last, R(nh_run_edges), threads);
+    over_list(f, !last, R(nh_run_edges), threads);
     if (last) return;
     nh_parallel_for(threads, tiles(n_node), R(nh_run_node_end), f);
     if (net->block[f->block].has_invariants)
-        R(nh_over_list)(f, R(nh_tracegrad_all)(f), R(nh_run_tracegrad), threads);
+        over_list(f, R(nh_tracegrad_all)(f), R(nh_run_tracegrad), threads);
 }
 
 static bool any_probe(const NH_NET(_probe) * p)

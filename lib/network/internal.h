@@ -95,7 +95,7 @@ void *R(nh_carve)(nh_carver *c, size_t rows, size_t per_row, size_t size);
 
 /* Buffers of one thread, for NH_TILE rows. */
 typedef struct nh_work {
-    size_t *row, *pick; /* [NH_TILE] */
+    size_t *row, *pick, *edge; /* [NH_TILE] */
     double *vector, *harmonics64;
     real *e3nn, *tile; /* widest type at the borders */
     real *x, *y;       /* MID */
@@ -215,9 +215,8 @@ void R(nh_run_outside)(void *run, size_t tile, int thread);
 void R(nh_run_node_begin)(void *run, size_t tile, int thread);
 void R(nh_run_node_end)(void *run, size_t tile, int thread);
 
-typedef void nh_loop(void *run, size_t tile, int thread);
-/* Loop over the tiles of all positions, or of f->out. */
-void R(nh_over_list)(nh_run *f, bool all, nh_loop *body, nh_threads *threads);
+/* Makes all positions, or those of f->out, the list that loops go over. */
+void R(nh_choose_list)(nh_run *f, bool all);
 /* Whether TraceGrad of f->block works on all edges: y changes the features of every edge that is used again,
  * z is for the outputs alone. */
 bool R(nh_tracegrad_all)(const nh_run *f);
