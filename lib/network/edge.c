@@ -185,6 +185,19 @@ static void invariants(const nh_run *f, const nh_block *b, const nh_layout *layo
     R(nh_pairs_gradient)(layout, n, x, w->pairs_gradient, y);
 }
 
+/* x += k y with the probe's k */
+static void add_given(const nh_run *f, size_t n, nh_work *w)
+{
+    const nh_layout *mid = &f->net->mid;
+    for (size_t t = 0; t < n; t++) {
+        const real k = f->probe->factor[f->block][f->order[w->row[t]]];
+        for (size_t g = 0; g < mid->count; g++)
+            for (size_t i = 0, at = n * mid->group[g].offset + t * mid->group[g].dim; i < mid->group[g].dim;
+                 i++)
+                w->x[at + i] += k * w->y[at + i];
+    }
+}
+
 /* TraceGrad of blocks that are not the last: from e' to the edge features of the next block. */
 void R(nh_run_tracegrad)(void *run, size_t tile, int thread)
 {
@@ -207,7 +220,10 @@ void R(nh_run_tracegrad)(void *run, size_t tile, int thread)
             for (size_t t = 0; t < n; t++)
                 f->trail[f->block].factor[w->row[t]] = w->z[t];
         }
-        R(nh_tracegrad_add_forward)(&net->mid, n, scale, w->y, w->x);
+        if (probe != NULL && probe->factor != NULL)
+            add_given(f, n, w);
+        else
+            R(nh_tracegrad_add_forward)(&net->mid, n, scale, w->y, w->x);
         R(nh_rows_store)(&net->mid, n, w->row, w->x, f->edge_next);
     }
     if (probe != NULL && probe->edge_tg != NULL)

@@ -45,6 +45,9 @@ typedef enum nh_tape_memory { NH_TAPE_RECOMPUTE, NH_TAPE_STORE } nh_tape_memory;
         real *node_init, *edge_init;                                                                         \
         real **node, **edge, **z, **y, **edge_tg;                                                            \
         real *ham_nomask, *trace_nomask;                                                                     \
+        /* given, not found: factor 0.2 k of TraceGrad for block k's edges [n_edge], in place of the run's   \
+         * own (the gradients take it as a constant) */                                                      \
+        const real **factor;                                                                                 \
     } name##_probe;                                                                                          \
                                                                                                              \
     /* Prepares one sub-model: packs the weights for the kernels. `input` is the type of the feature vectors \
