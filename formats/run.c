@@ -7,6 +7,7 @@
 #include "formats/model.h"
 
 #include <errno.h>
+#include <hdf5.h>
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
@@ -84,34 +85,40 @@ static void put_header(FILE *f, const nh_epoch_report *r)
 {
     fputs("epoch\tstep\tlr\tseconds\terror\tloss\tloss_h\tloss_trace\tr\tp\tq\tpq\tmu_"
           "meV\tgradient\tskipped\tval_loss_h\t"
-          "val_meV\tval_h0_meV",
+          "val_meV\tval_base_meV\tval_h0_meV",
           f);
     for (size_t i = 0; i < 4; i++)
-        fprintf(f, "\tval_%s_meV\tval_h0_%s_meV", regions[i], regions[i]);
+        fprintf(f, "\tval_%s_meV\tval_base_%s_meV\tval_h0_%s_meV", regions[i], regions[i], regions[i]);
     for (size_t i = 0; i < r->n_range; i++)
-        fprintf(f, "\tval_%g-%g_meV\tval_h0_%g-%g_meV", r->limit[i], r->limit[i + 1], r->limit[i],
-                r->limit[i + 1]);
+        for (size_t k = 0; k < 3; k++)
+            fprintf(f, "\tval_%s%g-%g_meV", (const char *const[]){"", "base_", "h0_"}[k], r->limit[i],
+                    r->limit[i + 1]);
     fputs("\tbest\n", f);
+}
+
+static void put_mev(FILE *f, const nh_epoch_report *r, double ev)
+{
+    fprintf(f, "\t%.6f", r->validated ? 1e3 * ev : NAN);
 }
 
 static void put_row(FILE *f, const nh_epoch_report *r)
 {
-    const double *t = r->train, nan = NAN;
-    const nh_scores *p = &r->prediction, *h = &r->h0;
+    const double *t = r->train;
+    const nh_scores *const scores[] = {&r->prediction, &r->base, &r->h0};
     fprintf(f, "%" PRIu64 "\t%" PRIu64 "\t%.9g\t%.3f\t%s", r->epoch, r->step, r->lr, r->seconds,
             r->squared ? "squared" : "absolute");
     for (size_t i = NH_SUM_TOTAL; i <= NH_SUM_PQ; i++)
         fprintf(f, "\t%.9g", t[i]);
     fprintf(f, "\t%.6g\t%.6g\t%" PRIu64, 1e3 * t[NH_SUM_MU], t[NH_SUM_NORM], r->skipped);
-    fprintf(f, "\t%.9g\t%.6f\t%.6f", r->validated ? p->loss_h : nan,
-            r->validated ? 1e3 * p->region[NH_GAUGE_OVERALL] : nan,
-            r->validated ? 1e3 * h->region[NH_GAUGE_OVERALL] : nan);
+    fprintf(f, "\t%.9g", r->validated ? r->prediction.loss_h : NAN);
+    for (size_t k = 0; k < 3; k++)
+        put_mev(f, r, scores[k]->region[NH_GAUGE_OVERALL]);
     for (size_t i = 0; i < 4; i++)
-        fprintf(f, "\t%.6f\t%.6f", r->validated ? 1e3 * p->region[i] : nan,
-                r->validated ? 1e3 * h->region[i] : nan);
+        for (size_t k = 0; k < 3; k++)
+            put_mev(f, r, scores[k]->region[i]);
     for (size_t i = 0; i < r->n_range; i++)
-        fprintf(f, "\t%.6f\t%.6f", r->validated ? 1e3 * p->range[i] : nan,
-                r->validated ? 1e3 * h->range[i] : nan);
+        for (size_t k = 0; k < 3; k++)
+            put_mev(f, r, scores[k]->range[i]);
     fprintf(f, "\t%d\n", r->best);
 }
 
@@ -128,7 +135,8 @@ static int row(void *context, const nh_train_state *s, const nh_epoch_report *r,
     fprintf(stderr, "epoch %" PRIu64 "/%ld lr %.3g loss %.6g trace %.4g", r->epoch + 1,
             run->settings->schedule.epochs, r->lr, r->train[NH_SUM_LOSS_H], r->train[NH_SUM_TRACE]);
     if (r->validated)
-        fprintf(stderr, " validation %.4f meV (H0 %.4f)%s", 1e3 * r->prediction.region[NH_GAUGE_OVERALL],
+        fprintf(stderr, " validation %.4f meV (base %.4f, H0 %.4f)%s",
+                1e3 * r->prediction.region[NH_GAUGE_OVERALL], 1e3 * r->base.region[NH_GAUGE_OVERALL],
                 1e3 * r->h0.region[NH_GAUGE_OVERALL], r->best ? " best" : "");
     if (s->skipped) fprintf(stderr, " skipped %" PRIu64, s->skipped);
     fprintf(stderr, " %.1f s\n", r->seconds);
@@ -169,7 +177,8 @@ static const char script_text[] =
     "set ylabel 'loss'\n"
     "plot for [c in 'loss_h r p q pq loss_trace'] 'metrics.tsv' using 'epoch':c with lines\n"
     "set ylabel 'validation Gauge MAE (meV)'\n"
-    "plot 'metrics.tsv' using 'epoch':'val_h0_meV' with lines dt 2 lc 'black', '' using 'epoch':'val_meV' "
+    "plot 'metrics.tsv' using 'epoch':'val_h0_meV' with lines dt 2 lc 'black', '' using "
+    "'epoch':'val_base_meV' with lines dt 3 lc 'black', '' using 'epoch':'val_meV' "
     "with lines lw 2\n"
     "set xlabel 'epoch'\n"
     "set ylabel 'learning rate'\n"
@@ -372,6 +381,8 @@ static int read_crystal(void *context, const char *path, unsigned want, nh_graph
     nh_nc *f = NULL;
     *out = NULL;
     pthread_mutex_lock(&run->lock);
+    /* Each thread has its own error stack in HDF5, and prints it where nobody says that it should not. */
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     int status = nh_nc_open(path, &f, err);
     if (!status) status = nh_graph_read(f, want, out, err);
     for (size_t i = 0; !status && i < sizeof needed / sizeof *needed; i++)

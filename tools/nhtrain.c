@@ -36,18 +36,24 @@ static void catch_signals(void)
     }
 }
 
-static void print_scores(const char *name, const nh_scores *h0, const nh_scores *p, size_t n_range,
-                         const double *limit)
+static void print_line(const char *name, double h0, double base, double prediction)
 {
-    printf("%s: %zu crystals, Gauge MAE (meV)\n%-12s %10s %10s %8s\n", name, p->n_crystal, "", "H0",
-           "prediction", "ratio");
-    printf("%-12s %10.4f %10.4f %8.3f\n", "overall", 1e3 * h0->region[NH_GAUGE_OVERALL],
-           1e3 * p->region[NH_GAUGE_OVERALL], h0->region[NH_GAUGE_OVERALL] / p->region[NH_GAUGE_OVERALL]);
+    printf("%-12s %10.4f %10.4f %10.4f %8.3f\n", name, 1e3 * h0, 1e3 * base, 1e3 * prediction,
+           h0 / prediction);
+}
+
+/* base: what the network corrects; H0 itself, or its average over time reversal. */
+static void print_scores(const char *name, const nh_scores *h0, const nh_scores *base, const nh_scores *p,
+                         size_t n_range, const double *limit)
+{
+    printf("%s: %zu crystals, Gauge MAE (meV)\n%-12s %10s %10s %10s %8s\n", name, p->n_crystal, "", "H0",
+           "base", "prediction", "H0/pred");
+    print_line("overall", h0->region[NH_GAUGE_OVERALL], base->region[NH_GAUGE_OVERALL],
+               p->region[NH_GAUGE_OVERALL]);
     for (size_t i = 0; i < n_range; i++) {
         char text[64];
         snprintf(text, sizeof text, "%g-%g", limit[i], limit[i + 1]);
-        printf("%-12s %10.4f %10.4f %8.3f\n", text, 1e3 * h0->range[i], 1e3 * p->range[i],
-               h0->range[i] / p->range[i]);
+        print_line(text, h0->range[i], base->range[i], p->range[i]);
     }
 }
 
@@ -59,7 +65,7 @@ static int test(const nh_settings *s, const nh_train_state *state, const nh_trai
     nh_train_state best = {0};
     nh_trainer *t = NULL;
     nh_model *m = NULL;
-    nh_scores h0, scores;
+    nh_scores h0, base_scores, scores;
     const double *limit;
     bool stopped = false;
     char *path = NULL;
@@ -69,17 +75,19 @@ static int test(const nh_settings *s, const nh_train_state *state, const nh_trai
     best_settings.train = best_settings.validation = NULL;
     best_settings.ablate = 0;
     best_settings.optimizer.ema = 0;
+    best_settings.loss.lambda_p = best_settings.loss.lambda_q = best_settings.loss.lambda_pq = 0;
     int status =
         nh_run_first_model(&best_settings, &m, err) ||
                 nh_train_state_new(&best_settings, m, true, &best, err) ||
                 nh_trainer_new(&best_settings, &best, hooks, common->threads, NULL, common->quiet, &t, err) ||
-                nh_trainer_score(t, 2, true, &stop_signal, &stopped, &h0, err)
+                nh_trainer_score(t, 2, NH_SCORE_BASE, &stop_signal, &stopped, &base_scores, &h0, err)
             ? -1
             : 0;
-    if (!status && !stopped) status = nh_trainer_score(t, 2, false, &stop_signal, &stopped, &scores, err);
+    if (!status && !stopped)
+        status = nh_trainer_score(t, 2, NH_SCORE_PREDICTION, &stop_signal, &stopped, &scores, NULL, err);
     if (!status && !stopped) {
         const size_t n = nh_stepper_limits(nh_trainer_stepper(t), &limit);
-        print_scores(s->test, &h0, &scores, n, limit);
+        print_scores(s->test, &h0, &base_scores, &scores, n, limit);
     }
     nh_trainer_free(t);
     nh_train_state_free(&best);

@@ -143,6 +143,23 @@ static int embed(nh_crystal *c, const nh_crystal_kind *kind, const size_t *edge,
     return status;
 }
 
+/* Errors of H0 as the file has it; after that H0 becomes what the network starts from. */
+static int judge_h0(nh_crystal *c, const nh_crystal_kind *kind, const size_t *edge, nh_error *err)
+{
+    nh_graph *g = c->graph;
+    const nh_gauge q = {.graph = g,
+                        .a = g->matrix[NH_H0],
+                        .reference = g->matrix[NH_H_LABEL],
+                        .n_pair = c->edges.n_edge,
+                        .pair = edge,
+                        .rule = NH_GAUGE_L2};
+    if (nh_gauge_by_spin(&q, c->h0.region, err) ||
+        nh_gauge_by_distance(&q, kind->n_limit, kind->limit, c->h0.range, err))
+        return -1;
+    if (kind->config->h0 == NH_H0_TIME_REVERSAL) nh_time_reversal_average(g, g->matrix[NH_H0]);
+    return 0;
+}
+
 /* FILE.kcache, or a file of k_folder where the data's folder cannot be written (and has none): its name has a
  * hash of the path, for crystals of one name in several folders. */
 static int open_states(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
@@ -188,7 +205,8 @@ int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, n
     if (!status && (!g->matrix[NH_H0] || !g->matrix[NH_H_LABEL] || !g->overlap))
         status = nh_fail(err, "%s: h0, h_label and overlap are needed for training", path);
     if (!status) {
-        status = find_edges(c, kind->config->cutoff, &edge, err) || embed(c, kind, edge, err) ||
+        status = find_edges(c, kind->config->cutoff, &edge, err) || judge_h0(c, kind, edge, err) ||
+                         embed(c, kind, edge, err) ||
                          nh_loss_data_new(kind->config, g, kind->embedding, kind->output, kind->padding,
                                           &c->loss, err) ||
                          (kind->with_k && open_states(c, kind, err))

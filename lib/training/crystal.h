@@ -15,14 +15,24 @@ typedef struct nh_crystal_kind {
     bool padding;                  /* loss.h */
     bool with_k;                   /* k-space states are wanted */
     nh_kspace_options k;
+    size_t n_limit; /* ranges of distance of the errors of H0: limit[n_limit+1], Å */
+    const double *limit;
     const char *k_folder; /* where the states go if there is no writing beside the crystal's file */
 } nh_crystal_kind;
+
+/* Gauge MAE by region and by range of distance (loss.h, nh_loss_gauge_mae). */
+typedef struct nh_judgement {
+    nh_gauge_row region[NH_GAUGE_N_REGION];
+    nh_gauge_row range[2 * NH_MAX_RANGES + 2];
+} nh_judgement;
 
 typedef struct nh_crystal {
     char *name; /* its file */
     nh_graph *graph;
     nh_edges edges;
     nh_loss_data *loss;
+    nh_judgement
+        h0; /* of the file's H0; that in graph is averaged over time reversal, where the network wants it so */
     nh_kcache *k; /* NULL without k-space terms */
     size_t bytes; /* of memory, about */
     /* private */

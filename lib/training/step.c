@@ -153,6 +153,8 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_
                                           .cut = l->cut,
                                           .seed = s->seed}};
     find_limits(t);
+    t->crystals.limit = t->limit;
+    t->crystals.n_limit = t->n_limit - 1;
     *out = t;
     return 0;
 }
@@ -369,13 +371,13 @@ int nh_stepper_load(nh_stepper *t, bool average, nh_error *err)
     return for_parts(t, run_load, err);
 }
 
-int nh_stepper_judge(nh_stepper *t, const nh_crystal *c, bool h0, size_t k, nh_judgement *out,
+int nh_stepper_judge(nh_stepper *t, const nh_crystal *c, bool base, size_t k, nh_judgement *out,
                      nh_loss_terms *terms, nh_error *err)
 {
-    int status = h0 ? 0 : forward(t, c, false, err);
-    if (!status && !h0 && terms) status = evaluate(t, c, false, false, 1, &k, terms, err);
+    int status = base ? 0 : forward(t, c, false, err);
+    if (!status && !base) status = evaluate(t, c, false, false, 1, &k, terms, err);
     if (!status)
-        status = nh_loss_gauge_mae(c->loss, h0 ? NULL : t->ham, true, out->region, t->n_limit - 1, t->limit,
+        status = nh_loss_gauge_mae(c->loss, base ? NULL : t->ham, true, out->region, t->n_limit - 1, t->limit,
                                    out->range, err);
     return status ? nh_fail_at(err, "%s", c->name) : 0;
 }

@@ -32,13 +32,9 @@ int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *
 /* The weights that nh_stepper_add and _judge use: the averages (if there are), or those that are trained. */
 int nh_stepper_load(nh_stepper *t, bool average, nh_error *err);
 
-/* Gauge MAE of a crystal (loss.h, nh_loss_gauge_mae), of H0 where `h0`, else of the Hermitian prediction; with the loss at
- * one of its k-points where `terms` is not NULL. */
-typedef struct nh_judgement {
-    nh_gauge_row region[NH_GAUGE_N_REGION];
-    nh_gauge_row range[NH_MAX_RANGES + 1];
-} nh_judgement;
-int nh_stepper_judge(nh_stepper *t, const nh_crystal *c, bool h0, size_t k, nh_judgement *out,
+/* Errors of the Hermitian prediction for a crystal, with the loss (absolute errors) at one of its k-points; `base`: of no
+ * correction, and *terms is left alone. */
+int nh_stepper_judge(nh_stepper *t, const nh_crystal *c, bool base, size_t k, nh_judgement *out,
                      nh_loss_terms *terms, nh_error *err);
 /* Bounds of judgement.range: n+1 ascending distances, Å; the last is the cutoff. */
 size_t nh_stepper_limits(const nh_stepper *t, const double **limit);

@@ -23,8 +23,8 @@ struct nh_trainer {
     nh_names names[N_LISTS];
     size_t first[N_LISTS + 1]; /* number of each list's first crystal in the supply */
     nh_supply *supply;
-    bool have_h0;
-    nh_scores h0; /* of the validation list */
+    bool have_base;
+    nh_scores h0, base; /* of the validation list */
 };
 
 static const char *path_of(const nh_trainer *t, size_t index, int *list, size_t *line)
@@ -183,43 +183,57 @@ static void add_scores(nh_scores *s, size_t n_range, size_t *in_range, const nh_
     s->n_crystal++;
 }
 
-int nh_trainer_score(nh_trainer *t, int list, bool h0, const volatile sig_atomic_t *stop, bool *stopped,
-                     nh_scores *out, nh_error *err)
+static void mean_scores(nh_scores *s, size_t n_range, const size_t *in_range)
+{
+    for (size_t i = 0; i < NH_GAUGE_N_REGION; i++)
+        s->region[i] /= (double)s->n_crystal;
+    for (size_t i = 0; i < n_range; i++)
+        s->range[i] = in_range[i] ? s->range[i] / (double)in_range[i] : NAN;
+    s->loss_h /= (double)s->n_crystal;
+}
+
+int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig_atomic_t *stop,
+                     bool *stopped, nh_scores *out, nh_scores *h0, nh_error *err)
 {
     const double *limit;
     const size_t n = t->names[list].count, n_range = nh_stepper_limits(t->stepper, &limit);
     const size_t n_k = nh_stepper_k_points(t->stepper);
-    size_t in_range[2 * NH_MAX_RANGES] = {0};
-    size_t *order = NH_ARRAY(size_t, n);
-    *out = (nh_scores){0};
+    size_t in_range[2][2 * NH_MAX_RANGES + 2] = {{0}};
+    nh_scores unused;
+    if (!h0) h0 = &unused;
+    *out = *h0 = (nh_scores){0};
+    h0->loss_h = NAN;
+    if (what == NH_SCORE_BASE) out->loss_h = NAN;
     *stopped = false;
+    size_t *order = NH_ARRAY(size_t, n);
     if (!order) return nh_fail_memory(err, "order of the crystals");
     for (size_t i = 0; i < n; i++)
         order[i] = t->first[list] + i;
     int status = nh_supply_plan(t->supply, n, order, err);
     free(order);
     for (size_t i = 0; !status && i < n; i++) {
-        void *crystal;
+        void *thing;
         nh_judgement judgement;
         nh_loss_terms terms = {0};
         if (*stop) {
             *stopped = true;
             return 0;
         }
-        status = nh_supply_take(t->supply, &crystal, err);
+        status = nh_supply_take(t->supply, &thing, err);
         if (status) break;
+        const nh_crystal *c = thing;
         /* A k-point of its own for each crystal, the same ones every time. */
-        status =
-            nh_stepper_judge(t->stepper, crystal, h0, n_k ? i % n_k : 0, &judgement, h0 ? NULL : &terms, err);
-        if (!status) add_scores(out, n_range, in_range, &judgement);
-        out->loss_h += terms.loss_h;
-        nh_supply_give_back(t->supply, crystal);
+        status = nh_stepper_judge(t->stepper, c, what == NH_SCORE_BASE, n_k ? i % n_k : 0, &judgement, &terms,
+                                  err);
+        if (!status) {
+            add_scores(out, n_range, in_range[0], &judgement);
+            add_scores(h0, n_range, in_range[1], &c->h0);
+            out->loss_h += terms.loss_h;
+        }
+        nh_supply_give_back(t->supply, thing);
     }
-    for (size_t i = 0; i < NH_GAUGE_N_REGION; i++)
-        out->region[i] /= (double)n;
-    for (size_t i = 0; i < n_range; i++)
-        out->range[i] = in_range[i] ? out->range[i] / (double)in_range[i] : NAN;
-    out->loss_h = h0 ? NAN : out->loss_h / (double)n;
+    mean_scores(out, n_range, in_range[0]);
+    mean_scores(h0, n_range, in_range[1]);
     return status;
 }
 
@@ -302,15 +316,17 @@ static int validate(nh_trainer *t, nh_epoch_report *r, const volatile sig_atomic
                     nh_error *err)
 {
     if (t->names[VALIDATION].count == 0) return 0;
-    if (!t->have_h0) {
-        if (nh_trainer_score(t, VALIDATION, true, stop, stopped, &t->h0, err)) return -1;
+    if (!t->have_base) {
+        if (nh_trainer_score(t, VALIDATION, NH_SCORE_BASE, stop, stopped, &t->base, &t->h0, err)) return -1;
         if (*stopped) return 0;
-        t->have_h0 = true;
+        t->have_base = true;
     }
     if (t->state->average && nh_stepper_load(t->stepper, true, err)) return -1;
-    int status = nh_trainer_score(t, VALIDATION, false, stop, stopped, &r->prediction, err);
+    int status =
+        nh_trainer_score(t, VALIDATION, NH_SCORE_PREDICTION, stop, stopped, &r->prediction, NULL, err);
     if (t->state->average && nh_stepper_load(t->stepper, false, status ? NULL : err)) status = -1;
     r->h0 = t->h0;
+    r->base = t->base;
     r->validated = true;
     return status;
 }

@@ -22,10 +22,10 @@ typedef struct nh_epoch_report {
     bool squared;
     double train[NH_N_SUMS]; /* means; see state.h */
     size_t n_range;
-    const double *limit;      /* [n_range+1] Å */
-    bool validated, best;     /* best: the lowest so far */
-    nh_scores h0, prediction; /* of the validation list, or training alone where there is none */
-    size_t kept;              /* crystals in memory */
+    const double *limit;            /* [n_range+1] Å */
+    bool validated, best;           /* best: the lowest so far */
+    nh_scores h0, base, prediction; /* of the validation list, or training alone where there is none */
+    size_t kept;                    /* crystals in memory */
     double kept_bytes;
 } nh_epoch_report;
 
@@ -36,8 +36,7 @@ typedef struct nh_trainer_hooks {
     int (*read)(void *context, const char *path, unsigned want, nh_graph **out, nh_error *err);
     int (*save)(void *context, const nh_train_state *s, nh_error *err);
     /* The state's weights (averages, where there are any) as the best model so far. */
-    int (*save_best)(void *context, const nh_train_state *s, const nh_weights *weights,
-                     const nh_epoch_report *r, nh_error *err);
+    int (*save_best)(void *context, const nh_train_state *s, const nh_epoch_report *r, nh_error *err);
     int (*row)(void *context, const nh_train_state *s, const nh_epoch_report *r, nh_error *err);
 } nh_trainer_hooks;
 
@@ -56,10 +55,11 @@ int nh_trainer_check(nh_trainer *t, nh_error *err);
  * saved and *stopped true. */
 int nh_trainer_run(nh_trainer *t, const volatile sig_atomic_t *stop, bool *stopped, nh_error *err);
 
-/* Scores of the weights in `state` on one of the lists: 0 training, 1 validation, 2 test (n_crystal = 0 where it is not
- * there). `h0`: of the zeroth-step Hamiltonian. */
-int nh_trainer_score(nh_trainer *t, int list, bool h0, const volatile sig_atomic_t *stop, bool *stopped,
-                     nh_scores *out, nh_error *err);
+/* Scores on one of the lists, 0 training, 1 validation, 2 test (n_crystal = 0 where it is not there): of the weights in the
+ * state, of the network's base without a correction (with the file's H0 in *h0, may be NULL). */
+typedef enum nh_scored { NH_SCORE_PREDICTION, NH_SCORE_BASE } nh_scored;
+int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig_atomic_t *stop,
+                     bool *stopped, nh_scores *out, nh_scores *h0, nh_error *err);
 size_t nh_trainer_count(const nh_trainer *t, int list);
 const nh_stepper *nh_trainer_stepper(const nh_trainer *t);
 
