@@ -54,6 +54,7 @@ enum { MOST_GROUPS = 32 };
 static inline void find_gates(const nh_layout *out, size_t first[MOST_GROUPS])
 {
     size_t next = out->group[0].mul;
+    memset(first, 0, MOST_GROUPS * sizeof *first);
     for (size_t i = 0; i < out->n_entry; i++) {
         if (out->entry[i].group == 0) continue;
         first[out->entry[i].group] = next;
