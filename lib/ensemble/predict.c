@@ -44,9 +44,7 @@ static void job_free(job *j)
     free(j->distance);
 }
 
-/* --- the edges
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- the edges --- */
 
 static int find_edges(job *j, nh_error *err)
 {
@@ -80,8 +78,7 @@ static int find_edges(job *j, nh_error *err)
     return 0;
 }
 
-/* --- the types of input and output
- * -------------------------------------------------------------------------------------------- */
+/* --- the types of input and output --- */
 
 /* The features that came with the graph: their type, and the row of each edge. */
 static int use_features(job *j, const bool *used, nh_error *err)
@@ -153,8 +150,7 @@ static int choose_types(job *j, nh_error *err)
     return status;
 }
 
-/* --- features for the network, corrections from it
- * ---------------------------------------------------------------------------- */
+/* --- features for the network, corrections from it --- */
 
 /* Feature vector of one edge, from H0. */
 static void embed_edge(const job *j, size_t e, double *out)
