@@ -495,6 +495,18 @@ void nh_block_to_irreps(const nh_embedding *e, const nh_selection *s, const nh_s
     }
 }
 
+void nh_selection_time_even(const nh_embedding *e, const nh_selection *s, bool *even)
+{
+    for (size_t i = 0; i < s->n_pair; i++) {
+        const size_t n = pair_of(e, s->pair[i])->n;
+        bool *const real = even + s->offset[i], *const imaginary = real + s->imaginary;
+        for (size_t k = 0; k < 4 * n; k++) {
+            real[k] = k < n;
+            imaginary[k] = k >= n;
+        }
+    }
+}
+
 void nh_irreps_to_block(const nh_embedding *e, const nh_selection *s, const nh_structure *st,
                         const size_t *slot, int species_src, int species_dst, const double *vector,
                         double *block)
@@ -557,6 +569,34 @@ void nh_irreps_to_correction(const nh_embedding *e, const nh_selection *s, const
         const size_t width = (size_t)w.width;
         for (size_t i = 0; i < t->n; i++)
             d[(w.row + i / width) * n_column + w.column + i % width] = h * x[i];
+    }
+}
+
+void nh_correction_to_irreps_adjoint(const nh_embedding *e, const nh_selection *s, const nh_structure *st,
+                                     const size_t *slot, int species_src, int species_dst, const double *g_d,
+                                     double *vector)
+{
+    const size_t n_column = nh_species_orbitals(st, (size_t)species_dst);
+    const double h = 1 / sqrt(2);
+    memset(vector, 0, s->irreps.dim * sizeof *vector);
+    walk w = {.shell1 = SIZE_MAX};
+    while (next(&w, e, s, st, slot, species_src, species_dst)) {
+        if (w.offset == SIZE_MAX) continue;
+        const pair_table *const t = w.table;
+        double *const real = vector + w.offset;
+        double a[N_SUB] = {0}, x[N_SUB];
+        const size_t width = (size_t)w.width;
+        for (size_t i = 0; i < t->n; i++)
+            x[i] = h * g_d[(w.row + i / width) * n_column + w.column + i % width];
+        for (size_t i = 0; i < t->n_term; i++)
+            a[t->term[i].angular] += t->term[i].value * x[t->term[i].element];
+        for (size_t i = 0; i < t->n; i++)
+            real[i] += a[i];
+        if (s->part != NH_PART_SCALAR)
+            for (size_t i = 0; i < t->n_spin_term; i++) {
+                const spin_term *const m = &t->spin_term[i];
+                if (m->channel == N_Z) real[m->entry] += m->value * a[m->angular];
+            }
     }
 }
 
