@@ -27,13 +27,6 @@ typedef struct R(problem) {
     const real *constant;
 } R(problem);
 
-static real *R(room)(size_t n)
-{
-    real *x = calloc(n + 1, sizeof *x);
-    assert_non_null(x);
-    return x;
-}
-
 static real *R(random)(size_t n, const char *seed)
 {
     real *x = R(room)(n);

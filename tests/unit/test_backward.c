@@ -1,16 +1,6 @@
 /* The backward pass of every operation of lib/ops: against finite differences of its forward pass, and
  * against the reference implementation's gradients of whole modules. */
-#include "golden.h"
-
-#include "ops/ops.h"
-
-static nh_error err;
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        err.text[0] = '\0';                                                                                  \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
-    } while (0)
+#include "ops_tools.h"
 
 enum { WIDEST = 11 };            /* of the hidden layers of the chains */
 enum { RUNS = 3, RUN_ROWS = 9 }; /* runs of edges with one destination, and all edges */
@@ -48,13 +38,20 @@ static nh_layout layout_of(const char *text)
 
 #define real double
 #define R(name) name##_d
+#define TOLERANCE 1e-9
+#include "ops_tools.h"
 #include "backward_cases.h"
+#include "backward_golden.h"
 #undef real
 #undef R
+#undef TOLERANCE
 
 #define real float
 #define R(name) name##_f
+#define TOLERANCE 1e-4
+#include "ops_tools.h"
 #include "backward_cases.h"
+#include "backward_golden.h"
 #undef real
 #undef R
 
@@ -88,11 +85,24 @@ CASE(factor)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows),       cmocka_unit_test(linear),  cmocka_unit_test(norm),
-        cmocka_unit_test(gate),       cmocka_unit_test(chain),   cmocka_unit_test(tangent),
-        cmocka_unit_test(silu),       cmocka_unit_test(weights), cmocka_unit_test(product),
-        cmocka_unit_test(heads),      cmocka_unit_test(softmax), cmocka_unit_test(pairs),
-        cmocka_unit_test(invariants), cmocka_unit_test(factor),
+        cmocka_unit_test(rows),
+        cmocka_unit_test(linear),
+        cmocka_unit_test(norm),
+        cmocka_unit_test(gate),
+        cmocka_unit_test(chain),
+        cmocka_unit_test(tangent),
+        cmocka_unit_test(silu),
+        cmocka_unit_test(weights),
+        cmocka_unit_test(product),
+        cmocka_unit_test(heads),
+        cmocka_unit_test(softmax),
+        cmocka_unit_test(pairs),
+        cmocka_unit_test(invariants),
+        cmocka_unit_test(factor),
+        cmocka_unit_test(golden_tracegrad_d),
+        cmocka_unit_test(golden_tracegrad_f),
+        cmocka_unit_test(golden_transblock_d),
+        cmocka_unit_test(golden_transblock_f),
     };
     return cmocka_run_group_tests_name("backward", tests, NULL, NULL);
 }
