@@ -331,7 +331,7 @@ static void check_differences(const model *m, size_t range, bool trace)
         if (getenv("NH_VERBOSE") != NULL)
             fprintf(stderr, "%-60s %14.7e %14.7e  %.1e\n", m->params.param[i].name, slope, expected,
                     fabs(slope - expected) / (scale + 1e-30));
-        if (!(fabs(slope - expected) <= 3e-6 * scale + 1e-9))
+        if (!(fabs(slope - expected) <= 5e-7 * scale + 1e-11))
             fail_msg("%s: slope %.12e, gradient %.12e", m->params.param[i].name, slope, expected);
         tested++;
         moving += scale > 1e-9;
