@@ -441,6 +441,19 @@ static int convert(nh_model *m, bool as_double, nh_model **out, nh_error *err)
     return status;
 }
 
+/* What only the trace loss would train, where a model file may be without it. */
+static void drop_optional(nh_model *m)
+{
+    for (size_t r = 0; r < m->n_range; r++)
+        for (size_t i = 0; i < m->params.count; i++) {
+            if (!m->params.param[i].optional) continue;
+            void **values =
+                m->weights[r].real ? (void **)&m->weights[r].real[i] : (void **)&m->weights[r].single[i];
+            free(*values);
+            *values = NULL;
+        }
+}
+
 int nh_run_first_model(nh_settings *s, nh_model **out, nh_error *err)
 {
     nh_model *m = NULL;
@@ -462,6 +475,7 @@ int nh_run_first_model(nh_settings *s, nh_model **out, nh_error *err)
     if (status || nh_model_new(&copy, s->as_double, &m, err)) return -1;
     for (size_t r = 0; !status && r < m->n_range; r++)
         status = nh_weights_init(&m->params, s->seed, r, &m->weights[r], err);
+    if (!status && !(s->loss.lambda_c > 0)) drop_optional(m);
     if (status)
         nh_model_free(m);
     else
@@ -490,7 +504,7 @@ static int read_state(const nh_nc *f, const nh_settings *s, nh_train_state *out,
             return nh_fail(err, "%s: network: the run to resume has another one", name);
         }
     }
-    if (nh_train_state_new(s, m, true, out, err)) return -1;
+    if (nh_train_state_new(s, m, false, out, err)) return -1;
     int status = get_counter(f, random_name, 4, out->random.state, err) ||
                  get_counter(f, "step", 1, &out->step, err) ||
                  get_counter(f, "updates", 1, &out->updates, err) ||

@@ -78,7 +78,7 @@ static int test(const nh_settings *s, const nh_train_state *state, const nh_trai
     best_settings.loss.lambda_p = best_settings.loss.lambda_q = best_settings.loss.lambda_pq = 0;
     int status =
         nh_run_first_model(&best_settings, &m, err) ||
-                nh_train_state_new(&best_settings, m, true, &best, err) ||
+                nh_train_state_new(&best_settings, m, false, &best, err) ||
                 nh_trainer_new(&best_settings, &best, hooks, common->threads, NULL, common->quiet, &t, err) ||
                 nh_trainer_score(t, 2, NH_SCORE_BASE, &stop_signal, &stopped, &base_scores, &h0, err)
             ? -1
@@ -122,7 +122,7 @@ static int prepare(const nh_program *program, const arguments *a, nh_settings *s
     } else if (!status) {
         nh_model *m;
         status = nh_run_first_model(s, &m, err);
-        if (!status) status = nh_train_state_new(s, m, s->init != NULL, state, err);
+        if (!status) status = nh_train_state_new(s, m, s->init == NULL, state, err);
     }
     free(set);
     free(config);

@@ -4,6 +4,7 @@
 #include "training/adam.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,6 +99,29 @@ static bool silent(const nh_params *p, const nh_weights *w)
     return true;
 }
 
+/* Zeroes the columns of edge_lin that lead to outputs nobody asks for: they never get a gradient, and zeros compress. */
+static void clear_unused(const nh_params *p, const nh_selection *output, nh_weights *w)
+{
+    const size_t at = nh_params_find(p, "edge_lin.tp.weight");
+    if (at == SIZE_MAX) return;
+    const nh_irreps *in = p->param[at].in, *out = p->param[at].out_type;
+    size_t first = 0;
+    for (size_t i = 0; i < in->count; i++) {
+        size_t next = 0; /* of the selection's entries, which ascend */
+        for (size_t o = 0; o < out->count; o++) {
+            while (next < output->irreps.count && output->entry[next] < o)
+                next++;
+            if (in->entry[i].l != out->entry[o].l || in->entry[i].p != out->entry[o].p) continue;
+            const size_t n = in->entry[i].mul * out->entry[o].mul;
+            if (next == output->irreps.count || output->entry[next] != o) {
+                if (w->real && w->real[at]) memset(w->real[at] + first, 0, n * sizeof(double));
+                if (w->single && w->single[at]) memset(w->single[at] + first, 0, n * sizeof(float));
+            }
+            first += n;
+        }
+    }
+}
+
 static int make_parts(nh_stepper *t, int threads, nh_error *err)
 {
     const nh_model *m = t->state->model;
@@ -109,6 +133,7 @@ static int make_parts(nh_stepper *t, int threads, nh_error *err)
         part *p = &t->part[t->n_part++];
         p->range = r;
         p->trained = t->state->trained[r];
+        if (p->trained && t->state->fresh) clear_unused(&m->params, &t->output, &t->state->model->weights[r]);
         if (t->kind->make(m, &t->types, r, &t->input, &t->output, t->with_trace, memory, &p->net, err) ||
             (p->trained && t->kind->gradients(p->net, &p->gradient, err)))
             return nh_fail_at(err, "sub-model range%zu", r);
