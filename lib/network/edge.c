@@ -22,13 +22,36 @@ bool R(nh_onsite)(const nh_edges *g, size_t edge)
     return g->src[edge] == g->dst[edge] && g->distance[edge] < 1e-5;
 }
 
-/* The positions of a tile of the current list, in w->row; returns how many. */
-static size_t tile_rows(const nh_run *f, size_t tile, nh_work *w)
+size_t R(nh_tiles)(size_t n, size_t rows)
 {
-    const size_t first = tile * NH_TILE, n = f->n_list - first < NH_TILE ? f->n_list - first : NH_TILE;
+    return (n + rows - 1) / rows;
+}
+
+size_t R(nh_tile_rows)(const nh_run *f, size_t tile, nh_work *w)
+{
+    const size_t first = tile * f->rows, n = f->n_list - first < f->rows ? f->n_list - first : f->rows;
     for (size_t t = 0; t < n; t++)
         w->row[t] = f->list != NULL ? f->list[first + t] : first + t;
     return n;
+}
+
+nh_work R(nh_tile_work)(const nh_run *f, size_t tile, int thread)
+{
+    nh_work w = f->work[thread];
+    if (!f->store) return w;
+    nh_carver c = {.base = f->trail[f->block].activations + tile * f->slab};
+    R(nh_carve_activations)(f->net, f->rows, &w, &c);
+    return w;
+}
+
+size_t R(nh_tile_kept)(const nh_run *f, size_t n, nh_work *w)
+{
+    /* the edge side of the block before the last is needed inside the range only */
+    const bool every = f->all || f->block + 2 != f->net->config->blocks;
+    size_t kept = 0;
+    for (size_t t = 0; t < n; t++)
+        if (every || f->slot[w->row[t]] != SIZE_MAX) w->pick[kept++] = t;
+    return kept;
 }
 
 /* Copies the tile's features to a probe in e3nn order. */
@@ -93,9 +116,8 @@ static void radial(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
 static void apply_group(const nh_linear *l, size_t group, size_t n, const real *x, real *y)
 {
     for (size_t o = 0; o < l->map->out.count; o++)
-        if (l->map->block[o].in == group)
-            R(nh_linear_group_forward)
-            (l->map, o, n, x, l->weight, l->bias, false, y + n * l->map->out.group[o].offset);
+        if (l->map->block[o].in == group) R(nh_linear_group_forward)
+    (l->map, o, n, x, l->weight, l->bias, false, y + n * l->map->out.group[o].offset);
 }
 
 /* A = lin_alpha([g(r), c]) */
@@ -133,10 +155,9 @@ static void invariants(const nh_run *f, const nh_block *b, const nh_layout *layo
 {
     const nh_chain *m = &b->invariants;
     const size_t z = m->width[4];
-    const real *last = w->hidden;
     R(nh_pairs_forward)(layout, n, x, w->pairs);
     R(nh_mlp_forward)(m, n, w->pairs, w->hidden, NULL, false);
-    last = R(nh_mlp_last_hidden)(m, n, w->hidden);
+    const real *last = R(nh_mlp_last_hidden)(m, n, w->hidden);
     if (f->net->with_trace || z_probe != NULL) {
         R(nh_dense_forward)(n, z, z, last, m->weight[3], m->bias[3], false, w->z);
         for (size_t t = 0; z_probe != NULL && t < n; t++)
@@ -152,10 +173,10 @@ static void invariants(const nh_run *f, const nh_block *b, const nh_layout *layo
             if (kept != t) memcpy(w->z + kept * z, w->z + t * z, z * sizeof(real));
             kept++;
         }
-        if (kept > 0)
-            R(nh_dense_forward)
-            (kept, z, f->net->trace_width, w->z, b->trace_first, NULL, true,
-             f->trace + slot * f->net->trace_width);
+        if (kept > 0) R(nh_dense_forward)
+        (kept, z, f->net->trace_width, w->z, b->trace_first, NULL, true,
+         f->trace + slot * f->net->trace_width);
+        if (kept > 0 && f->keep) memcpy(f->trail[f->block].z + slot * z, w->z, kept * z * sizeof(real));
     }
     if (!gradient) return;
     for (size_t t = 0; t < n; t++)
@@ -164,7 +185,20 @@ static void invariants(const nh_run *f, const nh_block *b, const nh_layout *layo
     R(nh_pairs_gradient)(layout, n, x, w->pairs_gradient, y);
 }
 
-/* TraceGrad of blocks that are not the last: e' is in f->edge, and so is the result. */
+/* x += k y with the probe's k */
+static void add_given(const nh_run *f, size_t n, nh_work *w)
+{
+    const nh_layout *mid = &f->net->mid;
+    for (size_t t = 0; t < n; t++) {
+        const real k = f->probe->factor[f->block][f->order[w->row[t]]];
+        for (size_t g = 0; g < mid->count; g++)
+            for (size_t i = 0, at = n * mid->group[g].offset + t * mid->group[g].dim; i < mid->group[g].dim;
+                 i++)
+                w->x[at + i] += k * w->y[at + i];
+    }
+}
+
+/* TraceGrad of blocks that are not the last: from e' to the edge features of the next block. */
 void R(nh_run_tracegrad)(void *run, size_t tile, int thread)
 {
     const nh_run *f = run;
@@ -175,24 +209,26 @@ void R(nh_run_tracegrad)(void *run, size_t tile, int thread)
     const double scale = net->config->tg_scale;
     double lap = 0;
     R(nh_lap)(&lap);
-    const size_t n = tile_rows(f, tile, w);
-    R(nh_rows_load)(&net->mid, n, w->row, f->edge, w->x);
+    const size_t n = R(nh_tile_rows)(f, tile, w);
+    R(nh_rows_load)(&net->mid, n, w->row, f->raw, w->x);
     invariants(f, b, &net->mid, n, w->x, scale > 0,
                probe != NULL && probe->z != NULL ? probe->z[f->block] : NULL, w->y, w);
     if (scale > 0) {
         if (probe != NULL && probe->y != NULL) probe_rows(f, &net->mid, n, w->y, w, probe->y[f->block]);
-        R(nh_tracegrad_add_forward)(&net->mid, n, scale, w->y, w->x);
-        R(nh_rows_store)(&net->mid, n, w->row, w->x, f->edge);
+        if (f->keep) {
+            R(nh_tracegrad_factor_forward)(&net->mid, n, scale, w->x, w->y, w->z);
+            for (size_t t = 0; t < n; t++)
+                f->trail[f->block].factor[w->row[t]] = w->z[t];
+        }
+        if (probe != NULL && probe->factor != NULL)
+            add_given(f, n, w);
+        else
+            R(nh_tracegrad_add_forward)(&net->mid, n, scale, w->y, w->x);
+        R(nh_rows_store)(&net->mid, n, w->row, w->x, f->edge_next);
     }
     if (probe != NULL && probe->edge_tg != NULL)
         probe_rows(f, &net->mid, n, w->x, w, probe->edge_tg[f->block]);
     w->times.tracegrad += R(nh_lap)(&lap);
-}
-
-static bool in_range(const nh_run *f, size_t edge)
-{
-    const double r = f->graph->distance[edge];
-    return r >= f->net->lo && r < f->net->hi;
 }
 
 /* 3.6: outputs of the tile's edges from e' of type POST in w->result. */
@@ -210,8 +246,9 @@ static void output(const nh_run *f, size_t n, nh_work *w)
         for (size_t t = 0; t < n; t++)
             for (size_t i = 0; i < width; i++)
                 first[t * width + i] += net->trace_bias[i];
-        R(nh_silu_forward)(n * width, first);
-        R(nh_mlp_forward)(&net->trace, n, first, w->trace_hidden, w->trace, false);
+        memcpy(w->trace_in, first, n * width * sizeof(real));
+        R(nh_silu_forward)(n * width, w->trace_in);
+        R(nh_mlp_forward)(&net->trace, n, w->trace_in, w->trace_hidden, w->trace, false);
         for (size_t t = 0; probe != NULL && probe->trace_nomask != NULL && t < n; t++)
             memcpy(probe->trace_nomask + f->order[w->row[t]] * pairs, w->trace + t * pairs,
                    pairs * sizeof(real));
@@ -219,7 +256,7 @@ static void output(const nh_run *f, size_t n, nh_work *w)
     size_t kept = 0;
     for (size_t t = 0; t < n; t++) {
         const size_t e = f->order[w->row[t]];
-        const bool inside = in_range(f, e);
+        const bool inside = R(nh_inside)(net, f->graph->distance[e]);
         if (!inside && !f->everywhere) continue;
         const real factor = inside ? (real)exp(-net->config->decay * w->distance[t]) : 0;
         real *to = w->e3nn + kept * dim;
@@ -230,22 +267,15 @@ static void output(const nh_run *f, size_t n, nh_work *w)
             w->trace[kept * pairs + i] = inside ? w->trace[t * pairs + i] : 0;
         w->pick[kept++] = e;
     }
-    if (kept > 0) f->sink(f->sink_context, kept, w->pick, w->e3nn, net->with_trace ? w->trace : NULL);
+    if (kept > 0 && f->sink != NULL)
+        f->sink(f->sink_context, kept, w->pick, w->e3nn, net->with_trace ? w->trace : NULL);
 }
 
-/* Attention on a tile of edges: e -> e' in f->edge (or the outputs, in the last block) and partial sums for
- * the nodes. */
-void R(nh_run_edges)(void *run, size_t tile, int thread)
+void R(nh_attention)(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
 {
-    const nh_run *f = run;
     const nh_net *net = f->net;
-    const nh_block *b = &net->block[f->block];
-    const size_t blocks = net->config->blocks, heads = net->config->heads;
-    const bool last = f->block + 1 == blocks;
-    nh_work *w = &f->work[thread];
     double lap = 0;
     R(nh_lap)(&lap);
-    const size_t n = tile_rows(f, tile, w);
     radial(f, b, n, w);
     w->times.radial += R(nh_lap)(&lap);
 
@@ -277,13 +307,19 @@ void R(nh_run_edges)(void *run, size_t tile, int thread)
         apply_group(&b->value_lin, g, n, w->product, w->heads);
         w->times.linear += R(nh_lap)(&lap);
     }
-    if (!last) partial_sums(f, tile, n, w);
+}
 
-    /* the edge side of the block before the last is needed inside the range only */
-    size_t kept = 0;
-    for (size_t t = 0; t < n; t++)
-        if (f->all || f->block + 2 != blocks || f->slot[w->row[t]] != SIZE_MAX) w->pick[kept++] = t;
-    R(nh_heads_forward)(&net->heads, heads, n, kept, w->pick, w->alpha, w->heads, w->weighted);
+/* From v and A of the tile: e' in f->raw, or the outputs in the last block, and partial sums for the nodes.
+ */
+static void finish_edges(const nh_run *f, const nh_block *b, size_t tile, size_t n, nh_work *w)
+{
+    const nh_net *net = f->net;
+    const bool last = f->block + 1 == net->config->blocks;
+    double lap = 0;
+    R(nh_lap)(&lap);
+    if (!last) partial_sums(f, tile, n, w);
+    const size_t kept = R(nh_tile_kept)(f, n, w);
+    R(nh_heads_forward)(&net->heads, net->config->heads, n, kept, w->pick, w->alpha, w->heads, w->weighted);
     w->times.attention += R(nh_lap)(&lap);
     if (kept == 0) return;
     R(nh_linear_forward)
@@ -295,7 +331,7 @@ void R(nh_run_edges)(void *run, size_t tile, int thread)
     if (!last) {
         for (size_t i = 0; i < kept; i++)
             w->row[i] = w->row[w->pick[i]];
-        R(nh_rows_store)(type, kept, w->row, w->result, f->edge);
+        R(nh_rows_store)(type, kept, w->row, w->result, f->raw);
         w->times.linear += R(nh_lap)(&lap);
         return;
     }
@@ -310,6 +346,17 @@ void R(nh_run_edges)(void *run, size_t tile, int thread)
     }
     output(f, n, w);
     w->times.output += R(nh_lap)(&lap);
+}
+
+void R(nh_run_edges)(void *run, size_t tile, int thread)
+{
+    const nh_run *f = run;
+    const nh_block *b = &f->net->block[f->block];
+    nh_work w = R(nh_tile_work)(f, tile, thread);
+    const size_t n = R(nh_tile_rows)(f, tile, &w);
+    R(nh_attention)(f, b, n, &w);
+    finish_edges(f, b, tile, n, &w);
+    f->work[thread].times = w.times;
 }
 
 /* `everywhere`: zeros for the edges that no block worked on. Tiles of edges in the graph's order. */

@@ -14,88 +14,129 @@ static size_t max_of(size_t a, size_t b)
 
 static size_t tiles(size_t n)
 {
-    return (n + NH_TILE - 1) / NH_TILE;
+    return R(nh_tiles)(n, NH_TILE);
 }
 
-/* The buffers of one thread: sized in a first pass over the table, carved out of one allocation in a second.
- */
-static int work_new(const nh_net *net, nh_work *w, nh_error *err)
+void *R(nh_carve)(nh_carver *c, size_t rows, size_t per_row, size_t size)
 {
-    const nh_config *c = net->config;
+    size_t bytes, end;
+    if (!nh_size_mul(rows, per_row, &bytes) || !nh_size_mul(bytes, size, &bytes) ||
+        !nh_size_add(bytes, 63, &bytes) || !nh_size_add(c->used, bytes - bytes % 64, &end)) {
+        c->overflow = true;
+        return NULL;
+    }
+    void *p = c->base != NULL ? c->base + c->used : NULL;
+    c->used = end;
+    return p;
+}
+
+static real *reals(nh_carver *c, size_t rows, size_t per_row)
+{
+    return R(nh_carve)(c, rows, per_row, sizeof(real));
+}
+
+static size_t *sizes(nh_carver *c, size_t n)
+{
+    return R(nh_carve)(c, n, 1, sizeof(size_t));
+}
+
+void R(nh_carve_activations)(const nh_net *net, size_t rows, nh_work *w, nh_carver *c)
+{
+    const nh_config *config = net->config;
+    w->source = sizes(c, rows);
+    w->destination = sizes(c, rows);
+    w->distance = R(nh_carve)(c, rows, 1, sizeof(double));
+    w->gaussians = reals(c, rows, config->radial_basis);
+    w->radial_hidden = reals(c, rows, R(nh_mlp_hidden_size)(&net->block[0].radial));
+    w->weight = reals(c, rows, net->product.n_weight);
+    w->coupling = reals(c, rows, net->product.n_matrix);
+    w->copies = reals(c, rows, 1);
+    w->message = reals(c, rows, net->mid.dim);
+    w->gate_in = reals(c, rows, net->gate_in.dim);
+    w->value = reals(c, rows, net->mid.dim);
+    w->scalars = reals(c, rows, config->alpha_scalars);
+    w->alpha_in = reals(c, rows, config->radial_basis + config->alpha_scalars);
+    w->alpha_hidden = reals(c, rows, R(nh_mlp_hidden_size)(&net->block[0].alpha));
+    w->alpha = reals(c, rows, config->heads);
+    w->heads = reals(c, rows, net->heads.dim);
+}
+
+static size_t widest(const nh_chain *m)
+{
+    size_t width = 0;
+    for (size_t i = 1; i < m->layers; i++)
+        width = max_of(width, m->width[i]);
+    return width;
+}
+
+/* The buffers of one thread. */
+static void carve_work(const nh_run *f, nh_work *w, nh_carver *c)
+{
+    const nh_net *net = f->net;
+    const nh_config *config = net->config;
     const nh_layout *post = &net->map_post.out, *in = &net->map_input.in, *out = &net->map_output.out;
-    const size_t mid = net->mid.dim, y = net->product.n_harmonic, z = c->tg_z;
+    const size_t mid = net->mid.dim, y = net->product.n_harmonic, z = config->tg_z;
     const size_t result = max_of(mid, post->dim), border = max_of(max_of(in->dim, out->dim), result);
-    const size_t pairs = max_of(net->mid.pairs, net->scalars.pairs), x = max_of(mid, c->edge_scalars);
-    size_t product = 0, hidden = 0, radial_hidden = 0, alpha_hidden = 0;
-    bool invariants = false;
+    const size_t x = max_of(mid, config->edge_scalars);
+    size_t product = 0, hidden = 0, pairs = 0, room = 0;
     for (size_t g = 0; g < net->product.out.count; g++)
         product = max_of(product, net->product.out.group[g].dim);
-    for (size_t b = 0; b < c->blocks; b++) {
-        radial_hidden = max_of(radial_hidden, R(nh_mlp_hidden_size)(&net->block[b].radial));
-        alpha_hidden = max_of(alpha_hidden, R(nh_mlp_hidden_size)(&net->block[b].alpha));
+    size_t chain = max_of(widest(&net->block[0].radial), widest(&net->block[0].alpha));
+    for (size_t b = 0; b < config->blocks; b++) {
+        const nh_chain *m = &net->block[b].invariants;
         if (!net->block[b].has_invariants) continue;
-        invariants = true;
-        hidden = max_of(hidden, R(nh_mlp_hidden_size)(&net->block[b].invariants));
+        const nh_layout *type = b + 1 == config->blocks ? &net->scalars : &net->mid;
+        hidden = max_of(hidden, R(nh_mlp_hidden_size)(m));
+        pairs = max_of(pairs, type->pairs);
+        chain = max_of(chain, widest(m));
+        room = max_of(room, R(nh_invariants_work)(type, m));
     }
-    const size_t trace_hidden = net->with_trace ? R(nh_mlp_hidden_size)(&net->trace) : 0;
-    struct {
-        void *pointer;
-        size_t per_row, size;
-    } table[] = {
-        {&w->row, 1, sizeof(size_t)},
-        {&w->source, 1, sizeof(size_t)},
-        {&w->destination, 1, sizeof(size_t)},
-        {&w->pick, 1, sizeof(size_t)},
-        {&w->distance, 1, sizeof(double)},
-        {&w->vector, 3, sizeof(double)},
-        {&w->harmonics64, y, sizeof(double)},
-        {&w->e3nn, border, sizeof(real)},
-        {&w->tile, border, sizeof(real)},
-        {&w->x, x, sizeof(real)},
-        {&w->message, mid, sizeof(real)},
-        {&w->value, mid, sizeof(real)},
-        {&w->y, mid, sizeof(real)},
-        {&w->gaussians, c->radial_basis, sizeof(real)},
-        {&w->radial_hidden, radial_hidden, sizeof(real)},
-        {&w->weight, net->product.n_weight, sizeof(real)},
-        {&w->harmonics, y, sizeof(real)},
-        {&w->coupling, net->product.n_matrix, sizeof(real)},
-        {&w->product, product, sizeof(real)},
-        {&w->gate_in, net->gate_in.dim, sizeof(real)},
-        {&w->scalars, c->alpha_scalars, sizeof(real)},
-        {&w->alpha_in, c->radial_basis + c->alpha_scalars, sizeof(real)},
-        {&w->alpha_hidden, alpha_hidden, sizeof(real)},
-        {&w->alpha, c->heads, sizeof(real)},
-        {&w->copies, 1, sizeof(real)},
-        {&w->heads, net->heads.dim, sizeof(real)},
-        {&w->weighted, net->heads.dim, sizeof(real)},
-        {&w->result, result, sizeof(real)},
-        {&w->pairs, invariants ? pairs : 0, sizeof(real)},
-        {&w->pairs_gradient, invariants ? pairs : 0, sizeof(real)},
-        {&w->hidden, hidden, sizeof(real)},
-        {&w->gradient, invariants ? z : 0, sizeof(real)},
-        {&w->scratch, invariants ? z : 0, sizeof(real)},
-        {&w->z, invariants ? z : 0, sizeof(real)},
-        {&w->trace_hidden, trace_hidden, sizeof(real)},
-        {&w->trace, net->with_trace ? net->types->n_shell_pair : 0, sizeof(real)},
-    };
-    const size_t n = sizeof table / sizeof *table;
-    size_t total = 0, bytes[sizeof table / sizeof *table];
-    for (size_t i = 0; i < n; i++) {
-        size_t b;
-        if (!nh_size_mul(table[i].per_row, NH_TILE * table[i].size, &b) || !nh_size_add(b, 63, &b) ||
-            !nh_size_add(total, b - b % 64, &total))
-            return nh_fail_memory(err, "the buffers of a thread");
-        bytes[i] = b - b % 64;
-    }
-    char *p = nh_calloc_aligned(total, 1);
-    if (p == NULL) return nh_fail_memory(err, "the buffers of a thread");
-    w->block = p;
-    for (size_t i = 0; i < n; i++) {
-        memcpy(table[i].pointer, &p, sizeof p);
-        p += bytes[i];
-    }
-    return 0;
+    if (net->with_trace) chain = max_of(chain, widest(&net->trace));
+    const bool invariants = pairs > 0;
+    const size_t trace = net->with_trace ? net->types->n_shell_pair : 0;
+
+    w->row = sizes(c, NH_TILE);
+    w->pick = sizes(c, NH_TILE);
+    w->edge = sizes(c, NH_TILE);
+    w->vector = R(nh_carve)(c, NH_TILE, 3, sizeof(double));
+    w->harmonics64 = R(nh_carve)(c, NH_TILE, y, sizeof(double));
+    w->e3nn = reals(c, NH_TILE, border);
+    w->tile = reals(c, NH_TILE, border);
+    w->x = reals(c, NH_TILE, x);
+    w->y = reals(c, NH_TILE, mid);
+    w->harmonics = reals(c, NH_TILE, y);
+    w->product = reals(c, NH_TILE, product);
+    w->weighted = reals(c, NH_TILE, net->heads.dim);
+    w->result = reals(c, NH_TILE, result);
+    w->pairs = reals(c, NH_TILE, pairs);
+    w->pairs_gradient = reals(c, NH_TILE, pairs);
+    w->hidden = reals(c, NH_TILE, hidden);
+    w->gradient = reals(c, NH_TILE, invariants ? z : 0);
+    w->scratch = reals(c, NH_TILE, invariants ? z : 0);
+    w->z = reals(c, NH_TILE, invariants ? z : 0);
+    w->trace_in = reals(c, NH_TILE, net->trace_width);
+    w->trace_hidden = reals(c, NH_TILE, trace > 0 ? R(nh_mlp_hidden_size)(&net->trace) : 0);
+    w->trace = reals(c, NH_TILE, trace);
+    R(nh_carve_activations)(net, NH_TILE, w, c);
+    if (!f->keep) return;
+    w->g_tile = reals(c, NH_TILE, border);
+    w->g_x = reals(c, NH_TILE, x);
+    w->g_y = reals(c, NH_TILE, mid);
+    w->g_message = reals(c, NH_TILE, mid);
+    w->g_value = reals(c, NH_TILE, mid);
+    w->g_weight = reals(c, NH_TILE, net->product.n_weight);
+    w->g_product = reals(c, NH_TILE, product);
+    w->g_gate_in = reals(c, NH_TILE, net->gate_in.dim);
+    w->g_scalars = reals(c, NH_TILE, config->alpha_scalars);
+    w->g_alpha_in = reals(c, NH_TILE, config->radial_basis + config->alpha_scalars);
+    w->g_alpha = reals(c, NH_TILE, config->heads);
+    w->g_heads = reals(c, NH_TILE, net->heads.dim);
+    w->g_weighted = reals(c, NH_TILE, net->heads.dim);
+    w->g_result = reals(c, NH_TILE, result);
+    w->g_trace = reals(c, NH_TILE, max_of(net->trace_width, trace));
+    w->g_z = reals(c, NH_TILE, invariants ? z : 0);
+    w->chain_room = reals(c, NH_TILE, 2 * chain);
+    w->invariants_room = reals(c, NH_TILE, room);
 }
 
 /* Positions: edges sorted by destination, otherwise in the graph's order. node_partial receives the first
@@ -116,88 +157,202 @@ static void sort_edges(nh_run *f)
     memset(first, 0, (g->n_node + 1) * sizeof *first);
 }
 
-/* Numbers the partial results: one for each destination in each tile. Returns how many. */
-static size_t number_partials(nh_run *f)
+/* Numbers the partial results: one for each destination in each tile. */
+static void number_partials(nh_run *f)
 {
     const nh_edges *g = f->graph;
     size_t count = 0;
     for (size_t i = 0; i < g->n_edge; i++) {
         const int node = g->dst[f->order[i]];
-        if (i % NH_TILE == 0) f->tile_partial[i / NH_TILE] = count;
-        if (i % NH_TILE == 0 || node != g->dst[f->order[i - 1]]) {
+        if (i % f->rows_all == 0) f->tile_partial[i / f->rows_all] = count;
+        if (i % f->rows_all == 0 || node != g->dst[f->order[i - 1]]) {
             count++;
             f->node_partial[(size_t)node + 1]++;
         }
     }
     for (size_t a = 0; a < g->n_node; a++)
         f->node_partial[a + 1] += f->node_partial[a];
-    return count;
+}
+
+bool R(nh_inside)(const nh_net *net, double distance)
+{
+    return distance >= net->lo && distance < net->hi;
 }
 
 static void choose_outputs(nh_run *f)
 {
     const nh_edges *g = f->graph;
+    size_t n = 0;
     for (size_t i = 0; i < g->n_edge; i++) {
-        const double r = g->distance[f->order[i]];
-        const bool inside = r >= f->net->lo && r < f->net->hi;
         f->slot[i] = SIZE_MAX;
-        if (!inside && !f->all) continue;
-        f->slot[i] = f->n_out;
-        f->out[f->n_out++] = i;
+        if (!f->all && !R(nh_inside)(f->net, g->distance[f->order[i]])) continue;
+        f->slot[i] = n;
+        f->out[n++] = i;
     }
 }
 
-static real *reals(size_t rows, size_t width)
+/* Rows in a tile, so that n rows give the threads of a kept run equal work. */
+static size_t balanced_rows(size_t n, size_t threads)
 {
-    size_t count;
-    return nh_size_mul(rows, width, &count) ? nh_calloc_aligned(count, sizeof(real)) : NULL;
+    size_t count = tiles(n);
+    if (count == 0) return NH_TILE;
+    count = (count + threads - 1) / threads * threads;
+    return n / count >= NH_TILE / 4 ? (n + count - 1) / count : NH_TILE;
 }
 
-static int run_new(nh_run *f, int threads, nh_error *err)
+static void carve_trail(nh_run *f, size_t partials, nh_carver *c)
+{
+    const nh_net *net = f->net;
+    const size_t blocks = net->config->blocks, mid = net->mid.dim, heads = net->config->heads,
+                 n_edge = f->graph->n_edge, n_node = f->graph->n_node;
+    f->trail = R(nh_carve)(c, blocks, 1, sizeof *f->trail);
+    real *edge = reals(c, n_edge, mid);
+    for (size_t k = 0; k < blocks; k++) {
+        const bool last = k + 1 == blocks, add = net->block[k].has_invariants && net->config->tg_scale > 0;
+        nh_trail t = {.edge = edge, .node = reals(c, n_node, mid)};
+        if (!last) {
+            t.raw = reals(c, n_edge, mid);
+            edge = add ? reals(c, n_edge, mid) : t.raw;
+            t.merged = reals(c, n_node, net->heads.dim);
+            t.partial_max = reals(c, partials, heads);
+            t.partial_sum = reals(c, partials, heads);
+            t.factor = reals(c, add ? n_edge : 0, 1);
+        }
+        t.z = reals(c, net->with_trace ? f->n_out : 0, net->config->tg_z);
+        const size_t n_tile = last ? R(nh_tiles)(f->n_out, f->rows_out) : R(nh_tiles)(n_edge, f->rows_all);
+        t.activations = R(nh_carve)(c, f->store ? n_tile : 0, f->slab, 1);
+        if (f->trail != NULL) f->trail[k] = t;
+    }
+}
+
+static void carve_return(nh_run *f, nh_carver *c)
+{
+    const nh_net *net = f->net;
+    nh_return *b = &f->back;
+    const size_t mid = net->mid.dim, heads = net->config->heads, n_edge = f->graph->n_edge,
+                 n_node = f->graph->n_node, blocks = net->config->blocks;
+    b->edge = reals(c, n_edge, mid);
+    b->message = reals(c, n_edge, mid);
+    b->node = reals(c, n_node, mid);
+    b->normed = reals(c, n_node, mid);
+    b->merged = reals(c, n_node, net->heads.dim);
+    b->max = reals(c, n_node, heads);
+    b->total = reals(c, n_node, heads);
+    b->dot = reals(c, n_node, heads);
+    b->trace = reals(c, f->n_out, net->trace_width);
+    b->incoming = sizes(c, n_node + 1);
+    b->outgoing = sizes(c, n_node + 1);
+    b->from = sizes(c, n_edge);
+    b->n_chunk = (size_t)f->threads;
+    b->packed = R(nh_carve)(c, b->n_chunk, 1, sizeof *b->packed);
+    b->chain = R(nh_carve)(c, b->n_chunk, 1, sizeof *b->chain);
+    const size_t layers = max_of(net->with_trace ? net->trace.layers : 0, 4);
+    for (size_t i = 0; i < b->n_chunk; i++) {
+        real *packed = reals(c, net->n_packed, 1);
+        R(nh_mlp_gradient)
+        chain = {.weight = R(nh_carve)(c, layers, 1, sizeof(real *)),
+                 .bias = R(nh_carve)(c, layers, 1, sizeof(real *)),
+                 .gain = R(nh_carve)(c, layers, 1, sizeof(real *)),
+                 .shift = R(nh_carve)(c, layers, 1, sizeof(real *))};
+        if (b->packed == NULL) continue;
+        b->packed[i] = packed;
+        b->chain[i] = chain;
+    }
+    b->form = R(nh_carve)(c, blocks, 1, sizeof *b->form);
+    for (size_t k = 0; k < blocks; k++) {
+        const nh_block *block = &net->block[k];
+        real *form = reals(c, block->has_invariants ? block->invariants.width[0] : 0, block->form_hidden);
+        if (b->form != NULL) b->form[k] = form;
+    }
+}
+
+static void carve_run(nh_run *f, nh_carver *c)
 {
     const nh_net *net = f->net;
     const nh_edges *g = f->graph;
-    const size_t heads = net->config->heads;
-    f->order = NH_ARRAY(size_t, g->n_edge);
-    f->position = NH_ARRAY(size_t, g->n_edge);
-    f->out = NH_ARRAY(size_t, g->n_edge);
-    f->slot = NH_ARRAY(size_t, g->n_edge);
-    f->tile_partial = NH_ARRAY(size_t, tiles(g->n_edge) + 1);
-    f->node_partial = NH_ARRAY(size_t, g->n_node + 1);
-    f->work = NH_ARRAY(nh_work, (size_t)threads);
-    if (f->order == NULL || f->position == NULL || f->out == NULL || f->slot == NULL ||
-        f->tile_partial == NULL || f->node_partial == NULL || f->work == NULL)
-        return nh_fail_memory(err, "the edges of the network");
+    const size_t heads = net->config->heads, n_tile = R(nh_tiles)(g->n_edge, f->rows_all),
+                 partials = n_tile + g->n_node; /* at most: one for each node, and for each cut */
+    f->order = sizes(c, g->n_edge);
+    f->position = sizes(c, g->n_edge);
+    f->out = sizes(c, f->n_out);
+    f->slot = sizes(c, g->n_edge);
+    f->tile_partial = sizes(c, n_tile + 1);
+    f->node_partial = sizes(c, g->n_node + 1);
+    f->normed = reals(c, g->n_node, net->mid.dim);
+    f->p = reals(c, g->n_node, net->mid.dim);
+    f->q = reals(c, g->n_node, net->mid.dim);
+    f->partial_value = reals(c, partials, net->heads.dim);
+    f->trace = reals(c, f->n_out, net->trace_width);
+    f->work = R(nh_carve)(c, (size_t)f->threads, 1, sizeof *f->work);
+    nh_work measured = {0};
+    for (int i = 0; i < f->threads; i++)
+        carve_work(f, f->work != NULL ? &f->work[i] : &measured, c);
+    if (f->keep) {
+        carve_trail(f, partials, c);
+        carve_return(f, c);
+        return;
+    }
+    f->edge = f->raw = f->edge_next = reals(c, g->n_edge, net->mid.dim);
+    f->node = f->node_next = reals(c, g->n_node, net->mid.dim);
+    f->partial_max = reals(c, partials, heads);
+    f->partial_sum = reals(c, partials, heads);
+}
+
+/* Memory and order of the edges for a run whose net, graph, threads, all, keep and store are set. *room of
+ * *size bytes is used, or replaced where it is too small. */
+static int run_new(nh_run *f, char **room, size_t *size, nh_error *err)
+{
+    const nh_edges *g = f->graph;
+    f->n_out = 0;
+    for (size_t e = 0; e < g->n_edge; e++)
+        f->n_out += f->all || R(nh_inside)(f->net, g->distance[e]);
+    const size_t threads = (size_t)f->threads;
+    f->rows_all = f->keep ? balanced_rows(g->n_edge, threads) : NH_TILE;
+    f->rows_out = f->keep ? balanced_rows(f->n_out, threads) : NH_TILE;
+    if (f->store) {
+        nh_work measured;
+        nh_carver c = {0};
+        R(nh_carve_activations)(f->net, max_of(f->rows_all, f->rows_out), &measured, &c);
+        f->slab = c.used;
+    }
+    nh_carver c = {0};
+    carve_run(f, &c);
+    if (c.overflow) return nh_fail(err, "out of memory for the features of %zu edges", g->n_edge);
+    if (c.used > *size || *room == NULL) {
+        free(*room);
+        *size = 0;
+        *room = nh_calloc_aligned(c.used, 1);
+        if (*room == NULL) return nh_fail(err, "out of memory for the features of %zu edges", g->n_edge);
+        *size = c.used;
+    }
+    c = (nh_carver){.base = *room};
+    carve_run(f, &c);
+    for (int i = 0; i < f->threads; i++)
+        f->work[i].times = (nh_network_times){0};
+    memset(f->node_partial, 0, (g->n_node + 1) * sizeof *f->node_partial);
+    memset(f->trace, 0, f->n_out * f->net->trace_width * sizeof *f->trace);
     sort_edges(f);
-    const size_t partials = number_partials(f);
+    number_partials(f);
     choose_outputs(f);
-    f->edge = reals(g->n_edge, net->mid.dim);
-    f->node = reals(g->n_node, net->mid.dim);
-    f->normed = reals(g->n_node, net->mid.dim);
-    f->p = reals(g->n_node, net->mid.dim);
-    f->q = reals(g->n_node, net->mid.dim);
-    f->partial_max = reals(partials, heads);
-    f->partial_sum = reals(partials, heads);
-    f->partial_value = reals(partials, net->heads.dim);
-    f->trace = net->with_trace ? reals(f->n_out, net->trace_width) : NULL;
-    if (f->edge == NULL || f->node == NULL || f->normed == NULL || f->p == NULL || f->q == NULL ||
-        f->partial_max == NULL || f->partial_sum == NULL || f->partial_value == NULL ||
-        (net->with_trace && f->trace == NULL))
-        return nh_fail(err, "out of memory for the features of %zu edges", g->n_edge);
-    for (int i = 0; i < threads; i++)
-        if (work_new(net, &f->work[i], err) != 0) return -1;
+    R(nh_enter_block)(f, 0);
+    memset(f->node, 0, g->n_node * f->net->mid.dim * sizeof *f->node);
     return 0;
 }
 
-static void run_free(nh_run *f, int threads)
+void R(nh_enter_block)(nh_run *f, size_t k)
 {
-    for (int i = 0; f->work != NULL && i < threads; i++)
-        free(f->work[i].block);
-    void *const list[] = {
-        f->order, f->position, f->out, f->slot, f->tile_partial, f->node_partial, f->work,          f->edge,
-        f->node,  f->normed,   f->p,   f->q,    f->partial_max,  f->partial_sum,  f->partial_value, f->trace};
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        free(list[i]);
+    f->block = k;
+    if (!f->keep) return;
+    const bool last = k + 1 == f->net->config->blocks;
+    const nh_trail *t = &f->trail[k];
+    f->edge = t->edge;
+    f->raw = t->raw;
+    f->edge_next = last ? NULL : t[1].edge;
+    f->node = t->node;
+    f->node_next = last ? NULL : t[1].node;
+    f->merged = t->merged;
+    f->partial_max = t->partial_max;
+    f->partial_sum = t->partial_sum;
 }
 
 /* 3.2: n0 = sum of e0 over the on-site edges, each as often as onsite_copies says. */
@@ -219,30 +374,35 @@ static void begin_nodes(nh_run *f)
     }
 }
 
-static void over_list(nh_run *f, const size_t *list, size_t n, void (*body)(void *, size_t, int),
-                      nh_threads *threads)
+void R(nh_choose_list)(nh_run *f, bool all)
 {
-    f->list = list;
-    f->n_list = n;
-    nh_parallel_for(threads, tiles(n), body, f);
+    f->list = all ? NULL : f->out;
+    f->n_list = all ? f->graph->n_edge : f->n_out;
+    f->rows = all ? f->rows_all : f->rows_out;
+}
+
+static void over_list(nh_run *f, bool all, void (*body)(void *, size_t, int), nh_threads *threads)
+{
+    R(nh_choose_list)(f, all);
+    nh_parallel_for(threads, R(nh_tiles)(f->n_list, f->rows), body, f);
+}
+
+bool R(nh_tracegrad_all)(const nh_run *f)
+{
+    return f->all || (f->net->config->tg_scale > 0 && f->block + 2 < f->net->config->blocks);
 }
 
 static void run_block(nh_run *f, nh_threads *threads)
 {
     const nh_net *net = f->net;
-    const size_t k = f->block, blocks = net->config->blocks, n_edge = f->graph->n_edge,
-                 n_node = f->graph->n_node;
+    const size_t n_node = f->graph->n_node;
+    const bool last = f->block + 1 == net->config->blocks;
     nh_parallel_for(threads, tiles(n_node), R(nh_run_node_begin), f);
-    if (k + 1 == blocks) {
-        over_list(f, f->out, f->n_out, R(nh_run_edges), threads);
-        return;
-    }
-    over_list(f, NULL, n_edge, R(nh_run_edges), threads);
+    over_list(f, !last, R(nh_run_edges), threads);
+    if (last) return;
     nh_parallel_for(threads, tiles(n_node), R(nh_run_node_end), f);
-    if (!net->block[k].has_invariants) return;
-    /* y changes the features of every edge that is used again; z is for the outputs alone */
-    const bool every = f->all || (net->config->tg_scale > 0 && k + 2 < blocks);
-    over_list(f, every ? NULL : f->out, every ? n_edge : f->n_out, R(nh_run_tracegrad), threads);
+    if (net->block[f->block].has_invariants)
+        over_list(f, R(nh_tracegrad_all)(f), R(nh_run_tracegrad), threads);
 }
 
 static bool any_probe(const NH_NET(_probe) * p)
@@ -252,27 +412,50 @@ static bool any_probe(const NH_NET(_probe) * p)
                          p->trace_nomask != NULL);
 }
 
-static void add_times(const nh_work *w, nh_network_times *t)
+void R(nh_add_times)(const nh_run *f, nh_network_times *t)
 {
-    t->input += w->times.input;
-    t->node += w->times.node;
-    t->radial += w->times.radial;
-    t->product += w->times.product;
-    t->linear += w->times.linear;
-    t->attention += w->times.attention;
-    t->tracegrad += w->times.tracegrad;
-    t->output += w->times.output;
+    for (int i = 0; t != NULL && i < f->threads; i++) {
+        const nh_network_times *from = &f->work[i].times;
+        t->input += from->input;
+        t->node += from->node;
+        t->radial += from->radial;
+        t->product += from->product;
+        t->linear += from->linear;
+        t->attention += from->attention;
+        t->tracegrad += from->tracegrad;
+        t->output += from->output;
+    }
 }
 
-int NH_NET(_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source, void *source_context,
-                     NH_NET(_sink) * sink, void *sink_context, bool everywhere, const NH_NET(_probe) * probe,
-                     nh_threads *threads, nh_network_times *times, nh_error *err)
+static int check_edges(const nh_edges *g, nh_error *err)
 {
     for (size_t e = 0; e < g->n_edge; e++)
         if (g->src[e] < 0 || g->dst[e] < 0 || (size_t)g->src[e] >= g->n_node ||
             (size_t)g->dst[e] >= g->n_node)
             return nh_fail(err, "network: edge %zu joins atoms %d and %d of %zu", e, g->src[e], g->dst[e],
                            g->n_node);
+    return 0;
+}
+
+static void run(nh_run *f, nh_threads *threads, nh_network_times *times)
+{
+    if (f->n_out > 0) { /* else no output is needed, nor anything before it */
+        nh_parallel_for(threads, tiles(f->graph->n_edge), R(nh_run_input), f);
+        begin_nodes(f);
+        for (size_t k = 0; k < f->net->config->blocks; k++) {
+            R(nh_enter_block)(f, k);
+            run_block(f, threads);
+        }
+    }
+    if (f->everywhere) nh_parallel_for(threads, tiles(f->graph->n_edge), R(nh_run_outside), f);
+    R(nh_add_times)(f, times);
+}
+
+int NH_NET(_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source, void *source_context,
+                     NH_NET(_sink) * sink, void *sink_context, bool everywhere, const NH_NET(_probe) * probe,
+                     nh_threads *threads, nh_network_times *times, nh_error *err)
+{
+    if (check_edges(g, err) != 0) return -1;
     nh_run f = {.net = net,
                 .graph = g,
                 .probe = probe,
@@ -281,20 +464,53 @@ int NH_NET(_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * sou
                 .source_context = source_context,
                 .sink = sink,
                 .sink_context = sink_context,
-                .everywhere = everywhere};
-    const int n_thread = nh_threads_count(threads);
-    int status = run_new(&f, n_thread, err);
-    if (status == 0) {
-        if (f.n_out > 0) { /* else no output is needed, nor anything before it */
-            nh_parallel_for(threads, tiles(g->n_edge), R(nh_run_input), &f);
-            begin_nodes(&f);
-            for (f.block = 0; f.block < net->config->blocks; f.block++)
-                run_block(&f, threads);
-        }
-        if (everywhere) nh_parallel_for(threads, tiles(g->n_edge), R(nh_run_outside), &f);
-        for (int i = 0; times != NULL && i < n_thread; i++)
-            add_times(&f.work[i], times);
-    }
-    run_free(&f, n_thread);
+                .everywhere = everywhere,
+                .threads = nh_threads_count(threads)};
+    char *room = NULL;
+    size_t size = 0;
+    const int status = run_new(&f, &room, &size, err);
+    if (status == 0) run(&f, threads, times);
+    free(room);
     return status;
+}
+
+int NH_NET(_tape_new)(nh_tape_memory memory, nh_tape **out, nh_error *err)
+{
+    *out = NH_ARRAY(nh_tape, 1);
+    if (*out == NULL) return nh_fail_memory(err, "tape");
+    (*out)->memory = memory;
+    return 0;
+}
+
+void NH_NET(_tape_free)(nh_tape *tape)
+{
+    if (tape == NULL) return;
+    free(tape->room);
+    free(tape);
+}
+
+size_t NH_NET(_tape_bytes)(const nh_tape *tape)
+{
+    return tape->size;
+}
+
+int NH_NET(_forward_keep)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source,
+                          void *source_context, NH_NET(_sink) * sink, void *sink_context, nh_tape *tape,
+                          nh_threads *threads, nh_network_times *times, nh_error *err)
+{
+    tape->filled = false;
+    if (check_edges(g, err) != 0) return -1;
+    tape->run = (nh_run){.net = net,
+                         .graph = g,
+                         .source = source,
+                         .source_context = source_context,
+                         .sink = sink,
+                         .sink_context = sink_context,
+                         .keep = true,
+                         .store = tape->memory == NH_TAPE_STORE,
+                         .threads = nh_threads_count(threads)};
+    if (run_new(&tape->run, &tape->room, &tape->size, err) != 0) return -1;
+    run(&tape->run, threads, times);
+    tape->filled = true;
+    return 0;
 }

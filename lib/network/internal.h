@@ -20,6 +20,25 @@ typedef struct nh_linear {
     real *weight, *bias;
 } nh_linear;
 
+/* Which numbers of which parameter are where in the packed weights. The same list packs the weights, packs
+ * them again after a step of training, and brings gradients back to the parameters. */
+typedef enum nh_binding_kind {
+    NH_BIND_ROWS,   /* rows of `count` numbers, the first at `from`, `stride` apart, to consecutive places */
+    NH_BIND_LINEAR, /* tp.weight through `map` */
+    NH_BIND_FORM,   /* fctp.weight to block->form, outside the packed weights */
+    NH_BIND_LAYER   /* the layer after it, to block->layer */
+} nh_binding_kind;
+
+typedef struct nh_binding {
+    nh_binding_kind kind;
+    size_t param;
+    size_t from, rows, count, stride;
+    size_t at; /* in the packed weights */
+    const nh_linear_map *map;
+    struct nh_block *block;
+    const nh_layout *layout;
+} nh_binding;
+
 typedef struct nh_block {
     real *norm_1[2], *norm_edge[2], *norm_2[2]; /* gain, shift */
     /* pre_lin acts on (p_src, q_dst, e): its first two parts are applied to the nodes, before the gather */
@@ -29,6 +48,9 @@ typedef struct nh_block {
     real *value_weight;
     /* TraceGrad: the bilinear form and the first layer are one matrix [z][pairs] (linear after linear). */
     nh_chain invariants;
+    real *form;  /* [pairs][form_hidden] bilinear form, symmetrised */
+    real *layer; /* [z][form_hidden] */
+    size_t form_hidden;
     real *seed;        /* [z] d(sum z)/d(last hidden activation) */
     real *trace_first; /* [trace width][z] this block's part of the trace head's first layer; NULL without
                           trace */
@@ -38,6 +60,8 @@ typedef struct nh_block {
 struct R(nh_network) {
     const nh_config *config;
     const nh_types *types;
+    const nh_params *params;
+    size_t range;
     double lo, hi;
     bool with_trace;
     /* layouts, owned */
@@ -51,24 +75,78 @@ struct R(nh_network) {
     real *trace_bias; /* of the trace head's first layer */
     size_t trace_width;
     nh_chain trace; /* the layers after it */
-    void **owned;   /* allocations of packed weights */
+    /* All weights that the pointers above lead to lie in one array, and so do their gradients in another one
+     * of the same shape: R(nh_gradient_of). form, layer and seed are elsewhere. */
+    real *packed;
+    size_t n_packed;
+    nh_binding *binding;
+    size_t n_binding, room_binding;
+    void **owned; /* other allocations */
     size_t n_owned, room;
 };
 
+/* Carves arrays out of one allocation: with base NULL it measures. Each array begins a cache line. */
+typedef struct nh_carver {
+    char *base;
+    size_t used;
+    bool overflow;
+} nh_carver;
+void *R(nh_carve)(nh_carver *c, size_t rows, size_t per_row, size_t size);
+
 /* Buffers of one thread, for NH_TILE rows. */
 typedef struct nh_work {
-    size_t *row, *source, *destination, *pick; /* [NH_TILE] */
-    double *distance, *vector, *harmonics64;
-    real *e3nn, *tile;             /* widest type at the borders */
-    real *x, *message, *value, *y; /* MID */
-    real *gaussians, *radial_hidden, *weight, *harmonics, *coupling, *product;
-    real *gate_in, *scalars, *alpha_in, *alpha_hidden, *alpha, *copies;
-    real *heads, *weighted, *result; /* HEADS, HEADS, MID or POST */
+    size_t *row, *pick, *edge; /* [NH_TILE] */
+    double *vector, *harmonics64;
+    real *e3nn, *tile; /* widest type at the borders */
+    real *x, *y;       /* MID */
+    real *harmonics, *product;
+    real *weighted, *result; /* HEADS, MID or POST */
     real *pairs, *pairs_gradient, *hidden, *gradient, *scratch, *z;
-    real *trace_hidden, *trace;
+    real *trace_in, *trace_hidden, *trace;
+    /* what attention makes on a tile, needed again on the way back: R(nh_carve_activations) */
+    size_t *source, *destination;
+    double *distance;
+    real *gaussians, *radial_hidden, *weight, *coupling, *copies;
+    real *message, *gate_in, *value; /* MID, GIN, MID */
+    real *scalars, *alpha_in, *alpha_hidden, *alpha, *heads;
+    /* gradients of those of like name, and room for the chains; NULL unless the run is kept */
+    real *g_tile, *g_x, *g_y, *g_message, *g_value, *g_weight, *g_product, *g_gate_in;
+    real *g_scalars, *g_alpha_in, *g_alpha, *g_heads, *g_weighted, *g_result;
+    real *g_trace, *g_z, *chain_room, *invariants_room;
     nh_network_times times;
-    void *block; /* the allocation all of them lie in */
 } nh_work;
+void R(nh_carve_activations)(const nh_net *net, size_t rows, nh_work *w, nh_carver *c);
+
+/* What a kept run leaves of a block, by position, slot (of f->out) or node. */
+typedef struct nh_trail {
+    real *edge;                      /* [n_edge][mid] e, input of the block */
+    real *raw;                       /* [n_edge][mid] e' before TraceGrad */
+    real *node;                      /* [n_node][mid] n, input of the block */
+    real *merged;                    /* [n_node][HEADS] sum over incoming edges of B v */
+    real *partial_max, *partial_sum; /* [..][heads] as in nh_run */
+    real *factor;                    /* [n_edge] 0.2 k of TraceGrad */
+    real *z;                         /* [n_out][z] */
+    char *activations;               /* tiles * slab, NH_TAPE_STORE */
+} nh_trail;
+
+/* Gradients of a kept run, on its way back. */
+typedef struct nh_return {
+    NH_NET(_seed) * seed;
+    void *seed_context;
+    real *edge;                 /* [n_edge][mid] of the features between blocks */
+    real *message;              /* [n_edge][mid] of m */
+    real *node;                 /* [n_node][mid] of the features between blocks */
+    real *normed;               /* [n_node][mid] of n1, what came through the residual */
+    real *merged;               /* [n_node][HEADS] */
+    real *max, *total, *dot;    /* [n_node][heads] of the softmax */
+    real *trace;                /* [n_out][trace width] of the sums of the trace head's first layer */
+    size_t n_chunk;             /* parts that loops over tiles are cut into, each with its own sums: */
+    real **packed;              /* [n_chunk] -> [n_packed] gradients of the packed weights */
+    R(nh_mlp_gradient) * chain; /* [n_chunk] tables to point into them */
+    real **form;                /* [blocks] gradients of the bilinear form */
+    size_t *incoming;           /* [n_node+1] first position of each destination */
+    size_t *outgoing, *from;    /* [n_node+1] and the positions of each source */
+} nh_return;
 
 /* One forward run. Edges are numbered by position: sorted by destination, stable. */
 typedef struct nh_run {
@@ -81,21 +159,53 @@ typedef struct nh_run {
     NH_NET(_sink) * sink;
     void *sink_context;
     bool everywhere;
-    size_t *order;        /* [n_edge] edge at each position */
-    size_t *position;     /* [n_edge] its inverse */
-    size_t n_out, *out;   /* positions that the last block works on: inside the range, or all */
-    size_t *slot;         /* [n_edge] index of a position in out, or SIZE_MAX */
-    real *edge, *node;    /* [..][mid] stored rows */
-    real *normed, *p, *q; /* [n_node][mid]: n1, and its two parts of m */
-    size_t *tile_partial; /* [tiles+1] first partial result of each tile of positions */
-    size_t *node_partial; /* [n_node+1] first partial result of each node */
+    size_t *order;                /* [n_edge] edge at each position */
+    size_t *position;             /* [n_edge] its inverse */
+    size_t n_out, *out;           /* positions that the last block works on: inside the range, or all */
+    size_t *slot;                 /* [n_edge] index of a position in out, or SIZE_MAX */
+    size_t rows_all, rows_out;    /* rows in a tile of all positions, of out */
+    real *edge, *raw, *edge_next; /* [n_edge][mid] e, e', e after TraceGrad: one array unless kept */
+    real *node, *node_next;       /* [n_node][mid] n, n': one array unless kept */
+    real *merged;                 /* [n_node][HEADS] or NULL: not kept */
+    real *normed, *p, *q;         /* [n_node][mid]: n1, and its two parts of m */
+    size_t *tile_partial;         /* [tiles+1] first partial result of each tile of positions */
+    size_t *node_partial;         /* [n_node+1] first partial result of each node */
     real *partial_max, *partial_sum, *partial_value; /* [..][heads], [..][heads], [..][HEADS] */
     real *trace;   /* [n_out][trace width] sums of the trace head's first layer */
     nh_work *work; /* [threads] */
+    /* kept runs */
+    bool keep, store;
+    int threads;
+    size_t slab; /* bytes of a tile's activations */
+    nh_trail *trail;
+    nh_return back;
     /* the loop in progress */
-    size_t block, n_list;
+    size_t block, n_list, rows;
     const size_t *list; /* positions; NULL: all */
 } nh_run;
+
+struct NH_NET(_tape) {
+    nh_tape_memory memory;
+    bool filled; /* run is one that can be gone back through */
+    char *room;
+    size_t size;
+    nh_run run;
+};
+typedef struct NH_NET(_tape) nh_tape;
+
+/* The positions of a tile of the current list, in w->row; returns how many. */
+size_t R(nh_tile_rows)(const nh_run *f, size_t tile, nh_work *w);
+/* The same for a tile of nodes. */
+size_t R(nh_tile_nodes)(const nh_run *f, size_t tile, nh_work *w);
+size_t R(nh_tiles)(size_t n, size_t rows);
+/* Attention on the n rows of w->row, up to v in w->heads and A in w->alpha. */
+void R(nh_attention)(const nh_run *f, const nh_block *b, size_t n, nh_work *w);
+/* Buffers of a thread, with activations that lie on the tape where they are stored there. */
+nh_work R(nh_tile_work)(const nh_run *f, size_t tile, int thread);
+/* Rows of the tile that the block's e' is needed of, in w->pick; returns how many. */
+size_t R(nh_tile_kept)(const nh_run *f, size_t n, nh_work *w);
+/* Points the run at block k's arrays. */
+void R(nh_enter_block)(nh_run *f, size_t k);
 
 /* Bodies for nh_parallel_for over tiles (edge.c, node.c). */
 void R(nh_run_input)(void *run, size_t tile, int thread);
@@ -105,6 +215,15 @@ void R(nh_run_outside)(void *run, size_t tile, int thread);
 void R(nh_run_node_begin)(void *run, size_t tile, int thread);
 void R(nh_run_node_end)(void *run, size_t tile, int thread);
 
+/* Makes all positions, or those of f->out, the list that loops go over. */
+void R(nh_choose_list)(nh_run *f, bool all);
+/* Whether TraceGrad of f->block works on all edges: y changes the features of every edge that is used again,
+ * z is for the outputs alone. */
+bool R(nh_tracegrad_all)(const nh_run *f);
+/* Adds the threads' times to *t (NULL: to nothing). */
+void R(nh_add_times)(const nh_run *f, nh_network_times *t);
+/* Whether the sub-model answers for edges of this length. */
+bool R(nh_inside)(const nh_net *net, double distance);
 bool R(nh_onsite)(const nh_edges *g, size_t edge);
 /* Seconds since *t; *t becomes now. */
 double R(nh_lap)(double *t);

@@ -3,130 +3,147 @@
 
 #include "base/memory.h"
 
-#include <cblas.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Reads parameters by name and owns what is made of them. After the first failure every call gives NULL. */
+/* Lists the bindings of all parameters that the sub-model uses; after the first failure every call does
+ * nothing. Places in the packed weights are known when all have been listed: until then, slot[i] is to point
+ * to number at[i] of them. */
 typedef struct packer {
     nh_net *net;
-    const nh_params *params;
     const nh_weights *weights;
-    size_t range;
     char prefix[64];
+    real ***slot;
+    size_t *at, n_slot, room;
     nh_error *err;
     bool failed;
 } packer;
 
+static bool grow(packer *k, void *list, size_t *room, size_t count, size_t size)
+{
+    if (k->failed || count < *room) return !k->failed;
+    const size_t wanted = *room > 0 ? 2 * *room : 256;
+    void *old, *grown;
+    memcpy(&old, list, sizeof old);
+    grown = realloc(old, wanted * size);
+    if (grown == NULL) {
+        k->failed = true;
+        nh_fail_memory(k->err, "the weights of a sub-model");
+        return false;
+    }
+    memcpy(list, &grown, sizeof grown);
+    *room = wanted;
+    return true;
+}
+
 static void *own(packer *k, size_t count, size_t size)
 {
     nh_net *net = k->net;
-    if (k->failed) return NULL;
-    if (net->n_owned == net->room) {
-        const size_t room = net->room > 0 ? 2 * net->room : 256;
-        void **grown = realloc(net->owned, room * sizeof *grown);
-        if (grown == NULL) goto failed;
-        net->owned = grown;
-        net->room = room;
-    }
+    if (!grow(k, &net->owned, &net->room, net->n_owned, sizeof *net->owned)) return NULL;
     void *p = nh_calloc_aligned(count, size);
-    if (p == NULL) goto failed;
+    if (p == NULL) {
+        k->failed = true;
+        nh_fail_memory(k->err, "the weights of a sub-model");
+        return NULL;
+    }
     net->owned[net->n_owned++] = p;
     return p;
-failed:
-    k->failed = true;
-    nh_fail_memory(k->err, "the weights of a sub-model");
-    return NULL;
 }
 
-static void disown_last(nh_net *net)
+/* Room for `count` packed weights, to be found at *slot; returns their place. */
+static size_t place(packer *k, size_t count, real **slot)
 {
-    free(net->owned[--net->n_owned]);
+    size_t room = k->room;
+    if (!grow(k, &k->slot, &room, k->n_slot, sizeof *k->slot)) return 0;
+    if (!grow(k, &k->at, &k->room, k->n_slot, sizeof *k->at)) return 0;
+    const size_t at = k->net->n_packed;
+    k->slot[k->n_slot] = slot;
+    k->at[k->n_slot++] = at;
+    k->net->n_packed += (count + 15) / 16 * 16; /* each begins a cache line */
+    return at;
 }
 
-/* The parameter prefix+name as reals, `count` of them; owned. */
-__attribute__((format(printf, 3, 4))) static real *fetch(packer *k, size_t count, const char *format, ...)
+static void bind(packer *k, nh_binding binding)
+{
+    nh_net *net = k->net;
+    if (grow(k, &net->binding, &net->room_binding, net->n_binding, sizeof *net->binding))
+        net->binding[net->n_binding++] = binding;
+}
+
+/* Index of the parameter prefix+name, which must be among the weights; count: its numbers, 0: any. */
+__attribute__((format(printf, 3, 4))) static size_t find(packer *k, size_t count, const char *format, ...)
 {
     char tail[96], name[192];
     va_list args;
     va_start(args, format);
     vsnprintf(tail, sizeof tail, format, args);
     va_end(args);
-    if (k->failed) return NULL;
+    if (k->failed) return 0;
     snprintf(name, sizeof name, "%s%s", k->prefix, tail);
-    const size_t i = nh_params_find(k->params, name);
-    const float *single = i < k->weights->count && k->weights->single != NULL ? k->weights->single[i] : NULL;
-    const double *wide = i < k->weights->count && k->weights->real != NULL ? k->weights->real[i] : NULL;
-    if (single == NULL && wide == NULL) {
+    const size_t i = nh_params_find(k->net->params, name);
+    const bool present = i < k->weights->count && ((k->weights->single != NULL && k->weights->single[i]) ||
+                                                   (k->weights->real != NULL && k->weights->real[i]));
+    if (!present) {
         k->failed = true;
-        nh_fail(k->err, "sub-model %zu: parameter %s is missing", k->range, name);
-        return NULL;
+        nh_fail(k->err, "sub-model %zu: parameter %s is missing", k->net->range, name);
+        return 0;
     }
-    if (k->params->param[i].count != count) {
+    if (count > 0 && k->net->params->param[i].count != count) {
         k->failed = true;
-        nh_fail(k->err, "sub-model %zu: parameter %s: %zu numbers found, %zu expected", k->range, name,
-                k->params->param[i].count, count);
-        return NULL;
+        nh_fail(k->err, "sub-model %zu: parameter %s: %zu numbers found, %zu expected", k->net->range, name,
+                k->net->params->param[i].count, count);
+        return 0;
     }
-    real *out = own(k, count, sizeof *out);
-    for (size_t n = 0; out != NULL && n < count; n++)
-        out[n] = single != NULL ? (real)single[n] : (real)wide[n];
-    return out;
+    return i;
 }
 
-/* Number of numbers of prefix+name, whatever it is; 0 where there is no such parameter. */
-static size_t parameter_count(const packer *k, const char *tail)
+/* `count` numbers as they are. */
+static void bind_all(packer *k, size_t param, size_t count, real **slot)
 {
-    char name[192];
-    snprintf(name, sizeof name, "%s%s", k->prefix, tail);
-    const size_t i = nh_params_find(k->params, name);
-    return i < k->params->count ? k->params->param[i].count : 0;
+    bind(k,
+         (nh_binding){
+             .kind = NH_BIND_ROWS, .param = param, .rows = 1, .count = count, .at = place(k, count, slot)});
 }
 
-static nh_linear pack_linear(packer *k, const nh_linear_map *map, const char *name, bool bias)
+static void bind_linear(packer *k, const nh_linear_map *map, const char *name, bool bias, nh_linear *l)
 {
-    nh_linear l = {.map = map};
-    char full[96];
-    snprintf(full, sizeof full, "%s.tp.weight", name);
-    const real *flat = fetch(k, parameter_count(k, full), "%s", full);
-    if (flat == NULL) return l;
-    real *copy = malloc((map->n_weight > 0 ? map->n_weight : 1) * sizeof *copy);
-    if (copy == NULL) {
-        k->failed = true;
-        nh_fail_memory(k->err, name);
-        return l;
+    l->map = map;
+    bind(k, (nh_binding){.kind = NH_BIND_LINEAR,
+                         .param = find(k, 0, "%s.tp.weight", name),
+                         .map = map,
+                         .at = place(k, map->n_weight, &l->weight)});
+    if (!bias || map->n_bias == 0) return;
+    const size_t at = place(k, map->n_bias, &l->bias);
+    for (size_t u = 0, end; u < map->n_bias; u = end) {
+        for (end = u + 1; end < map->n_bias && map->bias_param[end] == map->bias_param[u] &&
+                          map->bias_index[end] == map->bias_index[end - 1] + 1;)
+            end++;
+        bind(k, (nh_binding){.kind = NH_BIND_ROWS,
+                             .param = find(k, 0, "%s.bias.%zu", name, map->bias_param[u]),
+                             .from = map->bias_index[u],
+                             .rows = 1,
+                             .count = end - u,
+                             .at = at + u});
     }
-    R(nh_linear_pack)(map, flat, copy);
-    disown_last(k->net);
-    l.weight = own(k, map->n_weight, sizeof *l.weight);
-    if (l.weight != NULL) memcpy(l.weight, copy, map->n_weight * sizeof *copy);
-    free(copy);
-    if (!bias || map->n_bias == 0) return l;
-    l.bias = own(k, map->n_bias, sizeof *l.bias);
-    for (size_t u = 0; l.bias != NULL && u < map->n_bias; u++) {
-        snprintf(full, sizeof full, "%s.bias.%zu", name, map->bias_param[u]);
-        const real *b = fetch(k, parameter_count(k, full), "%s", full);
-        if (b == NULL) return l;
-        l.bias[u] = b[map->bias_index[u]];
-        disown_last(k->net);
-    }
-    return l;
 }
 
 /* affine_weight and affine_bias, the gains in the order of the groups. */
-static void pack_norm(packer *k, const char *name, real *norm[2])
+static void bind_norm(packer *k, const char *name, real *norm[2])
 {
     const nh_layout *mid = &k->net->mid;
-    const real *flat = fetch(k, mid->channels, "%s.affine_weight", name);
-    norm[0] = own(k, mid->channels, sizeof(real));
-    norm[1] = fetch(k, mid->group[0].mul, "%s.affine_bias", name);
-    if (k->failed) return;
-    for (size_t i = 0, channel = 0; i < mid->n_entry; i++)
-        for (size_t u = 0; u < mid->entry[i].mul; u++, channel++)
-            norm[0][mid->group[mid->entry[i].group].channel + mid->entry[i].first + u] = flat[channel];
+    const size_t gain = find(k, mid->channels, "%s.affine_weight", name),
+                 at = place(k, mid->channels, &norm[0]);
+    for (size_t i = 0, channel = 0; i < mid->n_entry; channel += mid->entry[i++].mul)
+        bind(k, (nh_binding){.kind = NH_BIND_ROWS,
+                             .param = gain,
+                             .from = channel,
+                             .rows = 1,
+                             .count = mid->entry[i].mul,
+                             .at = at + mid->group[mid->entry[i].group].channel + mid->entry[i].first});
+    bind_all(k, find(k, mid->group[0].mul, "%s.affine_bias", name), mid->group[0].mul, &norm[1]);
 }
 
 /* An empty chain of `layers` maps with the given widths. */
@@ -146,50 +163,50 @@ static nh_chain new_chain(packer *k, size_t layers, const size_t *width, bool no
 }
 
 /* Dense layer i and its LN: name.(step*i), name.(step*i+1). */
-static void pack_layer(packer *k, nh_chain *m, size_t i, const char *name, size_t number, bool weight)
+static void bind_layer(packer *k, nh_chain *m, size_t i, const char *name, size_t number, bool weight)
 {
     if (k->failed) return;
     const size_t in = m->width[i], out = m->width[i + 1];
-    if (weight) m->weight[i] = fetch(k, in * out, "%s.%zu.weight", name, number);
-    m->bias[i] = fetch(k, out, "%s.%zu.bias", name, number);
-    if (m->gain == NULL || i + 1 == m->layers || k->failed) return;
-    m->gain[i] = fetch(k, out, "%s.%zu.weight", name, number + 1);
-    m->shift[i] = fetch(k, out, "%s.%zu.bias", name, number + 1);
+    if (weight) bind_all(k, find(k, in * out, "%s.%zu.weight", name, number), in * out, &m->weight[i]);
+    bind_all(k, find(k, out, "%s.%zu.bias", name, number), out, &m->bias[i]);
+    if (m->gain == NULL || i + 1 == m->layers) return;
+    bind_all(k, find(k, out, "%s.%zu.weight", name, number + 1), out, &m->gain[i]);
+    bind_all(k, find(k, out, "%s.%zu.bias", name, number + 1), out, &m->shift[i]);
 }
 
-static void pack_attention(packer *k, nh_block *b, bool last)
+static void bind_attention(packer *k, nh_block *b, bool last)
 {
     nh_net *net = k->net;
     const nh_config *c = net->config;
-    b->merge_src = pack_linear(k, &net->map_mid, "ga.merge_src", true);
-    b->merge_dst = pack_linear(k, &net->map_mid, "ga.merge_dst", false);
-    b->pre_src = pack_linear(k, &net->map_pre[0], "ga.pre_lin", true);
-    b->pre_dst = pack_linear(k, &net->map_pre[1], "ga.pre_lin", false);
-    b->pre_edge = pack_linear(k, &net->map_pre[2], "ga.pre_lin", false);
+    bind_linear(k, &net->map_mid, "ga.merge_src", true, &b->merge_src);
+    bind_linear(k, &net->map_mid, "ga.merge_dst", false, &b->merge_dst);
+    bind_linear(k, &net->map_pre[0], "ga.pre_lin", true, &b->pre_src);
+    bind_linear(k, &net->map_pre[1], "ga.pre_lin", false, &b->pre_dst);
+    bind_linear(k, &net->map_pre[2], "ga.pre_lin", false, &b->pre_edge);
 
     const size_t n_weight = net->product.n_weight;
     const size_t radial[4] = {c->radial_basis, c->radial_hidden[0], c->radial_hidden[1], n_weight};
     b->radial = new_chain(k, 3, radial, true, 1e-5);
-    pack_layer(k, &b->radial, 0, "ga.sep_act.dtp_rad.net", 0, true);
-    pack_layer(k, &b->radial, 1, "ga.sep_act.dtp_rad.net", 3, true);
-    if (!k->failed) {
-        b->radial.weight[2] = fetch(k, radial[2] * n_weight, "ga.sep_act.dtp_rad.net.6.weight");
-        b->radial.bias[2] = fetch(k, n_weight, "ga.sep_act.dtp_rad.offset");
-    }
-    b->sep_lin = pack_linear(k, &net->map_sep_lin, "ga.sep_act.lin", true);
-    b->sep_alpha = pack_linear(k, &net->map_sep_alpha, "ga.sep_alpha", true);
-    b->value_weight = fetch(k, n_weight, "ga.sep_value.dtp.tp.weight");
-    b->value_lin = pack_linear(k, &net->map_value, "ga.sep_value.lin", true);
+    bind_layer(k, &b->radial, 0, "ga.sep_act.dtp_rad.net", 0, true);
+    bind_layer(k, &b->radial, 1, "ga.sep_act.dtp_rad.net", 3, true);
+    if (k->failed) return;
+    bind_all(k, find(k, radial[2] * n_weight, "ga.sep_act.dtp_rad.net.6.weight"), radial[2] * n_weight,
+             &b->radial.weight[2]);
+    bind_all(k, find(k, n_weight, "ga.sep_act.dtp_rad.offset"), n_weight, &b->radial.bias[2]);
+    bind_linear(k, &net->map_sep_lin, "ga.sep_act.lin", true, &b->sep_lin);
+    bind_linear(k, &net->map_sep_alpha, "ga.sep_alpha", true, &b->sep_alpha);
+    bind_all(k, find(k, n_weight, "ga.sep_value.dtp.tp.weight"), n_weight, &b->value_weight);
+    bind_linear(k, &net->map_value, "ga.sep_value.lin", true, &b->value_lin);
     const size_t alpha[4] = {c->radial_basis + c->alpha_scalars, c->alpha_hidden[0], c->alpha_hidden[1],
                              c->heads};
     b->alpha = new_chain(k, 3, alpha, true, 1e-6);
     for (size_t i = 0; i < 3; i++)
-        pack_layer(k, &b->alpha, i, "ga.lin_alpha", 3 * i, true);
-    if (!last) b->proj = pack_linear(k, &net->map_proj, "ga.proj", true);
-    b->edge_proj = pack_linear(k, last ? &net->map_post : &net->map_proj, "ga.edge_proj", true);
+        bind_layer(k, &b->alpha, i, "ga.lin_alpha", 3 * i, true);
+    if (!last) bind_linear(k, &net->map_proj, "ga.proj", true, &b->proj);
+    bind_linear(k, last ? &net->map_post : &net->map_proj, "ga.edge_proj", true, &b->edge_proj);
 }
 
-static void pack_tracegrad(packer *k, nh_block *b, bool last)
+static void bind_tracegrad(packer *k, nh_block *b, bool last)
 {
     const nh_net *net = k->net;
     const nh_config *c = net->config;
@@ -198,74 +215,168 @@ static void pack_tracegrad(packer *k, nh_block *b, bool last)
     const size_t width[5] = {layout->pairs, z, z, z, z};
     b->invariants = new_chain(k, 4, width, true, 1e-6);
     for (size_t i = 0; i < 4; i++)
-        pack_layer(k, &b->invariants, i, "nonlinear_layers", 3 * i, i > 0);
-    /* first layer after bilinear form: [z][hidden] times [pairs][hidden]^T */
-    real *first = own(k, z * layout->pairs, sizeof *first), *seed = own(k, z, sizeof *seed);
-    const real *layer = fetch(k, z * hidden, "nonlinear_layers.0.weight");
-    const real *flat = fetch(k, parameter_count(k, "fctp.weight"), "fctp.weight");
-    real *form = own(k, layout->pairs * hidden, sizeof *form);
-    if (k->failed) return;
-    R(nh_pairs_pack)(layout, hidden, flat, form);
-    NH_GEMM(CblasRowMajor, CblasNoTrans, CblasTrans, (int)z, (int)layout->pairs, (int)hidden, 1, layer,
-            (int)hidden, form, (int)hidden, 0, first, (int)layout->pairs);
-    for (int i = 0; i < 3; i++)
-        disown_last(k->net);
-    b->invariants.weight[0] = first;
-    for (size_t i = 0; i < z; i++)
-        for (size_t j = 0; j < z; j++)
-            seed[j] += b->invariants.weight[3][i * z + j];
-    b->seed = seed;
+        bind_layer(k, &b->invariants, i, "nonlinear_layers", 3 * i, i > 0);
+    b->form_hidden = hidden;
+    b->form = own(k, layout->pairs * hidden, sizeof(real));
+    b->layer = own(k, z * hidden, sizeof(real));
+    b->seed = own(k, z, sizeof(real));
+    bind(k, (nh_binding){
+                .kind = NH_BIND_FORM, .param = find(k, 0, "fctp.weight"), .block = b, .layout = layout});
+    bind(k, (nh_binding){.kind = NH_BIND_LAYER,
+                         .param = find(k, z * hidden, "nonlinear_layers.0.weight"),
+                         .count = z * hidden,
+                         .block = b});
+    if (!k->failed) place(k, z * layout->pairs, &b->invariants.weight[0]);
     b->has_invariants = true;
 }
 
-static void pack_trace_head(packer *k)
+static void bind_trace_head(packer *k)
 {
     nh_net *net = k->net;
     const nh_config *c = net->config;
     const size_t z = c->tg_z, layers = c->n_trace_head, width = c->trace_head[0], all = c->blocks * z;
     k->prefix[0] = '\0';
     net->trace_width = width;
-    for (size_t b = 0; b < c->blocks && !k->failed; b++) {
-        net->block[b].trace_first = own(k, width * z, sizeof(real));
-        const real *first = fetch(k, width * all, "nonlinear_layers_for_norm_reg.0.weight");
-        if (k->failed) return;
-        for (size_t i = 0; i < width; i++)
-            memcpy(net->block[b].trace_first + i * z, first + i * all + b * z, z * sizeof(real));
-        disown_last(net);
-    }
-    net->trace_bias = fetch(k, width, "nonlinear_layers_for_norm_reg.0.bias");
+    const size_t first = find(k, width * all, "nonlinear_layers_for_norm_reg.0.weight");
+    for (size_t b = 0; b < c->blocks && !k->failed; b++)
+        bind(k, (nh_binding){.kind = NH_BIND_ROWS,
+                             .param = first,
+                             .from = b * z,
+                             .rows = width,
+                             .count = z,
+                             .stride = all,
+                             .at = place(k, width * z, &net->block[b].trace_first)});
+    bind_all(k, find(k, width, "nonlinear_layers_for_norm_reg.0.bias"), width, &net->trace_bias);
     size_t *widths = own(k, layers + 1, sizeof *widths);
     if (k->failed) return;
     memcpy(widths, c->trace_head, layers * sizeof *widths);
     widths[layers] = net->types->n_shell_pair;
     net->trace = new_chain(k, layers, widths, false, 0);
     for (size_t i = 0; i < layers; i++)
-        pack_layer(k, &net->trace, i, "nonlinear_layers_for_norm_reg", 2 * (i + 1), true);
+        bind_layer(k, &net->trace, i, "nonlinear_layers_for_norm_reg", 2 * (i + 1), true);
 }
 
-static void pack(packer *k)
+static void bind_network(packer *k)
 {
     nh_net *net = k->net;
     const nh_config *c = net->config;
-    net->input = pack_linear(k, &net->map_input, "input_rs", false);
-    net->output = pack_linear(k, &net->map_output, "edge_lin", true);
+    bind_linear(k, &net->map_input, "input_rs", false, &net->input);
+    bind_linear(k, &net->map_output, "edge_lin", true, &net->output);
     net->block = own(k, c->blocks, sizeof *net->block);
     for (size_t i = 0; i < c->blocks && !k->failed; i++) {
         const bool last = i + 1 == c->blocks;
         nh_block *b = &net->block[i];
         snprintf(k->prefix, sizeof k->prefix, "blocks.%zu.", i);
-        pack_norm(k, "norm_1", b->norm_1);
-        pack_norm(k, "norm_edge", b->norm_edge);
-        pack_attention(k, b, last);
+        bind_norm(k, "norm_1", b->norm_1);
+        bind_norm(k, "norm_edge", b->norm_edge);
+        bind_attention(k, b, last);
         if (!last) {
-            pack_norm(k, "norm_2", b->norm_2);
-            b->ffn_1 = pack_linear(k, &net->map_ffn, "ffn.fctp_1", true);
-            b->ffn_2 = pack_linear(k, &net->map_mid, "ffn.fctp_2", true);
+            bind_norm(k, "norm_2", b->norm_2);
+            bind_linear(k, &net->map_ffn, "ffn.fctp_1", true, &b->ffn_1);
+            bind_linear(k, &net->map_mid, "ffn.fctp_2", true, &b->ffn_2);
         }
         snprintf(k->prefix, sizeof k->prefix, "edge_feature_nonlin_block.%zu.", i);
-        if (net->with_trace || (!last && c->tg_scale > 0)) pack_tracegrad(k, b, last);
+        if (net->with_trace || (!last && c->tg_scale > 0)) bind_tracegrad(k, b, last);
     }
-    if (net->with_trace) pack_trace_head(k);
+    if (net->with_trace) bind_trace_head(k);
+    net->packed = own(k, net->n_packed, sizeof *net->packed);
+    for (size_t i = 0; net->packed != NULL && i < k->n_slot; i++)
+        *k->slot[i] = net->packed + k->at[i];
+}
+
+/* Numbers of parameter i as reals: in place, or converted to `room`. */
+static const real *numbers(const nh_net *net, const nh_weights *w, size_t i, real *room)
+{
+#ifdef NH_REAL_DOUBLE
+    double **same = w->real;
+    float **other = w->single;
+#else
+    float **same = w->single;
+    double **other = w->real;
+#endif
+    if (same != NULL && same[i] != NULL) return same[i];
+    for (size_t n = 0; n < net->params->param[i].count; n++)
+        room[n] = (real)other[i][n];
+    return room;
+}
+
+typedef struct packing {
+    nh_net *net;
+    const nh_weights *weights;
+    real *room; /* NULL: not needed */
+} packing;
+
+static void pack_one(void *context, size_t index, int thread)
+{
+    (void)thread;
+    const packing *p = context;
+    const nh_binding *b = &p->net->binding[index];
+    const real *from = numbers(p->net, p->weights, b->param, p->room);
+    real *to = p->net->packed + b->at;
+    switch (b->kind) {
+    case NH_BIND_ROWS:
+        for (size_t i = 0; i < b->rows; i++)
+            memcpy(to + i * b->count, from + b->from + i * b->stride, b->count * sizeof *to);
+        break;
+    case NH_BIND_LINEAR:
+        R(nh_linear_pack)(b->map, from, to);
+        break;
+    case NH_BIND_FORM:
+        R(nh_pairs_pack)(b->layout, b->block->form_hidden, from, b->block->form);
+        break;
+    case NH_BIND_LAYER:
+        memcpy(b->block->layer, from, b->count * sizeof *to);
+        break;
+    }
+}
+
+/* First layer after the bilinear form, as one matrix: a slab of its rows. */
+enum { SLABS = 4 };
+static void join_layers(void *context, size_t index, int thread)
+{
+    (void)thread;
+    const packing *p = context;
+    nh_block *b = &p->net->block[index / SLABS];
+    if (!b->has_invariants) return;
+    const size_t z = b->invariants.width[1], pairs = b->invariants.width[0], part = index % SLABS,
+                 first = z * part / SLABS, n = z * (part + 1) / SLABS - first;
+    R(nh_dense_forward)
+    (n, b->form_hidden, pairs, b->layer + first * b->form_hidden, b->form, NULL, false,
+     b->invariants.weight[0] + first * pairs);
+    if (part > 0) return;
+    memset(b->seed, 0, z * sizeof *b->seed);
+    for (size_t i = 0; i < z; i++)
+        for (size_t j = 0; j < z; j++)
+            b->seed[j] += b->invariants.weight[3][i * z + j];
+}
+
+static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error *err)
+{
+    packing p = {.net = net, .weights = w};
+    size_t largest = 0;
+    for (size_t k = 0; k < net->n_binding; k++) {
+        const size_t i = net->binding[k].param;
+        const bool single = w->single != NULL && i < w->count && w->single[i] != NULL,
+                   wide = w->real != NULL && i < w->count && w->real[i] != NULL;
+        if (!single && !wide)
+            return nh_fail(err, "sub-model %zu: parameter %s is missing", net->range,
+                           net->params->param[i].name);
+        if (!(sizeof(real) == sizeof(float) ? single : wide) && net->params->param[i].count > largest)
+            largest = net->params->param[i].count;
+    }
+    if (largest > 0) {
+        p.room = malloc(largest * sizeof *p.room);
+        if (p.room == NULL) return nh_fail_memory(err, "the weights of a sub-model");
+    }
+    nh_parallel_for(p.room == NULL ? threads : NULL /* the room is one */, net->n_binding, pack_one, &p);
+    nh_parallel_for(threads, net->config->blocks * SLABS, join_layers, &p);
+    free(p.room);
+    return 0;
+}
+
+int NH_NET(_update)(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error *err)
+{
+    return pack(net, w, threads, err);
 }
 
 /* Column of GIN's scalars with the gate of the first channel of each group of MID. */
@@ -361,16 +472,21 @@ int NH_NET(_new)(const nh_config *c, const nh_types *t, const nh_params *p, cons
     net->lo = c->range[range][0];
     net->hi = c->range[range][1];
     net->with_trace = with_trace;
-    packer k = {.net = net, .params = p, .weights = w, .range = range, .err = err};
-    if (make_tables(net, input, input_entry, wanted, wanted_entry, err) == 0) {
-        pack(&k);
-        if (!k.failed) {
-            *out = net;
-            return 0;
-        }
+    net->params = p;
+    net->range = range;
+    packer k = {.net = net, .weights = w, .err = err};
+    int status = make_tables(net, input, input_entry, wanted, wanted_entry, err);
+    if (status == 0) {
+        bind_network(&k);
+        status = k.failed ? -1 : pack(net, w, NULL, err);
     }
-    NH_NET(_free)(net);
-    return -1;
+    free(k.slot);
+    free(k.at);
+    if (status == 0)
+        *out = net;
+    else
+        NH_NET(_free)(net);
+    return status;
 }
 
 void NH_NET(_free)(nh_net *net)
@@ -379,6 +495,7 @@ void NH_NET(_free)(nh_net *net)
     for (size_t i = 0; i < net->n_owned; i++)
         free(net->owned[i]);
     free(net->owned);
+    free(net->binding);
     nh_layout_free(&net->mid);
     nh_layout_free(&net->heads);
     nh_layout_free(&net->gate_in);

@@ -1,7 +1,7 @@
 /* The nodes of a block, tile by tile (network.md 3.3, 3.4). */
 #include "network/internal.h"
 
-static size_t tile_nodes(const nh_run *f, size_t tile, nh_work *w)
+size_t R(nh_tile_nodes)(const nh_run *f, size_t tile, nh_work *w)
 {
     const size_t first = tile * NH_TILE, left = f->graph->n_node - first, n = left < NH_TILE ? left : NH_TILE;
     for (size_t t = 0; t < n; t++)
@@ -19,7 +19,7 @@ void R(nh_run_node_begin)(void *run, size_t tile, int thread)
     nh_work *w = &f->work[thread];
     double lap = 0;
     R(nh_lap)(&lap);
-    const size_t n = tile_nodes(f, tile, w);
+    const size_t n = R(nh_tile_nodes)(f, tile, w);
     R(nh_rows_load)(mid, n, w->row, f->node, w->x);
     R(nh_norm_forward)(mid, n, w->x, b->norm_1[0], b->norm_1[1], w->x);
     R(nh_rows_store)(mid, n, w->row, w->x, f->normed);
@@ -43,22 +43,23 @@ void R(nh_run_node_end)(void *run, size_t tile, int thread)
     nh_work *w = &f->work[thread];
     double lap = 0;
     R(nh_lap)(&lap);
-    const size_t n = tile_nodes(f, tile, w);
+    const size_t n = R(nh_tile_nodes)(f, tile, w);
     for (size_t t = 0; t < n; t++) {
+        real *sum = f->keep ? f->merged + w->row[t] * heads->dim : w->weighted + t * heads->dim;
         const size_t first = f->node_partial[w->row[t]], count = f->node_partial[w->row[t] + 1] - first;
         R(nh_softmax_merge_forward)
         (heads, n_head, count, f->partial_max + first * n_head, f->partial_sum + first * n_head,
-         f->partial_value + first * heads->dim, w->weighted + t * heads->dim);
+         f->partial_value + first * heads->dim, sum);
         w->pick[t] = t;
     }
-    R(nh_rows_load)(heads, n, w->pick, w->weighted, w->heads);
+    R(nh_rows_load)(heads, n, f->keep ? w->row : w->pick, f->keep ? f->merged : w->weighted, w->heads);
     R(nh_linear_forward)(b->proj.map, n, w->heads, b->proj.weight, b->proj.bias, false, w->x);
     R(nh_rows_add)(mid, n, w->row, f->normed, w->x);
     R(nh_norm_forward)(mid, n, w->x, b->norm_2[0], b->norm_2[1], w->x);
     R(nh_linear_forward)(b->ffn_1.map, n, w->x, b->ffn_1.weight, b->ffn_1.bias, false, w->gate_in);
     R(nh_gate_forward)(&net->gate_in, mid, net->gate_first, n, w->gate_in, w->value);
     R(nh_linear_forward)(b->ffn_2.map, n, w->value, b->ffn_2.weight, b->ffn_2.bias, true, w->x);
-    R(nh_rows_store)(mid, n, w->row, w->x, f->node);
+    R(nh_rows_store)(mid, n, w->row, w->x, f->node_next);
     if (f->probe != NULL && f->probe->node != NULL && f->probe->node[f->block] != NULL)
         R(nh_to_e3nn)(mid, n, w->x, f->probe->node[f->block] + w->row[0] * mid->dim);
     w->times.node += R(nh_lap)(&lap);

@@ -84,25 +84,67 @@ void R(nh_mlp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *hidde
         R(nh_dense_forward)(n, m->width[last], m->width[last + 1], x, m->weight[last], m->bias[last], add, y);
 }
 
-/* Gradient of the pre-activation sum from that of the activation, one row, in place. */
-static void norm_silu_gradient(size_t n, const real *restrict gain, const real *restrict shift,
-                               const real *restrict h, real scale, real *restrict g)
+static void column_sums(size_t n, size_t width, const real *g, real *restrict sum)
+{
+    for (size_t t = 0; t < n; t++)
+        for (size_t i = 0; i < width; i++)
+            sum[i] += g[t * width + i];
+}
+
+void R(nh_dense_backward)(size_t n, size_t in, size_t out, const real *gy, const real *x, const real *weight,
+                          real *gx, bool add, real *gw, real *gbias)
+{
+    if (n == 0 || in == 0 || out == 0) return;
+    if (gx != NULL)
+        NH_GEMM(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)in, (int)out, 1, gy, (int)out, weight,
+                (int)in, add ? 1 : 0, gx, (int)in);
+    if (gw != NULL)
+        NH_GEMM(CblasRowMajor, CblasTrans, CblasNoTrans, (int)out, (int)in, (int)n, 1, gy, (int)out, x,
+                (int)in, 1, gw, (int)in);
+    if (gbias != NULL) column_sums(n, out, gy, gbias);
+}
+
+/* Gradient of the pre-activation sum from that of the activation, one row, in place; ggain and gshift are
+ * added to, or NULL. */
+static void norm_silu_backward(size_t n, const real *restrict gain, const real *restrict shift,
+                               const real *restrict h, real scale, real *restrict g, real *restrict ggain,
+                               real *restrict gshift)
 {
     for (size_t i = 0; i < n; i++) {
         const real a = h[i] * gain[i] + shift[i], sigma = R(nh_sigmoid)(a);
-        g[i] *= sigma * (1 + a * (1 - sigma)) * gain[i];
+        g[i] *= sigma * (1 + a * (1 - sigma));
     }
+    for (size_t i = 0; ggain != NULL && i < n; i++)
+        ggain[i] += g[i] * h[i];
+    for (size_t i = 0; gshift != NULL && i < n; i++)
+        gshift[i] += g[i];
+    for (size_t i = 0; i < n; i++)
+        g[i] *= gain[i];
     const real mean = R(nh_sum)(n, g) / (real)n, slope = R(nh_dot)(n, g, h) / (real)n;
     for (size_t i = 0; i < n; i++)
         g[i] = scale * (g[i] - mean - h[i] * slope);
 }
 
-static void silu_gradient(size_t n, const real *restrict h, real *restrict g)
+void R(nh_silu_backward)(size_t n, const real *restrict x, real *restrict g)
 {
     for (size_t i = 0; i < n; i++) {
-        const real sigma = R(nh_sigmoid)(h[i]);
-        g[i] *= sigma * (1 + h[i] * (1 - sigma));
+        const real sigma = R(nh_sigmoid)(x[i]);
+        g[i] *= sigma * (1 + x[i] * (1 - sigma));
     }
+}
+
+/* Element i of a table of gradients that may be absent. */
+static real *entry(real **table, size_t i)
+{
+    return table != NULL ? table[i] : NULL;
+}
+
+static size_t widest_hidden(const R(nh_mlp) * m)
+{
+    size_t widest = 0;
+    for (size_t i = 1; i < m->layers; i++)
+        if (m->width[i] > widest) widest = m->width[i];
+    return widest;
 }
 
 void R(nh_mlp_input_gradient)(const R(nh_mlp) * m, size_t n, real *g, const real *hidden, real *scratch,
@@ -116,14 +158,215 @@ void R(nh_mlp_input_gradient)(const R(nh_mlp) * m, size_t n, real *g, const real
         hidden = h - n * width;
         for (size_t t = 0; t < n; t++) {
             if (m->gain != NULL)
-                norm_silu_gradient(width, m->gain[i], m->shift[i], h + t * width, scale[t], g + t * width);
+                norm_silu_backward(width, m->gain[i], m->shift[i], h + t * width, scale[t], g + t * width,
+                                   NULL, NULL);
             else
-                silu_gradient(width, h + t * width, g + t * width);
+                R(nh_silu_backward)(width, h + t * width, g + t * width);
         }
         real *to = i == 0 ? gx : scratch;
-        NH_GEMM(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)below, (int)width, 1, g, (int)width,
-                m->weight[i], (int)below, 0, to, (int)below);
+        R(nh_dense_backward)(n, below, width, g, NULL, m->weight[i], to, false, NULL, NULL);
         scratch = g;
         g = to;
+    }
+}
+
+void R(nh_mlp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const real *x, const real *hidden,
+                        real *scratch, real *gx, bool add, const R(nh_mlp_gradient) * gradient)
+{
+    const R(nh_mlp_gradient) none = {0}, *to = gradient != NULL ? gradient : &none;
+    const size_t last = m->layers - 1;
+    if (n == 0) return;
+    real *g = scratch, *other = scratch + n * widest_hidden(m);
+    R(nh_dense_backward)
+    (n, m->width[last], m->width[last + 1], gy, last > 0 ? R(nh_mlp_last_hidden)(m, n, hidden) : x,
+     m->weight[last], last > 0 ? g : gx, last > 0 ? false : add, entry(to->weight, last),
+     entry(to->bias, last));
+    hidden += n * R(nh_mlp_hidden_size)(m);
+    for (size_t i = last; i-- > 0;) {
+        const size_t width = m->width[i + 1], below = m->width[i];
+        const real *scale = hidden - n, *h = scale - n * width;
+        hidden = h - n * width;
+        for (size_t t = 0; t < n; t++) {
+            if (m->gain != NULL)
+                norm_silu_backward(width, m->gain[i], m->shift[i], h + t * width, scale[t], g + t * width,
+                                   entry(to->gain, i), entry(to->shift, i));
+            else
+                R(nh_silu_backward)(width, h + t * width, g + t * width);
+        }
+        /* below this layer in `hidden`: activation, sum and scale of the layer before */
+        const real *input = i == 0 ? x : hidden - n * (2 * below + 1);
+        R(nh_dense_backward)
+        (n, below, width, g, input, m->weight[i], i == 0 ? gx : other, i == 0 ? add : false,
+         entry(to->weight, i), entry(to->bias, i));
+        real *swap = g;
+        g = other;
+        other = swap;
+    }
+}
+
+size_t R(nh_mlp_jvp_size)(const R(nh_mlp) * m)
+{
+    size_t size = 0;
+    for (size_t i = 1; i < m->layers; i++)
+        size += 4 * m->width[i] + 2;
+    return size;
+}
+
+/* Rows of values and rows of tangents through one dense map: the bias acts on the values alone. */
+static void dense_both(size_t n, size_t in, size_t out, const real *x, const real *weight, const real *bias,
+                       real *y)
+{
+    R(nh_dense_forward)(2 * n, in, out, x, weight, NULL, false, y);
+    for (size_t t = 0; bias != NULL && t < n; t++)
+        for (size_t i = 0; i < out; i++)
+            y[t * out + i] += bias[i];
+}
+
+/* d <- tangent of the normalised sum h from that of the sum, ds = tangent of the activation. Returns the mean
+ * of (tangent of the sum) h. */
+static real norm_silu_tangent(size_t n, const real *restrict gain, const real *restrict shift,
+                              const real *restrict h, real scale, real *restrict d, real *restrict ds)
+{
+    const real mean = R(nh_sum)(n, d) / (real)n, slope = R(nh_dot)(n, d, h) / (real)n;
+    for (size_t i = 0; i < n; i++) {
+        d[i] = scale * (d[i] - mean - h[i] * slope);
+        const real a = h[i] * gain[i] + shift[i], sigma = R(nh_sigmoid)(a);
+        ds[i] = sigma * (1 + a * (1 - sigma)) * gain[i] * d[i];
+    }
+    return slope;
+}
+
+/* Layer i of `kept` is: activation and its tangent [2n][width], normalised sum and its tangent [2n][width],
+ * scale [n], mean of (tangent of the sum) times (normalised sum) [n]. */
+void R(nh_mlp_jvp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *kept, real *y)
+{
+    for (size_t i = 0; i + 1 < m->layers; i++) {
+        const size_t width = m->width[i + 1], half = n * width;
+        real *s = kept, *h = s + 2 * half, *scale = h + 2 * half, *slope = scale + n;
+        dense_both(n, m->width[i], width, x, m->weight[i], m->bias[i], h);
+        for (size_t t = 0; t < n; t++) {
+            real *ht = h + t * width, *st = s + t * width;
+            if (m->gain != NULL) {
+                scale[t] = norm_silu(width, m->eps, m->gain[i], m->shift[i], ht, st);
+                slope[t] =
+                    norm_silu_tangent(width, m->gain[i], m->shift[i], ht, scale[t], ht + half, st + half);
+            } else {
+                silu(width, ht, st);
+                memcpy(st + half, ht + half, width * sizeof(real));
+                R(nh_silu_backward)(width, ht, st + half);
+            }
+        }
+        kept = slope + n;
+        x = s;
+    }
+    const size_t last = m->layers - 1;
+    if (y != NULL) dense_both(n, m->width[last], m->width[last + 1], x, m->weight[last], m->bias[last], y);
+}
+
+/* g, d: gradients of silu(a) and of its tangent silu'(a) da, replaced by those of a and da. */
+static void silu_both_backward(size_t n, const real *restrict a, const real *restrict da, real *restrict g,
+                               real *restrict d)
+{
+    for (size_t i = 0; i < n; i++) {
+        const real sigma = R(nh_sigmoid)(a[i]), slope = sigma * (1 + a[i] * (1 - sigma)),
+                   bend = sigma * (1 - sigma) * (2 + a[i] * (1 - 2 * sigma));
+        g[i] = g[i] * slope + d[i] * bend * da[i];
+        d[i] *= slope;
+    }
+}
+
+/* One row of a layer backward through values and tangents: g, d from the gradients of the activation and its
+ * tangent to those of the sum p and its tangent dp. With h = scale (p - mean), the tangent of h is
+ * dh = scale (dp - mean(dp) - h c), c = mean(dp h): h, scale and c depend on p too. */
+static void norm_silu_both_backward(size_t n, const real *restrict gain, const real *restrict shift,
+                                    const real *restrict h, const real *restrict dh, real scale, real c,
+                                    real *restrict g, real *restrict d, real *restrict ggain,
+                                    real *restrict gshift)
+{
+    for (size_t i = 0; i < n; i++) {
+        const real a = h[i] * gain[i] + shift[i], sigma = R(nh_sigmoid)(a),
+                   slope = sigma * (1 + a * (1 - sigma)),
+                   bend = sigma * (1 - sigma) * (2 + a * (1 - 2 * sigma));
+        g[i] = g[i] * slope + d[i] * bend * gain[i] * dh[i];
+        d[i] *= slope;
+    }
+    for (size_t i = 0; ggain != NULL && i < n; i++)
+        ggain[i] += g[i] * h[i] + d[i] * dh[i];
+    for (size_t i = 0; gshift != NULL && i < n; i++)
+        gshift[i] += g[i];
+    for (size_t i = 0; i < n; i++) {
+        g[i] *= gain[i];
+        d[i] *= gain[i];
+    }
+    const real mean_d = R(nh_sum)(n, d) / (real)n, d_h = R(nh_dot)(n, d, h) / (real)n,
+               d_dh = R(nh_dot)(n, d, dh) / (real)n, sc = scale * c;
+    /* through h in dh: -scale (d c + dp mean(d h)), where dp = dh/scale + h c + a constant, which drops out
+     * because the mean of h is 0 */
+    for (size_t i = 0; i < n; i++) {
+        g[i] -= sc * d[i] + d_h * (dh[i] + sc * h[i]);
+        d[i] = scale * (d[i] - mean_d - h[i] * d_h);
+    }
+    /* d_dh: through scale in dh */
+    const real mean = R(nh_sum)(n, g) / (real)n, slope = R(nh_dot)(n, g, h) / (real)n + d_dh;
+    for (size_t i = 0; i < n; i++)
+        g[i] = scale * (g[i] - mean - h[i] * slope);
+}
+
+/* Gradients of the last map's input from gy and gdy as nh_mlp_jvp_backward takes them; NULL: not wanted. */
+static void last_both_backward(size_t n, size_t in, size_t out, const real *gy, const real *gdy,
+                               const real *x, const real *weight, real *gx, real *gw, real *gbias)
+{
+    const size_t half = n * in;
+    if (gy != NULL)
+        R(nh_dense_backward)(n, in, out, gy, x, weight, gx, false, gw, gbias);
+    else if (gx != NULL)
+        memset(gx, 0, half * sizeof(real));
+    if (gdy != NULL) {
+        R(nh_dense_backward)
+        (n, in, out, gdy, x + half, weight, gx != NULL ? gx + half : NULL, false, gw, NULL);
+        return;
+    }
+    if (gx != NULL) {
+        real *first = gx + half;
+        memset(first, 0, in * sizeof(real));
+        column_sums(out, in, weight, first);
+        for (size_t t = 1; t < n; t++)
+            memcpy(first + t * in, first, in * sizeof(real));
+    }
+    for (size_t o = 0; gw != NULL && o < out; o++)
+        column_sums(n, in, x + half, gw + o * in);
+}
+
+void R(nh_mlp_jvp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const real *gdy, const real *x,
+                            const real *kept, real *scratch, real *gx, const R(nh_mlp_gradient) * gradient)
+{
+    const R(nh_mlp_gradient) none = {0}, *to = gradient != NULL ? gradient : &none;
+    const size_t last = m->layers - 1;
+    if (n == 0) return;
+    real *g = scratch, *other = scratch + 2 * n * widest_hidden(m);
+    kept += n * R(nh_mlp_jvp_size)(m);
+    last_both_backward(n, m->width[last], m->width[last + 1], gy, gdy,
+                       last > 0 ? kept - n * (4 * m->width[last] + 2) : x, m->weight[last], last > 0 ? g : gx,
+                       entry(to->weight, last), entry(to->bias, last));
+    for (size_t i = last; i-- > 0;) {
+        const size_t width = m->width[i + 1], below = m->width[i], half = n * width;
+        const real *slope = kept - n, *scale = slope - n, *h = scale - 2 * half;
+        kept = h - 2 * half;
+        for (size_t t = 0; t < n; t++) {
+            const real *ht = h + t * width;
+            real *gt = g + t * width;
+            if (m->gain != NULL)
+                norm_silu_both_backward(width, m->gain[i], m->shift[i], ht, ht + half, scale[t], slope[t], gt,
+                                        gt + half, entry(to->gain, i), entry(to->shift, i));
+            else
+                silu_both_backward(width, ht, ht + half, gt, gt + half);
+        }
+        const real *input = i == 0 ? x : kept - n * (4 * below + 2);
+        R(nh_dense_backward)
+        (2 * n, below, width, g, input, m->weight[i], i == 0 ? gx : other, false, entry(to->weight, i), NULL);
+        if (entry(to->bias, i) != NULL) column_sums(n, width, g, to->bias[i]);
+        real *swap = g;
+        g = other;
+        other = swap;
     }
 }

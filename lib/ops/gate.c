@@ -11,7 +11,6 @@ void R(nh_gate_forward)(const nh_layout *in, const nh_layout *out, const size_t 
     const size_t width = in->group[0].mul;
     for (size_t g = 0; g < out->count; g++) {
         const nh_group *to = &out->group[g];
-        const real *gate = x + first[g];
         real *restrict b = y + n * to->offset;
         if (to->l == 0 && to->p > 0) {
             for (size_t t = 0; t < n; t++)
@@ -21,6 +20,7 @@ void R(nh_gate_forward)(const nh_layout *in, const nh_layout *out, const size_t 
                 }
             continue;
         }
+        const real *gate = x + first[g];
         const real *restrict a = x + n * in->group[g].offset;
         for (size_t t = 0; t < n; t++) {
             real *restrict row = b + t * to->dim;
@@ -30,6 +30,48 @@ void R(nh_gate_forward)(const nh_layout *in, const nh_layout *out, const size_t 
             for (size_t m = to->rows; m-- > 0;)
                 for (size_t u = 0; u < to->mul; u++)
                     row[m * to->mul + u] = row[u] * a[t * to->dim + m * to->mul + u];
+        }
+    }
+}
+
+void R(nh_gate_backward)(const nh_layout *in, const nh_layout *out, const size_t *first, size_t n,
+                         const real *gy, const real *x, real *gx)
+{
+    const size_t width = in->group[0].mul;
+    for (size_t k = 0; k < out->count; k++) {
+        const nh_group *to = &out->group[k];
+        const real *g = gy + n * to->offset;
+        if (to->l == 0 && to->p > 0) {
+            for (size_t t = 0; t < n; t++) {
+                const real *restrict a = x + t * width, *restrict gt = g + t * to->mul;
+                real *restrict ga = gx + t * width;
+                for (size_t u = 0; u < to->mul; u++) {
+                    const real sigma = R(nh_sigmoid)(a[u]);
+                    ga[u] = (real)SILU * sigma * (1 + a[u] * (1 - sigma)) * gt[u];
+                }
+            }
+            continue;
+        }
+        const size_t at = n * in->group[k].offset, mul = to->mul;
+        for (size_t t = 0; t < n; t++) {
+            const real *restrict gate = x + first[k] + t * width, *restrict a = x + at + t * to->dim,
+                                 *restrict gt = g + t * to->dim;
+            real *restrict ggate = gx + first[k] + t * width, *restrict ga = gx + at + t * to->dim;
+            /* the first component holds the factors, the gates' gradient the sums over m */
+            for (size_t u = 0; u < mul; u++) {
+                ggate[u] = 0;
+                ga[u] = (real)SIGMOID * R(nh_sigmoid)(gate[u]);
+            }
+            for (size_t m = to->rows; m-- > 0;)
+                for (size_t u = 0; u < mul; u++) {
+                    const size_t i = m * mul + u;
+                    ggate[u] += gt[i] * a[i];
+                    ga[i] = ga[u] * gt[i];
+                }
+            for (size_t u = 0; u < mul; u++) {
+                const real sigma = R(nh_sigmoid)(gate[u]);
+                ggate[u] *= (real)SIGMOID * sigma * (1 - sigma);
+            }
         }
     }
 }

@@ -39,3 +39,45 @@ void R(nh_linear_forward)(const nh_linear_map *map, size_t n, const real *x, con
          y + n * map->out.group[g].offset);
     }
 }
+
+void R(nh_linear_unpack_add)(const nh_linear_map *map, const real *packed, real *flat)
+{
+    for (size_t i = 0; i < map->n_weight; i++)
+        flat[map->source[i]] += packed[i];
+}
+
+void R(nh_linear_group_backward)(const nh_linear_map *map, size_t group, size_t n, const real *gy,
+                                 const real *x, const real *weight, real *gx, bool add, real *gw, real *gbias)
+{
+    const nh_linear_block *b = &map->block[group];
+    const int rows = (int)(n * map->out.group[group].rows), cin = (int)b->cin, cout = (int)b->cout;
+    if (rows == 0) return;
+    if (b->in != SIZE_MAX && gx != NULL)
+        NH_GEMM(CblasRowMajor, CblasNoTrans, CblasTrans, rows, cin, cout, 1, gy, cout, weight + b->weight,
+                cout, add ? 1 : 0, gx, cin);
+    if (b->in != SIZE_MAX && gw != NULL)
+        NH_GEMM(CblasRowMajor, CblasTrans, CblasNoTrans, cin, cout, rows, 1, x, cin, gy, cout, 1,
+                gw + b->weight, cout);
+    if (gbias == NULL || group != 0 || map->n_bias == 0) return;
+    for (size_t t = 0; t < n; t++)
+        for (size_t u = 0; u < b->cout; u++)
+            gbias[u] += gy[t * b->cout + u];
+}
+
+void R(nh_linear_backward)(const nh_linear_map *map, size_t n, const real *gy, const real *x,
+                           const real *weight, real *gx, bool add, real *gw, real *gbias)
+{
+    for (size_t i = 0; gx != NULL && !add && i < map->in.count; i++) {
+        const nh_group *in = &map->in.group[i];
+        bool feeds = false;
+        for (size_t g = 0; g < map->out.count; g++)
+            feeds = feeds || map->block[g].in == i;
+        if (!feeds) memset(gx + n * in->offset, 0, n * in->dim * sizeof(real));
+    }
+    for (size_t g = 0; g < map->out.count; g++) {
+        const size_t in = map->block[g].in, at = in == SIZE_MAX ? 0 : n * map->in.group[in].offset;
+        R(nh_linear_group_backward)
+        (map, g, n, gy + n * map->out.group[g].offset, x != NULL ? x + at : NULL, weight,
+         gx != NULL ? gx + at : NULL, add, gw, gbias);
+    }
+}

@@ -1,11 +1,16 @@
-/* ops.h - the operations that the network is made of (network.md section 2), one C function each, forward.
+/* ops.h - the operations that the network is made of (network.md sections 2 and 3), forward and backward.
  * What each one computes is fixed by its arguments alone: shapes (a layout or table of lib/plan, and n rows),
  * inputs, weights, output. Kernels for other devices mirror these one to one.
  *
  * Every function exists for float (suffix _f) and for double (_d). x, y and the like are tiles of n rows in
  * the grouped layout (plan/layout.h) where a layout is given, and plain matrices [n][width] otherwise.
  * Nothing is allocated, nothing can fail; output never overlaps input unless said. Row counts times 2l+1 must
- * fit an int (they are tiles). */
+ * fit an int (they are tiles).
+ *
+ * X_backward goes from the gradient of X's output to those of its inputs. In all of them: g.. of an output is
+ * read only; gx and the like, gradients of an input, are written (added to where `add`), NULL: not wanted;
+ * gradients of parameters are always added to (+=), in the parameter's packed form, NULL: not wanted. A
+ * gradient has the shape of what it belongs to. Y and r, and what comes from them alone, are constants. */
 #ifndef NH_OPS_PASS
 #ifndef NH_OPS_OPS_H
 #define NH_OPS_OPS_H
@@ -41,6 +46,10 @@ void NH_NAME(nh_rows_store)(const nh_layout *layout, size_t n, const size_t *row
                             NH_REAL *array);
 void NH_NAME(nh_rows_add)(const nh_layout *layout, size_t n, const size_t *row, const NH_REAL *array,
                           NH_REAL *tile);
+/* array[row[t]] += row t of the tile, in the order of the tile: backward of load and add (that of store is
+ * load, and from_e3nn and to_e3nn are each other's). */
+void NH_NAME(nh_rows_load_backward)(const nh_layout *layout, size_t n, const size_t *row, const NH_REAL *tile,
+                                    NH_REAL *array);
 
 /* ---- linear (linear.c): network.md 2.1 */
 
@@ -53,6 +62,17 @@ void NH_NAME(nh_linear_forward)(const nh_linear_map *map, size_t n, const NH_REA
 /* The same for one group of the output; x, y are the matrices of the groups involved. */
 void NH_NAME(nh_linear_group_forward)(const nh_linear_map *map, size_t group, size_t n, const NH_REAL *x,
                                       const NH_REAL *weight, const NH_REAL *bias, bool add, NH_REAL *y);
+/* flat += the packed gradient at the places that nh_linear_pack read. */
+void NH_NAME(nh_linear_unpack_add)(const nh_linear_map *map, const NH_REAL *packed, NH_REAL *flat);
+/* gx_i[t][m][u] = sum_w W[u][w] gy_o[t][m][w], 0 for groups of the input that feed nothing; gw += x^T gy,
+ * gbias[n_bias] += sum_t gy. x may be NULL where gw is. */
+void NH_NAME(nh_linear_backward)(const nh_linear_map *map, size_t n, const NH_REAL *gy, const NH_REAL *x,
+                                 const NH_REAL *weight, NH_REAL *gx, bool add, NH_REAL *gw, NH_REAL *gbias);
+/* The same for one group of the output; gy, x, gx are the matrices of the groups involved, weight, gw, gbias
+ * whole. A group that nothing feeds has gbias only. */
+void NH_NAME(nh_linear_group_backward)(const nh_linear_map *map, size_t group, size_t n, const NH_REAL *gy,
+                                       const NH_REAL *x, const NH_REAL *weight, NH_REAL *gx, bool add,
+                                       NH_REAL *gw, NH_REAL *gbias);
 
 /* ---- norms and gate (norm.c, gate.c) */
 
@@ -60,10 +80,16 @@ void NH_NAME(nh_linear_group_forward)(const nh_linear_map *map, size_t group, si
  * shift[mul of 0e]. y may be x. */
 void NH_NAME(nh_norm_forward)(const nh_layout *layout, size_t n, const NH_REAL *x, const NH_REAL *gain,
                               const NH_REAL *shift, NH_REAL *y);
+/* x: the input (not the output). gx may be gy where not `add`. */
+void NH_NAME(nh_norm_backward)(const nh_layout *layout, size_t n, const NH_REAL *gy, const NH_REAL *x,
+                               const NH_REAL *gain, NH_REAL *gx, bool add, NH_REAL *ggain, NH_REAL *gshift);
 /* Gate, network.md 2.3: x of `in` (GIN), y of `out`; first[g] = column of x's 0e matrix with the gate of the
  * first channel of y's group g (first[0] is not used). */
 void NH_NAME(nh_gate_forward)(const nh_layout *in, const nh_layout *out, const size_t *first, size_t n,
                               const NH_REAL *x, NH_REAL *y);
+/* gx of `in`, all of it written. */
+void NH_NAME(nh_gate_backward)(const nh_layout *in, const nh_layout *out, const size_t *first, size_t n,
+                               const NH_REAL *gy, const NH_REAL *x, NH_REAL *gx);
 
 /* ---- dense layers (dense.c): network.md 2.4 */
 
@@ -89,11 +115,39 @@ const NH_REAL *NH_NAME(nh_mlp_last_hidden)(const NH_NAME(nh_mlp) * m, size_t n, 
  * activation; g and scratch[n * widest hidden layer] are overwritten. */
 void NH_NAME(nh_mlp_input_gradient)(const NH_NAME(nh_mlp) * m, size_t n, NH_REAL *g, const NH_REAL *hidden,
                                     NH_REAL *scratch, NH_REAL *gx);
+/* Where the gradients of a chain's parameters are added, shaped like the chain's; each table may be NULL, and
+ * so may its elements. */
+typedef struct NH_NAME(nh_mlp_gradient) {
+    NH_REAL **weight, **bias; /* [layers] */
+    NH_REAL **gain, **shift;  /* [layers-1] */
+} NH_NAME(nh_mlp_gradient);
+/* gy[n][width[layers]], x and hidden of nh_mlp_forward; scratch[n * 2 * widest hidden layer];
+ * gx[n][width[0]]; g NULL: gx only. */
+void NH_NAME(nh_mlp_backward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_REAL *gy, const NH_REAL *x,
+                              const NH_REAL *hidden, NH_REAL *scratch, NH_REAL *gx, bool add,
+                              const NH_NAME(nh_mlp_gradient) * g);
+/* The chain and its derivative along a direction: x[2n][width[0]] = n rows of values, then n rows of tangents
+ * dx; y[2n][width[layers]] = values, then tangents dy (y = NULL: hidden layers only). kept[n*jvp_size]. */
+size_t NH_NAME(nh_mlp_jvp_size)(const NH_NAME(nh_mlp) * m);
+void NH_NAME(nh_mlp_jvp_forward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_REAL *x, NH_REAL *kept,
+                                 NH_REAL *y);
+/* Gradient of sum(gy y) + sum(gdy dy), gy and gdy [n][width[layers]]: gx[2n][width[0]] with respect to x,
+ * then dx. gy NULL: zeros; gdy NULL: ones. scratch[n * 4 * widest hidden layer]. */
+void NH_NAME(nh_mlp_jvp_backward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_REAL *gy, const NH_REAL *gdy,
+                                  const NH_REAL *x, const NH_REAL *kept, NH_REAL *scratch, NH_REAL *gx,
+                                  const NH_NAME(nh_mlp_gradient) * g);
 /* x = silu(x), n numbers */
 void NH_NAME(nh_silu_forward)(size_t n, NH_REAL *x);
+/* g *= silu'(x), x as before nh_silu_forward */
+void NH_NAME(nh_silu_backward)(size_t n, const NH_REAL *x, NH_REAL *g);
 /* y[n][out] (+)= x[n][in] weight[out][in]^T + bias */
 void NH_NAME(nh_dense_forward)(size_t n, size_t in, size_t out, const NH_REAL *x, const NH_REAL *weight,
                                const NH_REAL *bias, bool add, NH_REAL *y);
+/* gx[n][in] = gy weight, gw[out][in] += gy^T x, gbias[out] += sum_t gy. x may be NULL where gw is. (A product
+ * of weights F[z][p] = L[z][h] B[p][h]^T is nh_dense_forward(z, h, p, L, B): its backward is this one too.)
+ */
+void NH_NAME(nh_dense_backward)(size_t n, size_t in, size_t out, const NH_REAL *gy, const NH_REAL *x,
+                                const NH_REAL *weight, NH_REAL *gx, bool add, NH_REAL *gw, NH_REAL *gbias);
 
 /* ---- radial basis (radial.c): network.md 2.5 */
 
@@ -109,6 +163,12 @@ void NH_NAME(nh_coupling_forward)(const nh_product *p, size_t n, const NH_REAL *
  * x[t][a][u] over the group's paths. stride 0: all rows share the weights. */
 void NH_NAME(nh_product_forward)(const nh_product *p, size_t group, size_t n, const NH_REAL *x,
                                  const NH_REAL *m, const NH_REAL *w, size_t stride, NH_REAL *out);
+/* gout[n][2l+1][mul] of the group. gx (the whole tile of p->in) is ADDED to: several groups contribute. gw:
+ * with a stride the rows' weights are inputs, gw[t*stride + ..] is written for the paths of this group, so
+ * that all groups together write all of it; with stride 0 it is added to, summed over the rows. */
+void NH_NAME(nh_product_backward)(const nh_product *p, size_t group, size_t n, const NH_REAL *gout,
+                                  const NH_REAL *x, const NH_REAL *m, const NH_REAL *w, size_t stride,
+                                  NH_REAL *gx, NH_REAL *gw);
 
 /* ---- attention (attention.c): network.md 3.4. Channel u of a group with heads*mu channels belongs to head u
  * div mu. */
@@ -116,6 +176,10 @@ void NH_NAME(nh_product_forward)(const nh_product *p, size_t group, size_t n, co
 /* y = (a . v) for the rows row[n_row] of the tile v of n rows: a[t][heads]; y is a tile of n_row rows. */
 void NH_NAME(nh_heads_forward)(const nh_layout *layout, size_t heads, size_t n, size_t n_row,
                                const size_t *row, const NH_REAL *a, const NH_REAL *v, NH_REAL *y);
+/* gy: tile of n_row rows; ga[n][heads], gv: tile of n rows; 0 for the rows not in row[] unless `add`. */
+void NH_NAME(nh_heads_backward)(const nh_layout *layout, size_t heads, size_t n, size_t n_row,
+                                const size_t *row, const NH_REAL *gy, const NH_REAL *a, const NH_REAL *v,
+                                NH_REAL *ga, NH_REAL *gv, bool add);
 /* Rows first..first+count-1 of a tile, all with the same destination: max[heads] of a, sum[heads] = sum_t
  * copies[t] exp(a-max), value[dim] = sum_t copies[t] exp(a-max) v_t (one stored row). */
 void NH_NAME(nh_softmax_partial_forward)(const nh_layout *layout, size_t heads, size_t n, size_t first,
@@ -126,6 +190,20 @@ void NH_NAME(nh_softmax_partial_forward)(const nh_layout *layout, size_t heads, 
 void NH_NAME(nh_softmax_merge_forward)(const nh_layout *layout, size_t heads, size_t count,
                                        const NH_REAL *max, const NH_REAL *sum, const NH_REAL *value,
                                        NH_REAL *y);
+/* What the edges of a node need for the backward pass, from its partial results, its y and the gradient
+ * gy[dim]: max_all[heads] over all edges, total[heads] = the denominator, dot[heads] = gy . y over a head's
+ * numbers. */
+void NH_NAME(nh_softmax_merge_backward)(const nh_layout *layout, size_t heads, size_t count,
+                                        const NH_REAL *gy, const NH_REAL *max, const NH_REAL *sum,
+                                        const NH_REAL *y, NH_REAL *max_all, NH_REAL *total, NH_REAL *dot);
+/* Rows first..first+count-1 of a tile of n, all with the destination that gy, max_all, total and dot belong
+ * to: gv_t = B_t gy, ga_t = B_t (gy . v_t - dot), B_t = copies[t] exp(a_t - max_all)/total. Other rows are
+ * left as they are. */
+void NH_NAME(nh_softmax_partial_backward)(const nh_layout *layout, size_t heads, size_t n, size_t first,
+                                          size_t count, const NH_REAL *gy, const NH_REAL *max_all,
+                                          const NH_REAL *total, const NH_REAL *dot, const NH_REAL *a,
+                                          const NH_REAL *copies, const NH_REAL *v, NH_REAL *ga, NH_REAL *gv,
+                                          bool add);
 
 /* ---- TraceGrad (invariants.c): network.md 3.5 */
 
@@ -134,11 +212,36 @@ void NH_NAME(nh_pairs_forward)(const nh_layout *layout, size_t n, const NH_REAL 
 /* y = gradient with respect to x of sum_pairs g q, g[n][pairs]. */
 void NH_NAME(nh_pairs_gradient)(const nh_layout *layout, size_t n, const NH_REAL *x, const NH_REAL *g,
                                 NH_REAL *y);
+/* dq = derivative of q along dx: x_u . dx_v + dx_u . x_v. Bilinear and symmetric: the gradient of sum(g dq)
+ * with respect to x is nh_pairs_gradient at dx. */
+void NH_NAME(nh_pairs_tangent_forward)(const nh_layout *layout, size_t n, const NH_REAL *x, const NH_REAL *dx,
+                                       NH_REAL *dq);
+/* gx from gq[n][pairs]: nh_pairs_gradient with `add`. */
+void NH_NAME(nh_pairs_backward)(const nh_layout *layout, size_t n, const NH_REAL *gq, const NH_REAL *x,
+                                NH_REAL *gx, bool add);
 /* Symmetrised fctp.weight with its 1/sqrt(X(2l+1)): w[pairs][hidden] from flat (blocks [mul][mul][hidden] in
  * the order of the entries), so that u = q w. */
 void NH_NAME(nh_pairs_pack)(const nh_layout *layout, size_t hidden, const NH_REAL *flat, NH_REAL *w);
+/* flat += gradient of fctp.weight from that of w: its transpose. */
+void NH_NAME(nh_pairs_unpack_add)(const nh_layout *layout, size_t hidden, const NH_REAL *gw, NH_REAL *flat);
 /* x += scale |x|/(|y|+1e-5) y, norms over each row. */
 void NH_NAME(nh_tracegrad_add_forward)(const nh_layout *layout, size_t n, double scale, const NH_REAL *y,
                                        NH_REAL *x);
+/* k[n] = scale |x|/(|y|+1e-5) as nh_tracegrad_add_forward finds it (x: before it), to be kept for backward.
+ */
+void NH_NAME(nh_tracegrad_factor_forward)(const nh_layout *layout, size_t n, double scale, const NH_REAL *x,
+                                          const NH_REAL *y, NH_REAL *k);
+/* gy_t = k_t g_t; k is a constant for backpropagation, so that gx = g: nothing to do. gy may be g. */
+void NH_NAME(nh_tracegrad_add_backward)(const nh_layout *layout, size_t n, const NH_REAL *k, const NH_REAL *g,
+                                        NH_REAL *gy);
+/* Backward of all of 3.5 from x to z = the chain m of q(x) and y = d(sum z)/dx, second derivatives included:
+ * the gradient of sum(gz z) + sum(gy y). m's first layer takes q (bilinear form and first layer in one
+ * matrix); gz[n][width[layers]], NULL: zeros; gy, gx: tiles of `layout`; gy NULL: z only. Values are computed
+ * anew: work[n*invariants_work]. sum(gy y) is the derivative of sum z along gy, so this is reverse mode
+ * through nh_mlp_jvp_forward with the tangent dq(x, gy). */
+size_t NH_NAME(nh_invariants_work)(const nh_layout *layout, const NH_NAME(nh_mlp) * m);
+void NH_NAME(nh_invariants_backward)(const nh_layout *layout, const NH_NAME(nh_mlp) * m, size_t n,
+                                     const NH_REAL *gz, const NH_REAL *gy, const NH_REAL *x, NH_REAL *work,
+                                     NH_REAL *gx, bool add, const NH_NAME(nh_mlp_gradient) * g);
 
 #endif

@@ -133,3 +133,111 @@ void R(nh_product_forward)(const nh_product *p, size_t group, size_t n, const re
         }
     }
 }
+
+/* NH_LANES channels of one edge: v[a] = sum_c M[a][c] g[c], gx[a] += w v[a], gw = sum_a x[a] v[a]. As in
+ * path_lanes; gx or gw may be NULL, gw is added to where `sum`. */
+static inline __attribute__((always_inline)) void backward_lanes(size_t rows, size_t cols, size_t n,
+                                                                 const real *m, const real *g, size_t wide,
+                                                                 const real *x, size_t mul, const real *w,
+                                                                 real *gx, real *gw, bool sum)
+{
+    R(nh_vec) v[16];
+    const R(nh_vec) first = R(nh_load)(g);
+    for (size_t a = 0; a < rows; a++)
+        v[a] = m[a * cols * n] * first;
+    for (size_t c = 1; c < cols; c++) {
+        const R(nh_vec) gc = R(nh_load)(g + c * wide);
+        for (size_t a = 0; a < rows; a++)
+            v[a] += m[(a * cols + c) * n] * gc;
+    }
+    if (gw != NULL) {
+        R(nh_vec) total = R(nh_load)(x) * v[0];
+        for (size_t a = 1; a < rows; a++)
+            total += R(nh_load)(x + a * mul) * v[a];
+        if (sum) total += R(nh_load)(gw);
+        R(nh_store)(gw, total);
+    }
+    if (gx == NULL) return;
+    const R(nh_vec) weight = R(nh_load)(w);
+    for (size_t a = 0; a < rows; a++)
+        R(nh_store)(gx + a * mul, R(nh_load)(gx + a * mul) + weight * v[a]);
+}
+
+/* The channels first..mul-1, one at a time. */
+static void backward_rest(size_t first, const nh_product_path *path, size_t cols, size_t n, const real *g,
+                          size_t wide, const real *x, const real *m, const real *w, size_t stride, real *gx,
+                          real *gw)
+{
+    const size_t rows = path->rows, mul = path->mul;
+    for (size_t t = 0; t < n; t++)
+        for (size_t u = first; u < mul; u++) {
+            real total = 0;
+            for (size_t a = 0; a < rows; a++) {
+                const size_t at = (t * rows + a) * mul + u;
+                real v = 0;
+                for (size_t c = 0; c < cols; c++)
+                    v += m[(a * cols + c) * n + t] * g[(t * cols + c) * wide + u];
+                total += x[at] * v;
+                if (gx != NULL) gx[at] += w[t * stride + u] * v;
+            }
+            if (gw == NULL) continue;
+            real *to = gw + t * stride + u;
+            *to = stride == 0 ? *to + total : total;
+        }
+}
+
+static inline __attribute__((always_inline)) void
+backward_rows(size_t rows, const nh_product_path *path, size_t cols, size_t n, const real *g, size_t wide,
+              const real *x, const real *m, const real *w, size_t stride, real *gx, real *gw)
+{
+    const size_t mul = path->mul, whole = mul - mul % NH_LANES;
+    for (size_t t = 0; t < n && whole > 0; t++)
+        for (size_t u = 0; u < whole; u += NH_LANES) {
+            const size_t at = t * rows * mul + u;
+            backward_lanes(rows, cols, n, m + t, g + t * cols * wide + u, wide, x + at, mul,
+                           w + t * stride + u, gx != NULL ? gx + at : NULL,
+                           gw != NULL ? gw + t * stride + u : NULL, stride == 0);
+        }
+    if (whole < mul) backward_rest(whole, path, cols, n, g, wide, x, m, w, stride, gx, gw);
+}
+
+void R(nh_product_backward)(const nh_product *p, size_t group, size_t n, const real *gout, const real *x,
+                            const real *m, const real *w, size_t stride, real *gx, real *gw)
+{
+    const size_t cols = p->out.group[group].rows, wide = p->out.group[group].mul;
+    for (size_t k = p->first_path[group]; k < p->first_path[group + 1]; k++) {
+        const nh_product_path *path = &p->path[k];
+        const size_t at = n * p->in.group[path->in].offset;
+        const real *g = gout + path->channel, *from = x + at, *matrix = m + path->matrix * n,
+                   *weight = w + path->weight;
+        real *to = gx != NULL ? gx + at : NULL, *to_w = gw != NULL ? gw + path->weight : NULL;
+        switch (path->rows) {
+        case 1:
+            backward_rows(1, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
+            break;
+        case 3:
+            backward_rows(3, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
+            break;
+        case 5:
+            backward_rows(5, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
+            break;
+        case 7:
+            backward_rows(7, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
+            break;
+        case 9:
+            backward_rows(9, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
+            break;
+        case 11:
+            backward_rows(11, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
+            break;
+        case 13:
+            backward_rows(13, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
+            break;
+        case 15:
+            backward_rows(15, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
+            break;
+        default: /* degrees beyond 7 */
+            backward_rest(0, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
+        }
+    }
+}

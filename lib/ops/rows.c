@@ -62,3 +62,16 @@ void R(nh_rows_add)(const nh_layout *layout, size_t n, const size_t *row, const 
                 to[i] += from[i];
         }
 }
+
+void R(nh_rows_load_backward)(const nh_layout *layout, size_t n, const size_t *row, const real *tile,
+                              real *array)
+{
+    for (size_t t = 0; t < n; t++)
+        for (size_t g = 0; g < layout->count; g++) {
+            const nh_group *group = &layout->group[g];
+            const real *restrict from = tile + n * group->offset + t * group->dim;
+            real *restrict to = array + row[t] * layout->dim + group->offset;
+            for (size_t i = 0; i < group->dim; i++)
+                to[i] += from[i];
+        }
+}

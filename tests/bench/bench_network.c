@@ -1,11 +1,12 @@
 /* Speed of the standard network: four sub-models on a made-up crystal of 6 atoms and some 560 edges within 8
- * Å.
+ * Å, and a step of training of each.
  *
  *     bench_network [THREADS [REPEATS [CONFIG [COPIES]]]]
  *
  * COPIES repeats the cell along each axis (2: 48 atoms). Prints the best time of each sub-model, where it
  * went (summed over threads), the memory, and the rate of sgemm (1024, one per thread at a time) measured in
- * the same run. */
+ * the same run. A step is forward, backward and the new weights into the network (the optimiser's own work is
+ * not in it), with the trace head. */
 #include "base/memory.h"
 #include "network/network.h"
 
@@ -95,8 +96,7 @@ static int make_crystal(size_t copies, crystal *c)
 }
 
 typedef struct feed {
-    size_t dim;
-    double sum;
+    size_t dim, wanted, pairs; /* numbers of an edge: features, edge_ham, edge_trace */
 } feed;
 
 static void source(void *context, size_t first, size_t n, float *out)
@@ -167,57 +167,115 @@ static char *text_of(const char *path)
     return text;
 }
 
-static int bench(int threads, int repeats, const char *path, size_t copies, nh_error *err)
+static void seed(void *context, size_t n, const size_t *edge, float *g_ham, float *g_trace)
 {
-    nh_threads *pool;
+    const feed *f = context;
+    for (size_t t = 0; t < n; t++) {
+        uint64_t s = edge[t];
+        for (size_t i = 0; i < f->wanted; i++)
+            g_ham[t * f->wanted + i] = 1e-3F * (float)uniform(&s);
+        for (size_t i = 0; i < f->pairs; i++)
+            g_trace[t * f->pairs + i] = 1e-3F * (float)uniform(&s);
+    }
+}
+
+static void print_times(const nh_network_times *t)
+{
+    printf("thread seconds: input %.3f node %.3f radial %.3f product %.3f linear %.3f attention %.3f "
+           "tracegrad %.3f output %.3f\n",
+           t->input, t->node, t->radial, t->product, t->linear, t->attention, t->tracegrad, t->output);
+}
+
+static double peak_memory(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss / 1024;
+}
+
+/* The network's configuration, the crystal and what is asked of it. */
+typedef struct setup {
     nh_config config;
     nh_types types;
     nh_params params;
-    nh_weights weights;
-    crystal c = {0};
+    crystal c;
+    size_t *entry;
+    nh_irreps wanted; /* the real half, as nhinfer asks for */
+    feed feed;
+    int repeats;
+    nh_threads *pool;
+} setup;
+
+static int setup_new(setup *s, int threads, const char *path, size_t copies, nh_error *err)
+{
     char *text = text_of(path);
-    if (nh_threads_new(threads, &pool, err) != 0 || nh_config_parse(text, path, &config, err) != 0) return -1;
-    free(text);
-    if (nh_types_new(&config, &types, err) != 0 || nh_params_new(&config, &params, err) != 0 ||
-        make_crystal(copies, &c) != 0)
+    if (nh_threads_new(threads, &s->pool, err) != 0 || nh_config_parse(text, path, &s->config, err) != 0)
         return -1;
-    const size_t all = types.out.count, half = all / 2;
-    size_t *entry = NH_ARRAY(size_t, all), *mul = NH_ARRAY(size_t, all);
+    free(text);
+    if (nh_types_new(&s->config, &s->types, err) != 0 || nh_params_new(&s->config, &s->params, err) != 0)
+        return -1;
+    if (make_crystal(copies, &s->c) != 0) return nh_fail_memory(err, "crystal");
+    const size_t all = s->types.out.count, half = all / 2;
+    size_t *mul = NH_ARRAY(size_t, all);
     int *l = NH_ARRAY(int, all), *p = NH_ARRAY(int, all);
-    nh_irreps wanted;
-    if (entry == NULL || mul == NULL || l == NULL || p == NULL) return nh_fail_memory(err, "types");
+    s->entry = NH_ARRAY(size_t, all);
+    if (s->entry == NULL || mul == NULL || l == NULL || p == NULL) return nh_fail_memory(err, "types");
     for (size_t i = 0; i < all; i++) {
-        entry[i] = i;
-        mul[i] = types.out.entry[i].mul;
-        l[i] = types.out.entry[i].l;
-        p[i] = types.out.entry[i].p;
+        s->entry[i] = i;
+        mul[i] = s->types.out.entry[i].mul;
+        l[i] = s->types.out.entry[i].l;
+        p[i] = s->types.out.entry[i].p;
     }
-    if (nh_irreps_build(half, mul, l, p, &wanted, err) != 0)
-        return -1; /* the real half, as nhinfer asks for */
-    printf("%zu atoms, %zu edges, %d threads, single precision, %s\n", c.edges.n_node, c.edges.n_edge,
-           threads, path);
-    feed f = {.dim = types.out.dim};
-    double total = 0, setup = 0;
+    const int status = nh_irreps_build(half, mul, l, p, &s->wanted, err);
+    free(mul);
+    free(l);
+    free(p);
+    s->feed = (feed){.dim = s->types.out.dim, .wanted = s->wanted.dim, .pairs = s->types.n_shell_pair};
+    return status;
+}
+
+static void setup_free(setup *s)
+{
+    nh_irreps_free(&s->wanted);
+    nh_params_free(&s->params);
+    nh_types_free(&s->types);
+    nh_config_free(&s->config);
+    nh_threads_free(s->pool);
+    free(s->entry);
+    free(s->c.src);
+    free(s->c.dst);
+    free(s->c.vector);
+    free(s->c.distance);
+}
+
+/* Sub-model k with its weights. */
+static int sub_model(const setup *s, size_t k, bool with_trace, nh_weights *w, nh_network_f **net,
+                     nh_error *err)
+{
+    if (nh_weights_new(&s->params, false, w, err) != 0 || nh_weights_init(&s->params, 1, k, w, err) != 0)
+        return -1;
+    return nh_network_f_new(&s->config, &s->types, &s->params, w, k, &s->types.out, s->entry, &s->wanted,
+                            s->entry, with_trace, net, err);
+}
+
+static int bench_forward(setup *s, nh_error *err)
+{
+    double total = 0;
     nh_network_times sum = {0};
-    for (size_t k = 0; k < config.n_range; k++) {
+    for (size_t k = 0; k < s->config.n_range; k++) {
         size_t inside = 0;
-        for (size_t e = 0; e < c.edges.n_edge; e++)
-            inside += c.distance[e] >= config.range[k][0] && c.distance[e] < config.range[k][1];
+        for (size_t e = 0; e < s->c.edges.n_edge; e++)
+            inside += s->c.distance[e] >= s->config.range[k][0] && s->c.distance[e] < s->config.range[k][1];
         nh_network_f *net;
+        nh_weights weights;
         double best = INFINITY;
         nh_network_times times = {0};
-        if (nh_weights_new(&params, false, &weights, err) != 0 ||
-            nh_weights_init(&params, 1, k, &weights, err) != 0)
-            return -1;
-        double t = seconds();
-        if (nh_network_f_new(&config, &types, &params, &weights, k, &types.out, entry, &wanted, entry, false,
-                             &net, err) != 0)
-            return -1;
-        setup += seconds() - t;
-        for (int repeat = 0; repeat < repeats; repeat++) {
+        if (sub_model(s, k, false, &weights, &net, err) != 0) return -1;
+        for (int repeat = 0; repeat < s->repeats; repeat++) {
             nh_network_times now = {0};
-            t = seconds();
-            if (nh_network_f_forward(net, &c.edges, source, &f, sink, &f, false, NULL, pool, &now, err) != 0)
+            double t = seconds();
+            if (nh_network_f_forward(net, &s->c.edges, source, &s->feed, sink, &s->feed, false, NULL, s->pool,
+                                     &now, err) != 0)
                 return -1;
             t = seconds() - t;
             if (t < best) {
@@ -238,29 +296,70 @@ static int bench(int threads, int repeats, const char *path, size_t copies, nh_e
         nh_network_f_free(net);
         nh_weights_free(&weights);
     }
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    printf("all: %.3f s, preparing the weights %.3f s, peak memory %.0f MB\n", total, setup,
-           (double)usage.ru_maxrss / 1024);
-    printf("thread seconds: input %.3f node %.3f radial %.3f product %.3f linear %.3f attention %.3f "
-           "tracegrad %.3f output %.3f\n",
-           sum.input, sum.node, sum.radial, sum.product, sum.linear, sum.attention, sum.tracegrad,
-           sum.output);
-    printf("sgemm: %.0f GFLOP/s\n", gemm_rate(pool));
-    nh_irreps_free(&wanted);
-    nh_params_free(&params);
-    nh_types_free(&types);
-    nh_config_free(&config);
-    nh_threads_free(pool);
-    free(entry);
-    free(mul);
-    free(l);
-    free(p);
-    free(c.src);
-    free(c.dst);
-    free(c.vector);
-    free(c.distance);
+    printf("all: %.3f s, peak memory %.0f MB\n", total, peak_memory());
+    print_times(&sum);
     return 0;
+}
+
+static int bench_training(setup *s, nh_tape_memory memory, nh_error *err)
+{
+    for (size_t k = 0; k < s->config.n_range; k++) {
+        nh_network_f *net;
+        nh_network_f_tape *tape;
+        nh_weights weights, gradient;
+        double best = INFINITY, part[3] = {0};
+        nh_network_times back = {0};
+        if (sub_model(s, k, true, &weights, &net, err) != 0 ||
+            nh_network_f_tape_new(memory, &tape, err) != 0 ||
+            nh_network_f_gradients_new(net, &gradient, err) != 0)
+            return -1;
+        for (int repeat = 0; repeat <= s->repeats; repeat++) { /* the first one makes room */
+            nh_network_times now = {0};
+            const double t0 = seconds();
+            if (nh_network_f_forward_keep(net, &s->c.edges, source, &s->feed, sink, &s->feed, tape, s->pool,
+                                          NULL, err) != 0)
+                return -1;
+            const double t1 = seconds();
+            if (nh_network_f_backward(net, tape, seed, &s->feed, &gradient, s->pool, &now, err) != 0)
+                return -1;
+            const double t2 = seconds();
+            if (nh_network_f_update(net, &weights, s->pool, err) != 0) return -1;
+            const double t3 = seconds();
+            if (repeat == 0 || t3 - t0 >= best) continue;
+            best = t3 - t0;
+            part[0] = t1 - t0;
+            part[1] = t2 - t1;
+            part[2] = t3 - t2;
+            back = now;
+        }
+        printf(
+            "training step, sub-model %zu, %s: %.3f s (forward %.3f, backward %.3f, weights %.3f), tape %.0f "
+            "MB, peak memory %.0f MB\n",
+            k, memory == NH_TAPE_STORE ? "store" : "recompute", best, part[0], part[1], part[2],
+            (double)nh_network_f_tape_bytes(tape) * 1e-6, peak_memory());
+        if (k == s->config.n_range - 1) print_times(&back);
+        nh_network_f_tape_free(tape);
+        nh_network_f_free(net);
+        nh_weights_free(&weights);
+        nh_weights_free(&gradient);
+    }
+    return 0;
+}
+
+static int bench(int threads, int repeats, const char *path, size_t copies, nh_error *err)
+{
+    setup s = {.repeats = repeats};
+    int status = setup_new(&s, threads, path, copies, err);
+    if (status == 0) {
+        printf("%zu atoms, %zu edges, %d threads, single precision, %s\n", s.c.edges.n_node, s.c.edges.n_edge,
+               threads, path);
+        status = bench_forward(&s, err);
+    }
+    if (status == 0) status = bench_training(&s, NH_TAPE_RECOMPUTE, err);
+    if (status == 0) status = bench_training(&s, NH_TAPE_STORE, err);
+    if (status == 0) printf("sgemm: %.0f GFLOP/s\n", gemm_rate(s.pool));
+    setup_free(&s);
+    return status;
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,650 @@
+/* The way back through a kept run: gradients of the loss with respect to all parameters of a sub-model, block
+ * by block from the last, each block in the opposite order of forward.c.
+ *
+ * Loops over tiles are cut into as many chunks as there are threads; each chunk adds the gradients of the
+ * packed weights to an array of its own, and these are summed in order. Features between blocks are on the
+ * tape, so are the activations inside attention where they are stored; otherwise a tile's are made again. */
+#include "network/internal.h"
+
+#include "base/memory.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+/* One chunk of a loop. */
+typedef struct chunk {
+    nh_run *f;
+    const nh_net *net;
+    const nh_block *block;
+    int thread;
+    real *packed; /* gradients of the packed weights */
+    R(nh_mlp_gradient) table;
+} chunk;
+
+/* Where the gradient of a packed weight goes. */
+static real *into(const chunk *c, const real *weight)
+{
+    return weight != NULL ? c->packed + (weight - c->net->packed) : NULL;
+}
+
+static R(nh_mlp_gradient) chain_into(const chunk *c, const nh_chain *m)
+{
+    R(nh_mlp_gradient) g = c->table;
+    if (m->gain == NULL) g.gain = g.shift = NULL;
+    for (size_t i = 0; i < m->layers; i++) {
+        g.weight[i] = into(c, m->weight[i]);
+        g.bias[i] = into(c, m->bias[i]);
+        if (m->gain == NULL || i + 1 == m->layers) continue;
+        g.gain[i] = into(c, m->gain[i]);
+        g.shift[i] = into(c, m->shift[i]);
+    }
+    return g;
+}
+
+static void linear_back(const chunk *c, const nh_linear *l, size_t n, const real *gy, const real *x, real *gx,
+                        bool add)
+{
+    R(nh_linear_backward)(l->map, n, gy, x, l->weight, gx, add, into(c, l->weight), into(c, l->bias));
+}
+
+static void norm_back(const chunk *c, real *const norm[2], size_t n, const real *gy, const real *x, real *gx)
+{
+    R(nh_norm_backward)
+    (&c->net->mid, n, gy, x, norm[0], gx, false, into(c, norm[0]), into(c, norm[1]));
+}
+
+static void chain_back(const chunk *c, const nh_chain *m, size_t n, const real *gy, const real *x,
+                       const real *hidden, nh_work *w, real *gx)
+{
+    const R(nh_mlp_gradient) g = chain_into(c, m);
+    R(nh_mlp_backward)(m, n, gy, x, hidden, w->chain_room, gx, false, &g);
+}
+
+/* ---- edges */
+
+/* Backward of the groups of l's output that group `group` of the product feeds (SIZE_MAX: that nothing
+ * feeds): adds to *any, which says whether gx has been written. */
+static void group_back(const chunk *c, const nh_linear *l, size_t group, size_t n, const real *gy,
+                       const real *x, real *gx, bool *any)
+{
+    for (size_t o = 0; o < l->map->out.count; o++) {
+        if (l->map->block[o].in != group) continue;
+        R(nh_linear_group_backward)
+        (l->map, o, n, gy + n * l->map->out.group[o].offset, x, l->weight, gx, *any, into(c, l->weight),
+         into(c, l->bias));
+        *any = true;
+    }
+}
+
+/* Gradient of z from that of the trace head's first sums: rows `slot`.. of them, n of them. */
+static void trace_back(const chunk *c, size_t slot, size_t n, real *g_z)
+{
+    const nh_net *net = c->net;
+    const size_t z = net->config->tg_z, width = net->trace_width;
+    R(nh_dense_backward)
+    (n, z, width, c->f->back.trace + slot * width, c->f->trail[c->f->block].z + slot * z,
+     c->block->trace_first, g_z, false, into(c, c->block->trace_first), NULL);
+}
+
+/* The trace head and TraceGrad of the last block; adds to w->g_result. */
+static void trace_head_back(const chunk *c, size_t n, nh_work *w)
+{
+    const nh_net *net = c->net;
+    const size_t width = net->trace_width, slot = c->f->slot[w->row[0]];
+    const real *sums = c->f->trace + slot * width;
+    real *g = c->f->back.trace + slot * width;
+    memcpy(w->trace_in, sums, n * width * sizeof(real));
+    R(nh_silu_forward)(n * width, w->trace_in);
+    R(nh_mlp_forward)(&net->trace, n, w->trace_in, w->trace_hidden, NULL, false);
+    chain_back(c, &net->trace, n, w->g_trace, w->trace_in, w->trace_hidden, w, g);
+    R(nh_silu_backward)(n * width, sums, g);
+    real *bias = into(c, net->trace_bias);
+    for (size_t t = 0; t < n; t++)
+        for (size_t i = 0; i < width; i++)
+            bias[i] += g[t * width + i];
+
+    const size_t scalars = net->config->edge_scalars, all = c->block->edge_proj.map->out.group[0].mul;
+    const R(nh_mlp_gradient) chain = chain_into(c, &c->block->invariants);
+    trace_back(c, slot, n, w->g_z);
+    for (size_t t = 0; t < n; t++)
+        memcpy(w->x + t * scalars, w->result + t * all, scalars * sizeof(real));
+    R(nh_invariants_backward)
+    (&net->scalars, &c->block->invariants, n, w->g_z, NULL, w->x, w->invariants_room, w->g_x, false, &chain);
+    for (size_t t = 0; t < n; t++)
+        for (size_t u = 0; u < scalars; u++)
+            w->g_result[t * all + u] += w->g_x[t * scalars + u];
+}
+
+/* From the gradient of the outputs to that of e' of type POST (w->g_result); e' is in w->result. */
+static void output_back(const chunk *c, size_t n, nh_work *w)
+{
+    const nh_run *f = c->f;
+    const nh_net *net = c->net;
+    const nh_layout *out = &net->map_output.out;
+    double lap = 0;
+    R(nh_lap)(&lap);
+    for (size_t t = 0; t < n; t++)
+        w->edge[t] = f->order[w->row[t]];
+    f->back.seed(f->back.seed_context, n, w->edge, w->e3nn, net->with_trace ? w->g_trace : NULL);
+    for (size_t t = 0; t < n; t++) {
+        const real factor = (real)exp(-net->config->decay * w->distance[t]);
+        for (size_t i = 0; i < out->dim; i++)
+            w->e3nn[t * out->dim + i] *= factor;
+    }
+    R(nh_from_e3nn)(out, n, w->e3nn, w->g_tile);
+    linear_back(c, &net->output, n, w->g_tile, w->result, w->g_result, false);
+    w->times.output += R(nh_lap)(&lap);
+    if (net->with_trace) trace_head_back(c, n, w);
+    w->times.tracegrad += R(nh_lap)(&lap);
+}
+
+/* Gradients of v and A from those of e' and of the nodes' sums. */
+static void heads_back(const chunk *c, size_t n, nh_work *w)
+{
+    const nh_run *f = c->f;
+    const nh_return *back = &f->back;
+    const nh_net *net = c->net;
+    const nh_block *b = c->block;
+    const nh_layout *type = &b->edge_proj.map->out, *layout = &net->heads;
+    const size_t heads = net->config->heads, kept = R(nh_tile_kept)(f, n, w);
+    const bool last = f->block + 1 == net->config->blocks;
+    double lap = 0;
+    R(nh_lap)(&lap);
+    if (kept > 0) {
+        R(nh_heads_forward)(layout, heads, n, kept, w->pick, w->alpha, w->heads, w->weighted);
+        if (last) {
+            R(nh_linear_forward)
+            (b->edge_proj.map, kept, w->weighted, b->edge_proj.weight, b->edge_proj.bias, false, w->result);
+            output_back(c, n, w);
+            R(nh_lap)(&lap);
+        } else {
+            for (size_t i = 0; i < kept; i++)
+                w->edge[i] = w->row[w->pick[i]];
+            R(nh_rows_load)(type, kept, w->edge, back->edge, w->g_result);
+        }
+        linear_back(c, &b->edge_proj, kept, w->g_result, w->weighted, w->g_weighted, false);
+        w->times.linear += R(nh_lap)(&lap);
+    }
+    R(nh_heads_backward)
+    (layout, heads, n, kept, w->pick, w->g_weighted, w->alpha, w->heads, w->g_alpha, w->g_heads, false);
+    for (size_t first = 0, end; !last && first < n; first = end) {
+        const size_t node = w->destination[first];
+        for (end = first + 1; end < n && w->destination[end] == node;)
+            end++;
+        R(nh_softmax_partial_backward)
+        (layout, heads, n, first, end - first, back->merged + node * layout->dim, back->max + node * heads,
+         back->total + node * heads, back->dot + node * heads, w->alpha, w->copies, w->heads, w->g_alpha,
+         w->g_heads, true);
+    }
+    w->times.attention += R(nh_lap)(&lap);
+}
+
+/* v = LIN(DTP(gated)): from w->g_heads to w->g_value. */
+static void value_back(const chunk *c, size_t n, nh_work *w)
+{
+    const nh_net *net = c->net;
+    const nh_block *b = c->block;
+    const nh_product *p = &net->product;
+    double lap = 0;
+    R(nh_lap)(&lap);
+    bool any = false;
+    group_back(c, &b->value_lin, SIZE_MAX, n, w->g_heads, NULL, NULL, &any);
+    memset(w->g_value, 0, n * net->mid.dim * sizeof(real));
+    for (size_t g = 0; g < p->out.count; g++) {
+        R(nh_product_forward)(p, g, n, w->value, w->coupling, b->value_weight, 0, w->product);
+        w->times.product += R(nh_lap)(&lap);
+        any = false;
+        group_back(c, &b->value_lin, g, n, w->g_heads, w->product, w->g_product, &any);
+        w->times.linear += R(nh_lap)(&lap);
+        if (!any) continue;
+        R(nh_product_backward)
+        (p, g, n, w->g_product, w->value, w->coupling, b->value_weight, 0, w->g_value,
+         into(c, b->value_weight));
+        w->times.product += R(nh_lap)(&lap);
+    }
+}
+
+/* t = DTP(m), its scalars and gates: from w->g_gate_in and w->g_scalars to w->g_message and w->g_weight. */
+static void message_back(const chunk *c, size_t n, nh_work *w)
+{
+    const nh_net *net = c->net;
+    const nh_block *b = c->block;
+    const nh_product *p = &net->product;
+    double lap = 0;
+    R(nh_lap)(&lap);
+    bool any = false;
+    group_back(c, &b->sep_lin, SIZE_MAX, n, w->g_gate_in, NULL, NULL, &any);
+    group_back(c, &b->sep_alpha, SIZE_MAX, n, w->g_scalars, NULL, NULL, &any);
+    memset(w->g_message, 0, n * net->mid.dim * sizeof(real));
+    for (size_t g = 0; g < p->out.count; g++) {
+        R(nh_product_forward)(p, g, n, w->message, w->coupling, w->weight, p->n_weight, w->product);
+        w->times.product += R(nh_lap)(&lap);
+        any = false;
+        group_back(c, &b->sep_lin, g, n, w->g_gate_in, w->product, w->g_product, &any);
+        group_back(c, &b->sep_alpha, g, n, w->g_scalars, w->product, w->g_product, &any);
+        if (!any) memset(w->g_product, 0, n * p->out.group[g].dim * sizeof(real));
+        w->times.linear += R(nh_lap)(&lap);
+        R(nh_product_backward)
+        (p, g, n, w->g_product, w->message, w->coupling, w->weight, p->n_weight, w->g_message, w->g_weight);
+        w->times.product += R(nh_lap)(&lap);
+    }
+}
+
+/* Attention on a tile of edges: gradients of its input e and of its messages, by position. */
+static void edges_back(chunk *c, size_t tile)
+{
+    nh_run *f = c->f;
+    const nh_net *net = c->net;
+    const nh_block *b = c->block;
+    const size_t basis = net->config->radial_basis, scalars = net->config->alpha_scalars,
+                 width = basis + scalars;
+    nh_work work = R(nh_tile_work)(f, tile, c->thread), *w = &work;
+    const size_t n = R(nh_tile_rows)(f, tile, w);
+    if (!f->store) R(nh_attention)(f, b, n, w);
+    heads_back(c, n, w);
+    value_back(c, n, w);
+    double lap = 0;
+    R(nh_lap)(&lap);
+    R(nh_gate_backward)(&net->gate_in, &net->mid, net->gate_first, n, w->g_value, w->gate_in, w->g_gate_in);
+    chain_back(c, &b->alpha, n, w->g_alpha, w->alpha_in, w->alpha_hidden, w, w->g_alpha_in);
+    for (size_t t = 0; t < n; t++)
+        memcpy(w->g_scalars + t * scalars, w->g_alpha_in + t * width + basis, scalars * sizeof(real));
+    w->times.attention += R(nh_lap)(&lap);
+    message_back(c, n, w);
+    R(nh_lap)(&lap);
+    chain_back(c, &b->radial, n, w->g_weight, w->gaussians, w->radial_hidden, w, NULL);
+    w->times.radial += R(nh_lap)(&lap);
+
+    R(nh_rows_store)(&net->mid, n, w->row, w->g_message, f->back.message);
+    R(nh_rows_load)(&net->mid, n, w->row, f->edge, w->x);
+    R(nh_norm_forward)(&net->mid, n, w->x, b->norm_edge[0], b->norm_edge[1], w->y);
+    linear_back(c, &b->pre_edge, n, w->g_message, w->y, w->g_x, false);
+    norm_back(c, b->norm_edge, n, w->g_x, w->x, w->g_x);
+    R(nh_rows_store)(&net->mid, n, w->row, w->g_x, f->back.edge);
+    w->times.linear += R(nh_lap)(&lap);
+    f->work[c->thread].times = w->times;
+}
+
+/* TraceGrad of blocks that are not the last: f->back.edge becomes the gradient of e'. */
+static void tracegrad_back(chunk *c, size_t tile)
+{
+    nh_run *f = c->f;
+    const nh_net *net = c->net;
+    const nh_trail *trail = &f->trail[f->block];
+    nh_work *w = &f->work[c->thread];
+    const bool second = net->config->tg_scale > 0;
+    const size_t z = net->config->tg_z;
+    double lap = 0;
+    R(nh_lap)(&lap);
+    const size_t n = R(nh_tile_rows)(f, tile, w);
+    R(nh_rows_load)(&net->mid, n, w->row, f->raw, w->x);
+    R(nh_rows_load)(&net->mid, n, w->row, f->back.edge, w->g_x);
+
+    /* rows are in ascending order of position, so those with a slot have consecutive ones */
+    size_t kept = 0, slot = SIZE_MAX;
+    for (size_t t = 0; net->with_trace && t < n; t++)
+        if (f->slot[w->row[t]] != SIZE_MAX) {
+            if (kept == 0) slot = f->slot[w->row[t]];
+            w->pick[kept++] = t;
+        }
+    if (kept > 0) {
+        trace_back(c, slot, kept, w->z);
+        memset(w->g_z, 0, n * z * sizeof(real));
+        for (size_t i = 0; i < kept; i++)
+            memcpy(w->g_z + w->pick[i] * z, w->z + i * z, z * sizeof(real));
+    }
+    if (second) {
+        for (size_t t = 0; t < n; t++)
+            w->z[t] = trail->factor[w->row[t]];
+        R(nh_tracegrad_add_backward)(&net->mid, n, w->z, w->g_x, w->g_y);
+    }
+    const R(nh_mlp_gradient) chain = chain_into(c, &c->block->invariants);
+    R(nh_invariants_backward)
+    (&net->mid, &c->block->invariants, n, kept > 0 ? w->g_z : NULL, second ? w->g_y : NULL, w->x,
+     w->invariants_room, w->g_x, true, &chain);
+    R(nh_rows_store)(&net->mid, n, w->row, w->g_x, f->back.edge);
+    w->times.tracegrad += R(nh_lap)(&lap);
+}
+
+/* 3.2: the input map. Tiles of edges in the graph's order. */
+static void input_back(chunk *c, size_t tile)
+{
+    nh_run *f = c->f;
+    const nh_net *net = c->net;
+    nh_work *w = &f->work[c->thread];
+    const size_t first = tile * NH_TILE, left = f->graph->n_edge - first, n = left < NH_TILE ? left : NH_TILE;
+    double lap = 0;
+    R(nh_lap)(&lap);
+    for (size_t t = 0; t < n; t++)
+        w->row[t] = f->position[first + t];
+    f->source(f->source_context, first, n, w->e3nn);
+    R(nh_from_e3nn)(&net->map_input.in, n, w->e3nn, w->tile);
+    R(nh_rows_load)(&net->mid, n, w->row, f->back.edge, w->g_x);
+    linear_back(c, &net->input, n, w->g_x, w->tile, NULL, false);
+    w->times.input += R(nh_lap)(&lap);
+}
+
+/* ---- nodes */
+
+/* n' = FFN(n2) + n2, n2 = EQLN(a + n1), a = proj(sums): from f->back.node to the gradients of n1 (through
+ * this residual) and of the sums, and what the softmax needs. */
+static void node_end_back(chunk *c, size_t tile)
+{
+    nh_run *f = c->f;
+    nh_return *back = &f->back;
+    const nh_net *net = c->net;
+    const nh_layout *mid = &net->mid, *heads = &net->heads;
+    const nh_block *b = c->block;
+    const size_t n_head = net->config->heads;
+    nh_work *w = &f->work[c->thread];
+    double lap = 0;
+    R(nh_lap)(&lap);
+    const size_t n = R(nh_tile_nodes)(f, tile, w);
+    R(nh_rows_load)(heads, n, w->row, f->merged, w->heads);
+    R(nh_linear_forward)(b->proj.map, n, w->heads, b->proj.weight, b->proj.bias, false, w->x);
+    R(nh_rows_add)(mid, n, w->row, f->normed, w->x);
+    R(nh_norm_forward)(mid, n, w->x, b->norm_2[0], b->norm_2[1], w->y);
+    R(nh_linear_forward)(b->ffn_1.map, n, w->y, b->ffn_1.weight, b->ffn_1.bias, false, w->gate_in);
+    R(nh_gate_forward)(&net->gate_in, mid, net->gate_first, n, w->gate_in, w->value);
+
+    R(nh_rows_load)(mid, n, w->row, back->node, w->g_x);
+    linear_back(c, &b->ffn_2, n, w->g_x, w->value, w->g_value, false);
+    R(nh_gate_backward)(&net->gate_in, mid, net->gate_first, n, w->g_value, w->gate_in, w->g_gate_in);
+    linear_back(c, &b->ffn_1, n, w->g_gate_in, w->y, w->g_x, true);
+    norm_back(c, b->norm_2, n, w->g_x, w->x, w->g_x);
+    R(nh_rows_store)(mid, n, w->row, w->g_x, back->normed);
+    linear_back(c, &b->proj, n, w->g_x, w->heads, w->g_heads, false);
+    R(nh_rows_store)(heads, n, w->row, w->g_heads, back->merged);
+    for (size_t t = 0; t < n; t++) {
+        const size_t a = w->row[t], first = f->node_partial[a], count = f->node_partial[a + 1] - first;
+        R(nh_softmax_merge_backward)
+        (heads, n_head, count, back->merged + a * heads->dim, f->partial_max + first * n_head,
+         f->partial_sum + first * n_head, f->merged + a * heads->dim, back->max + a * n_head,
+         back->total + a * n_head, back->dot + a * n_head);
+    }
+    w->times.node += R(nh_lap)(&lap);
+}
+
+/* Sum of the messages' gradients over the listed positions (NULL: first..end-1 themselves) into row t. */
+static void sum_messages(const nh_run *f, const size_t *list, size_t first, size_t end, size_t n, size_t t,
+                         real *tile)
+{
+    const bool last = f->block + 1 == f->net->config->blocks;
+    const nh_layout *mid = &f->net->mid;
+    for (size_t g = 0; g < mid->count; g++)
+        memset(tile + n * mid->group[g].offset + t * mid->group[g].dim, 0, mid->group[g].dim * sizeof(real));
+    for (size_t i = first; i < end; i++) {
+        const size_t position = list != NULL ? list[i] : i;
+        if (last && f->slot[position] == SIZE_MAX) continue; /* the last block has no message there */
+        for (size_t g = 0; g < mid->count; g++) {
+            const size_t dim = mid->group[g].dim, offset = mid->group[g].offset;
+            const real *restrict from = f->back.message + position * mid->dim + offset;
+            real *restrict to = tile + n * offset + t * dim;
+            for (size_t k = 0; k < dim; k++)
+                to[k] += from[k];
+        }
+    }
+}
+
+/* n1 = EQLN(n) and its parts of the messages: f->back.node becomes the gradient of the block's input. */
+static void node_begin_back(chunk *c, size_t tile)
+{
+    nh_run *f = c->f;
+    nh_return *back = &f->back;
+    const nh_net *net = c->net;
+    const nh_layout *mid = &net->mid;
+    const nh_block *b = c->block;
+    nh_work *w = &f->work[c->thread];
+    double lap = 0;
+    R(nh_lap)(&lap);
+    const size_t n = R(nh_tile_nodes)(f, tile, w);
+    R(nh_rows_load)(mid, n, w->row, f->normed, w->x);
+    if (f->block + 1 < net->config->blocks)
+        R(nh_rows_load)(mid, n, w->row, back->normed, w->g_x);
+    else
+        memset(w->g_x, 0, n * mid->dim * sizeof(real));
+    for (size_t t = 0; t < n; t++) {
+        const size_t a = w->row[t];
+        sum_messages(f, back->from, back->outgoing[a], back->outgoing[a + 1], n, t, w->g_message);
+        sum_messages(f, NULL, back->incoming[a], back->incoming[a + 1], n, t, w->g_y);
+    }
+    R(nh_linear_forward)(b->merge_src.map, n, w->x, b->merge_src.weight, b->merge_src.bias, false, w->value);
+    linear_back(c, &b->pre_src, n, w->g_message, w->value, w->g_value, false);
+    linear_back(c, &b->merge_src, n, w->g_value, w->x, w->g_x, true);
+    R(nh_linear_forward)(b->merge_dst.map, n, w->x, b->merge_dst.weight, NULL, false, w->value);
+    linear_back(c, &b->pre_dst, n, w->g_y, w->value, w->g_value, false);
+    linear_back(c, &b->merge_dst, n, w->g_value, w->x, w->g_x, true);
+    R(nh_rows_load)(mid, n, w->row, f->node, w->x);
+    norm_back(c, b->norm_1, n, w->g_x, w->x, w->g_x);
+    R(nh_rows_store)(mid, n, w->row, w->g_x, back->node);
+    w->times.node += R(nh_lap)(&lap);
+}
+
+/* n0 = sum of e0 over the on-site edges, each as often as onsite_copies says. */
+static void begin_nodes_back(nh_run *f)
+{
+    const size_t dim = f->net->mid.dim;
+    const real copies = (real)f->net->config->onsite_copies;
+    for (size_t i = 0; i < f->graph->n_edge; i++) {
+        const size_t e = f->order[i];
+        if (!R(nh_onsite)(f->graph, e)) continue;
+        const real *from = f->back.node + (size_t)f->graph->src[e] * dim;
+        for (size_t k = 0; k < dim; k++)
+            f->back.edge[i * dim + k] += copies * from[k];
+    }
+}
+
+/* ---- loops */
+
+typedef struct loop {
+    nh_run *f;
+    size_t n_tile;
+    void (*body)(chunk *c, size_t tile);
+} loop;
+
+static void run_chunk(void *context, size_t index, int thread)
+{
+    const loop *l = context;
+    const nh_return *b = &l->f->back;
+    chunk c = {.f = l->f,
+               .net = l->f->net,
+               .block = &l->f->net->block[l->f->block],
+               .thread = thread,
+               .packed = b->packed[index],
+               .table = b->chain[index]};
+    for (size_t tile = l->n_tile * index / b->n_chunk; tile < l->n_tile * (index + 1) / b->n_chunk; tile++)
+        l->body(&c, tile);
+}
+
+static void over_tiles(nh_run *f, size_t n_tile, void (*body)(chunk *, size_t), nh_threads *threads)
+{
+    loop l = {.f = f, .n_tile = n_tile, .body = body};
+    nh_parallel_for(threads, f->back.n_chunk, run_chunk, &l);
+}
+
+static void over_list(nh_run *f, bool all, void (*body)(chunk *, size_t), nh_threads *threads)
+{
+    R(nh_choose_list)(f, all);
+    over_tiles(f, R(nh_tiles)(f->n_list, f->rows), body, threads);
+}
+
+static void block_back(nh_run *f, nh_threads *threads)
+{
+    const nh_net *net = f->net;
+    const bool last = f->block + 1 == net->config->blocks;
+    const size_t node_tiles = R(nh_tiles)(f->graph->n_node, NH_TILE);
+    nh_parallel_for(threads, node_tiles, R(nh_run_node_begin), f); /* n1, p, q of this block again */
+    if (!last) {
+        if (net->block[f->block].has_invariants)
+            over_list(f, R(nh_tracegrad_all)(f), tracegrad_back, threads);
+        over_tiles(f, node_tiles, node_end_back, threads);
+    }
+    over_list(f, !last, edges_back, threads);
+    over_tiles(f, node_tiles, node_begin_back, threads);
+}
+
+/* Positions by destination (they are sorted by it) and by source. */
+static void index_edges(nh_run *f)
+{
+    nh_return *b = &f->back;
+    const nh_edges *g = f->graph;
+    memset(b->incoming, 0, (g->n_node + 1) * sizeof *b->incoming);
+    memset(b->outgoing, 0, (g->n_node + 1) * sizeof *b->outgoing);
+    for (size_t e = 0; e < g->n_edge; e++) {
+        b->incoming[(size_t)g->dst[e] + 1]++;
+        b->outgoing[(size_t)g->src[e] + 1]++;
+    }
+    for (size_t a = 0; a < g->n_node; a++) {
+        b->incoming[a + 1] += b->incoming[a];
+        b->outgoing[a + 1] += b->outgoing[a];
+    }
+    for (size_t i = 0; i < g->n_edge; i++)
+        b->from[b->outgoing[g->src[f->order[i]]]++] = i;
+    for (size_t a = g->n_node; a > 0; a--)
+        b->outgoing[a] = b->outgoing[a - 1];
+    b->outgoing[0] = 0;
+}
+
+/* ---- from packed gradients to parameters */
+
+typedef struct unpacking {
+    nh_run *f;
+    real **gradient;
+} unpacking;
+
+enum { SLABS = 8 };
+
+/* Sum over the chunks, a slab of the packed weights. */
+static void sum_chunks(void *context, size_t index, int thread)
+{
+    (void)thread;
+    const nh_run *f = ((const unpacking *)context)->f;
+    const nh_return *b = &f->back;
+    const size_t n = f->net->n_packed, first = n * index / SLABS, end = n * (index + 1) / SLABS;
+    real *restrict to = b->packed[0];
+    for (size_t k = 1; k < b->n_chunk; k++) {
+        const real *restrict from = b->packed[k];
+        for (size_t i = first; i < end; i++)
+            to[i] += from[i];
+    }
+}
+
+/* TraceGrad's first matrix is layer (z x hidden) times form^T: a slab of the gradient of either factor. */
+static void split_layers(void *context, size_t index, int thread)
+{
+    (void)thread;
+    const unpacking *u = context;
+    const nh_binding *layer = &u->f->net->binding[index / (2 * SLABS)];
+    if (layer->kind != NH_BIND_LAYER) return;
+    const nh_net *net = u->f->net;
+    const nh_block *b = layer->block;
+    const size_t pairs = b->invariants.width[0], z = b->invariants.width[1], hidden = b->form_hidden,
+                 part = index % SLABS;
+    const real *g = u->f->back.packed[0] + (b->invariants.weight[0] - net->packed);
+    if (index / SLABS % 2 == 0) {
+        const size_t first = z * part / SLABS, n = z * (part + 1) / SLABS - first;
+        real *to = u->gradient[layer->param];
+        if (to != NULL) R(nh_dense_backward)
+        (n, hidden, pairs, g + first * pairs, NULL, b->form, to + first * hidden, true, NULL, NULL);
+    } else {
+        const size_t first = pairs * part / SLABS, n = pairs * (part + 1) / SLABS - first;
+        real *to = u->f->back.form[(size_t)(b - net->block)] + first * hidden;
+        if (n > 0)
+            NH_GEMM(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, (int)hidden, (int)z, 1, g + first,
+                    (int)pairs, b->layer, (int)hidden, 0, to, (int)hidden);
+    }
+}
+
+static void unpack_one(void *context, size_t index, int thread)
+{
+    (void)thread;
+    const unpacking *u = context;
+    const nh_net *net = u->f->net;
+    const nh_binding *b = &net->binding[index];
+    const real *from = u->f->back.packed[0] + b->at;
+    real *to = u->gradient[b->param];
+    if (to == NULL) return;
+    switch (b->kind) {
+    case NH_BIND_ROWS:
+        for (size_t i = 0; i < b->rows; i++)
+            for (size_t k = 0; k < b->count; k++)
+                to[b->from + i * b->stride + k] += from[i * b->count + k];
+        break;
+    case NH_BIND_LINEAR:
+        R(nh_linear_unpack_add)(b->map, from, to);
+        break;
+    case NH_BIND_FORM:
+        R(nh_pairs_unpack_add)
+        (b->layout, b->block->form_hidden, u->f->back.form[(size_t)(b->block - net->block)], to);
+        break;
+    case NH_BIND_LAYER:
+        break; /* split_layers */
+    }
+}
+
+static real **native(const nh_weights *w)
+{
+#ifdef NH_REAL_DOUBLE
+    return w->real;
+#else
+    return w->single;
+#endif
+}
+
+int NH_NET(_gradients_new)(const nh_net *net, nh_weights *out, nh_error *err)
+{
+    if (nh_weights_new(net->params, sizeof(real) == sizeof(double), out, err) != 0) return -1;
+    real **list = native(out);
+    for (size_t k = 0; k < net->n_binding; k++) {
+        const size_t i = net->binding[k].param;
+        if (list[i] != NULL) continue;
+        list[i] = NH_ARRAY(real, net->params->param[i].count);
+        if (list[i] != NULL) continue;
+        nh_weights_free(out);
+        return nh_fail_memory(err, "the gradients of a sub-model");
+    }
+    return 0;
+}
+
+int NH_NET(_backward)(const nh_net *net, nh_tape *tape, NH_NET(_seed) * seed, void *seed_context,
+                      nh_weights *gradient, nh_threads *threads, nh_network_times *times, nh_error *err)
+{
+    nh_run *f = &tape->run;
+    nh_return *b = &f->back;
+    if (!tape->filled || f->net != net)
+        return nh_fail(err, "network: the tape holds no run of this sub-model");
+    if (nh_threads_count(threads) != f->threads)
+        return nh_fail(err, "network: %d threads on the way back, %d on the way there",
+                       nh_threads_count(threads), f->threads);
+    if (native(gradient) == NULL || gradient->count != net->params->count)
+        return nh_fail(err,
+                       "network: gradients of the network's precision, one for each of %zu parameters, "
+                       "expected",
+                       net->params->count);
+    if (f->n_out == 0) return 0;
+    b->seed = seed;
+    b->seed_context = seed_context;
+    for (int i = 0; i < f->threads; i++)
+        f->work[i].times = (nh_network_times){0};
+    for (size_t i = 0; i < b->n_chunk; i++)
+        memset(b->packed[i], 0, net->n_packed * sizeof(real));
+    /* edges that the last block does not see, and nodes after it, change nothing */
+    memset(b->edge, 0, f->graph->n_edge * net->mid.dim * sizeof(real));
+    memset(b->node, 0, f->graph->n_node * net->mid.dim * sizeof(real));
+    index_edges(f);
+    for (size_t k = net->config->blocks; k-- > 0;) {
+        R(nh_enter_block)(f, k);
+        block_back(f, threads);
+    }
+    begin_nodes_back(f);
+    over_tiles(f, R(nh_tiles)(f->graph->n_edge, NH_TILE), input_back, threads);
+
+    unpacking u = {.f = f, .gradient = native(gradient)};
+    nh_parallel_for(threads, SLABS, sum_chunks, &u);
+    nh_parallel_for(threads, net->n_binding * 2 * SLABS, split_layers, &u);
+    nh_parallel_for(threads, net->n_binding, unpack_one, &u);
+    R(nh_add_times)(f, times);
+    return 0;
+}
