@@ -14,9 +14,7 @@ enum { ALIGNMENT = 64 };
  * written. */
 #define LARGEST_WEIGHT 1e30
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- reading --- */
 
 /* One group while it is read; `where` is "FILE: group range0". */
 typedef struct group {
@@ -264,9 +262,7 @@ int nh_model_read(const char *path, unsigned acts, nh_model **out, nh_error *err
     return status;
 }
 
-/* --- writing
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- writing --- */
 
 /* A dimension for each length, in the file's root: n1160. */
 static int dimension(nh_nc *f, size_t length, int *id, nh_error *err)
@@ -291,15 +287,6 @@ static int define(nh_nc *f, int group_id, const nh_param *p, nc_type type, const
     return status ? nh_fail(err, "%s: variable %s: %s", where, p->name, nc_strerror(status)) : 0;
 }
 
-/* One line for a failed write. A full disk reaches us as "HDF error", with the cause left in errno. */
-static int write_failed(const char *where, const char *parameter, int status, nh_error *err)
-{
-    const int cause = errno;
-    const bool device = cause == ENOSPC || cause == EFBIG || cause == EDQUOT || cause == EIO;
-    return nh_fail(err, "%s: variable %s: %s", where, parameter,
-                   device ? strerror(cause) : nc_strerror(status));
-}
-
 static int write_range(nh_nc *f, const nh_model *m, size_t range, nh_error *err)
 {
     const nh_weights *w = &m->weights[range];
@@ -320,7 +307,11 @@ static int write_range(nh_nc *f, const nh_model *m, size_t range, nh_error *err)
         if (!status)
             status = w->real ? nc_put_var_double(id, variable, w->real[i])
                              : nc_put_var_float(id, variable, w->single[i]);
-        if (status) failure = write_failed(where, parameter, status, err);
+        if (status) {
+            char what[NC_MAX_NAME + 32];
+            snprintf(what, sizeof what, "%s/%s", name, parameter);
+            failure = nh_nc_failed(f, what, status, err);
+        }
     }
     free(where);
     return failure;
