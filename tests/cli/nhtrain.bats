@@ -172,8 +172,8 @@ END
 }
 
 @test "steps without a finite loss are skipped and counted" {
-    # one element of one label is 1e200: its square is none
-    ncdump pipelines/tiny/LiCl-1.nc | sed -e 's/float h_label/double h_label/' -e '/^ h_label =/{n;s/^ *[^,]*,/ 1e200,/}' | ncgen -4 -o "$T/wild.nc"
+    # a label of 1e200: its square is none
+    ncdump pipelines/tiny/LiCl-1.nc | sed -e 's/float h_label/double h_label/' -e '/^ h_label =/,/;/s/^ *[-0-9.e]*,/ 1e200,/' | ncgen -4 -o "$T/wild.nc"
     printf '%s\n' "$T/wild.nc" "$PWD/pipelines/tiny/LiCl-2.nc" > "$T/wild.list"
     train --set run_dir="$T/wild" --set data.train="$T/wild.list" --set schedule.epochs=3 --set loss.l1_epochs=0 \
         --set "ablate=[loss-k]" 2> "$T/wild.log"
@@ -184,7 +184,7 @@ END
 
 @test "memory does not grow with the list" {
     mkdir "$T/many"
-    for i in $(seq 300); do ln -s "$PWD/pipelines/tiny/LiCl-$((i % 3 + 1)).nc" "$T/many/$i.nc"; echo "$i.nc"; done > "$T/many/list"
+    for i in $(seq 120); do ln -s "$PWD/pipelines/tiny/LiCl-$((i % 3 + 1)).nc" "$T/many/$i.nc"; echo "$i.nc"; done > "$T/many/list"
     cp "$T/many/list" "$T/many/long.list"
     head -n 20 "$T/many/list" > "$T/many/short.list"
     peak() {
@@ -199,7 +199,7 @@ END
     long=$(peak "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/long" --set data.train="$T/many/long.list")
     echo "$short kB, $long kB"
     [ "$long" -lt $((short + 20000)) ]
-    [ "$(last "$T/long" step)" -eq 300 ]
+    [ "$(last "$T/long" step)" -eq 120 ]
 }
 
 @test "wrong data is found before training" {
