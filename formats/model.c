@@ -274,14 +274,27 @@ static int dimension(nh_nc *f, size_t length, int *id, nh_error *err)
     return status ? nh_fail(err, "%s: %s: %s", nh_nc_name(f), name, nc_strerror(status)) : 0;
 }
 
-/* Contiguous, little-endian, no filter, no fill: the file can be mapped. */
-static int define(nh_nc *f, int group_id, const nh_param *p, nc_type type, const char *where, nh_error *err)
+/* Large and zero for the most part: outputs that `reconstruct: spin-average` has no use for. */
+static bool sparse(const nh_param *p, const nh_weights *w, size_t i)
+{
+    size_t zeros = 0;
+    if (p->count < 1 << 14) return false;
+    for (size_t k = 0; k < p->count; k++)
+        zeros += w->real ? w->real[i][k] == 0 : w->single[i][k] == 0;
+    return zeros > p->count / 2;
+}
+
+/* Contiguous, little-endian, no filter, no fill: the file can be mapped. `packed`: compressed instead. */
+static int define(nh_nc *f, int group_id, const nh_param *p, nc_type type, bool packed, const char *where,
+                  nh_error *err)
 {
     int dim[3], variable;
     for (size_t d = 0; d < p->n_dim; d++)
         if (dimension(f, p->dim[d], &dim[d], err)) return -1;
     int status = nc_def_var(group_id, p->name, type, (int)p->n_dim, dim, &variable);
-    if (!status) status = nc_def_var_chunking(group_id, variable, NC_CONTIGUOUS, NULL);
+    if (!status)
+        status = packed ? nc_def_var_deflate(group_id, variable, 1, 1, 4)
+                        : nc_def_var_chunking(group_id, variable, NC_CONTIGUOUS, NULL);
     if (!status) status = nc_def_var_endian(group_id, variable, NC_ENDIAN_LITTLE);
     if (!status) status = nc_def_var_fill(group_id, variable, NC_NOFILL, NULL);
     return status ? nh_fail(err, "%s: variable %s: %s", where, p->name, nc_strerror(status)) : 0;
@@ -298,7 +311,8 @@ static int write_range(nh_nc *f, const nh_model *m, size_t range, nh_error *err)
     if (status) failure = nh_fail(err, "%s: %s", where, nc_strerror(status));
     for (size_t i = 0; !failure && i < m->params.count; i++)
         if (w->real ? (const void *)w->real[i] : (const void *)w->single[i])
-            failure = define(f, id, &m->params.param[i], w->real ? NC_DOUBLE : NC_FLOAT, where, err);
+            failure = define(f, id, &m->params.param[i], w->real ? NC_DOUBLE : NC_FLOAT,
+                             sparse(&m->params.param[i], w, i), where, err);
     for (size_t i = 0; !failure && i < m->params.count; i++) {
         const char *parameter = m->params.param[i].name;
         if (!(w->real ? (const void *)w->real[i] : (const void *)w->single[i])) continue;

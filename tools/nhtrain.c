@@ -12,6 +12,7 @@
 typedef struct arguments {
     const char *config, *resume;
     nh_list set;
+    bool history;
 } arguments;
 
 /* Set by SIGINT and SIGTERM: the step in progress is finished and the state saved. A second one ends the program as usual. */
@@ -78,7 +79,7 @@ static int test(const nh_settings *s, const nh_train_state *state, const nh_trai
     best_settings.loss.lambda_p = best_settings.loss.lambda_q = best_settings.loss.lambda_pq = 0;
     int status =
         nh_run_first_model(&best_settings, &m, err) ||
-                nh_train_state_new(&best_settings, m, true, &best, err) ||
+                nh_train_state_new(&best_settings, m, false, &best, err) ||
                 nh_trainer_new(&best_settings, &best, hooks, common->threads, NULL, common->quiet, &t, err) ||
                 nh_trainer_score(t, 2, NH_SCORE_BASE, &stop_signal, &stopped, &base_scores, &h0, err)
             ? -1
@@ -122,7 +123,7 @@ static int prepare(const nh_program *program, const arguments *a, nh_settings *s
     } else if (!status) {
         nh_model *m;
         status = nh_run_first_model(s, &m, err);
-        if (!status) status = nh_train_state_new(s, m, s->init != NULL, state, err);
+        if (!status) status = nh_train_state_new(s, m, s->init == NULL, state, err);
     }
     free(set);
     free(config);
@@ -173,13 +174,15 @@ int main(int argc, char **argv)
 {
     static const char *const synopsis[] = {"-c train.yaml [--set KEY=VALUE ...]",
                                            "--resume RUN_DIR [-c train.yaml] [--set KEY=VALUE ...]", NULL};
-    arguments a = {0};
+    arguments a = {.history = true};
     const nh_option options[] = {
         {NH_OPT_STRING, 'c', "config", "FILE", &a.config, NULL, NULL, "settings of the run, YAML"},
         {NH_OPT_STRING, 0, "resume", "RUN_DIR", &a.resume, NULL, NULL,
          "go on with the run in this folder (with its own config.yaml, where there is no -c)"},
         {NH_OPT_LIST, 0, "set", "KEY=VALUE", &a.set, NULL, NULL,
          "use this value in place of the file's; nested keys with dots: optimizer.lr=1e-3"},
+        {NH_OPT_UNSET, 0, "no-history", NULL, &a.history, NULL, NULL,
+         "write no history attribute: the same run, the same bytes"},
     };
     const nh_program program = {
         .name = "nhtrain",
@@ -210,6 +213,7 @@ int main(int argc, char **argv)
     nh_common common;
     int status = nh_parse(&program, argc, argv, &common);
     if (status != -1) return status;
+    common.history = a.history;
     if (!a.config && !a.resume) {
         fprintf(stderr, "nhtrain: --config or --resume missing (nhtrain --help)\n");
         status = 2;

@@ -34,11 +34,10 @@ static void silence(const nh_params *p, nh_weights *w)
     }
 }
 
-int nh_train_state_new(const nh_settings *s, nh_model *model, bool keep_others, nh_train_state *out,
-                       nh_error *err)
+int nh_train_state_new(const nh_settings *s, nh_model *model, bool fresh, nh_train_state *out, nh_error *err)
 {
     const size_t n = model->n_range;
-    *out = (nh_train_state){.model = model, .best = INFINITY};
+    *out = (nh_train_state){.model = model, .fresh = fresh, .best = INFINITY};
     out->trained = NH_ARRAY(bool, n);
     out->m = NH_ARRAY(nh_weights, n);
     out->v = NH_ARRAY(nh_weights, n);
@@ -54,10 +53,8 @@ int nh_train_state_new(const nh_settings *s, nh_model *model, bool keep_others, 
             out->trained[r] = true;
     }
     for (size_t r = 0; !status && r < n; r++) {
-        if (!out->trained[r]) {
-            if (!keep_others) silence(&model->params, &model->weights[r]);
-            continue;
-        }
+        if (fresh && (s->zero_output || !out->trained[r])) silence(&model->params, &model->weights[r]);
+        if (!out->trained[r]) continue;
         status = nh_weights_zero_like(&model->params, &model->weights[r], &out->m[r], err) ||
                          nh_weights_zero_like(&model->params, &model->weights[r], &out->v[r], err) ||
                          (out->average &&

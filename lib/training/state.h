@@ -27,6 +27,7 @@ enum {
 
 typedef struct nh_train_state {
     nh_model *model;     /* weights as they are trained; owned */
+    bool fresh;          /* weights of the seeded initialisation, not of a file */
     bool *trained;       /* [n_range] sub-models that are; owned */
     nh_weights *m, *v;   /* [n_range] of Adam; empty (count 0) where not trained; owned */
     nh_weights *average; /* [n_range] moving averages; NULL without; owned */

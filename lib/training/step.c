@@ -4,6 +4,7 @@
 #include "training/adam.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,6 +99,29 @@ static bool silent(const nh_params *p, const nh_weights *w)
     return true;
 }
 
+/* Zeroes the columns of edge_lin that lead to outputs nobody asks for: they never get a gradient, and zeros compress. */
+static void clear_unused(const nh_params *p, const nh_selection *output, nh_weights *w)
+{
+    const size_t at = nh_params_find(p, "edge_lin.tp.weight");
+    if (at == SIZE_MAX) return;
+    const nh_irreps *in = p->param[at].in, *out = p->param[at].out_type;
+    size_t first = 0;
+    for (size_t i = 0; i < in->count; i++) {
+        size_t next = 0; /* of the selection's entries, which ascend */
+        for (size_t o = 0; o < out->count; o++) {
+            while (next < output->irreps.count && output->entry[next] < o)
+                next++;
+            if (in->entry[i].l != out->entry[o].l || in->entry[i].p != out->entry[o].p) continue;
+            const size_t n = in->entry[i].mul * out->entry[o].mul;
+            if (next == output->irreps.count || output->entry[next] != o) {
+                if (w->real && w->real[at]) memset(w->real[at] + first, 0, n * sizeof(double));
+                if (w->single && w->single[at]) memset(w->single[at] + first, 0, n * sizeof(float));
+            }
+            first += n;
+        }
+    }
+}
+
 static int make_parts(nh_stepper *t, int threads, nh_error *err)
 {
     const nh_model *m = t->state->model;
@@ -109,6 +133,10 @@ static int make_parts(nh_stepper *t, int threads, nh_error *err)
         part *p = &t->part[t->n_part++];
         p->range = r;
         p->trained = t->state->trained[r];
+        if (p->trained && t->state->fresh) {
+            clear_unused(&m->params, &t->output, &t->state->model->weights[r]);
+            if (t->state->average) clear_unused(&m->params, &t->output, &t->state->average[r]);
+        }
         if (t->kind->make(m, &t->types, r, &t->input, &t->output, t->with_trace, memory, &p->net, err) ||
             (p->trained && t->kind->gradients(p->net, &p->gradient, err)))
             return nh_fail_at(err, "sub-model range%zu", r);
@@ -304,9 +332,9 @@ static int forward(nh_stepper *t, const nh_crystal *c, bool keep, nh_error *err)
     return make_room(t, c->edges.n_edge, err) || for_parts(t, run_forward, err) ? -1 : 0;
 }
 
-/* The loss at some k-points; with gradients into g_ham and g_trace. */
-static int evaluate(nh_stepper *t, const nh_crystal *c, bool squared, bool gradients, size_t n_k,
-                    const size_t *k, nh_loss_terms *terms, nh_error *err)
+/* The loss; with gradients into g_ham and g_trace. */
+static int evaluate(nh_stepper *t, const nh_crystal *c, bool squared, bool gradients, size_t n_state,
+                    const nh_kstates *states, nh_loss_terms *terms, nh_error *err)
 {
     const nh_loss_settings *l = &t->settings->loss;
     const nh_loss_options o = {.kind = l->kind,
@@ -316,30 +344,51 @@ static int evaluate(nh_stepper *t, const nh_crystal *c, bool squared, bool gradi
                                .lambda_p = l->lambda_p,
                                .lambda_q = l->lambda_q,
                                .lambda_pq = l->lambda_pq};
-    if (!c->k) n_k = 0;
-    nh_kstates *states = NH_ARRAY(nh_kstates, n_k);
-    double **buffer = NH_ARRAY(double *, n_k);
-    int status = states && buffer ? 0 : nh_fail_memory(err, "k-space states");
-    for (size_t i = 0; !status && i < n_k; i++)
-        status = nh_kcache_read(c->k, k[i], &states[i], &buffer[i], err);
-    if (!status)
-        status = nh_loss_evaluate(c->loss, &o, n_k, states, t->ham, t->with_trace ? t->trace : NULL,
-                                  t->threads, terms, gradients ? t->g_ham : NULL,
-                                  gradients && t->with_trace ? t->g_trace : NULL, err);
+    return nh_loss_evaluate(c->loss, &o, n_state, states, t->ham, t->with_trace ? t->trace : NULL, t->threads,
+                            terms, gradients ? t->g_ham : NULL,
+                            gradients && t->with_trace ? t->g_trace : NULL, err);
+}
+
+/* The states at n_k k-points of a crystal; free_states. */
+static int read_states(const nh_crystal *c, size_t n_k, const size_t *k, nh_kstates **states,
+                       double ***buffer, nh_error *err)
+{
+    *states = NH_ARRAY(nh_kstates, n_k);
+    *buffer = NH_ARRAY(double *, n_k);
+    if (!*states || !*buffer) return nh_fail_memory(err, "k-space states");
+    for (size_t i = 0; i < n_k; i++)
+        if (nh_kcache_read(c->k, k[i], &(*states)[i], &(*buffer)[i], err)) return -1;
+    return 0;
+}
+
+static void free_states(size_t n_k, nh_kstates *states, double **buffer)
+{
     for (size_t i = 0; buffer && i < n_k; i++)
         free(buffer[i]);
     free(buffer);
     free(states);
-    return status;
+}
+
+int nh_stepper_add_at(nh_stepper *t, const nh_crystal *c, bool squared, size_t n_state,
+                      const nh_kstates *states, nh_loss_terms *terms, nh_error *err)
+{
+    int status =
+        forward(t, c, true, err) || evaluate(t, c, squared, true, n_state, states, terms, err) ? -1 : 0;
+    /* A loss that is not finite spoils the step: the caller skips it, and its gradient would be worth nothing. */
+    if (!status && isfinite(terms->loss_h)) status = for_parts(t, run_backward, err);
+    return status ? nh_fail_at(err, "%s", c->name) : 0;
 }
 
 int nh_stepper_add(nh_stepper *t, const nh_crystal *c, bool squared, size_t n_k, const size_t *k,
                    nh_loss_terms *terms, nh_error *err)
 {
-    int status = forward(t, c, true, err) || evaluate(t, c, squared, true, n_k, k, terms, err) ? -1 : 0;
-    /* A loss that is not finite spoils the step: the caller skips it, and its gradient would be worth nothing. */
-    if (!status && isfinite(terms->loss_h)) status = for_parts(t, run_backward, err);
-    return status ? nh_fail_at(err, "%s", c->name) : 0;
+    nh_kstates *states = NULL;
+    double **buffer = NULL;
+    if (!c->k) n_k = 0;
+    int status = read_states(c, n_k, k, &states, &buffer, err);
+    if (!status) status = nh_stepper_add_at(t, c, squared, n_k, states, terms, err);
+    free_states(n_k, states, buffer);
+    return status;
 }
 
 int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *norm, bool *done,
@@ -374,8 +423,15 @@ int nh_stepper_load(nh_stepper *t, bool average, nh_error *err)
 int nh_stepper_judge(nh_stepper *t, const nh_crystal *c, bool base, size_t k, nh_judgement *out,
                      nh_loss_terms *terms, nh_error *err)
 {
+    nh_kstates *states = NULL;
+    double **buffer = NULL;
+    const size_t n_k = c->k && !base ? 1 : 0;
     int status = base ? 0 : forward(t, c, false, err);
-    if (!status && !base) status = evaluate(t, c, false, false, 1, &k, terms, err);
+    if (!status && !base) {
+        status = read_states(c, n_k, &k, &states, &buffer, err);
+        if (!status) status = evaluate(t, c, false, false, n_k, states, terms, err);
+        free_states(n_k, states, buffer);
+    }
     if (!status)
         status = nh_loss_gauge_mae(c->loss, base ? NULL : t->ham, true, out->region, t->n_limit - 1, t->limit,
                                    out->range, err);

@@ -23,6 +23,9 @@ size_t nh_stepper_bytes(const nh_stepper *t);    /* of the tapes, now */
 /* Adds one crystal's gradient at n_k of its k-points (indices; one may stand there several times). *terms: its loss. */
 int nh_stepper_add(nh_stepper *t, const nh_crystal *c, bool squared, size_t n_k, const size_t *k,
                    nh_loss_terms *terms, nh_error *err);
+/* The same at states that are given. */
+int nh_stepper_add_at(nh_stepper *t, const nh_crystal *c, bool squared, size_t n_state,
+                      const nh_kstates *states, nh_loss_terms *terms, nh_error *err);
 /* Takes the step with the mean of the `count` gradients that were added, and forgets them. *norm: 2-norm of that mean over all
  * sub-models, before clipping. Where it is not finite, or `skip`, nothing changes and *done is false. state->updates counts
  * the steps that were taken. */
