@@ -136,3 +136,22 @@ int nh_hermitize(const nh_graph *g, double *matrix, nh_error *err)
     }
     return 0;
 }
+
+void nh_time_reversal_average(const nh_graph *g, double *matrix)
+{
+    const size_t n = 2 * g->pairs.n_elem;
+    if (g->n_spin == 1) {
+        for (size_t i = 1; i < n; i += 2)
+            matrix[i] = 0;
+        return;
+    }
+    double *uu = matrix, *ud = uu + n, *du = ud + n, *dd = du + n;
+    for (size_t re = 0, im = 1; re < n; re += 2, im += 2) {
+        dd[re] = uu[re] = (uu[re] + dd[re]) / 2;
+        uu[im] = (uu[im] - dd[im]) / 2;
+        dd[im] = -uu[im];
+        ud[re] = (ud[re] - du[re]) / 2;
+        du[re] = -ud[re];
+        du[im] = ud[im] = (ud[im] + du[im]) / 2;
+    }
+}

@@ -19,6 +19,7 @@ typedef struct job {
     size_t *edge;     /* [n_edge] pair of each edge */
     size_t *row;      /* [n_edge] feature row of each edge; NULL where H0 is embedded here */
     nh_selection in;  /* type of the feature vectors */
+    bool *even;       /* [in.irreps.dim] numbers of them that the network sees, the others are 0; NULL: all */
     nh_selection out; /* what is asked of edge_lin */
     int *src, *dst;
     double *vector, *distance;
@@ -34,6 +35,7 @@ static void job_free(job *j)
     nh_types_free(&j->types);
     nh_embedding_free(j->embedding);
     nh_selection_free(&j->in);
+    free(j->even);
     nh_selection_free(&j->out);
     free(j->slot);
     free(j->edge);
@@ -148,6 +150,11 @@ static int choose_types(job *j, nh_error *err)
                                   c->reconstruct == NH_RECONSTRUCT_UU ? NH_PART_REAL : NH_PART_SCALAR, used,
                                   &j->out, err);
     free(used);
+    if (!status && c->h0 == NH_H0_TIME_REVERSAL) {
+        j->even = NH_ARRAY(bool, j->in.irreps.dim);
+        if (!j->even) return nh_fail_memory(err, "feature vectors");
+        nh_selection_time_even(j->embedding, &j->in, j->even);
+    }
     for (size_t i = 0; i < s->n_species; i++)
         if (nh_species_orbitals(s, i) > j->orbitals) j->orbitals = nh_species_orbitals(s, i);
     return status;
@@ -219,6 +226,8 @@ static void count_time(job *j, double begin)
                 for (size_t i = 0; i < dim; i++)                                                             \
                     out[i] = (real)(j->scale * (double)x->value[j->row[e] * dim + i]);                       \
             }                                                                                                \
+            for (size_t i = 0; j->even && i < dim; i++)                                                      \
+                if (!j->even[i]) out[i] = 0;                                                                 \
         }                                                                                                    \
         free(buffer);                                                                                        \
         count_time(j, begin);                                                                                \
@@ -281,6 +290,7 @@ static int prepare(job *j, nh_error *err)
     if (!g->matrix[NH_H_PRED]) g->matrix[NH_H_PRED] = malloc(bytes > 0 ? bytes : 1);
     if (!g->matrix[NH_H_PRED]) return nh_fail_memory(err, "h_pred");
     memcpy(g->matrix[NH_H_PRED], g->matrix[NH_H0], bytes);
+    if (j->m->config.h0 == NH_H0_TIME_REVERSAL) nh_time_reversal_average(g, g->matrix[NH_H_PRED]);
     j->scale = j->m->config.rydberg / g->rydberg;
     if (find_edges(j, err) || choose_types(j, err)) return -1;
     return nh_types_new(&j->m->config, &j->types, err);

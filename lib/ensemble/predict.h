@@ -21,7 +21,8 @@ typedef struct nh_predict_report {
     double finish;                 /* s: the Hermitian mean */
 } nh_predict_report;
 
-/* Fills g->matrix[NH_H_PRED] (allocated here where it is NULL): H0 everywhere, plus the correction D of
+/* Fills g->matrix[NH_H_PRED] (allocated here where it is NULL): H0 everywhere (by the model's rule `h0` its mean
+ * with its time reversal, which is then the network's input too; g's own h0 stays as it is), plus the correction D of
  * section 5, by the model's rule `reconstruct`, in the real parts of the uu and dd blocks of the pairs within
  * the sub-models' ranges. eV.
  *

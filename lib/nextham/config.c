@@ -190,7 +190,7 @@ static int get_ranges(const nh_yaml *map, const char *name, nh_config *c, nh_err
 
 static int get_rules(const nh_yaml *map, const char *name, nh_config *c, nh_error *err)
 {
-    const char *network = "nextham-v1", *reconstruct = "uu";
+    const char *network = "nextham-v1", *reconstruct = "uu", *h0 = "as-given";
     if (nh_yaml_get_text(map, name, "network", &network, err)) return -1;
     if (strcmp(network, "nextham-v1"))
         return nh_fail(err, "%s:%zu: network: '%s' is not known, nextham-v1 is", name,
@@ -203,6 +203,14 @@ static int get_rules(const nh_yaml *map, const char *name, nh_config *c, nh_erro
     else
         return nh_fail(err, "%s:%zu: reconstruct: '%s' found, uu or spin-average expected", name,
                        line_of(map, "reconstruct"), reconstruct);
+    if (nh_yaml_get_text(map, name, "h0", &h0, err)) return -1;
+    if (!strcmp(h0, "as-given"))
+        c->h0 = NH_H0_AS_GIVEN;
+    else if (!strcmp(h0, "time-reversal"))
+        c->h0 = NH_H0_TIME_REVERSAL;
+    else
+        return nh_fail(err, "%s:%zu: h0: '%s' found, as-given or time-reversal expected", name,
+                       line_of(map, "h0"), h0);
     return 0;
 }
 
@@ -226,9 +234,9 @@ static int get_scalars(const nh_yaml *map, const char *name, nh_config *c, nh_er
 int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh_error *err)
 {
     static const char *const known[] = {
-        "network",     "basis",   "cutoff",        "sh_lmax",      "mid",          "heads",
-        "blocks",      "radial",  "tracegrad",     "trace_head",   "ranges",       "decay",
-        "reconstruct", "rydberg", "onsite_copies", "edge_scalars", "alpha_hidden", NULL};
+        "network", "basis",         "cutoff",       "sh_lmax",      "mid",   "heads",       "blocks",
+        "radial",  "tracegrad",     "trace_head",   "ranges",       "decay", "reconstruct", "h0",
+        "rydberg", "onsite_copies", "edge_scalars", "alpha_hidden", NULL};
     *out = (nh_config){.cutoff = 8.0,
                        .sh_lmax = 5,
                        .heads = 4,
@@ -332,6 +340,7 @@ char *nh_config_text(const nh_config *c)
         fputs("]\n", f);
         print_key(f, "decay", c->decay);
         fprintf(f, "reconstruct: %s\n", c->reconstruct == NH_RECONSTRUCT_UU ? "uu" : "spin-average");
+        fprintf(f, "h0: %s\n", c->h0 == NH_H0_AS_GIVEN ? "as-given" : "time-reversal");
         print_key(f, "rydberg", c->rydberg);
         fprintf(f, "onsite_copies: %ld\nedge_scalars: %zu\nalpha_hidden: [%zu, %zu]\n", c->onsite_copies,
                 c->edge_scalars, c->alpha_hidden[0], c->alpha_hidden[1]);

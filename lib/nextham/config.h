@@ -11,6 +11,9 @@
 enum { NH_MAX_RANGES = 64 }; /* sub-models */
 
 typedef enum nh_reconstruct { NH_RECONSTRUCT_UU, NH_RECONSTRUCT_SPIN_AVERAGE } nh_reconstruct;
+/* What the network sees as H0, and adds its correction to: the file's, or its mean with its time reversal
+ * (crystal/graph.h), which takes the magnetisation off an H0 that was made with a starting one. */
+typedef enum nh_h0_rule { NH_H0_AS_GIVEN, NH_H0_TIME_REVERSAL } nh_h0_rule;
 
 typedef struct nh_config {
     size_t n_shell; /* padded shells of every atom */
@@ -31,6 +34,7 @@ typedef struct nh_config {
     double (*range)[2];  /* [lo, hi) Å, owned */
     double decay;        /* exp(-decay r) on the output */
     nh_reconstruct reconstruct;
+    nh_h0_rule h0;
     double rydberg;
     long onsite_copies;
     size_t edge_scalars; /* first entry of POST */

@@ -495,6 +495,18 @@ void nh_block_to_irreps(const nh_embedding *e, const nh_selection *s, const nh_s
     }
 }
 
+void nh_selection_time_even(const nh_embedding *e, const nh_selection *s, bool *even)
+{
+    for (size_t i = 0; i < s->n_pair; i++) {
+        const size_t n = pair_of(e, s->pair[i])->n;
+        bool *const real = even + s->offset[i], *const imaginary = real + s->imaginary;
+        for (size_t k = 0; k < 4 * n; k++) {
+            real[k] = k < n;
+            imaginary[k] = k >= n;
+        }
+    }
+}
+
 void nh_irreps_to_block(const nh_embedding *e, const nh_selection *s, const nh_structure *st,
                         const size_t *slot, int species_src, int species_dst, const double *vector,
                         double *block)

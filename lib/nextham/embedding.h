@@ -62,8 +62,12 @@ int nh_selection_parse(const nh_embedding *e, const char *shell_pairs, const cha
 void nh_block_to_irreps(const nh_embedding *e, const nh_selection *s, const nh_structure *st,
                         const size_t *slot, int species_src, int species_dst, int n_spin, const double *block,
                         size_t spin_stride, double scale, double *out);
-/* The same for n edges of the graph (indices into g->pairs) and one of its matrices: out[n][selection
- * irreps.dim]. */
+/* even[irreps.dim] for NH_PART_ALL: numbers that time reversal leaves alone (real parts of entries (L),
+ * imaginary parts of (L,J)); it changes the sign of the others. The vector of nh_time_reversal_average(H) is
+ * that of H with the others 0. */
+void nh_selection_time_even(const nh_embedding *e, const nh_selection *s, bool *even);
+/* nh_block_to_irreps for n edges of the graph (indices into g->pairs) and one of its matrices:
+ * out[n][selection irreps.dim]. */
 void nh_edges_to_irreps(const nh_embedding *e, const nh_selection *s, const nh_graph *g, const double *matrix,
                         const size_t *slot, size_t n, const size_t *edge, double scale, nh_threads *threads,
                         double *out);

@@ -149,6 +149,7 @@ typedef struct header {
 
 static const char MAGIC[8] = "NHKSTAT1";
 static const uint64_t ORDER = 0x0102030405060708u;
+static const uint64_t SUM_START = 14695981039346656037u; /* not 0: a file of zeros must not look whole */
 
 struct nh_kcache {
     char *path;
@@ -233,8 +234,8 @@ static int write_records(FILE *file, const label_sums *s, const nh_kpoints *mesh
         for (size_t i = 0; i < n && status == 0; i++) {
             for (size_t j = 0; j < size; j++)
                 single[j] = (float)vector[i * size + j];
-            const uint64_t sums[2] = {hash_bytes(0, energy + i * basis, basis * sizeof *energy),
-                                      hash_bytes(0, single, size * sizeof *single)};
+            const uint64_t sums[2] = {hash_bytes(SUM_START, energy + i * basis, basis * sizeof *energy),
+                                      hash_bytes(SUM_START, single, size * sizeof *single)};
             /* errors stay with the stream until nh_outfile_commit looks */
             fwrite(energy + i * basis, sizeof *energy, basis, file);
             fwrite(sums, sizeof *sums, 2, file);
@@ -267,8 +268,8 @@ static int make_file(const char *path, const nh_graph *g, const nh_kpoints *mesh
         goto done;
     }
     if (solve(s.fourier, 1, (const double[3]){0, 0, 0}, threads, gamma, NULL, err)) goto done;
-    h.sum =
-        hash_bytes(hash_bytes(0, mesh->k, 3 * mesh->count * sizeof(double)), gamma, basis * sizeof *gamma);
+    h.sum = hash_bytes(hash_bytes(SUM_START, mesh->k, 3 * mesh->count * sizeof(double)), gamma,
+                       basis * sizeof *gamma);
     if (nh_outfile_begin(path, &file, err)) goto done;
     FILE *stream = nh_outfile_stream(file, err);
     if (stream == NULL) goto done;
@@ -309,18 +310,18 @@ static bool read_header(int file, uint64_t hash, header *h)
 static bool read_energies(int file, const header *h, const nh_kpoints *mesh, double *gamma, double *energy)
 {
     double *k = NH_ARRAY(double, 3 * mesh->count);
-    bool good =
-        k != NULL && read_at(file, k, 3 * mesh->count * sizeof *k, sizeof *h) &&
-        read_at(file, gamma, h->basis * sizeof *gamma, sizeof *h + 3 * mesh->count * sizeof *k) &&
-        memcmp(k, mesh->k, 3 * mesh->count * sizeof *k) == 0 &&
-        hash_bytes(hash_bytes(0, k, 3 * mesh->count * sizeof *k), gamma, h->basis * sizeof *gamma) == h->sum;
+    bool good = k != NULL && read_at(file, k, 3 * mesh->count * sizeof *k, sizeof *h) &&
+                read_at(file, gamma, h->basis * sizeof *gamma, sizeof *h + 3 * mesh->count * sizeof *k) &&
+                memcmp(k, mesh->k, 3 * mesh->count * sizeof *k) == 0 &&
+                hash_bytes(hash_bytes(SUM_START, k, 3 * mesh->count * sizeof *k), gamma,
+                           h->basis * sizeof *gamma) == h->sum;
     for (size_t i = 0; i < mesh->count && good; i++) {
         uint64_t sums[2];
         double *e = energy + i * h->basis;
         const size_t at = records_start(h) + i * record_size(h->basis);
         good = read_at(file, e, h->basis * sizeof *e, at) &&
                read_at(file, sums, sizeof sums, at + h->basis * sizeof *e) &&
-               hash_bytes(0, e, h->basis * sizeof *e) == sums[0];
+               hash_bytes(SUM_START, e, h->basis * sizeof *e) == sums[0];
     }
     free(k);
     return good;
@@ -455,7 +456,7 @@ int nh_kcache_read(const nh_kcache *c, size_t i, nh_kstates *out, double **buffe
     const bool good = file >= 0 && read_header(file, c->head.hash, &h) &&
                       read_at(file, sums, sizeof sums, at) &&
                       read_at(file, single, size * sizeof *single, at + sizeof sums) &&
-                      hash_bytes(0, single, size * sizeof *single) == sums[1];
+                      hash_bytes(SUM_START, single, size * sizeof *single) == sums[1];
     if (file >= 0) close(file);
     for (size_t j = 0; j < size && good; j++)
         (*buffer)[j] = (double)single[j];

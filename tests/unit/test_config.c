@@ -90,8 +90,8 @@ static void every_key(void **state)
         "network: nextham-v1\nbasis: 2s1p\ncutoff: 7.25\nsh_lmax: 4\nmid: 6x0e+2x1o\nheads: 3\nblocks: 2\n"
         "radial: {basis: 10, max: 0.1, hidden: [7, 9]}\n"
         "tracegrad: {hidden: 5, hidden_last: 4, z: 3, scale: 0}\ntrace_head: [8]\n"
-        "ranges: [[0.5, 1.25], [2, 3]]\ndecay: 0\nreconstruct: spin-average\nrydberg: 13.6\nonsite_copies: "
-        "2\n"
+        "ranges: [[0.5, 1.25], [2, 3]]\ndecay: 0\nreconstruct: spin-average\nh0: time-reversal\n"
+        "rydberg: 13.6\nonsite_copies: 2\n"
         "edge_scalars: 11\nalpha_hidden: [12, 13]\n";
     nh_config c = parse(text);
     char *again = nh_config_text(&c);
@@ -131,6 +131,7 @@ static void bad_configs(void **state)
         {"rydberg: -1", "rydberg: -1 found"},
         {"onsite_copies: 3", "onsite_copies: 3 found"},
         {"reconstruct: dd", "reconstruct: 'dd' found, uu or spin-average expected"},
+        {"blocks: 2\nh0: mean", "net.yaml:2: h0: 'mean' found, as-given or time-reversal expected"},
         {"radial: 64", "net.yaml:1: radial: a map expected"},
         {"radial: {base: 64}", "unknown key"},
         {"radial: {basis: 1}", "basis: 1 found"},

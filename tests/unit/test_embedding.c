@@ -348,6 +348,39 @@ static void sandwich(size_t n1, size_t n2, const double *d1, const double *d2, s
     free(half);
 }
 
+/* <adjoint of g, v> = <g, D of v> for every part. */
+static void test_correction_adjoint(void **state)
+{
+    bench *const b = *state;
+    static const nh_embedding_part parts[3] = {NH_PART_ALL, NH_PART_REAL, NH_PART_SCALAR};
+    for (int i = 0; i < 3; i++)
+        for (int pair = 0; pair < 9; pair++) {
+            nh_selection s;
+            double g[N * N], d[N * N];
+            bool used[N_SHELL * N_SHELL];
+            for (size_t k = 0; k < N_SHELL * N_SHELL; k++)
+                used[k] = i == 0 || k % 5 != 3; /* shell pairs that are not selected, too */
+            assert_int_equal(nh_selection_new(b->e, parts[i], used, &s, NULL), 0);
+            double *const v = calloc(s.irreps.dim, sizeof *v), *const w = calloc(s.irreps.dim, sizeof *w);
+            fill(s.irreps.dim, v, "vector");
+            fill(s.irreps.dim, w, "to be overwritten");
+            fill(N * N, g, "gradient");
+            nh_irreps_to_correction(b->e, &s, &b->s, b->slot, pair / 3, pair % 3, v, d);
+            nh_correction_to_irreps_adjoint(b->e, &s, &b->s, b->slot, pair / 3, pair % 3, g, w);
+            const size_t n = nh_species_orbitals(&b->s, (size_t)(pair / 3)) *
+                             nh_species_orbitals(&b->s, (size_t)(pair % 3));
+            double left = 0, right = 0;
+            for (size_t k = 0; k < s.irreps.dim; k++)
+                left += v[k] * w[k];
+            for (size_t k = 0; k < n; k++)
+                right += g[k] * d[k];
+            assert_true(fabs(left - right) < 1e-11 && fabs(right) > 1e-3);
+            free(v);
+            free(w);
+            nh_selection_free(&s);
+        }
+}
+
 /* Section 4.6: H -> W H W^+ turns every entry of the vector with its D_l, and the spin-averaged correction
  * with the orbitals. The correction Re X_uu of the published rule does not: it holds a z component. */
 static void test_covariance(void **state)
@@ -478,9 +511,10 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_entries), cmocka_unit_test(test_golden_transform),
-        cmocka_unit_test(test_selection),      cmocka_unit_test(test_correction),
-        cmocka_unit_test(test_covariance),     cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_golden_entries),     cmocka_unit_test(test_golden_transform),
+        cmocka_unit_test(test_selection),          cmocka_unit_test(test_correction),
+        cmocka_unit_test(test_covariance),         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_correction_adjoint),
     };
     return cmocka_run_group_tests_name("embedding", tests, set_up, tear_down);
 }
