@@ -5,8 +5,11 @@ PREFIX  ?= /usr/local
 CC      ?= cc
 SAN     ?= 0
 WERROR  ?= 0
+# V=1 shows whole commands.
+V       ?= 0
+Q       := $(if $(filter 1,$V),,@)
 
-PKGS := netcdf openblas lapacke gsl yaml-0.1 zlib liblzma
+PKGS := netcdf hdf5 openblas lapacke yaml-0.1 zlib liblzma
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 OPT  ?= -O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast
 BUILD := build/$(if $(filter 1,$(SAN)),san,release)
@@ -27,7 +30,7 @@ LDFLAGS  += $(filter -fsanitize%,$(OPT)) -pthread
 LDLIBS   += $(shell pkg-config --libs $(PKGS)) -lm
 
 # Sources compiled for float and for double (lib/base/real.h).
-TWICE := $(wildcard lib/ops/*.c lib/network/*.c)
+TWICE := $(wildcard lib/ops/*.c lib/network/*.c) lib/training/submodel.c
 ONCE  := $(filter-out $(TWICE),$(wildcard lib/*/*.c formats/*.c))
 OBJ   := $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/%.f.o) $(TWICE:%.c=$(BUILD)/%.d.o)
 PROGRAMS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
@@ -40,25 +43,31 @@ all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter 0,$(SAN)),man)
 
 $(LIB): $(OBJ)
 	@mkdir -p $(@D)
-	rm -f $@ && ar rcs $@ $(OBJ)
+	@echo '  AR    $@'
+	$Qrm -f $@ && ar rcs $@ $(OBJ)
 
 $(BUILD)/%.d.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -DNH_REAL_DOUBLE $(CFLAGS) -MMD -MP -c $< -o $@
+	@echo '  CC    $<'
+	$Q$(CC) $(CPPFLAGS) -DNH_REAL_DOUBLE $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/%.f.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	@echo '  CC    $<'
+	$Q$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	@echo '  CC    $<'
+	$Q$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(BIN)/%: $(BUILD)/tools/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $< $(LIB) $(LDLIBS) -o $@
+	@echo '  LD    $@'
+	$Q$(CC) $(LDFLAGS) $< $(LIB) $(LDLIBS) -o $@
 
 $(BUILD)/unit/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $< $(LIB) $(LDLIBS) $(shell pkg-config --libs cmocka) -o $@
+	@echo '  LD    $@'
+	$Q$(CC) $(LDFLAGS) $< $(LIB) $(LDLIBS) $(shell pkg-config --libs cmocka) -o $@
 
 # --- tests and timings ---------------------------------------------------------------------------------------------
 unit: $(UNIT:%=$(BUILD)/unit/%)
@@ -69,7 +78,8 @@ check: all unit
 
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $< $(LIB) $(LDLIBS) -o $@
+	@echo '  LD    $@'
+	$Q$(CC) $(LDFLAGS) $< $(LIB) $(LDLIBS) -o $@
 
 BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 bench: all $(BENCH)
@@ -83,10 +93,10 @@ demo: all
 man: $(PROGRAMS:%=man/%.1)
 man/%.1: $(BIN)/%
 	@mkdir -p $(@D)
-	$< --man > $@.tmp && mv $@.tmp $@
+	$Q$< --man > $@.tmp && mv $@.tmp $@
 
 # --- packages ---------------------------------------------------------------------------------------------------------
-DEBIAN := gcc make pkg-config libc6-dev libnetcdf-dev libopenblas-dev liblapacke-dev libgsl-dev libyaml-dev zlib1g-dev liblzma-dev \
+DEBIAN := gcc make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev liblzma-dev \
           gnuplot-nox libcmocka-dev bats netcdf-bin groff-base xz-utils python3-numpy python3-netcdf4
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 deps:

@@ -345,26 +345,26 @@ int nh_graph_put_matrix(nh_nc *f, const nh_graph *g, nh_matrix m, bool single, n
                : 0;
 }
 
-int nh_graph_put_features(nh_nc *f, const nh_features *x, nh_error *err)
+int nh_graph_def_features(nh_nc *f, size_t n_edge, const size_t *edge_pair, const nh_feature_type *type,
+                          nh_error *err)
 {
-    const bool as_double = x->value_double != NULL;
-    const size_t chunk[2] = {x->n_edge < 64 ? (x->n_edge > 0 ? x->n_edge : 1) : 64, x->n_component};
-    if (nh_nc_def_dim(f, "edge", x->n_edge, err) || nh_nc_def_dim(f, "component", x->n_component, err) ||
+    const size_t chunk[2] = {n_edge < 64 ? (n_edge > 0 ? n_edge : 1) : 64, type->n_component};
+    if (nh_nc_def_dim(f, "edge", n_edge, err) || nh_nc_def_dim(f, "component", type->n_component, err) ||
         nh_nc_def_var(f, "edge_pair", NC_INT, 1, DIMS("edge"), NULL, "1", "pair of each directed edge",
                       err) ||
-        nh_nc_def_var(f, "feature", as_double ? NC_DOUBLE : NC_FLOAT, 2, DIMS("edge", "component"), chunk,
-                      "eV", "inverse Wigner-Eckart transform of the zeroth-step block", err) ||
-        nh_nc_set_text(f, "irreps", x->irreps, err) || nh_nc_set_text(f, "shell_pairs", x->shell_pairs, err))
+        nh_nc_def_var(f, "feature", type->as_double ? NC_DOUBLE : NC_FLOAT, 2, DIMS("edge", "component"),
+                      chunk, "eV", "inverse Wigner-Eckart transform of the zeroth-step block", err) ||
+        nh_nc_set_text(f, "irreps", type->irreps, err) ||
+        nh_nc_set_text(f, "shell_pairs", type->shell_pairs, err) ||
+        nh_nc_set_text(f, "padded_basis", type->padded_basis, err))
         return -1;
-    int *const edge_pair = NH_ARRAY(int, x->n_edge);
-    if (edge_pair == NULL) return nh_fail_memory(err, "features");
-    for (size_t e = 0; e < x->n_edge; e++)
-        edge_pair[e] = (int)x->edge_pair[e];
-    const int failure = nh_nc_put_int(f, "edge_pair", edge_pair, err) ||
-                        (as_double ? nh_nc_put_double(f, "feature", x->value_double, err)
-                                   : nh_nc_put_float(f, "feature", x->value, err));
-    free(edge_pair);
-    return failure ? -1 : 0;
+    int *const pair = NH_ARRAY(int, n_edge);
+    if (pair == NULL) return nh_fail_memory(err, "features");
+    for (size_t e = 0; e < n_edge; e++)
+        pair[e] = (int)edge_pair[e];
+    const int failure = nh_nc_put_int(f, "edge_pair", pair, err);
+    free(pair);
+    return failure;
 }
 
 int nh_graph_write(nh_nc *f, const nh_graph *g, bool single, nh_error *err)
@@ -381,5 +381,5 @@ int nh_graph_write(nh_nc *f, const nh_graph *g, bool single, nh_error *err)
         return -1;
     for (int m = 0; m < NH_N_MATRIX; m++)
         if (g->matrix[m] != NULL && nh_graph_put_matrix(f, g, (nh_matrix)m, single, err)) return -1;
-    return g->features != NULL ? nh_graph_put_features(f, g->features, err) : 0;
+    return 0;
 }

@@ -14,9 +14,7 @@ enum { ALIGNMENT = 64 };
  * written. */
 #define LARGEST_WEIGHT 1e30
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- reading --- */
 
 /* One group while it is read; `where` is "FILE: group range0". */
 typedef struct group {
@@ -264,9 +262,7 @@ int nh_model_read(const char *path, unsigned acts, nh_model **out, nh_error *err
     return status;
 }
 
-/* --- writing
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- writing --- */
 
 /* A dimension for each length, in the file's root: n1160. */
 static int dimension(nh_nc *f, size_t length, int *id, nh_error *err)
@@ -278,26 +274,30 @@ static int dimension(nh_nc *f, size_t length, int *id, nh_error *err)
     return status ? nh_fail(err, "%s: %s: %s", nh_nc_name(f), name, nc_strerror(status)) : 0;
 }
 
-/* Contiguous, little-endian, no filter, no fill: the file can be mapped. */
-static int define(nh_nc *f, int group_id, const nh_param *p, nc_type type, const char *where, nh_error *err)
+/* Large and zero for the most part: outputs that `reconstruct: spin-average` has no use for. */
+static bool sparse(const nh_param *p, const nh_weights *w, size_t i)
+{
+    size_t zeros = 0;
+    if (p->count < 1 << 14) return false;
+    for (size_t k = 0; k < p->count; k++)
+        zeros += w->real ? w->real[i][k] == 0 : w->single[i][k] == 0;
+    return zeros > p->count / 2;
+}
+
+/* Contiguous, little-endian, no filter, no fill: the file can be mapped. `packed`: compressed instead. */
+static int define(nh_nc *f, int group_id, const nh_param *p, nc_type type, bool packed, const char *where,
+                  nh_error *err)
 {
     int dim[3], variable;
     for (size_t d = 0; d < p->n_dim; d++)
         if (dimension(f, p->dim[d], &dim[d], err)) return -1;
     int status = nc_def_var(group_id, p->name, type, (int)p->n_dim, dim, &variable);
-    if (!status) status = nc_def_var_chunking(group_id, variable, NC_CONTIGUOUS, NULL);
+    if (!status)
+        status = packed ? nc_def_var_deflate(group_id, variable, 1, 1, 4)
+                        : nc_def_var_chunking(group_id, variable, NC_CONTIGUOUS, NULL);
     if (!status) status = nc_def_var_endian(group_id, variable, NC_ENDIAN_LITTLE);
     if (!status) status = nc_def_var_fill(group_id, variable, NC_NOFILL, NULL);
     return status ? nh_fail(err, "%s: variable %s: %s", where, p->name, nc_strerror(status)) : 0;
-}
-
-/* One line for a failed write. A full disk reaches us as "HDF error", with the cause left in errno. */
-static int write_failed(const char *where, const char *parameter, int status, nh_error *err)
-{
-    const int cause = errno;
-    const bool device = cause == ENOSPC || cause == EFBIG || cause == EDQUOT || cause == EIO;
-    return nh_fail(err, "%s: variable %s: %s", where, parameter,
-                   device ? strerror(cause) : nc_strerror(status));
 }
 
 static int write_range(nh_nc *f, const nh_model *m, size_t range, nh_error *err)
@@ -311,7 +311,8 @@ static int write_range(nh_nc *f, const nh_model *m, size_t range, nh_error *err)
     if (status) failure = nh_fail(err, "%s: %s", where, nc_strerror(status));
     for (size_t i = 0; !failure && i < m->params.count; i++)
         if (w->real ? (const void *)w->real[i] : (const void *)w->single[i])
-            failure = define(f, id, &m->params.param[i], w->real ? NC_DOUBLE : NC_FLOAT, where, err);
+            failure = define(f, id, &m->params.param[i], w->real ? NC_DOUBLE : NC_FLOAT,
+                             sparse(&m->params.param[i], w, i), where, err);
     for (size_t i = 0; !failure && i < m->params.count; i++) {
         const char *parameter = m->params.param[i].name;
         if (!(w->real ? (const void *)w->real[i] : (const void *)w->single[i])) continue;
@@ -320,7 +321,11 @@ static int write_range(nh_nc *f, const nh_model *m, size_t range, nh_error *err)
         if (!status)
             status = w->real ? nc_put_var_double(id, variable, w->real[i])
                              : nc_put_var_float(id, variable, w->single[i]);
-        if (status) failure = write_failed(where, parameter, status, err);
+        if (status) {
+            char what[NC_MAX_NAME + 32];
+            snprintf(what, sizeof what, "%s/%s", name, parameter);
+            failure = nh_nc_failed(f, what, status, err);
+        }
     }
     free(where);
     return failure;

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/outfile.h"
 
+#include <hdf5.h>
 #include <netcdf_mem.h>
 
 #include <errno.h>
@@ -33,8 +34,7 @@ struct nh_nc {
 
 static const char *const CONVENTIONS = "NextHAM-1";
 
-/* One line for a failed netCDF call. A full disk reaches us as "HDF error", with the cause left in errno. */
-static int failed(const nh_nc *f, const char *what, int status, nh_error *err)
+int nh_nc_failed(const nh_nc *f, const char *what, int status, nh_error *err)
 {
     const int cause = errno;
     const bool device =
@@ -47,6 +47,13 @@ static int failed(const nh_nc *f, const char *what, int status, nh_error *err)
 }
 
 /* --- opening --- */
+
+/* HDF5's clean-up at exit closes its files once more and crashes on one whose write has failed (a full disk); everything
+ * here is closed by hand, so it is not needed. Must come before HDF5's first call; harmless later. */
+static void no_cleanup_at_exit(void)
+{
+    H5dont_atexit();
+}
 
 static int read_all(FILE *in, void **image, size_t *size, nh_error *err)
 {
@@ -90,6 +97,7 @@ static int open_pipe(nh_nc *f, nh_error *err)
 int nh_nc_open_any(const char *path, nh_nc **out, nh_error *err)
 {
     *out = NULL;
+    no_cleanup_at_exit();
     nh_nc *f = calloc(1, sizeof *f);
     if (f == NULL) return nh_fail_memory(err, path);
     const bool pipe = strcmp(path, "-") == 0;
@@ -177,7 +185,7 @@ int nh_nc_dim(const nh_nc *f, const char *dimension, size_t *length, nh_error *e
     int id;
     if (nc_inq_dimid(f->id, dimension, &id)) return nh_fail(err, "%s: no dimension %s", f->name, dimension);
     const int status = nc_inq_dimlen(f->id, id, length);
-    return status ? failed(f, dimension, status, err) : 0;
+    return status ? nh_nc_failed(f, dimension, status, err) : 0;
 }
 
 /* Finds a variable whose dimensions have the given names and whose size is `count`. */
@@ -188,7 +196,7 @@ static int find(const nh_nc *f, const char *variable, size_t n_dims, const char 
     nc_type type;
     if (nc_inq_varid(f->id, variable, id)) return nh_fail(err, "%s: no variable %s", f->name, variable);
     int status = nc_inq_var(f->id, *id, NULL, &type, &n, dim_id, NULL);
-    if (status) return failed(f, variable, status, err);
+    if (status) return nh_nc_failed(f, variable, status, err);
     if (type == NC_CHAR || type == NC_STRING || type > NC_MAX_ATOMIC_TYPE)
         return nh_fail(err, "%s: variable %s: not a number type", f->name, variable);
     if ((size_t)n != n_dims)
@@ -198,7 +206,7 @@ static int find(const nh_nc *f, const char *variable, size_t n_dims, const char 
         char name[NC_MAX_NAME + 1];
         size_t length;
         status = nc_inq_dim(f->id, dim_id[i], name, &length);
-        if (status) return failed(f, variable, status, err);
+        if (status) return nh_nc_failed(f, variable, status, err);
         if (strcmp(name, dims[i]) != 0)
             return nh_fail(err, "%s: variable %s: dimension %zu is %s, expected %s", f->name, variable, i + 1,
                            name, dims[i]);
@@ -229,7 +237,7 @@ int nh_nc_get_double(const nh_nc *f, const char *variable, size_t n_dims, const 
     if (find(f, variable, n_dims, dims, count, &id, err)) return -1;
     if (count == 0) return 0;
     const int status = nc_get_var_double(f->id, id, out);
-    if (status) return failed(f, variable, status, err);
+    if (status) return nh_nc_failed(f, variable, status, err);
     return any ? 0 : check_finite(f, variable, 0, count, out, err);
 }
 
@@ -242,7 +250,7 @@ int nh_nc_get_float(const nh_nc *f, const char *variable, size_t n_dims, const c
     if (find(f, variable, n_dims, dims, count, &id, err)) return -1;
     if (count == 0) return 0;
     const int status = nc_get_var_float(f->id, id, out);
-    if (status) return failed(f, variable, status, err);
+    if (status) return nh_nc_failed(f, variable, status, err);
     for (size_t i = 0; i < count && !any; i++)
         if (!isfinite(out[i]))
             return nh_fail(err, "%s: variable %s: element %zu is %g, expected a finite number", f->name,
@@ -257,7 +265,7 @@ int nh_nc_get_int(const nh_nc *f, const char *variable, size_t n_dims, const cha
     if (find(f, variable, n_dims, dims, count, &id, err)) return -1;
     if (count == 0) return 0;
     const int status = nc_get_var_int(f->id, id, out);
-    return status ? failed(f, variable, status, err) : 0;
+    return status ? nh_nc_failed(f, variable, status, err) : 0;
 }
 
 int nh_nc_get_int64(const nh_nc *f, const char *variable, size_t n_dims, const char *const *dims,
@@ -267,7 +275,7 @@ int nh_nc_get_int64(const nh_nc *f, const char *variable, size_t n_dims, const c
     if (find(f, variable, n_dims, dims, count, &id, err)) return -1;
     if (count == 0) return 0;
     const int status = nc_get_var_longlong(f->id, id, out);
-    return status ? failed(f, variable, status, err) : 0;
+    return status ? nh_nc_failed(f, variable, status, err) : 0;
 }
 
 /* Start and count of a slab along the first dimension; checks that the other dimensions hold `rest` numbers.
@@ -280,12 +288,12 @@ static int slab(const nh_nc *f, const char *variable, size_t first, size_t n, si
     if (status) return nh_fail(err, "%s: no variable %s", f->name, variable);
     status = nc_inq_var(f->id, *id, NULL, NULL, &n_dims, dim_id, NULL);
     if (!status) status = nc_inq_unlimdims(f->id, &n_unlimited, unlimited);
-    if (status) return failed(f, variable, status, err);
+    if (status) return nh_nc_failed(f, variable, status, err);
     if (n_dims < 1) return nh_fail(err, "%s: variable %s: a scalar, expected an array", f->name, variable);
     size_t total = 1;
     for (int i = 0; i < n_dims; i++) {
         status = nc_inq_dimlen(f->id, dim_id[i], &length[i]);
-        if (status) return failed(f, variable, status, err);
+        if (status) return nh_nc_failed(f, variable, status, err);
         start[i] = 0;
         if (i > 0 && !nh_size_mul(total, length[i], &total))
             return nh_fail(err, "%s: variable %s: too large", f->name, variable);
@@ -314,7 +322,7 @@ int nh_nc_get_slab(const nh_nc *f, const char *variable, size_t first, size_t n,
     if (slab(f, variable, first, n, rest, &id, start, length, err)) return -1;
     if (n == 0 || rest == 0) return 0;
     const int status = nc_get_vara_double(f->id, id, start, length, out);
-    if (status) return failed(f, variable, status, err);
+    if (status) return nh_nc_failed(f, variable, status, err);
     return any ? 0 : check_finite(f, variable, first * rest, n * rest, out, err);
 }
 
@@ -325,11 +333,11 @@ int nh_nc_get_strings(const nh_nc *f, const char *variable, size_t count, char *
     size_t length;
     if (nc_inq_varid(f->id, variable, &id)) return nh_fail(err, "%s: no variable %s", f->name, variable);
     int status = nc_inq_var(f->id, id, NULL, &type, &n_dims, dim_id, NULL);
-    if (status) return failed(f, variable, status, err);
+    if (status) return nh_nc_failed(f, variable, status, err);
     if (type != NC_STRING || n_dims != 1)
         return nh_fail(err, "%s: variable %s: expected a list of strings", f->name, variable);
     status = nc_inq_dimlen(f->id, dim_id[0], &length);
-    if (status) return failed(f, variable, status, err);
+    if (status) return nh_nc_failed(f, variable, status, err);
     if (length != count)
         return nh_fail(err, "%s: variable %s: %zu strings, expected %zu", f->name, variable, length, count);
     if (count == 0) return 0;
@@ -338,7 +346,7 @@ int nh_nc_get_strings(const nh_nc *f, const char *variable, size_t count, char *
     status = nc_get_var_string(f->id, id, raw);
     if (status) {
         free(raw);
-        return failed(f, variable, status, err);
+        return nh_nc_failed(f, variable, status, err);
     }
     int failure = 0;
     for (size_t i = 0; i < count; i++) {
@@ -361,7 +369,7 @@ int nh_nc_att_double(const nh_nc *f, const char *name, double *out, nh_error *er
     nc_type type;
     const int status = nc_inq_att(f->id, NC_GLOBAL, name, &type, &length);
     if (status == NC_ENOTATT) return 0;
-    if (status) return failed(f, name, status, err);
+    if (status) return nh_nc_failed(f, name, status, err);
     if (length != 1 || type == NC_CHAR || type == NC_STRING || nc_get_att_double(f->id, NC_GLOBAL, name, out))
         return nh_fail(err, "%s: attribute %s: expected one number", f->name, name);
     return 0;
@@ -374,11 +382,11 @@ int nh_nc_att_text(const nh_nc *f, const char *name, char **out, nh_error *err)
     nc_type type;
     int status = nc_inq_att(f->id, NC_GLOBAL, name, &type, &length);
     if (status == NC_ENOTATT) return 0;
-    if (status) return failed(f, name, status, err);
+    if (status) return nh_nc_failed(f, name, status, err);
     if (type == NC_STRING && length == 1) {
         char *raw = NULL;
         status = nc_get_att_string(f->id, NC_GLOBAL, name, &raw);
-        if (status) return failed(f, name, status, err);
+        if (status) return nh_nc_failed(f, name, status, err);
         *out = nh_strdup(raw != NULL ? raw : "");
         nc_free_string(1, &raw);
         return *out == NULL ? nh_fail_memory(err, name) : 0;
@@ -389,7 +397,7 @@ int nh_nc_att_text(const nh_nc *f, const char *name, char **out, nh_error *err)
     status = nc_get_att_text(f->id, NC_GLOBAL, name, text);
     if (status) {
         free(text);
-        return failed(f, name, status, err);
+        return nh_nc_failed(f, name, status, err);
     }
     *out = text;
     return 0;
@@ -419,6 +427,7 @@ int nh_nc_create(const char *path, const char *program, const nh_common *common,
                  nh_nc **out, nh_error *err)
 {
     *out = NULL;
+    no_cleanup_at_exit();
     const bool to_stdout = strcmp(path, "-") == 0;
     if (nh_output_is_terminal(path))
         return nh_fail(
@@ -442,7 +451,7 @@ int nh_nc_create(const char *path, const char *program, const nh_common *common,
     const int status = f->image ? nc_create_mem("image", NC_NETCDF4, IMAGE_BEGIN, &f->id)
                                 : nc_create(temporary, NC_NETCDF4 | NC_CLOBBER, &f->id);
     if (status) {
-        failed(f, NULL, status, err);
+        nh_nc_failed(f, NULL, status, err);
         nh_nc_close(f);
         return -1;
     }
@@ -469,7 +478,7 @@ int nh_nc_def_dim(nh_nc *f, const char *name, size_t length, nh_error *err)
     size_t found;
     if (nc_inq_dimid(f->id, name, &id) == 0) {
         const int status = nc_inq_dimlen(f->id, id, &found);
-        if (status) return failed(f, name, status, err);
+        if (status) return nh_nc_failed(f, name, status, err);
         if (found != length && length != NC_UNLIMITED)
             return nh_fail(err, "%s: dimension %s: is %zu, asked for %zu", f->name, name, found, length);
         return 0;
@@ -477,7 +486,7 @@ int nh_nc_def_dim(nh_nc *f, const char *name, size_t length, nh_error *err)
     /* netCDF takes 0 as NC_UNLIMITED: an empty fixed dimension becomes an unlimited one of length 0, which
      * reads the same. */
     const int status = nc_def_dim(f->id, name, length, &id);
-    return status ? failed(f, name, status, err) : 0;
+    return status ? nh_nc_failed(f, name, status, err) : 0;
 }
 
 /* Size in bytes, with an unlimited dimension counted as large. */
@@ -502,7 +511,7 @@ static int define(nh_nc *f, const char *name, nc_type type, int n_dims, const in
     if (!status && !f->image && n_dims > 0 && type != NC_STRING &&
         variable_bytes(f, type, n_dims, dim_id) >= COMPRESS_FROM)
         status = nc_def_var_deflate(f->id, *id, 1, 1, DEFLATE_LEVEL);
-    return status ? failed(f, name, status, err) : 0;
+    return status ? nh_nc_failed(f, name, status, err) : 0;
 }
 
 int nh_nc_def_var(nh_nc *f, const char *name, nc_type type, size_t n_dims, const char *const *dims,
@@ -517,7 +526,7 @@ int nh_nc_def_var(nh_nc *f, const char *name, nc_type type, size_t n_dims, const
     if (units != NULL) status = nc_put_att_text(f->id, id, "units", strlen(units), units);
     if (!status && long_name != NULL)
         status = nc_put_att_text(f->id, id, "long_name", strlen(long_name), long_name);
-    return status ? failed(f, name, status, err) : 0;
+    return status ? nh_nc_failed(f, name, status, err) : 0;
 }
 
 static int variable_id(const nh_nc *f, const char *variable, int *id, nh_error *err)
@@ -533,7 +542,7 @@ static int variable_id(const nh_nc *f, const char *variable, int *id, nh_error *
         int id;                                                                                              \
         if (variable_id(f, variable, &id, err)) return -1;                                                   \
         const int status = call(f->id, id, values);                                                          \
-        return status ? failed(f, variable, status, err) : 0;                                                \
+        return status ? nh_nc_failed(f, variable, status, err) : 0;                                          \
     }
 PUT_WHOLE(double, double, nc_put_var_double)
 PUT_WHOLE(float, float, nc_put_var_float)
@@ -548,7 +557,7 @@ int nh_nc_put_slab(nh_nc *f, const char *variable, size_t first, size_t n, size_
     if (slab(f, variable, first, n, rest, &id, start, length, err)) return -1;
     errno = 0;
     const int status = nc_put_vara_double(f->id, id, start, length, values);
-    return status ? failed(f, variable, status, err) : 0;
+    return status ? nh_nc_failed(f, variable, status, err) : 0;
 }
 
 int nh_nc_put_string(nh_nc *f, const char *variable, size_t index, const char *text, nh_error *err)
@@ -556,19 +565,19 @@ int nh_nc_put_string(nh_nc *f, const char *variable, size_t index, const char *t
     int id;
     if (variable_id(f, variable, &id, err)) return -1;
     const int status = nc_put_var1_string(f->id, id, &index, &text);
-    return status ? failed(f, variable, status, err) : 0;
+    return status ? nh_nc_failed(f, variable, status, err) : 0;
 }
 
 int nh_nc_set_double(nh_nc *f, const char *attribute, double value, nh_error *err)
 {
     const int status = nc_put_att_double(f->id, NC_GLOBAL, attribute, NC_DOUBLE, 1, &value);
-    return status ? failed(f, attribute, status, err) : 0;
+    return status ? nh_nc_failed(f, attribute, status, err) : 0;
 }
 
 int nh_nc_set_text(nh_nc *f, const char *attribute, const char *text, nh_error *err)
 {
     const int status = nc_put_att_text(f->id, NC_GLOBAL, attribute, strlen(text), text);
-    return status ? failed(f, attribute, status, err) : 0;
+    return status ? nh_nc_failed(f, attribute, status, err) : 0;
 }
 
 /* --- carrying variables along --- */
@@ -585,17 +594,17 @@ static int carry_attributes(nh_nc *out, int out_var, const nh_nc *in, int in_var
 {
     int n;
     int status = nc_inq_varnatts(in->id, in_var, &n);
-    if (status) return failed(in, where, status, err);
+    if (status) return nh_nc_failed(in, where, status, err);
     for (int a = 0; a < n; a++) {
         char name[NC_MAX_NAME + 1];
         status = nc_inq_attname(in->id, in_var, a, name);
-        if (status) return failed(in, where, status, err);
+        if (status) return nh_nc_failed(in, where, status, err);
         int existing;
         if (nc_inq_attid(out->id, out_var, name, &existing) == 0) continue;
         if (in_var == NC_GLOBAL && strcmp(name, "history") == 0)
             continue; /* nh_nc_create made it, or was told not to */
         status = nc_copy_att(in->id, in_var, name, out->id, out_var);
-        if (status) return failed(out, name, status, err);
+        if (status) return nh_nc_failed(out, name, status, err);
     }
     return 0;
 }
@@ -607,7 +616,7 @@ static int carry_define(nh_nc *out, const nh_nc *in, int v, const char *name, in
     int n_dims, dim_id[NC_MAX_VAR_DIMS], n_unlimited, unlimited[NC_MAX_DIMS];
     int status = nc_inq_var(in->id, v, NULL, &type, &n_dims, dim_id, NULL);
     if (!status) status = nc_inq_unlimdims(in->id, &n_unlimited, unlimited);
-    if (status) return failed(in, name, status, err);
+    if (status) return nh_nc_failed(in, name, status, err);
     if (type > NC_MAX_ATOMIC_TYPE)
         return nh_fail(err, "%s: variable %s: user-defined types cannot be carried along", in->name, name);
     int new_dim[NC_MAX_VAR_DIMS];
@@ -615,12 +624,12 @@ static int carry_define(nh_nc *out, const nh_nc *in, int v, const char *name, in
         char dim_name[NC_MAX_NAME + 1];
         size_t length;
         status = nc_inq_dim(in->id, dim_id[i], dim_name, &length);
-        if (status) return failed(in, name, status, err);
+        if (status) return nh_nc_failed(in, name, status, err);
         for (int u = 0; u < n_unlimited; u++)
             if (unlimited[u] == dim_id[i]) length = NC_UNLIMITED;
         if (nh_nc_def_dim(out, dim_name, length, err)) return -1;
         status = nc_inq_dimid(out->id, dim_name, &new_dim[i]);
-        if (status) return failed(out, dim_name, status, err);
+        if (status) return nh_nc_failed(out, dim_name, status, err);
     }
     int storage;
     size_t chunk[NC_MAX_VAR_DIMS];
@@ -642,7 +651,7 @@ static int carry_values(nh_nc *out, int new_id, const nh_nc *in, int v, const ch
         if (!status && i > 0 && !nh_size_mul(row, length[i], &row))
             return nh_fail(err, "%s: variable %s: too large", in->name, name);
     }
-    if (status) return failed(in, name, status, err);
+    if (status) return nh_nc_failed(in, name, status, err);
     const size_t rows = n_dims > 0 ? length[0] : 1;
     size_t row_bytes;
     if (!nh_size_mul(row, size, &row_bytes))
@@ -660,12 +669,12 @@ static int carry_values(nh_nc *out, int new_id, const nh_nc *in, int v, const ch
         length[0] = n;
         status = nc_get_vara(in->id, v, start, length, buffer);
         if (status) {
-            failure = failed(in, name, status, err);
+            failure = nh_nc_failed(in, name, status, err);
             break;
         }
         errno = 0;
         status = nc_put_vara(out->id, new_id, start, length, buffer);
-        if (status) failure = failed(out, name, status, err);
+        if (status) failure = nh_nc_failed(out, name, status, err);
         if (type == NC_STRING) nc_free_string(n * row, (char **)buffer);
     }
     free(buffer);
@@ -676,7 +685,7 @@ int nh_nc_carry(nh_nc *out, const nh_nc *in, const char *const *skip, nh_error *
 {
     int n;
     int status = nc_inq_nvars(in->id, &n);
-    if (status) return failed(in, NULL, status, err);
+    if (status) return nh_nc_failed(in, NULL, status, err);
     int *const new_id = NH_ARRAY(int, (size_t)n);
     if (new_id == NULL) return nh_fail_memory(err, in->name);
     int failure = carry_attributes(out, NC_GLOBAL, in, NC_GLOBAL, "global attributes", err);
@@ -686,7 +695,7 @@ int nh_nc_carry(nh_nc *out, const nh_nc *in, const char *const *skip, nh_error *
         new_id[v] = -1;
         status = nc_inq_varname(in->id, v, name);
         if (status)
-            failure = failed(in, NULL, status, err);
+            failure = nh_nc_failed(in, NULL, status, err);
         else if (!listed(name, skip) && nc_inq_varid(out->id, name, &existing) != 0)
             failure = carry_define(out, in, v, name, &new_id[v], err);
     }
@@ -706,7 +715,7 @@ static int commit_image(nh_nc *f, nh_error *err)
     NC_memio memory = {0};
     const int status = nc_close_memio(f->id, &memory);
     f->open = false;
-    if (status) return failed(f, NULL, status, err);
+    if (status) return nh_nc_failed(f, NULL, status, err);
     FILE *const to = nh_outfile_stream(f->out, err);
     int failure = to == NULL ? -1 : 0;
     if (!failure && fwrite(memory.memory, 1, memory.size, to) != memory.size)
@@ -724,7 +733,7 @@ int nh_nc_commit(nh_nc *f, nh_error *err)
         errno = 0;
         const int status = nc_close(f->id);
         f->open = false;
-        if (status) failure = failed(f, NULL, status, err);
+        if (status) failure = nh_nc_failed(f, NULL, status, err);
     }
     if (!failure) {
         nh_outfile *const o = f->out;

@@ -15,8 +15,7 @@
 
 typedef struct nh_nc nh_nc; /* an open file, for reading or for writing */
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------- */
+/* --- reading --- */
 /* Opens `path` ("-": standard input) and checks that it is netCDF with Conventions = NextHAM-1. */
 int nh_nc_open(const char *path, nh_nc **out, nh_error *err);
 /* As nh_nc_open without the check of Conventions (golden files, foreign files). */
@@ -24,6 +23,10 @@ int nh_nc_open_any(const char *path, nh_nc **out, nh_error *err);
 void nh_nc_close(nh_nc *f); /* closes; an output that was not committed is removed. NULL is fine */
 int nh_nc_id(const nh_nc *f);
 const char *nh_nc_name(const nh_nc *f); /* the path, or "(standard input)" */
+
+/* One line for a failed netCDF call: "FILE: WHAT: ...". A full disk reaches us as "HDF error" with the cause left in errno, which
+ * the caller clears before a write. `what` may be NULL. Returns -1. */
+int nh_nc_failed(const nh_nc *f, const char *what, int status, nh_error *err);
 
 bool nh_nc_has(const nh_nc *f, const char *variable);
 /* Length of a dimension; a missing one is an error that names it. */
@@ -50,8 +53,7 @@ int nh_nc_get_strings(const nh_nc *f, const char *variable, size_t count, char *
 int nh_nc_att_double(const nh_nc *f, const char *name, double *out, nh_error *err);
 int nh_nc_att_text(const nh_nc *f, const char *name, char **out, nh_error *err);
 
-/* --- writing
- * ------------------------------------------------------------------------------------------------- */
+/* --- writing --- */
 /* Creates `path` ("-": standard output, refused on a terminal), defines Conventions and source ("PROGRAM
  * (nextham VERSION)") and history: the lines of `input`'s history (may be NULL) with one line added, "DATE:
  * COMMAND", unless common->history is false. */

@@ -14,8 +14,7 @@
 #define DIMS(...) ((const char *const[]){__VA_ARGS__})
 
 enum {
-    SLAB = 256, /* edges computed and written at once; a multiple of CHUNK */
-    CHUNK = 64, /* edges in a chunk of the file */
+    SLAB = 256, /* edges computed and written at once; a multiple of the chunks in the file */
 };
 
 typedef enum precision { SINGLE, DOUBLE } precision;
@@ -78,32 +77,16 @@ static void work_free(work *w)
     free(w->slab);
 }
 
-/* Dimensions, variables and attributes of the features, and the edges' pairs. */
 static int define_features(const arguments *a, const work *w, nh_nc *out, nh_error *err)
 {
-    const nc_type type = a->precision == DOUBLE ? NC_DOUBLE : NC_FLOAT;
-    const size_t chunk[2] = {w->n_edge < CHUNK ? w->n_edge : CHUNK, w->s.irreps.dim};
     char *const irreps = nh_irreps_text(&w->s.irreps), *const pairs = nh_selection_text(w->e, &w->s);
-    int *const edge_pair = NH_ARRAY(int, w->n_edge);
-    int status = irreps == NULL || pairs == NULL || edge_pair == NULL ? nh_fail_memory(err, "features") : 0;
-    if (status == 0) {
-        for (size_t i = 0; i < w->n_edge; i++)
-            edge_pair[i] = (int)w->edge[i];
-        status = nh_nc_def_dim(out, "edge", w->n_edge, err) ||
-                 nh_nc_def_dim(out, "component", w->s.irreps.dim, err) ||
-                 nh_nc_def_var(out, "edge_pair", NC_INT, 1, DIMS("edge"), NULL, "1",
-                               "pair of each directed edge", err) ||
-                 nh_nc_def_var(out, "feature", type, 2, DIMS("edge", "component"), chunk, "eV",
-                               "inverse Wigner-Eckart transform of the zeroth-step block", err) ||
-                 nh_nc_set_text(out, "irreps", irreps, err) ||
-                 nh_nc_set_text(out, "shell_pairs", pairs, err) ||
-                 nh_nc_set_text(out, "padded_basis", a->basis, err) ||
-                 nh_nc_put_int(out, "edge_pair", edge_pair, err);
-    }
+    const nh_feature_type type = {w->s.irreps.dim, a->precision == DOUBLE, irreps, pairs, a->basis};
+    const int status = irreps == NULL || pairs == NULL
+                           ? nh_fail_memory(err, "features")
+                           : nh_graph_def_features(out, w->n_edge, w->edge, &type, err);
     free(irreps);
     free(pairs);
-    free(edge_pair);
-    return status != 0 ? -1 : 0;
+    return status;
 }
 
 /* Prints the residual; one that rounding does not explain is an error. */

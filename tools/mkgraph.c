@@ -1,344 +1,32 @@
 /* mkgraph - structure (and matrices) in, graph out. */
-#include "base/memory.h"
 #include "base/options.h"
-#include "formats/abacus_graph.h"
-#include "formats/abacus_run.h"
-#include "formats/abacus_stru.h"
 #include "formats/graph.h"
-#include "formats/orb.h"
-#include "formats/structure_file.h"
+#include "formats/import.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-typedef struct settings {
-    double cutoff, rydberg, efermi, nelec;
-    nh_list h0, label; /* file names, also several in one with commas between them */
-    const char *overlap, *log, *basis, *orbital_dir, *abacus, *abacus_h0;
-    bool efermi_given, nelec_given;
-    int precision;
-} settings;
-
-/* All that is collected before the graph is made. */
-typedef struct job {
-    const settings *set;
+/* Where the remarks of the import go. */
+typedef struct listener {
     const nh_program *program;
     const nh_common *common;
-    nh_structure_file file;
-    nh_abacus_run run[2]; /* of h0 and of the label, where folders are given */
-    char *split[2];       /* copies of --h0 and --label that were cut at their commas */
-    nh_abacus_sources sources;
-    double *radius;
-    nh_abacus_log log;
-    double efermi, nelec;
-} job;
-
-enum { RUN_H0, RUN_LABEL };
-static const double same_structure = 1e-4; /* Å */
+} listener;
 
 static void say(void *context, bool warning, const char *text)
 {
-    const job *j = context;
+    const listener *l = context;
     if (warning)
-        nh_warn(j->program, j->common, "%s", text);
-    else if (j->common->verbose > 0)
-        fprintf(stderr, "%s: %s\n", j->program->name, text);
+        nh_warn(l->program, l->common, "%s", text);
+    else if (l->common->verbose > 0)
+        fprintf(stderr, "%s: %s\n", l->program->name, text);
 }
 
-static void job_free(job *j)
-{
-    nh_structure_file_free(&j->file);
-    nh_abacus_run_free(&j->run[RUN_H0]);
-    nh_abacus_run_free(&j->run[RUN_LABEL]);
-    nh_abacus_log_free(&j->log);
-    free(j->split[0]);
-    free(j->split[1]);
-    free(j->radius);
-}
-
-/* --h0 A,B or --h0 A --h0 B: one file, or two of nspin 2. */
-static int split_files(const nh_list *list, const char *option, char **copy, const char *file[2],
+static int write_graph(const nh_program *program, const nh_common *common, const nh_graph *g, bool single,
                        nh_error *err)
 {
-    size_t bytes = 1;
-    for (size_t i = 0; i < list->count; i++)
-        bytes += strlen(list->item[i]) + 1;
-    if (list->count == 0) return 0;
-    if ((*copy = NH_ARRAY(char, bytes)) == NULL) return nh_fail_memory(err, "file names");
-    char *end = *copy;
-    for (size_t i = 0; i < list->count; i++)
-        end += sprintf(end, "%s%s", i > 0 ? "," : "", list->item[i]);
-    size_t n = 0;
-    for (char *rest = *copy, *name; (name = strsep(&rest, ",")) != NULL;) {
-        if (n == 2 || *name == '\0')
-            return nh_fail(err, "%s: one file, or two (spin up, spin down) expected", option);
-        file[n++] = name;
-    }
-    return 0;
-}
-
-/* --- folders --- */
-
-static int find_runs(job *j, nh_error *err)
-{
-    const char *folder = j->set->abacus, *folder0 = j->set->abacus_h0;
-    char *h0 = NULL, *scf = NULL;
-    int status = asprintf(&h0, "%s/h0", folder) < 0 || asprintf(&scf, "%s/scf", folder) < 0
-                     ? nh_fail_memory(err, "a file name")
-                     : 0;
-    nh_abacus_run one = {.folder = NULL};
-    if (status == 0 && folder0 != NULL) {
-        status = nh_abacus_run_find(folder0, &j->run[RUN_H0], err);
-        if (status == 0) status = nh_abacus_run_find(folder, &j->run[RUN_LABEL], err);
-    } else if (status == 0 && nh_abacus_is_run(folder)) {
-        status = nh_abacus_run_find(folder, &one, err);
-        if (status == 0) j->run[one.scf_nmax == 1 ? RUN_H0 : RUN_LABEL] = one;
-    } else if (status == 0 && (nh_abacus_is_run(h0) || nh_abacus_is_run(scf))) {
-        if (nh_abacus_is_run(h0)) status = nh_abacus_run_find(h0, &j->run[RUN_H0], err);
-        if (status == 0 && nh_abacus_is_run(scf)) status = nh_abacus_run_find(scf, &j->run[RUN_LABEL], err);
-    } else if (status == 0) {
-        status = nh_fail(
-            err, "%s: no ABACUS run folder: no STRU, no INPUT, no folders h0 and scf that have them", folder);
-    }
-    free(h0);
-    free(scf);
-    return status;
-}
-
-static int take_hamiltonian(const nh_abacus_run *run, const char *file[2], nh_error *err)
-{
-    if (run->folder == NULL) return 0;
-    if (run->hamiltonian[0] == NULL)
-        return nh_fail(err, "%s: no H(R) (data-HR-sparse_SPIN0.csr, hrs1_nao.csr) in the run's output",
-                       run->folder);
-    if (run->nspin == 2 && run->hamiltonian[1] == NULL)
-        return nh_fail(err, "%s: nspin 2, but there is no second file of H(R)", run->folder);
-    file[0] = run->hamiltonian[0];
-    file[1] = run->hamiltonian[1];
-    return 0;
-}
-
-/* The label's structure and the zeroth step's must be one crystal, atom for atom. */
-static int compare_structures(const nh_structure *a, const nh_structure *b, const char *name_a,
-                              const char *name_b, nh_error *err)
-{
-    if (a->n_atom != b->n_atom)
-        return nh_fail(err, "%s: %zu atoms, but %s has %zu", name_b, b->n_atom, name_a, a->n_atom);
-    for (int k = 0; k < 9; k++)
-        if (!(fabs(a->lattice[k] - b->lattice[k]) < same_structure))
-            return nh_fail(err, "%s: lattice vector a%d differs from that in %s", name_b, k / 3 + 1, name_a);
-    for (size_t i = 0; i < a->n_atom; i++) {
-        if (a->atomic_number[a->species[i]] != b->atomic_number[b->species[i]])
-            return nh_fail(err, "%s: atom %zu is of another element than in %s", name_b, i + 1, name_a);
-        for (size_t k = 0; k < 3; k++) {
-            const double d = fabs(a->position[3 * i + k] - b->position[3 * i + k]);
-            if (!(d < same_structure))
-                return nh_fail(err, "%s: atom %zu is %.2g Å away from where it is in %s", name_b, i + 1, d,
-                               name_a);
-        }
-    }
-    return 0;
-}
-
-static int read_run_structure(const nh_abacus_run *run, nh_abacus_log *log, nh_structure_file *out,
-                              nh_error *err)
-{
-    if (nh_structure_file_read(run->stru, run->latname, out, err)) return -1;
-    if (run->log == NULL) return 0;
-    if (nh_abacus_log_read(run->log, log, err)) {
-        nh_structure_file_free(out);
-        return -1;
-    }
-    nh_abacus_log_adopt(log, &out->structure);
-    return 0;
-}
-
-static int take_runs(job *j, nh_error *err)
-{
-    if (find_runs(j, err)) return -1;
-    const int main_run = j->run[RUN_LABEL].folder != NULL ? RUN_LABEL : RUN_H0;
-    const nh_abacus_run *run = &j->run[main_run], *other = &j->run[1 - main_run];
-    if (read_run_structure(run, &j->log, &j->file, err)) return -1;
-    if (other->folder != NULL) {
-        nh_structure_file second;
-        nh_abacus_log log = {.n_atom = 0};
-        if (read_run_structure(other, &log, &second, err)) return -1;
-        const int status =
-            compare_structures(&j->file.structure, &second.structure, run->stru, other->stru, err);
-        nh_structure_file_free(&second);
-        nh_abacus_log_free(&log);
-        if (status != 0) return -1;
-    }
-    if (take_hamiltonian(&j->run[RUN_H0], j->sources.h0, err) ||
-        take_hamiltonian(&j->run[RUN_LABEL], j->sources.label, err))
-        return -1;
-    j->sources.overlap = run->overlap != NULL ? run->overlap : other->overlap;
-    if (j->sources.overlap == NULL)
-        nh_warn(j->program, j->common, "%s: no S(R) in the run's output", run->folder);
-    j->efermi = j->log.efermi;
-    j->nelec = (run->nelec > 0 ? run->nelec : j->log.nelec) + run->nelec_delta;
-    return 0;
-}
-
-static int take_files(job *j, nh_error *err)
-{
-    const settings *set = j->set;
-    if (nh_structure_file_read(nh_input(j->common), NULL, &j->file, err) ||
-        split_files(&set->h0, "--h0", &j->split[0], j->sources.h0, err) ||
-        split_files(&set->label, "--label", &j->split[1], j->sources.label, err))
-        return -1;
-    j->sources.overlap = set->overlap;
-    if (j->sources.h0[0] != NULL || j->sources.label[0] != NULL || j->sources.overlap != NULL)
-        nh_abacus_wrap(&j->file.structure);
-    if (set->log == NULL) return 0;
-    if (nh_abacus_log_read(set->log, &j->log, err)) return -1;
-    nh_abacus_log_adopt(&j->log, &j->file.structure);
-    j->efermi = j->log.efermi;
-    j->nelec = j->log.nelec;
-    return 0;
-}
-
-/* --- basis --- */
-
-/* El:4s2p1d from --basis, entries separated by commas. */
-static int basis_option(const char *basis, int atomic_number, size_t *count, int **l, nh_error *err)
-{
-    char *copy = nh_strdup(basis);
-    if (copy == NULL) return nh_fail_memory(err, "the basis");
-    int status = 1;
-    for (char *rest = copy, *entry; status == 1 && (entry = strsep(&rest, ",")) != NULL;) {
-        char *colon = strchr(entry, ':');
-        if (colon != NULL) *colon = '\0';
-        const int z = nh_atomic_number(entry);
-        if (colon == NULL || z == 0) {
-            status = nh_fail(err, "--basis: \"%s\" is not like Ga:2s2p2d1f", entry);
-        } else if (z == atomic_number) {
-            status = nh_shells_parse(colon + 1, count, l, err);
-            if (status != 0) nh_fail_at(err, "--basis");
-        }
-    }
-    free(copy);
-    if (status != 1) return status;
-    return nh_fail(err, "--basis: no shells for %s", nh_element_symbol(atomic_number));
-}
-
-static int basis_folder(job *j, size_t species, const char *folder, size_t *count, int **l, nh_error *err)
-{
-    char *path = NULL;
-    int status = 0;
-    if (j->file.orbital_file != NULL) {
-        const char *slash = strrchr(j->file.orbital_file[species], '/');
-        if (asprintf(&path, "%s/%s", folder, slash != NULL ? slash + 1 : j->file.orbital_file[species]) < 0)
-            return nh_fail_memory(err, "a file name");
-    } else {
-        status = nh_orb_find(folder, nh_element_symbol(j->file.structure.atomic_number[species]), &path, err);
-    }
-    if (status == 0) status = nh_orb_read_shells(path, count, l, err);
-    if (status == 0) j->radius[species] = nh_orb_name_radius(path);
-    free(path);
-    return status;
-}
-
-static int copy_shells(const nh_abacus_log *log, size_t type, size_t *count, int **l, nh_error *err)
-{
-    size_t first = 0;
-    for (size_t i = 0; i < type; i++)
-        first += log->n_shell[i];
-    *count = log->n_shell[type];
-    if ((*l = NH_ARRAY(int, *count)) == NULL) return nh_fail_memory(err, "orbital shells");
-    memcpy(*l, log->shell_l + first, *count * sizeof **l);
-    return 0;
-}
-
-/* Shells of one species: what the user says, what the run's log says, what the name of the .orb file says,
- * what its header says, in this order. */
-static int species_basis(job *j, size_t species, size_t *count, int **l, nh_error *err)
-{
-    const settings *set = j->set;
-    const nh_structure *s = &j->file.structure;
-    const char *orb = j->file.orbital_file != NULL ? j->file.orbital_file[species] : NULL;
-    if (set->basis != NULL) return basis_option(set->basis, s->atomic_number[species], count, l, err);
-    if (set->orbital_dir != NULL) return basis_folder(j, species, set->orbital_dir, count, l, err);
-    if (orb != NULL) j->radius[species] = nh_orb_name_radius(orb);
-    if (j->log.n_type == s->n_species && j->log.n_shell[species] > 0)
-        return copy_shells(&j->log, species, count, l, err);
-    if (orb != NULL && nh_orb_name_shells(orb, count, l)) return 0;
-    for (int r = RUN_LABEL; r >= RUN_H0; r--)
-        if (orb != NULL && j->run[r].orbital_dir != NULL)
-            return basis_folder(j, species, j->run[r].orbital_dir, count, l, err);
-    return nh_fail(err, "the orbital shells of %s are not known: --basis or --orbital-dir",
-                   nh_element_symbol(s->atomic_number[species]));
-}
-
-static int set_basis(job *j, nh_error *err)
-{
-    nh_structure *s = &j->file.structure;
-    size_t *counts = NH_ARRAY(size_t, s->n_species), total = 0;
-    j->radius = NH_ARRAY(double, s->n_species);
-    int *all = NULL;
-    int status = counts == NULL || j->radius == NULL ? nh_fail_memory(err, "the basis") : 0;
-    for (size_t i = 0; i < s->n_species && status == 0; i++) {
-        int *l = NULL, *grown = NULL;
-        j->radius[i] = NAN;
-        status = species_basis(j, i, &counts[i], &l, err);
-        if (status == 0 && (grown = realloc(all, (total + counts[i]) * sizeof *all)) == NULL)
-            status = nh_fail_memory(err, "the basis");
-        if (grown != NULL) all = grown;
-        for (size_t k = 0; k < counts[i] && status == 0; k++) {
-            if (k > 0 && l[k] < l[k - 1])
-                status = nh_fail(err, "shells of %s: s before p before d expected, as in ABACUS",
-                                 nh_element_symbol(s->atomic_number[i]));
-            all[total++] = l[k];
-        }
-        if (status == 0) {
-            char *text = nh_shells_text(counts[i], l);
-            if (j->common->verbose > 0 && text != NULL)
-                fprintf(stderr, "%s: %s: %s\n", j->program->name, nh_element_symbol(s->atomic_number[i]),
-                        text);
-            free(text);
-        }
-        free(l);
-    }
-    if (status == 0) status = nh_structure_set_shells(s, counts, all, err);
-    free(counts);
-    free(all);
-    return status;
-}
-
-/* --- the graph --- */
-
-static int make(job *j, nh_graph **g, nh_error *err)
-{
-    const settings *set = j->set;
-    if (set->abacus != NULL ? take_runs(j, err) : take_files(j, err)) return -1;
-    if (j->common->verbose > 0)
-        fprintf(stderr, "%s: %s: %s, %zu atoms\n", j->program->name,
-                set->abacus != NULL ? set->abacus : nh_input(j->common), j->file.format,
-                j->file.structure.n_atom);
-    if (set_basis(j, err)) return -1;
-    nh_structure *s = &j->file.structure;
-    if (s->title == NULL) s->title = nh_structure_formula(s);
-    j->sources.radius = j->radius;
-    /* The structure moves into the graph; the names of its .orb files go first, their number is the
-     * structure's. */
-    for (size_t i = 0; j->file.orbital_file != NULL && i < s->n_species; i++)
-        free(j->file.orbital_file[i]);
-    free(j->file.orbital_file);
-    j->file.orbital_file = NULL;
-    const nh_talk talk = {say, j};
-    if (nh_abacus_graph(s, &j->sources, set->cutoff, set->rydberg, &talk, g, err)) return -1;
-    (*g)->efermi = set->efermi_given ? set->efermi : j->efermi;
-    (*g)->nelec = set->nelec_given ? set->nelec : j->nelec;
-    return 0;
-}
-
-static int write_graph(const job *j, const nh_graph *g, nh_error *err)
-{
     nh_nc *f;
-    if (nh_nc_create(j->common->output, j->program->name, j->common, NULL, &f, err)) return -1;
-    if (nh_graph_write(f, g, j->set->precision == 0, err)) {
+    if (nh_nc_create(common->output, program->name, common, NULL, &f, err)) return -1;
+    if (nh_graph_write(f, g, single, err)) {
         nh_nc_close(f);
         return -1;
     }
@@ -346,7 +34,7 @@ static int write_graph(const job *j, const nh_graph *g, nh_error *err)
 }
 
 /* One line about options that do not go together, or NULL. */
-static const char *misuse(const settings *set, const nh_common *common)
+static const char *misuse(const nh_import_settings *set, const nh_common *common)
 {
     const bool files = set->h0.count > 0 || set->label.count > 0 || set->overlap != NULL || set->log != NULL;
     if (set->abacus == NULL && set->abacus_h0 != NULL) return "--abacus-h0 goes with --abacus";
@@ -360,7 +48,8 @@ static const char *misuse(const settings *set, const nh_common *common)
 int main(int argc, char **argv)
 {
     static const char *const precisions[] = {"single", "double", NULL};
-    settings set = {.cutoff = 8, .rydberg = NH_RYDBERG, .precision = 1};
+    nh_import_settings set = {.cutoff = 8, .rydberg = NH_RYDBERG, .efermi = NAN, .nelec = NAN};
+    int precision = 1;
     const nh_option options[] = {
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "What to read"},
         {NH_OPT_STRING, 0, "abacus", "RUN", (void *)&set.abacus, NULL, NULL,
@@ -378,13 +67,11 @@ int main(int argc, char **argv)
          "take the shells from the .orb files in DIR"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "What to write"},
         {NH_OPT_REAL, 0, "cutoff", "R", &set.cutoff, NULL, NULL, "all pairs closer than R Å are stored [8]"},
-        {NH_OPT_REAL, 0, "efermi", "E", &set.efermi, NULL, &set.efermi_given,
-         "Fermi level in eV [from the log]"},
-        {NH_OPT_REAL, 0, "nelec", "N", &set.nelec, NULL, &set.nelec_given,
-         "electrons in the cell [from the log]"},
+        {NH_OPT_REAL, 0, "efermi", "E", &set.efermi, NULL, NULL, "Fermi level in eV [from the log]"},
+        {NH_OPT_REAL, 0, "nelec", "N", &set.nelec, NULL, NULL, "electrons in the cell [from the log]"},
         {NH_OPT_REAL, 0, "rydberg", "E", &set.rydberg, NULL, NULL,
          "Ry in eV, kept as an attribute [13.605698066]"},
-        {NH_OPT_CHOICE, 0, "precision", NULL, &set.precision, precisions, NULL, "of the matrices [double]"},
+        {NH_OPT_CHOICE, 0, "precision", NULL, &precision, precisions, NULL, "of the matrices [double]"},
     };
     const nh_program program = {
         .name = "mkgraph",
@@ -442,13 +129,14 @@ int main(int argc, char **argv)
         return 2;
     }
 
+    set.structure = nh_input(&common);
     nh_error err;
-    job j = {.set = &set, .program = &program, .common = &common, .efermi = NAN, .nelec = NAN};
+    listener l = {&program, &common};
+    const nh_talk talk = {say, &l};
     nh_graph *g = NULL;
-    int status = make(&j, &g, &err);
-    if (status == 0) status = write_graph(&j, g, &err);
+    int status = nh_import(&set, &talk, &g, &err);
+    if (status == 0) status = write_graph(&program, &common, g, precision == 0, &err);
     nh_graph_free(g);
-    job_free(&j);
     nh_common_free(&common);
     nh_list_free(&set.h0);
     nh_list_free(&set.label);

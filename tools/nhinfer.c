@@ -38,9 +38,7 @@ typedef struct crystal_times {
     nh_predict_report predict;
 } crystal_times;
 
-/* --- one crystal
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- one crystal --- */
 
 static int write_output(const session *s, const char *path, const nh_nc *in, const nh_graph *g, nh_error *err)
 {
@@ -141,9 +139,7 @@ static void print_times(const session *s, const char *input, const crystal_times
             n->linear, "attention", n->attention, "TraceGrad", n->tracegrad, "output map", n->output);
 }
 
-/* --- many crystals
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- many crystals --- */
 
 typedef struct task {
     char *input, *output; /* owned */
@@ -266,9 +262,7 @@ static int infer_all(const session *s, nh_error *err)
     return status;
 }
 
-/* --- the command line
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- the command line --- */
 
 static int load(session *s, nh_error *err)
 {

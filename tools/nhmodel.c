@@ -30,9 +30,7 @@ static int complete_command_line(const char *program, nh_common *common, nh_erro
     return 0;
 }
 
-/* --- init
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* --- init --- */
 
 static int read_config(const char *path, nh_config *config, nh_error *err)
 {
@@ -73,9 +71,7 @@ static int init(const arguments *a, const nh_common *common, nh_error *err)
     return status;
 }
 
-/* --- info
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* --- info --- */
 
 static bool has(const nh_weights *w, size_t i)
 {
@@ -132,10 +128,10 @@ static void add_shape(part *p, const nh_param *a)
     char shape[48];
     const size_t used = strlen(p->shapes);
     print_shape(a, shape, sizeof shape);
-    if (used + strlen(shape) + 2 + 5 < sizeof p->shapes)
-        snprintf(p->shapes + used, sizeof p->shapes - used, "%s%s", used ? ", " : "", shape);
-    else if (used < 3 || strcmp(p->shapes + used - 3, "..."))
-        snprintf(p->shapes + used, sizeof p->shapes - used, ", ...");
+    if (used + strlen(shape) + 2 + 5 < sizeof p->shapes) /* room for ", ..." stays */
+        strcat(strcat(p->shapes, used ? ", " : ""), shape);
+    else if (used < 3 || strcmp(p->shapes + used - 3, "...") != 0)
+        strcat(p->shapes, ", ...");
 }
 
 /* True where the parameter is the first of its kind: in block 0 or the last, or in none. */
@@ -272,9 +268,7 @@ static int info(const arguments *a, const nh_common *common, nh_error *err)
     return status;
 }
 
-/* --- the command line
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- the command line --- */
 
 static int run(const nh_program *program, int argc, char **argv, const arguments *a,
                int (*body)(const arguments *, const nh_common *, nh_error *))

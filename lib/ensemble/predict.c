@@ -46,9 +46,7 @@ static void job_free(job *j)
     free(j->distance);
 }
 
-/* --- the edges
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- the edges --- */
 
 static int find_edges(job *j, nh_error *err)
 {
@@ -82,8 +80,7 @@ static int find_edges(job *j, nh_error *err)
     return 0;
 }
 
-/* --- the types of input and output
- * -------------------------------------------------------------------------------------------- */
+/* --- the types of input and output --- */
 
 /* The features that came with the graph: their type, and the row of each edge. */
 static int use_features(job *j, const bool *used, nh_error *err)
@@ -160,8 +157,7 @@ static int choose_types(job *j, nh_error *err)
     return status;
 }
 
-/* --- features for the network, corrections from it
- * ---------------------------------------------------------------------------- */
+/* --- features for the network, corrections from it --- */
 
 /* Feature vector of one edge, from H0. */
 static void embed_edge(const job *j, size_t e, double *out)

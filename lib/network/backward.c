@@ -575,7 +575,7 @@ static void over_list(nh_run *f, bool all, void (*body)(chunk *, size_t), nh_thr
     over_tiles(f, R(nh_tiles)(f->n_list, f->rows), body, threads);
 }
 
-static void block_back(nh_run *f, nh_threads *threads)
+void R(nh_block_back)(nh_run *f, nh_threads *threads)
 {
     const nh_net *net = f->net;
     const bool last = f->block + 1 == net->config->blocks;
@@ -610,6 +610,18 @@ static void index_edges(nh_run *f)
     for (size_t a = g->n_node; a > 0; a--)
         b->outgoing[a] = b->outgoing[a - 1];
     b->outgoing[0] = 0;
+}
+
+void R(nh_back_begin)(nh_run *f)
+{
+    nh_return *b = &f->back;
+    const size_t mid = f->net->mid.dim;
+    for (size_t i = 0; i < b->n_chunk; i++)
+        memset(b->packed[i], 0, f->net->n_packed * sizeof(real));
+    /* edges that the last block does not see, and nodes after it, change nothing */
+    memset(b->edge, 0, f->graph->n_edge * mid * sizeof(real));
+    memset(b->node, 0, f->graph->n_node * mid * sizeof(real));
+    index_edges(f);
 }
 
 /* ---- from packed gradients to parameters */
@@ -689,6 +701,14 @@ static void unpack_one(void *context, size_t index, int thread)
     }
 }
 
+void R(nh_back_end)(nh_run *f, real **gradient, nh_threads *threads)
+{
+    unpacking u = {.f = f, .gradient = gradient};
+    nh_parallel_for(threads, SLABS, sum_chunks, &u);
+    nh_parallel_for(threads, f->net->n_binding * 2 * SLABS, split_layers, &u);
+    nh_parallel_for(threads, f->net->n_binding, unpack_one, &u);
+}
+
 static real **native(const nh_weights *w)
 {
 #ifdef NH_REAL_DOUBLE
@@ -733,15 +753,10 @@ int NH_NET(_backward)(const nh_net *net, nh_tape *tape, NH_NET(_seed) * seed, vo
     b->seed_context = seed_context;
     for (int i = 0; i < f->threads; i++)
         f->work[i].times = (nh_network_times){0};
-    for (size_t i = 0; i < b->n_chunk; i++)
-        memset(b->packed[i], 0, net->n_packed * sizeof(real));
-    /* edges that the last block does not see, and nodes after it, change nothing */
-    memset(b->edge, 0, f->graph->n_edge * net->mid.dim * sizeof(real));
-    memset(b->node, 0, f->graph->n_node * net->mid.dim * sizeof(real));
-    index_edges(f);
+    R(nh_back_begin)(f);
     for (size_t k = net->config->blocks; k-- > 0;) {
         R(nh_enter_block)(f, k);
-        block_back(f, threads);
+        R(nh_block_back)(f, threads);
     }
     if (net->config->edge_init == NH_EDGE_INIT_PAPER) {
         const size_t node_tiles = R(nh_tiles)(f->graph->n_node, NH_TILE);
@@ -752,10 +767,7 @@ int NH_NET(_backward)(const nh_net *net, nh_tape *tape, NH_NET(_seed) * seed, vo
     begin_nodes_back(f);
     over_tiles(f, R(nh_tiles)(f->graph->n_edge, NH_TILE), input_back, threads);
 
-    unpacking u = {.f = f, .gradient = native(gradient)};
-    nh_parallel_for(threads, SLABS, sum_chunks, &u);
-    nh_parallel_for(threads, net->n_binding * 2 * SLABS, split_layers, &u);
-    nh_parallel_for(threads, net->n_binding, unpack_one, &u);
+    R(nh_back_end)(f, native(gradient), threads);
     R(nh_add_times)(f, times);
     return 0;
 }

@@ -243,6 +243,11 @@ bool R(nh_tracegrad_all)(const nh_run *f);
 void R(nh_add_times)(const nh_run *f, nh_network_times *t);
 /* Whether the sub-model answers for edges of this length. */
 bool R(nh_inside)(const nh_net *net, double distance);
+/* Back through f->block: f->back.edge and .node, the gradients of what it made, become those of what it was
+ * given. Before the first, after the last: clears the sums; brings them to the parameters. */
+void R(nh_back_begin)(nh_run *f);
+void R(nh_block_back)(nh_run *f, nh_threads *threads);
+void R(nh_back_end)(nh_run *f, real **gradient, nh_threads *threads);
 bool R(nh_onsite)(const nh_edges *g, size_t edge);
 /* Seconds since *t; *t becomes now. */
 double R(nh_lap)(double *t);

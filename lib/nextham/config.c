@@ -366,9 +366,7 @@ char *nh_config_text(const nh_config *c)
     return text;
 }
 
-/* --- the types
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- the types --- */
 
 /* Triples (mul, l, p) while a type is being put together. */
 typedef struct triples {

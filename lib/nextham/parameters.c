@@ -367,9 +367,7 @@ bool nh_param_known_dead(const char *name)
     return *rest == '.' && begins_with_one_of(rest + 1, in_block);
 }
 
-/* --- weights
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- weights --- */
 
 int nh_weights_new(const nh_params *p, bool as_double, nh_weights *out, nh_error *err)
 {

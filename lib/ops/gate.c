@@ -11,7 +11,6 @@ void R(nh_gate_forward)(const nh_layout *in, const nh_layout *out, const size_t 
     const size_t width = in->group[0].mul;
     for (size_t g = 0; g < out->count; g++) {
         const nh_group *to = &out->group[g];
-        const real *gate = x + first[g];
         real *restrict b = y + n * to->offset;
         if (to->l == 0 && to->p > 0) {
             for (size_t t = 0; t < n; t++)
@@ -21,6 +20,7 @@ void R(nh_gate_forward)(const nh_layout *in, const nh_layout *out, const size_t 
                 }
             continue;
         }
+        const real *gate = x + first[g];
         const real *restrict a = x + n * in->group[g].offset;
         for (size_t t = 0; t < n; t++) {
             real *restrict row = b + t * to->dim;

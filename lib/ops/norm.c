@@ -79,11 +79,9 @@ void R(nh_norm_backward)(const nh_layout *layout, size_t n, const real *gy, cons
                 real *to = gx + at + m * mul;
                 const real *gm = g + m * mul, *xm = from + m * mul;
                 if (!add) { /* to may be gm: the same element is read before it is written */
-#pragma GCC ivdep
                     for (size_t u = 0; u < mul; u++)
                         to[u] = scale * (gm[u] * w[u] - level - (xm[u] - mean) * slope);
                 } else {
-#pragma GCC ivdep
                     for (size_t u = 0; u < mul; u++)
                         to[u] += scale * (gm[u] * w[u] - level - (xm[u] - mean) * slope);
                 }

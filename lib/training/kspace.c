@@ -178,7 +178,7 @@ static uint64_t hash_crystal(const nh_graph *g)
     const nh_structure *s = &g->structure;
     const nh_pairs *p = &g->pairs;
     const uint64_t sizes[4] = {s->n_atom, p->count, p->n_elem, (uint64_t)g->n_spin};
-    uint64_t h = hash_bytes(nh_hash(MAGIC), sizes, sizeof sizes);
+    uint64_t h = hash_bytes(hash_bytes(SUM_START, MAGIC, sizeof MAGIC), sizes, sizeof sizes);
     for (size_t i = 0; i < s->n_atom; i++) {
         const uint64_t n = nh_atom_orbitals(s, i);
         h = hash_bytes(h, &n, sizeof n);

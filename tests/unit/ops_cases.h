@@ -1,103 +1,6 @@
 /* ops_cases.h - the tests of lib/ops, included once per precision by test_ops.c with `real`, R(name) and
  * TOLERANCE defined. */
-
-/* A golden array in this precision; the caller frees. */
-static real *R(load)(int nc, const char *format, const char *name)
-{
-    char full[128];
-    snprintf(full, sizeof full, format, name);
-    double *d = golden_read(nc, full);
-    const size_t n = golden_count(nc, full, NULL);
-    real *x = calloc(n + 1, sizeof *x);
-    assert_non_null(x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = (real)d[i];
-    free(d);
-    return x;
-}
-
-static real *R(room)(size_t n)
-{
-    real *x = calloc(n + 1, sizeof *x);
-    assert_non_null(x);
-    return x;
-}
-
-static void R(check)(int nc, const char *name, const real *found)
-{
-    const size_t n = golden_count(nc, name, NULL);
-    double *expected = golden_read(nc, name), *d = calloc(n + 1, sizeof *d);
-    assert_non_null(d);
-    for (size_t i = 0; i < n; i++)
-        d[i] = (double)found[i];
-    assert_close(n, d, expected, TOLERANCE, name);
-    free(expected);
-    free(d);
-}
-
-/* The same for a tile. */
-static void R(check_tile)(int nc, const char *name, const nh_layout *layout, const real *tile)
-{
-    size_t n;
-    const size_t count = golden_count(nc, name, &n);
-    assert_int_equal(count, n * layout->dim);
-    real *x = R(room)(n * layout->dim);
-    R(nh_to_e3nn)(layout, n, tile, x);
-    R(check)(nc, name, x);
-    free(x);
-}
-
-static real *R(load_tile)(int nc, const char *name, const nh_layout *layout)
-{
-    size_t n;
-    const size_t count = golden_count(nc, name, &n);
-    assert_int_equal(count, n * layout->dim);
-    real *x = R(load)(nc, "%s", name), *tile = R(room)(n * layout->dim);
-    R(nh_from_e3nn)(layout, n, x, tile);
-    free(x);
-    return tile;
-}
-
-typedef struct R(linear) {
-    nh_linear_map map;
-    real *weight, *bias;
-} R(linear);
-
-/* The map NAME.tp.weight, NAME.bias.j of a file ("" : tp.weight), on some entries of its input. */
-static R(linear) R(linear_open)(int nc, const char *name, const nh_irreps *in, size_t n_in,
-                                const size_t *in_entry, const nh_irreps *out, size_t limit, bool bias)
-{
-    R(linear) l = {0};
-    char full[96];
-    OK(nh_linear_map_new(in, n_in, in_entry, out, 0, NULL, limit, &l.map, &err));
-    real *flat = R(load)(nc, "p.%stp.weight", name);
-    l.weight = R(room)(l.map.n_weight);
-    R(nh_linear_pack)(&l.map, flat, l.weight);
-    free(flat);
-    if (!bias) return l;
-    l.bias = R(room)(l.map.n_bias);
-    for (size_t u = 0; u < l.map.n_bias; u++) {
-        snprintf(full, sizeof full, "p.%sbias.%zu", name, l.map.bias_param[u]);
-        real *b = R(load)(nc, "%s", full);
-        l.bias[u] = b[l.map.bias_index[u]];
-        free(b);
-    }
-    return l;
-}
-
-static real *R(linear_apply)(const R(linear) * l, size_t n, const real *x)
-{
-    real *y = R(room)(n * l->map.out.dim);
-    R(nh_linear_forward)(&l->map, n, x, l->weight, l->bias, false, y);
-    return y;
-}
-
-static void R(linear_close)(R(linear) * l)
-{
-    nh_linear_map_free(&l->map);
-    free(l->weight);
-    free(l->bias);
-}
+#include "ops_tools.h"
 
 static void R(linear_map)(void **state)
 {
@@ -142,25 +45,6 @@ static void R(linear_map)(void **state)
     nc_close(nc);
 }
 
-/* EQLN of a file's parameters NAMEaffine_weight, NAMEaffine_bias, in place. */
-static void R(norm)(int nc, const char *name, const nh_layout *layout, size_t n, real *x)
-{
-    char full[64];
-    snprintf(full, sizeof full, "%saffine_weight", name);
-    real *flat = R(load)(nc, "p.%s", full), *gain = R(room)(layout->channels);
-    snprintf(full, sizeof full, "%saffine_bias", name);
-    real *shift = R(load)(nc, "p.%s", full);
-    size_t channel = 0;
-    for (size_t i = 0; i < layout->n_entry; i++)
-        for (size_t u = 0; u < layout->entry[i].mul; u++)
-            gain[layout->group[layout->entry[i].group].channel + layout->entry[i].first + u] =
-                flat[channel++];
-    R(nh_norm_forward)(layout, n, x, gain, shift, x);
-    free(flat);
-    free(gain);
-    free(shift);
-}
-
 static void R(layer_norm)(void **state)
 {
     (void)state;
@@ -175,19 +59,6 @@ static void R(layer_norm)(void **state)
     nh_layout_free(&layout);
     nh_irreps_free(&type);
     nc_close(nc);
-}
-
-static real *R(gate_apply)(const nh_layout *in, const nh_layout *out, size_t n, const real *x)
-{
-    size_t first[32] = {0}, next = out->group[0].mul;
-    for (size_t i = 0; i < out->n_entry; i++) {
-        if (out->entry[i].group == 0) continue;
-        first[out->entry[i].group] = next;
-        next += out->entry[i].mul;
-    }
-    real *y = R(room)(n * out->dim);
-    R(nh_gate_forward)(in, out, first, n, x, y);
-    return y;
 }
 
 static void R(gate)(void **state)
@@ -209,65 +80,6 @@ static void R(gate)(void **state)
     nc_close(nc);
 }
 
-/* A chain whose layers are NAME.number[i] (weight, bias) and LN at NAME.(number[i]+1). */
-typedef struct R(chain) {
-    R(nh_mlp) mlp;
-    size_t width[8];
-    real *weight[8], *bias[8], *gain[8], *shift[8];
-} R(chain);
-
-static R(chain) * R(chain_open)(int nc, const char *name, size_t layers, double eps, const char *offset)
-{
-    R(chain) *c = calloc(1, sizeof *c);
-    assert_non_null(c);
-    for (size_t i = 0; i < layers; i++) {
-        char full[96];
-        size_t rows, count;
-        snprintf(full, sizeof full, "p.%s.%zu.weight", name, 3 * i);
-        count = golden_count(nc, full, &rows);
-        c->width[i] = count / rows;
-        c->width[i + 1] = rows;
-        c->weight[i] = R(load)(nc, "%s", full);
-        snprintf(full, sizeof full, "p.%s.%zu.bias", name, 3 * i);
-        c->bias[i] = R(load)(nc, "%s", i + 1 == layers && offset != NULL ? offset : full);
-        if (i + 1 == layers) continue;
-        snprintf(full, sizeof full, "p.%s.%zu.weight", name, 3 * i + 1);
-        c->gain[i] = R(load)(nc, "%s", full);
-        snprintf(full, sizeof full, "p.%s.%zu.bias", name, 3 * i + 1);
-        c->shift[i] = R(load)(nc, "%s", full);
-    }
-    c->mlp = (R(nh_mlp)){.layers = layers,
-                         .width = c->width,
-                         .weight = c->weight,
-                         .bias = c->bias,
-                         .gain = c->gain,
-                         .shift = c->shift,
-                         .eps = (real)eps};
-    return c;
-}
-
-static void R(chain_close)(R(chain) * c)
-{
-    for (size_t i = 0; i < 8; i++) {
-        free(c->weight[i]);
-        free(c->bias[i]);
-        free(c->gain[i]);
-        free(c->shift[i]);
-    }
-    free(c);
-}
-
-static real *R(chain_apply)(const R(chain) * c, size_t n, const real *x, real **hidden)
-{
-    real *h = R(room)(n * R(nh_mlp_hidden_size)(&c->mlp)), *y = R(room)(n * c->width[c->mlp.layers]);
-    R(nh_mlp_forward)(&c->mlp, n, x, h, y, false);
-    if (hidden != NULL)
-        *hidden = h;
-    else
-        free(h);
-    return y;
-}
-
 static void R(radial)(void **state)
 {
     (void)state;
@@ -284,23 +96,6 @@ static void R(radial)(void **state)
     free(g);
     free(y);
     nc_close(nc);
-}
-
-/* All groups of the product as one tile. */
-static real *R(product_apply)(const nh_product *p, size_t n, const real *x, const real *y, const real *w,
-                              size_t stride)
-{
-    real *transposed = R(room)(n * p->n_harmonic), *m = R(room)(n * p->n_matrix),
-         *out = R(room)(n * p->out.dim);
-    for (size_t t = 0; t < n; t++)
-        for (size_t k = 0; k < p->n_harmonic; k++)
-            transposed[k * n + t] = y[t * p->n_harmonic + k];
-    R(nh_coupling_forward)(p, n, transposed, m);
-    for (size_t g = 0; g < p->out.count; g++)
-        R(nh_product_forward)(p, g, n, x, m, w, stride, out + n * p->out.group[g].offset);
-    free(transposed);
-    free(m);
-    return out;
 }
 
 /* The golden output lists the paths' entries even-first and unsimplified, which is the simplified type's

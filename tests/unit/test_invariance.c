@@ -88,8 +88,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* --- the crystal moved
- * ---------------------------------------------------------------------------------------- */
+/* --- the crystal moved --- */
 
 static int sign_of(const motion *m, int l)
 {
@@ -222,8 +221,7 @@ static nh_graph *moved_crystal(const motion *m, size_t *map)
     return g;
 }
 
-/* --- the outputs of the network, summed over the sub-models
- * ------------------------------------------------------ */
+/* --- the outputs of the network, summed over the sub-models --- */
 
 typedef struct outputs {
     size_t n_edge, *edge_pair;

@@ -1,49 +1,6 @@
 /* Every operation of lib/ops in both precisions against the reference implementation's numbers for each
  * module. */
-#include "golden.h"
-
-#include "ops/ops.h"
-
-static nh_error err;
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        err.text[0] = '\0';                                                                                  \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
-    } while (0)
-
-static nh_irreps type_of(int nc, const char *attribute)
-{
-    nh_irreps type;
-    char *text = golden_text(nc, attribute);
-    OK(nh_irreps_parse(text, &type, &err));
-    free(text);
-    return type;
-}
-
-/* Types and tables of the reduced network that the module files were made with. */
-typedef struct architecture {
-    nh_config config;
-    nh_types types;
-    nh_product product;
-} architecture;
-
-static architecture reduced(void)
-{
-    architecture a;
-    OK(nh_config_parse("{basis: 2s1p1d, mid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x4e}", "reduced", &a.config,
-                       &err));
-    OK(nh_types_new(&a.config, &a.types, &err));
-    OK(nh_product_new(&a.types, &a.product, &err));
-    return a;
-}
-
-static void close_architecture(architecture *a)
-{
-    nh_product_free(&a->product);
-    nh_types_free(&a->types);
-    nh_config_free(&a->config);
-}
+#include "ops_tools.h"
 
 #define real double
 #define R(name) name##_d

@@ -25,9 +25,7 @@ static const char TINY[] =
     "network: nextham-v1\nbasis: 2s1p1d\nsh_lmax: 3\nmid: 4x0e+2x1o+2x1e+1x2e\nheads: 2\nblocks: 2\n"
     "tracegrad: {hidden: 8, hidden_last: 8, z: 8}\ntrace_head: [8]\nedge_scalars: 4\n";
 
-/* --- golden files
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- golden files --- */
 
 static double *get(int file, const char *name, size_t *count)
 {
@@ -209,8 +207,7 @@ static void full_network(void **state)
     check_golden(path, "network: nextham-v1", "", 9, (const int[]){0, 0, 0, 0, 1, 1, 2, 2, 3});
 }
 
-/* --- a small crystal of our own
- * ----------------------------------------------------------------------------------------------- */
+/* --- a small crystal of our own --- */
 
 static double number(size_t i)
 {

@@ -1,0 +1,330 @@
+#include "formats/import.h"
+
+#include "base/memory.h"
+#include "formats/abacus_run.h"
+#include "formats/abacus_stru.h"
+#include "formats/orb.h"
+#include "formats/structure_file.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* All that is collected before the graph is made. */
+typedef struct job {
+    const nh_import_settings *set;
+    const nh_talk *talk;
+    nh_structure_file file;
+    nh_abacus_run run[2]; /* of h0 and of the label, where folders are given */
+    char *split[2];       /* copies of --h0 and --label that were cut at their commas */
+    nh_abacus_sources sources;
+    double *radius;
+    nh_abacus_log log;
+    double efermi, nelec;
+} job;
+
+enum { RUN_H0, RUN_LABEL };
+static const double same_structure = 1e-4; /* Å */
+
+__attribute__((format(printf, 3, 4))) static void say(const job *j, bool warning, const char *format, ...)
+{
+    if (j->talk == NULL || j->talk->say == NULL) return;
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    j->talk->say(j->talk->context, warning, text);
+}
+
+static void job_free(job *j)
+{
+    nh_structure_file_free(&j->file);
+    nh_abacus_run_free(&j->run[RUN_H0]);
+    nh_abacus_run_free(&j->run[RUN_LABEL]);
+    nh_abacus_log_free(&j->log);
+    free(j->split[0]);
+    free(j->split[1]);
+    free(j->radius);
+}
+
+/* --h0 A,B or --h0 A --h0 B: one file, or two of nspin 2. */
+static int split_files(const nh_list *list, const char *option, char **copy, const char *file[2],
+                       nh_error *err)
+{
+    size_t bytes = 1;
+    for (size_t i = 0; i < list->count; i++)
+        bytes += strlen(list->item[i]) + 1;
+    if (list->count == 0) return 0;
+    if ((*copy = NH_ARRAY(char, bytes)) == NULL) return nh_fail_memory(err, "file names");
+    char *end = *copy;
+    for (size_t i = 0; i < list->count; i++)
+        end += sprintf(end, "%s%s", i > 0 ? "," : "", list->item[i]);
+    size_t n = 0;
+    for (char *rest = *copy, *name; (name = strsep(&rest, ",")) != NULL;) {
+        if (n == 2 || *name == '\0')
+            return nh_fail(err, "%s: one file, or two (spin up, spin down) expected", option);
+        file[n++] = name;
+    }
+    return 0;
+}
+
+/* --- folders --- */
+
+static int find_runs(job *j, nh_error *err)
+{
+    const char *folder = j->set->abacus, *folder0 = j->set->abacus_h0;
+    char *h0 = NULL, *scf = NULL;
+    int status = asprintf(&h0, "%s/h0", folder) < 0 || asprintf(&scf, "%s/scf", folder) < 0
+                     ? nh_fail_memory(err, "a file name")
+                     : 0;
+    nh_abacus_run one = {.folder = NULL};
+    if (status == 0 && folder0 != NULL) {
+        status = nh_abacus_run_find(folder0, &j->run[RUN_H0], err);
+        if (status == 0) status = nh_abacus_run_find(folder, &j->run[RUN_LABEL], err);
+    } else if (status == 0 && nh_abacus_is_run(folder)) {
+        status = nh_abacus_run_find(folder, &one, err);
+        if (status == 0) j->run[one.scf_nmax == 1 ? RUN_H0 : RUN_LABEL] = one;
+    } else if (status == 0 && (nh_abacus_is_run(h0) || nh_abacus_is_run(scf))) {
+        if (nh_abacus_is_run(h0)) status = nh_abacus_run_find(h0, &j->run[RUN_H0], err);
+        if (status == 0 && nh_abacus_is_run(scf)) status = nh_abacus_run_find(scf, &j->run[RUN_LABEL], err);
+    } else if (status == 0) {
+        status = nh_fail(
+            err, "%s: no ABACUS run folder: no STRU, no INPUT, no folders h0 and scf that have them", folder);
+    }
+    free(h0);
+    free(scf);
+    return status;
+}
+
+static int take_hamiltonian(const nh_abacus_run *run, const char *file[2], nh_error *err)
+{
+    if (run->folder == NULL) return 0;
+    if (run->hamiltonian[0] == NULL)
+        return nh_fail(err, "%s: no H(R) (data-HR-sparse_SPIN0.csr, hrs1_nao.csr) in the run's output",
+                       run->folder);
+    if (run->nspin == 2 && run->hamiltonian[1] == NULL)
+        return nh_fail(err, "%s: nspin 2, but there is no second file of H(R)", run->folder);
+    file[0] = run->hamiltonian[0];
+    file[1] = run->hamiltonian[1];
+    return 0;
+}
+
+/* The label's structure and the zeroth step's must be one crystal, atom for atom. */
+static int compare_structures(const nh_structure *a, const nh_structure *b, const char *name_a,
+                              const char *name_b, nh_error *err)
+{
+    if (a->n_atom != b->n_atom)
+        return nh_fail(err, "%s: %zu atoms, but %s has %zu", name_b, b->n_atom, name_a, a->n_atom);
+    for (int k = 0; k < 9; k++)
+        if (!(fabs(a->lattice[k] - b->lattice[k]) < same_structure))
+            return nh_fail(err, "%s: lattice vector a%d differs from that in %s", name_b, k / 3 + 1, name_a);
+    for (size_t i = 0; i < a->n_atom; i++) {
+        if (a->atomic_number[a->species[i]] != b->atomic_number[b->species[i]])
+            return nh_fail(err, "%s: atom %zu is of another element than in %s", name_b, i + 1, name_a);
+        for (size_t k = 0; k < 3; k++) {
+            const double d = fabs(a->position[3 * i + k] - b->position[3 * i + k]);
+            if (!(d < same_structure))
+                return nh_fail(err, "%s: atom %zu is %.2g Å away from where it is in %s", name_b, i + 1, d,
+                               name_a);
+        }
+    }
+    return 0;
+}
+
+static int read_run_structure(const nh_abacus_run *run, nh_abacus_log *log, nh_structure_file *out,
+                              nh_error *err)
+{
+    if (nh_structure_file_read(run->stru, run->latname, out, err)) return -1;
+    if (run->log == NULL) return 0;
+    if (nh_abacus_log_read(run->log, log, err)) {
+        nh_structure_file_free(out);
+        return -1;
+    }
+    nh_abacus_log_adopt(log, &out->structure);
+    return 0;
+}
+
+static int take_runs(job *j, nh_error *err)
+{
+    if (find_runs(j, err)) return -1;
+    const int main_run = j->run[RUN_LABEL].folder != NULL ? RUN_LABEL : RUN_H0;
+    const nh_abacus_run *run = &j->run[main_run], *other = &j->run[1 - main_run];
+    if (read_run_structure(run, &j->log, &j->file, err)) return -1;
+    if (other->folder != NULL) {
+        nh_structure_file second;
+        nh_abacus_log log = {.n_atom = 0};
+        if (read_run_structure(other, &log, &second, err)) return -1;
+        const int status =
+            compare_structures(&j->file.structure, &second.structure, run->stru, other->stru, err);
+        nh_structure_file_free(&second);
+        nh_abacus_log_free(&log);
+        if (status != 0) return -1;
+    }
+    if (take_hamiltonian(&j->run[RUN_H0], j->sources.h0, err) ||
+        take_hamiltonian(&j->run[RUN_LABEL], j->sources.label, err))
+        return -1;
+    j->sources.overlap = run->overlap != NULL ? run->overlap : other->overlap;
+    if (j->sources.overlap == NULL) say(j, true, "%s: no S(R) in the run's output", run->folder);
+    j->efermi = j->log.efermi;
+    j->nelec = (run->nelec > 0 ? run->nelec : j->log.nelec) + run->nelec_delta;
+    return 0;
+}
+
+static int take_files(job *j, nh_error *err)
+{
+    const nh_import_settings *set = j->set;
+    if (nh_structure_file_read(set->structure, NULL, &j->file, err) ||
+        split_files(&set->h0, "--h0", &j->split[0], j->sources.h0, err) ||
+        split_files(&set->label, "--label", &j->split[1], j->sources.label, err))
+        return -1;
+    j->sources.overlap = set->overlap;
+    if (j->sources.h0[0] != NULL || j->sources.label[0] != NULL || j->sources.overlap != NULL)
+        nh_abacus_wrap(&j->file.structure);
+    if (set->log == NULL) return 0;
+    if (nh_abacus_log_read(set->log, &j->log, err)) return -1;
+    nh_abacus_log_adopt(&j->log, &j->file.structure);
+    j->efermi = j->log.efermi;
+    j->nelec = j->log.nelec;
+    return 0;
+}
+
+/* --- basis --- */
+
+/* El:4s2p1d from --basis, entries separated by commas. */
+static int basis_option(const char *basis, int atomic_number, size_t *count, int **l, nh_error *err)
+{
+    char *copy = nh_strdup(basis);
+    if (copy == NULL) return nh_fail_memory(err, "the basis");
+    int status = 1;
+    for (char *rest = copy, *entry; status == 1 && (entry = strsep(&rest, ",")) != NULL;) {
+        char *colon = strchr(entry, ':');
+        if (colon != NULL) *colon = '\0';
+        const int z = nh_atomic_number(entry);
+        if (colon == NULL || z == 0) {
+            status = nh_fail(err, "--basis: \"%s\" is not like Ga:2s2p2d1f", entry);
+        } else if (z == atomic_number) {
+            status = nh_shells_parse(colon + 1, count, l, err);
+            if (status != 0) nh_fail_at(err, "--basis");
+        }
+    }
+    free(copy);
+    if (status != 1) return status;
+    return nh_fail(err, "--basis: no shells for %s", nh_element_symbol(atomic_number));
+}
+
+static int basis_folder(job *j, size_t species, const char *folder, size_t *count, int **l, nh_error *err)
+{
+    char *path = NULL;
+    int status = 0;
+    if (j->file.orbital_file != NULL) {
+        const char *slash = strrchr(j->file.orbital_file[species], '/');
+        if (asprintf(&path, "%s/%s", folder, slash != NULL ? slash + 1 : j->file.orbital_file[species]) < 0)
+            return nh_fail_memory(err, "a file name");
+    } else {
+        status = nh_orb_find(folder, nh_element_symbol(j->file.structure.atomic_number[species]), &path, err);
+    }
+    if (status == 0) status = nh_orb_read_shells(path, count, l, err);
+    if (status == 0) j->radius[species] = nh_orb_name_radius(path);
+    free(path);
+    return status;
+}
+
+static int copy_shells(const nh_abacus_log *log, size_t type, size_t *count, int **l, nh_error *err)
+{
+    size_t first = 0;
+    for (size_t i = 0; i < type; i++)
+        first += log->n_shell[i];
+    *count = log->n_shell[type];
+    if ((*l = NH_ARRAY(int, *count)) == NULL) return nh_fail_memory(err, "orbital shells");
+    memcpy(*l, log->shell_l + first, *count * sizeof **l);
+    return 0;
+}
+
+/* Shells of one species: what the user says, what the run's log says, what the name of the .orb file says,
+ * what its header says, in this order. */
+static int species_basis(job *j, size_t species, size_t *count, int **l, nh_error *err)
+{
+    const nh_import_settings *set = j->set;
+    const nh_structure *s = &j->file.structure;
+    const char *orb = j->file.orbital_file != NULL ? j->file.orbital_file[species] : NULL;
+    if (set->basis != NULL) return basis_option(set->basis, s->atomic_number[species], count, l, err);
+    if (set->orbital_dir != NULL) return basis_folder(j, species, set->orbital_dir, count, l, err);
+    if (orb != NULL) j->radius[species] = nh_orb_name_radius(orb);
+    if (j->log.n_type == s->n_species && j->log.n_shell[species] > 0)
+        return copy_shells(&j->log, species, count, l, err);
+    if (orb != NULL && nh_orb_name_shells(orb, count, l)) return 0;
+    for (int r = RUN_LABEL; r >= RUN_H0; r--)
+        if (orb != NULL && j->run[r].orbital_dir != NULL)
+            return basis_folder(j, species, j->run[r].orbital_dir, count, l, err);
+    return nh_fail(err, "the orbital shells of %s are not known: --basis or --orbital-dir",
+                   nh_element_symbol(s->atomic_number[species]));
+}
+
+static int set_basis(job *j, nh_error *err)
+{
+    nh_structure *s = &j->file.structure;
+    size_t *counts = NH_ARRAY(size_t, s->n_species), total = 0;
+    j->radius = NH_ARRAY(double, s->n_species);
+    int *all = NULL;
+    int status = counts == NULL || j->radius == NULL ? nh_fail_memory(err, "the basis") : 0;
+    for (size_t i = 0; i < s->n_species && status == 0; i++) {
+        int *l = NULL, *grown = NULL;
+        j->radius[i] = NAN;
+        status = species_basis(j, i, &counts[i], &l, err);
+        if (status == 0 && (grown = realloc(all, (total + counts[i]) * sizeof *all)) == NULL)
+            status = nh_fail_memory(err, "the basis");
+        if (grown != NULL) all = grown;
+        for (size_t k = 0; k < counts[i] && status == 0; k++) {
+            if (k > 0 && l[k] < l[k - 1])
+                status = nh_fail(err, "shells of %s: s before p before d expected, as in ABACUS",
+                                 nh_element_symbol(s->atomic_number[i]));
+            all[total++] = l[k];
+        }
+        if (status == 0) {
+            char *text = nh_shells_text(counts[i], l);
+            if (text != NULL) say(j, false, "%s: %s", nh_element_symbol(s->atomic_number[i]), text);
+            free(text);
+        }
+        free(l);
+    }
+    if (status == 0) status = nh_structure_set_shells(s, counts, all, err);
+    free(counts);
+    free(all);
+    return status;
+}
+
+/* --- the graph --- */
+
+static int make(job *j, nh_graph **g, nh_error *err)
+{
+    const nh_import_settings *set = j->set;
+    if (set->abacus != NULL ? take_runs(j, err) : take_files(j, err)) return -1;
+    say(j, false, "%s: %s, %zu atoms", set->abacus != NULL ? set->abacus : set->structure, j->file.format,
+        j->file.structure.n_atom);
+    if (set_basis(j, err)) return -1;
+    nh_structure *s = &j->file.structure;
+    if (s->title == NULL) s->title = nh_structure_formula(s);
+    j->sources.radius = j->radius;
+    /* The structure moves into the graph; the names of its .orb files go first, their number is the
+     * structure's. */
+    for (size_t i = 0; j->file.orbital_file != NULL && i < s->n_species; i++)
+        free(j->file.orbital_file[i]);
+    free(j->file.orbital_file);
+    j->file.orbital_file = NULL;
+    if (nh_abacus_graph(s, &j->sources, set->cutoff, set->rydberg, j->talk, g, err)) return -1;
+    (*g)->efermi = isnan(set->efermi) ? j->efermi : set->efermi;
+    (*g)->nelec = isnan(set->nelec) ? j->nelec : set->nelec;
+    return 0;
+}
+
+int nh_import(const nh_import_settings *set, const nh_talk *talk, nh_graph **out, nh_error *err)
+{
+    *out = NULL;
+    job j = {.set = set, .talk = talk, .efermi = NAN, .nelec = NAN};
+    const int status = make(&j, out, err);
+    job_free(&j);
+    return status;
+}

@@ -1,0 +1,123 @@
+#include "training/adam.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+static bool has(const nh_weights *w, size_t i)
+{
+    return w->real ? w->real[i] != NULL : w->single[i] != NULL;
+}
+
+int nh_weights_zero_like(const nh_params *p, const nh_weights *like, nh_weights *out, nh_error *err)
+{
+    if (nh_weights_new(p, like->real != NULL, out, err)) return -1;
+    for (size_t i = 0; i < p->count; i++) {
+        if (!has(like, i)) continue;
+        void *values = nh_calloc_aligned(p->param[i].count, like->real ? sizeof(double) : sizeof(float));
+        if (!values) {
+            nh_weights_free(out);
+            return nh_fail_memory(err, p->param[i].name);
+        }
+        if (like->real)
+            out->real[i] = values;
+        else
+            out->single[i] = values;
+    }
+    return 0;
+}
+
+void nh_weights_clear(const nh_params *p, nh_weights *w)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (w->real && w->real[i]) memset(w->real[i], 0, p->param[i].count * sizeof(double));
+        if (w->single && w->single[i]) memset(w->single[i], 0, p->param[i].count * sizeof(float));
+    }
+}
+
+void nh_weights_copy(const nh_params *p, nh_weights *to, const nh_weights *from)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (!has(to, i) || !has(from, i)) continue;
+        if (to->real)
+            memcpy(to->real[i], from->real[i], p->param[i].count * sizeof(double));
+        else
+            memcpy(to->single[i], from->single[i], p->param[i].count * sizeof(float));
+    }
+}
+
+void nh_weights_add(const nh_params *p, nh_weights *to, const nh_weights *from)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (!has(to, i) || !has(from, i)) continue;
+        for (size_t k = 0; k < p->param[i].count; k++)
+            if (to->real)
+                to->real[i][k] += from->real[i][k];
+            else
+                to->single[i][k] += from->single[i][k];
+    }
+}
+
+double nh_weights_norm(const nh_params *p, const nh_weights *w)
+{
+    double sum = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        if (!has(w, i)) continue;
+        double part = 0;
+        for (size_t k = 0; k < p->param[i].count; k++) {
+            const double x = w->real ? w->real[i][k] : (double)w->single[i][k];
+            part += x * x;
+        }
+        sum += part;
+    }
+    return sqrt(sum);
+}
+
+/* The same text for float and double. */
+#define STEP(real, suffix, root)                                                                             \
+    static void step_##suffix(const nh_optimizer_settings *o, double lr, double size, double scale,          \
+                              double factor, size_t n, const real *restrict g, real *restrict m,             \
+                              real *restrict v, real *restrict w)                                            \
+    {                                                                                                        \
+        const real b1 = (real)o->beta[0], b2 = (real)o->beta[1], a1 = (real)(1 - o->beta[0]),                \
+                   a2 = (real)(1 - o->beta[1]), eps = (real)o->eps, f = (real)factor, rate = (real)size,     \
+                   c = (real)scale, decay = (real)(o->kind == NH_ADAM ? o->weight_decay : 0),                \
+                   keep = (real)(o->kind == NH_ADAMW ? 1 - lr * o->weight_decay : 1);                        \
+        for (size_t k = 0; k < n; k++) {                                                                     \
+            const real x = keep * w[k], gk = f * g[k] + decay * w[k];                                        \
+            m[k] = b1 * m[k] + a1 * gk;                                                                      \
+            v[k] = b2 * v[k] + a2 * gk * gk;                                                                 \
+            w[k] = x - rate * m[k] / (root(v[k]) * c + eps);                                                 \
+        }                                                                                                    \
+    }
+STEP(float, f, sqrtf)
+STEP(double, d, sqrt)
+
+void nh_adam_step(const nh_optimizer_settings *o, const nh_params *p, double lr, uint64_t step, double factor,
+                  const nh_weights *gradient, nh_weights *m, nh_weights *v, nh_weights *w)
+{
+    const double size = lr / (1 - pow(o->beta[0], (double)step)),
+                 scale = 1 / sqrt(1 - pow(o->beta[1], (double)step));
+    for (size_t i = 0; i < p->count; i++) {
+        if (!has(w, i) || !has(gradient, i)) continue;
+        const size_t n = p->param[i].count;
+        if (w->real)
+            step_d(o, lr, size, scale, factor, n, gradient->real[i], m->real[i], v->real[i], w->real[i]);
+        else
+            step_f(o, lr, size, scale, factor, n, gradient->single[i], m->single[i], v->single[i],
+                   w->single[i]);
+    }
+}
+
+void nh_weights_average(const nh_params *p, double decay, const nh_weights *w, nh_weights *average)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (!has(w, i) || !has(average, i)) continue;
+        for (size_t k = 0; k < p->param[i].count; k++)
+            if (w->real)
+                average->real[i][k] += (1 - decay) * (w->real[i][k] - average->real[i][k]);
+            else
+                average->single[i][k] += (float)(1 - decay) * (w->single[i][k] - average->single[i][k]);
+    }
+}

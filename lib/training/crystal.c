@@ -1,0 +1,242 @@
+#include "training/crystal.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void nh_crystal_free(nh_crystal *c)
+{
+    if (!c) return;
+    nh_loss_data_free(c->loss);
+    nh_kcache_free(c->k);
+    nh_graph_free(c->graph);
+    nh_selection_free(&c->used);
+    for (size_t i = 0; i < sizeof c->arrays / sizeof *c->arrays; i++)
+        free(c->arrays[i]);
+    free(c->run);
+    free(c->feature);
+    free(c->feature_double);
+    free(c->name);
+    free(c);
+}
+
+int nh_crystal_check(const nh_crystal_kind *kind, const char *path, const nh_graph *g, nh_error *err)
+{
+    const nh_config *c = kind->config;
+    const nh_structure *s = &g->structure;
+    if (g->cutoff < c->cutoff)
+        return nh_fail(err, "%s: made with cutoff %g Å, the network needs %g Å", path, g->cutoff, c->cutoff);
+    if (fabs(g->rydberg / c->rydberg - 1) > 1e-9)
+        return nh_fail(
+            err, "%s: made with the Rydberg factor %.9g eV, the network's is %.9g (key rydberg of network)",
+            path, g->rydberg, c->rydberg);
+    if (nh_graph_edges(g, c->cutoff, NULL) == 0)
+        return nh_fail(err, "%s: no pair of atoms within the cutoff of %g Å", path, c->cutoff);
+    size_t *slot = NH_ARRAY(size_t, s->shell_start[s->n_species]);
+    if (!slot) return nh_fail_memory(err, path);
+    const int status = nh_embedding_slots(kind->embedding, s, slot, err);
+    free(slot);
+    return status ? nh_fail_at(err, "%s: the network is for another basis", path) : 0;
+}
+
+static int find_edges(nh_crystal *c, double cutoff, size_t **edge, nh_error *err)
+{
+    const nh_graph *g = c->graph;
+    const size_t n = nh_graph_edges(g, cutoff, NULL);
+    int *src = NH_ARRAY(int, n), *dst = NH_ARRAY(int, n);
+    double *vector = nh_calloc(n, 3 * sizeof *vector), *distance = NH_ARRAY(double, n);
+    c->arrays[0] = src;
+    c->arrays[1] = dst;
+    c->arrays[2] = vector;
+    c->arrays[3] = distance;
+    *edge = NH_ARRAY(size_t, n);
+    if (!src || !dst || !vector || !distance || !*edge) return nh_fail_memory(err, "edges");
+    nh_graph_edges(g, cutoff, *edge);
+    for (size_t e = 0; e < n; e++) {
+        const nh_pair *p = &g->pairs.pair[(*edge)[e]];
+        src[e] = p->src;
+        dst[e] = p->dst;
+        nh_pair_vector(&g->structure, p, &vector[3 * e]);
+        distance[e] = nh_round_distance(g->pairs.distance[(*edge)[e]]);
+    }
+    c->edges = (nh_edges){.n_node = g->structure.n_atom,
+                          .n_edge = n,
+                          .src = src,
+                          .dst = dst,
+                          .vector = vector,
+                          .distance = distance};
+    return 0;
+}
+
+/* Where the numbers of the crystal's own shell pairs stand in the complete vector: runs that are contiguous
+ * in both. */
+static int find_runs(nh_crystal *c, const nh_selection *all, nh_error *err)
+{
+    const nh_selection *used = &c->used;
+    c->run = nh_calloc(2 * used->n_pair, sizeof *c->run);
+    if (!c->run) return nh_fail_memory(err, "features");
+    size_t k = 0;
+    for (size_t i = 0; i < used->n_pair; i++) {
+        while (all->pair[k] != used->pair[i])
+            k++;
+        const size_t end = i + 1 < used->n_pair ? used->offset[i + 1] : used->imaginary;
+        const size_t count = end - used->offset[i];
+        for (size_t half = 0; half < 2; half++)
+            c->run[half * used->n_pair + i] =
+                (struct nh_feature_run){.from = used->offset[i] + half * used->imaginary,
+                                        .to = all->offset[k] + half * all->imaginary,
+                                        .count = count};
+    }
+    c->n_run = 2 * used->n_pair;
+    return 0;
+}
+
+/* The features of H0, of the shell pairs that occur here alone: most pairs of a padded basis do not. */
+static int embed(nh_crystal *c, const nh_crystal_kind *kind, const size_t *edge, nh_error *err)
+{
+    const nh_graph *g = c->graph;
+    const size_t n = c->edges.n_edge;
+    size_t count;
+    size_t *slot = NH_ARRAY(size_t, g->structure.shell_start[g->structure.n_species]);
+    bool *used = NH_ARRAY(bool, nh_embedding_pairs(kind->embedding));
+    double *row = NULL;
+    int status = slot && used ? 0 : nh_fail_memory(err, "features");
+    if (!status) status = nh_embedding_slots(kind->embedding, &g->structure, slot, err);
+    if (!status) {
+        nh_embedding_used(kind->embedding, g, slot, n, edge, used);
+        status = nh_selection_new(kind->embedding, NH_PART_ALL, used, &c->used, err);
+    }
+    if (!status) status = find_runs(c, kind->input, err);
+    const size_t dim = c->used.irreps.dim;
+    if (!status && !nh_size_mul(n, dim, &count)) status = nh_fail_memory(err, "features");
+    if (!status) {
+        row = NH_ARRAY(double, dim);
+        if (kind->as_double)
+            c->feature_double = NH_ARRAY(double, count);
+        else
+            c->feature = NH_ARRAY(float, count);
+        if (!row || !(kind->as_double ? (void *)c->feature_double : (void *)c->feature))
+            status = nh_fail_memory(err, "features");
+    }
+    for (size_t e = 0; !status && e < n; e++) {
+        const int *species = g->structure.species;
+        nh_block_to_irreps(kind->embedding, &c->used, &g->structure, slot, species[c->edges.src[e]],
+                           species[c->edges.dst[e]], g->n_spin,
+                           g->matrix[NH_H0] + 2 * g->pairs.start[edge[e]], 2 * g->pairs.n_elem, 1, row);
+        for (size_t i = 0; i < dim; i++)
+            if (kind->as_double)
+                c->feature_double[e * dim + i] = row[i];
+            else
+                c->feature[e * dim + i] = (float)row[i];
+    }
+    if (!status) c->bytes += count * (kind->as_double ? sizeof(double) : sizeof(float));
+    free(row);
+    free(used);
+    free(slot);
+    return status;
+}
+
+/* Errors of H0 as the file has it; after that H0 becomes what the network starts from. */
+static int judge_h0(nh_crystal *c, const nh_crystal_kind *kind, const size_t *edge, nh_error *err)
+{
+    nh_graph *g = c->graph;
+    const nh_gauge q = {.graph = g,
+                        .a = g->matrix[NH_H0],
+                        .reference = g->matrix[NH_H_LABEL],
+                        .n_pair = c->edges.n_edge,
+                        .pair = edge,
+                        .rule = NH_GAUGE_L2};
+    if (nh_gauge_by_spin(&q, c->h0.region, err) ||
+        nh_gauge_by_distance(&q, kind->n_limit, kind->limit, c->h0.range, err))
+        return -1;
+    if (kind->config->h0 == NH_H0_TIME_REVERSAL) nh_time_reversal_average(g, g->matrix[NH_H0]);
+    return 0;
+}
+
+/* FILE.kcache, or a file of k_folder where the data's folder cannot be written (and has none): its name has a
+ * hash of the path, for crystals of one name in several folders. */
+static int open_states(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
+{
+    char *beside = NULL, *folder = nh_strdup(c->name), *path = NULL;
+    int status = 0;
+    if (!folder || asprintf(&beside, "%s.kcache", c->name) < 0) {
+        free(folder);
+        return nh_fail_memory(err, "name of the k-space states");
+    }
+    char *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = '\0';
+    if (access(beside, R_OK) == 0 || !kind->k_folder || access(slash ? folder : ".", W_OK) == 0) {
+        path = beside;
+        beside = NULL;
+    } else {
+        const char *base = strrchr(c->name, '/');
+        if (asprintf(&path, "%s/%s-%016" PRIx64 ".kcache", kind->k_folder, base ? base + 1 : c->name,
+                     nh_hash(c->name)) < 0)
+            path = NULL;
+    }
+    if (!path) status = nh_fail_memory(err, "name of the k-space states");
+    if (!status) status = nh_kcache_open(path, c->graph, &kind->k, NULL, &c->k, NULL, err);
+    free(path);
+    free(beside);
+    free(folder);
+    return status;
+}
+
+int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, nh_crystal **out,
+                   nh_error *err)
+{
+    size_t *edge = NULL;
+    nh_crystal *c = NH_ARRAY(nh_crystal, 1);
+    *out = NULL;
+    if (!c) {
+        nh_graph_free(g);
+        return nh_fail_memory(err, path);
+    }
+    c->graph = g;
+    c->name = nh_strdup(path);
+    int status = c->name ? nh_crystal_check(kind, path, g, err) : nh_fail_memory(err, path);
+    if (!status && (!g->matrix[NH_H0] || !g->matrix[NH_H_LABEL] || !g->overlap))
+        status = nh_fail(err, "%s: h0, h_label and overlap are needed for training", path);
+    if (!status) {
+        status = find_edges(c, kind->config->cutoff, &edge, err) || judge_h0(c, kind, edge, err) ||
+                         embed(c, kind, edge, err) ||
+                         nh_loss_data_new(kind->config, g, kind->embedding, kind->output, kind->padding,
+                                          &c->loss, err) ||
+                         (kind->with_k && open_states(c, kind, err))
+                     ? nh_fail_at(err, "%s", path)
+                     : 0;
+    }
+    free(edge);
+    /* H0, label, overlap, and about as much again in the loss data. */
+    c->bytes += sizeof *c + g->pairs.n_elem * (2 * 4 * (size_t)g->n_spin + 2) * sizeof(double);
+    if (status)
+        nh_crystal_free(c);
+    else
+        *out = c;
+    return status;
+}
+
+#define FEATURES(real, suffix, field, other)                                                                 \
+    void nh_crystal_features_##suffix(const nh_crystal *c, size_t dim, size_t first, size_t n, real *out)    \
+    {                                                                                                        \
+        const size_t own = c->used.irreps.dim;                                                               \
+        memset(out, 0, n *dim * sizeof *out);                                                                \
+        for (size_t e = first; e < first + n; e++, out += dim)                                               \
+            for (size_t i = 0; i < c->n_run; i++) {                                                          \
+                const struct nh_feature_run *r = &c->run[i];                                                 \
+                if (c->field)                                                                                \
+                    memcpy(out + r->to, c->field + e * own + r->from, r->count * sizeof *out);               \
+                else                                                                                         \
+                    for (size_t k = 0; k < r->count; k++)                                                    \
+                        out[r->to + k] = (real)c->other[e * own + r->from + k];                              \
+            }                                                                                                \
+    }
+FEATURES(float, f, feature, feature_double)
+FEATURES(double, d, feature_double, feature)

@@ -1,0 +1,62 @@
+/* crystal.h - one labelled crystal made ready for training: edges, features, loss data, k-space states. */
+#ifndef NH_TRAINING_CRYSTAL_H
+#define NH_TRAINING_CRYSTAL_H
+
+#include "network/network.h"
+#include "training/loss.h"
+
+/* What all crystals of a run have in common. */
+typedef struct nh_crystal_kind {
+    const nh_config *config;
+    const nh_embedding *embedding; /* of the padded basis */
+    const nh_selection *input;     /* all of OUT: what the networks see */
+    const nh_selection *output;    /* what is asked of them */
+    bool as_double;                /* precision of the features */
+    bool padding;                  /* loss.h */
+    bool with_k;                   /* k-space states are wanted */
+    nh_kspace_options k;
+    size_t n_limit; /* ranges of distance of the errors of H0: limit[n_limit+1], Å */
+    const double *limit;
+    const char *k_folder; /* where the states go if there is no writing beside the crystal's file */
+} nh_crystal_kind;
+
+/* Gauge MAE by region and by range of distance (loss.h, nh_loss_gauge_mae). */
+typedef struct nh_judgement {
+    nh_gauge_row region[NH_GAUGE_N_REGION];
+    nh_gauge_row range[2 * NH_MAX_RANGES + 2];
+} nh_judgement;
+
+typedef struct nh_crystal {
+    char *name; /* its file */
+    nh_graph *graph;
+    nh_edges edges;
+    nh_loss_data *loss;
+    nh_judgement
+        h0; /* of the file's H0; that in graph is averaged over time reversal, where the network wants it so */
+    nh_kcache *k; /* NULL without k-space terms */
+    size_t bytes; /* of memory, about */
+    /* private */
+    void *arrays[4]; /* what edges points to */
+    nh_selection used;
+    size_t n_run;
+    struct nh_feature_run {
+        size_t from, to, count; /* numbers of the compact vector, place in the complete one */
+    } * run;
+    float *feature; /* [n_edge][used.irreps.dim], one of the two */
+    double *feature_double;
+} nh_crystal;
+
+/* Takes g (with h0, label, overlap) over, also on failure. Errors name `path`: no such matrices, a smaller
+ * cutoff than the network's, more shells than its basis has, another Rydberg factor. */
+int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, nh_crystal **out,
+                   nh_error *err);
+void nh_crystal_free(nh_crystal *c); /* NULL is fine */
+
+/* The checks of nh_crystal_new that need no matrices. */
+int nh_crystal_check(const nh_crystal_kind *kind, const char *path, const nh_graph *g, nh_error *err);
+
+/* Features of edges first..first+n-1 in the complete type: out[n][input->irreps.dim]. Thread-safe. */
+void nh_crystal_features_f(const nh_crystal *c, size_t dim, size_t first, size_t n, float *out);
+void nh_crystal_features_d(const nh_crystal *c, size_t dim, size_t first, size_t n, double *out);
+
+#endif

@@ -1,0 +1,732 @@
+#include "training/settings.h"
+
+#include "base/memory.h"
+#include "base/stream.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TEXT_LIMIT = 1 << 20, MAX_KEY_LEVELS = 8 };
+
+static const char *const ablations[] = {"input",  "output",  "tracegrad", "ensemble",
+                                        "loss-k", "loss-pq", "cut-down",  NULL};
+
+static size_t line_of(const nh_yaml *map, const char *key)
+{
+    const nh_yaml *node = nh_yaml_find(map, key);
+    return node ? node->line : map->line;
+}
+
+/* --- values; each getter leaves *out alone where the key is absent --- */
+
+static int get_real(const nh_yaml *map, const char *name, const char *key, double min, double max, bool open,
+                    double *out, nh_error *err)
+{
+    double value = *out;
+    if (!nh_yaml_find(map, key)) return 0;
+    if (nh_yaml_get_real(map, name, key, &value, err)) return -1;
+    if (!(value >= min && value <= max) || (open && (value <= min || value >= max)))
+        return nh_fail(err, "%s:%zu: %s: %g found, a number %s %g%s%g expected", name, line_of(map, key), key,
+                       value, open ? "between" : "from", min, open ? " and " : " to ", max);
+    *out = value;
+    return 0;
+}
+
+static int get_size(const nh_yaml *map, const char *name, const char *key, long min, long max, size_t *out,
+                    nh_error *err)
+{
+    long value = 0;
+    if (!nh_yaml_find(map, key)) return 0;
+    if (nh_yaml_get_long(map, name, key, &value, err)) return -1;
+    if (value < min || value > max)
+        return nh_fail(err, "%s:%zu: %s: %ld found, a number from %ld to %ld expected", name,
+                       line_of(map, key), key, value, min, max);
+    *out = (size_t)value;
+    return 0;
+}
+
+static int get_long(const nh_yaml *map, const char *name, const char *key, long max, long *out, nh_error *err)
+{
+    size_t value = (size_t)*out;
+    if (get_size(map, name, key, 0, max, &value, err)) return -1;
+    *out = (long)value;
+    return 0;
+}
+
+/* The index of the value among `words` (NULL-terminated). */
+static int get_choice(const nh_yaml *map, const char *name, const char *key, const char *const *words,
+                      int *out, nh_error *err)
+{
+    const char *text = NULL;
+    if (nh_yaml_get_text(map, name, key, &text, err)) return -1;
+    if (!text) return 0;
+    for (int i = 0; words[i]; i++)
+        if (!strcmp(text, words[i])) {
+            *out = i;
+            return 0;
+        }
+    char list[128] = "";
+    for (int i = 0; words[i]; i++) {
+        const size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i ? " or " : "", words[i]);
+    }
+    return nh_fail(err, "%s:%zu: %s: '%.60s' found, %s expected", name, line_of(map, key), key, text, list);
+}
+
+static int get_map(const nh_yaml *map, const char *name, const char *key, const char *const *known,
+                   const nh_yaml **out, nh_error *err)
+{
+    *out = nh_yaml_find(map, key);
+    if (!*out) return 0;
+    if ((*out)->kind != NH_YAML_MAP)
+        return nh_fail(err, "%s:%zu: %s: a map expected", name, (*out)->line, key);
+    return nh_yaml_check_keys(*out, name, known, err);
+}
+
+/* A name, absolute under `folder`; the empty one is none. */
+static int get_path(const nh_yaml *map, const char *name, const char *key, const char *folder, char **out,
+                    nh_error *err)
+{
+    const char *text = NULL;
+    if (nh_yaml_get_text(map, name, key, &text, err)) return -1;
+    if (!text) return 0;
+    free(*out);
+    *out = NULL;
+    if (text[0] == '\0') return 0;
+    char *path = NULL;
+    if (text[0] == '/')
+        path = nh_strdup(text);
+    else if (asprintf(&path, "%s/%s", folder, text) < 0)
+        path = NULL;
+    *out = path;
+    return path ? 0 : nh_fail_memory(err, key);
+}
+
+/* "4 GB", "512 MB", "0", a number of bytes. */
+static int get_bytes(const nh_yaml *map, const char *name, const char *key, double *out, nh_error *err)
+{
+    static const char *const units[] = {"", "B", "kB", "MB", "GB", "TB"};
+    static const double factors[] = {1, 1, 1e3, 1e6, 1e9, 1e12};
+    const char *text = NULL;
+    if (nh_yaml_get_text(map, name, key, &text, err)) return -1;
+    if (!text) return 0;
+    char *end;
+    const double value = strtod(text, &end);
+    if (end != text && isfinite(value) && value >= 0) {
+        while (isspace((unsigned char)*end))
+            end++;
+        for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+            if (!strcasecmp(end, units[i])) {
+                *out = value * factors[i];
+                return 0;
+            }
+    }
+    return nh_fail(err, "%s:%zu: %s: '%.60s' found, an amount of memory as 500 MB or 4 GB expected", name,
+                   line_of(map, key), key, text);
+}
+
+/* --- the sections --- */
+
+static int get_data(const nh_yaml *root, const char *name, const char *folder, nh_settings *s, nh_error *err)
+{
+    static const char *const known[] = {"train", "validation", "test", "cache", "prefetch", NULL};
+    const nh_yaml *map;
+    if (get_map(root, name, "data", known, &map, err) || !map) return map ? -1 : 0;
+    return get_path(map, name, "train", folder, &s->train, err) ||
+                   get_path(map, name, "validation", folder, &s->validation, err) ||
+                   get_path(map, name, "test", folder, &s->test, err) ||
+                   get_bytes(map, name, "cache", &s->cache, err) ||
+                   get_size(map, name, "prefetch", 1, 1000, &s->prefetch, err)
+               ? -1
+               : 0;
+}
+
+static int get_mesh(const nh_yaml *map, const char *name, int mesh[3], nh_error *err)
+{
+    const nh_yaml *list = nh_yaml_find(map, "k_mesh");
+    if (!list) return 0;
+    if (list->kind != NH_YAML_LIST || list->count != 3)
+        return nh_fail(err, "%s:%zu: k_mesh: three numbers [n1, n2, n3] expected", name, list->line);
+    for (size_t i = 0; i < 3; i++) {
+        long n;
+        if (nh_yaml_to_long(list->item[i], name, "k_mesh", &n, err)) return -1;
+        if (n < 1 || n > 100)
+            return nh_fail(err, "%s:%zu: k_mesh: %ld found, numbers from 1 to 100 expected", name, list->line,
+                           n);
+        mesh[i] = (int)n;
+    }
+    return 0;
+}
+
+static int get_loss(const nh_yaml *root, const char *name, nh_loss_settings *l, nh_error *err)
+{
+    static const char *const known[] = {"kind",       "lambda_c",   "lambda_p",  "lambda_q",
+                                        "lambda_pq",  "lambda_r",   "l1_epochs", "k_mesh",
+                                        "k_per_step", "energy_cut", "cut",       NULL};
+    static const char *const kinds[] = {"reference", "paper", NULL}, *const cuts[] = {"gamma", "per-k", NULL};
+    const nh_yaml *map;
+    if (get_map(root, name, "loss", known, &map, err) || !map) return map ? -1 : 0;
+    int kind = (int)l->kind, cut = (int)l->cut;
+    if (get_choice(map, name, "kind", kinds, &kind, err) || get_choice(map, name, "cut", cuts, &cut, err) ||
+        get_real(map, name, "lambda_c", 0, 1, false, &l->lambda_c, err) ||
+        get_real(map, name, "lambda_p", 0, 1, false, &l->lambda_p, err) ||
+        get_real(map, name, "lambda_q", 0, 1, false, &l->lambda_q, err) ||
+        get_real(map, name, "lambda_pq", 0, 1, false, &l->lambda_pq, err) ||
+        get_real(map, name, "lambda_r", 0, 1, false, &l->lambda_r, err) ||
+        get_long(map, name, "l1_epochs", LONG_MAX, &l->l1_epochs, err) ||
+        get_mesh(map, name, l->k_mesh, err) ||
+        get_size(map, name, "k_per_step", 1, 1000000, &l->k_per_step, err) ||
+        get_real(map, name, "energy_cut", -1000, 1000, false, &l->energy_cut, err))
+        return -1;
+    l->kind = (nh_loss_kind)kind;
+    l->cut = (nh_kcut)cut;
+    return 0;
+}
+
+static int get_optimizer(const nh_yaml *root, const char *name, nh_optimizer_settings *o, nh_error *err)
+{
+    static const char *const known[] = {"kind", "lr", "beta", "eps", "weight_decay", "clip", "ema", NULL};
+    static const char *const kinds[] = {"adam", "adamw", NULL};
+    const nh_yaml *map;
+    if (get_map(root, name, "optimizer", known, &map, err) || !map) return map ? -1 : 0;
+    int kind = (int)o->kind;
+    if (get_choice(map, name, "kind", kinds, &kind, err) ||
+        get_real(map, name, "lr", 0, 1000, false, &o->lr, err) ||
+        get_real(map, name, "eps", 0, 1, true, &o->eps, err) ||
+        get_real(map, name, "weight_decay", 0, 1000, false, &o->weight_decay, err) ||
+        get_real(map, name, "clip", 0, 1e30, false, &o->clip, err) ||
+        get_real(map, name, "ema", 0, 0.999999999, false, &o->ema, err))
+        return -1;
+    o->kind = (nh_optimizer_kind)kind;
+    const nh_yaml *beta = nh_yaml_find(map, "beta");
+    if (!beta) return 0;
+    if (beta->kind != NH_YAML_LIST || beta->count != 2)
+        return nh_fail(err, "%s:%zu: beta: two numbers [b1, b2] expected", name, beta->line);
+    for (size_t i = 0; i < 2; i++) {
+        if (nh_yaml_to_real(beta->item[i], name, "beta", &o->beta[i], err)) return -1;
+        if (!(o->beta[i] >= 0 && o->beta[i] < 1))
+            return nh_fail(err, "%s:%zu: beta: %g found, 0 <= beta < 1 expected", name, beta->line,
+                           o->beta[i]);
+    }
+    return 0;
+}
+
+static int get_schedule(const nh_yaml *root, const char *name, nh_schedule_settings *s, nh_error *err)
+{
+    static const char *const known[] = {"kind", "epochs", "warmup", "warmup_lr", "min_lr", NULL};
+    static const char *const kinds[] = {"cosine", "constant", NULL};
+    const nh_yaml *map;
+    if (get_map(root, name, "schedule", known, &map, err) || !map) return map ? -1 : 0;
+    int kind = (int)s->kind;
+    if (get_choice(map, name, "kind", kinds, &kind, err) ||
+        get_long(map, name, "epochs", 1000000000, &s->epochs, err) ||
+        get_long(map, name, "warmup", 1000000000, &s->warmup, err) ||
+        get_real(map, name, "warmup_lr", 0, 1000, false, &s->warmup_lr, err) ||
+        get_real(map, name, "min_lr", 0, 1000, false, &s->min_lr, err))
+        return -1;
+    s->kind = (nh_schedule_kind)kind;
+    return 0;
+}
+
+static int compare_sizes(const void *a, const void *b)
+{
+    const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int get_ensemble(const nh_yaml *root, const char *name, nh_settings *s, nh_error *err)
+{
+    const nh_yaml *list = nh_yaml_find(root, "ensemble");
+    if (!list) return 0;
+    if (list->kind == NH_YAML_SCALAR && !strcmp(list->text, "all")) return 0;
+    if (list->kind != NH_YAML_LIST || list->count == 0 || list->count > NH_MAX_RANGES)
+        return nh_fail(err, "%s:%zu: ensemble: a list of sub-models, as [0, 1], or all expected", name,
+                       list->line);
+    free(s->ensemble);
+    s->n_ensemble = 0;
+    s->ensemble = NH_ARRAY(size_t, list->count);
+    if (!s->ensemble) return nh_fail_memory(err, "ensemble");
+    for (size_t i = 0; i < list->count; i++) {
+        long r = 0;
+        if (nh_yaml_to_long(list->item[i], name, "ensemble", &r, err)) return -1;
+        if (r < 0 || r >= NH_MAX_RANGES)
+            return nh_fail(err, "%s:%zu: ensemble: %ld is no sub-model", name, list->item[i]->line, r);
+        for (size_t k = 0; k < i; k++)
+            if (s->ensemble[k] == (size_t)r)
+                return nh_fail(err, "%s:%zu: ensemble: %ld stands twice", name, list->item[i]->line, r);
+        s->ensemble[s->n_ensemble++] = (size_t)r;
+    }
+    qsort(s->ensemble, s->n_ensemble, sizeof *s->ensemble, compare_sizes);
+    return 0;
+}
+
+static int get_ablations(const nh_yaml *root, const char *name, unsigned *out, nh_error *err)
+{
+    const nh_yaml *list = nh_yaml_find(root, "ablate");
+    if (!list) return 0;
+    if (list->kind != NH_YAML_LIST)
+        return nh_fail(err, "%s:%zu: ablate: a list, as [tracegrad, loss-pq], expected", name, list->line);
+    *out = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const nh_yaml *item = list->item[i];
+        size_t k = 0;
+        while (ablations[k] && (item->kind != NH_YAML_SCALAR || strcmp(ablations[k], item->text)))
+            k++;
+        if (!ablations[k])
+            return nh_fail(
+                err,
+                "%s:%zu: ablate: '%.60s' found; there are input, output, tracegrad, ensemble, loss-k, "
+                "loss-pq and cut-down",
+                name, item->line, item->kind == NH_YAML_SCALAR ? item->text : "");
+        *out |= 1u << k;
+    }
+    return 0;
+}
+
+static int get_seed(const nh_yaml *root, const char *name, uint64_t *out, nh_error *err)
+{
+    const char *text = NULL;
+    if (nh_yaml_get_text(root, name, "seed", &text, err)) return -1;
+    if (!text) return 0;
+    char *end;
+    errno = 0;
+    const unsigned long long value = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)text[0]) || *end || errno)
+        return nh_fail(err, "%s:%zu: seed: '%.60s' found, a number from 0 to 18446744073709551615 expected",
+                       name, line_of(root, "seed"), text);
+    *out = value;
+    return 0;
+}
+
+/* A network of its own file stands there as a name until load_network puts the file's map in its place. */
+static int get_network(const nh_yaml *root, const char *name, const char *network_name, nh_settings *s,
+                       nh_error *err)
+{
+    const nh_yaml *map = nh_yaml_find(root, "network");
+    if (!map) return 0;
+    if (map->kind == NH_YAML_LIST)
+        return nh_fail(err, "%s:%zu: network: a map, or the name of a file, expected", name, map->line);
+    if (map->kind == NH_YAML_SCALAR) return 0;
+    nh_config_free(&s->network);
+    s->has_network = nh_config_from_yaml(map, network_name ? network_name : name, &s->network, err) == 0;
+    return s->has_network ? 0 : -1;
+}
+
+static int get_all(const nh_yaml *root, const char *name, const char *network_name, const char *folder,
+                   const char *run_folder, nh_settings *s, nh_error *err)
+{
+    static const char *const known[] = {"network",    "init",     "data",   "run_dir",    "seed",
+                                        "precision",  "ensemble", "loss",   "optimizer",  "schedule",
+                                        "accumulate", "memory",   "ablate", "checkpoint", NULL};
+    static const char *const precisions[] = {"single", "double", NULL},
+                             *const memories[] = {"store", "recompute", NULL},
+                             *const checkpoint_keys[] = {"every_steps", NULL};
+    const nh_yaml *checkpoint;
+    int precision = s->as_double, memory = (int)s->memory;
+    if (root->kind != NH_YAML_MAP)
+        return nh_fail(err, "%s:%zu: a map of settings expected", name, root->line);
+    if (nh_yaml_check_keys(root, name, known, err) || get_network(root, name, network_name, s, err) ||
+        get_path(root, name, "init", folder, &s->init, err) || get_data(root, name, folder, s, err) ||
+        get_path(root, name, "run_dir", run_folder, &s->run_dir, err) ||
+        get_seed(root, name, &s->seed, err) ||
+        get_choice(root, name, "precision", precisions, &precision, err) ||
+        get_ensemble(root, name, s, err) || get_loss(root, name, &s->loss, err) ||
+        get_optimizer(root, name, &s->optimizer, err) || get_schedule(root, name, &s->schedule, err) ||
+        get_size(root, name, "accumulate", 1, 1000000, &s->accumulate, err) ||
+        get_choice(root, name, "memory", memories, &memory, err) ||
+        get_ablations(root, name, &s->ablate, err) ||
+        get_map(root, name, "checkpoint", checkpoint_keys, &checkpoint, err))
+        return -1;
+    s->as_double = precision == 1;
+    s->memory = (nh_memory_kind)memory;
+    return checkpoint ? get_size(checkpoint, name, "every_steps", 1, 1000000000, &s->checkpoint_steps, err)
+                      : 0;
+}
+
+/* --- the file, and what the command line puts in its place --- */
+
+static nh_settings defaults(void)
+{
+    return (nh_settings){.cache = 4e9,
+                         .prefetch = 2,
+                         .seed = 1,
+                         .loss = {.kind = NH_LOSS_REFERENCE,
+                                  .lambda_c = 0.2,
+                                  .lambda_p = 0.0002,
+                                  .lambda_q = 0.0001,
+                                  .lambda_pq = 0.00015,
+                                  .lambda_r = NAN,
+                                  .l1_epochs = 131,
+                                  .k_mesh = {4, 4, 4},
+                                  .k_per_step = 1,
+                                  .energy_cut = 10.0},
+                         .optimizer = {.lr = 5e-4, .beta = {0.9, 0.999}, .eps = 1e-8},
+                         .schedule = {.epochs = 100, .warmup = 5, .warmup_lr = 1e-6, .min_lr = 1e-5},
+                         .accumulate = 1,
+                         .checkpoint_steps = 200};
+}
+
+void nh_settings_free(nh_settings *s)
+{
+    if (!s) return;
+    nh_config_free(&s->network);
+    free(s->init);
+    free(s->train);
+    free(s->validation);
+    free(s->test);
+    free(s->run_dir);
+    free(s->ensemble);
+    *s = (nh_settings){0};
+}
+
+static char *folder_of(const char *path)
+{
+    char *real = strcmp(path, "-") ? realpath(path, NULL) : getcwd(NULL, 0);
+    if (real && strcmp(path, "-")) {
+        char *slash = strrchr(real, '/');
+        slash[slash == real] = '\0';
+    }
+    return real;
+}
+
+/* `network: file.yaml`: the file's map in the place of its name. *network_name: the file, owned by the
+ * caller. */
+static int load_network(nh_yaml *root, const char *name, const char *folder, char **network_name,
+                        nh_error *err)
+{
+    nh_yaml *node = NULL;
+    size_t at = 0;
+    if (root->kind != NH_YAML_MAP) return 0;
+    for (; at < root->count; at++)
+        if (!strcmp(root->key[at], "network")) {
+            node = root->item[at];
+            break;
+        }
+    if (!node || node->kind != NH_YAML_SCALAR) return 0;
+    free(*network_name);
+    *network_name = NULL;
+    if (get_path(root, name, "network", folder, network_name, err)) return -1;
+    if (!*network_name)
+        return nh_fail(err, "%s:%zu: network: a map, or the name of a file, expected", name, node->line);
+    char *text = NULL;
+    nh_yaml *tree = NULL;
+    if (nh_read_text(*network_name, TEXT_LIMIT, &text, err) ||
+        nh_yaml_parse(text, *network_name, &tree, err)) {
+        free(text);
+        return nh_fail_at(err, "%s:%zu: network", name, node->line);
+    }
+    free(text);
+    /* As nh_config_parse: the keys may stand one level down. */
+    if (tree->kind == NH_YAML_MAP && tree->count == 1 && !strcmp(tree->key[0], "network") &&
+        tree->item[0]->kind == NH_YAML_MAP) {
+        nh_yaml *inner = tree->item[0];
+        tree->item[0] = node;
+        root->item[at] = inner;
+        nh_yaml_free(tree);
+    } else {
+        nh_yaml_free(node);
+        root->item[at] = tree;
+    }
+    return 0;
+}
+
+/* Moves what `from` has into `to`: maps key by key, all else as a whole. */
+static int merge(nh_yaml *to, nh_yaml *from, nh_error *err)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        size_t k = 0;
+        while (k < to->count && strcmp(to->key[k], from->key[i]))
+            k++;
+        if (k < to->count && to->item[k]->kind == NH_YAML_MAP && from->item[i]->kind == NH_YAML_MAP) {
+            if (merge(to->item[k], from->item[i], err)) return -1;
+        } else if (k < to->count) {
+            nh_yaml *old = to->item[k];
+            to->item[k] = from->item[i];
+            from->item[i] = old;
+        } else {
+            char **keys = realloc(to->key, (to->count + 1) * sizeof *keys);
+            if (!keys) return nh_fail_memory(err, "settings");
+            to->key = keys;
+            nh_yaml **items = realloc(to->item, (to->count + 1) * sizeof *items);
+            if (!items) return nh_fail_memory(err, "settings");
+            to->item = items;
+            to->key[to->count] = from->key[i];
+            to->item[to->count++] = from->item[i];
+            from->key[i] = NULL;
+            from->item[i] = NULL;
+        }
+    }
+    return 0;
+}
+
+/* "a.b=value" as a tree of maps. */
+static int parse_override(const char *text, const char *name, nh_yaml **out, nh_error *err)
+{
+    const char *equals = strchr(text, '=');
+    char *yaml = NULL;
+    size_t size = 0, levels = 0;
+    if (!equals || equals == text || text[0] == '.' || equals[-1] == '.')
+        return nh_fail(err, "%s: KEY=VALUE expected", name);
+    FILE *f = open_memstream(&yaml, &size);
+    if (!f) return nh_fail_memory(err, name);
+    for (const char *at = text; at < equals; at++) {
+        if (*at == '.')
+            fprintf(f, ":\n%*s", (int)++levels, "");
+        else if (isalnum((unsigned char)*at) || *at == '_' || *at == '-')
+            fputc(*at, f);
+        else
+            levels = MAX_KEY_LEVELS;
+    }
+    fprintf(f, ": %s\n", equals + 1);
+    if (fclose(f)) {
+        free(yaml);
+        return nh_fail_memory(err, name);
+    }
+    int status = levels >= MAX_KEY_LEVELS ? nh_fail(err, "%s: the key is none", name)
+                                          : nh_yaml_parse(yaml, name, out, err);
+    free(yaml);
+    return status;
+}
+
+static int apply_override(nh_yaml *root, const char *set, const char *cwd, char **network_name, nh_error *err)
+{
+    char *name = NULL;
+    nh_yaml *tree = NULL;
+    nh_settings unused = defaults();
+    char *other_network = NULL;
+    if (asprintf(&name, "--set %s", set) < 0) return nh_fail_memory(err, "--set");
+    int status = parse_override(set, name, &tree, err);
+    if (!status) status = load_network(tree, name, cwd, &other_network, err);
+    /* By itself first, for messages that say where the value comes from. */
+    if (!status) status = get_all(tree, name, other_network, cwd, cwd, &unused, err);
+    /* Names are relative to the working folder here: they are made absolute before the file's folder is put
+     * before them. */
+    const struct {
+        const char *section, *key;
+        const char *value;
+    } paths[] = {{NULL, "init", unused.init},
+                 {NULL, "run_dir", unused.run_dir},
+                 {"data", "train", unused.train},
+                 {"data", "validation", unused.validation},
+                 {"data", "test", unused.test}};
+    for (size_t i = 0; !status && i < sizeof paths / sizeof *paths; i++) {
+        const nh_yaml *map = paths[i].section ? nh_yaml_find(tree, paths[i].section) : tree;
+        for (size_t k = 0; map && paths[i].value && k < map->count; k++) {
+            if (strcmp(map->key[k], paths[i].key)) continue;
+            free(map->item[k]->text);
+            map->item[k]->text = nh_strdup(paths[i].value);
+            if (!map->item[k]->text) status = nh_fail_memory(err, name);
+        }
+    }
+    if (!status) status = merge(root, tree, err);
+    if (!status && other_network) {
+        free(*network_name);
+        *network_name = other_network;
+        other_network = NULL;
+    }
+    nh_settings_free(&unused);
+    nh_yaml_free(tree);
+    free(other_network);
+    free(name);
+    return status;
+}
+
+int nh_settings_read(const char *path, size_t n_set, const char *const *set, nh_settings *out,
+                     bool *from_command_line, nh_error *err)
+{
+    const char *name = strcmp(path, "-") ? path : "(standard input)";
+    char *text = NULL, *network_name = NULL, *folder = NULL, *cwd = getcwd(NULL, 0);
+    nh_yaml *root = NULL;
+    bool unused_flag, *given = from_command_line ? from_command_line : &unused_flag;
+    *out = defaults();
+    *given = false;
+    int status = cwd ? 0 : nh_fail(err, "the working folder: %s", strerror(errno));
+    if (!status) status = nh_read_text(path, TEXT_LIMIT, &text, err);
+    if (!status && !(folder = folder_of(path))) status = nh_fail(err, "%s: %s", name, strerror(errno));
+    if (!status) status = nh_yaml_parse(text, name, &root, err);
+    if (!status) status = load_network(root, name, folder, &network_name, err);
+    if (!status) status = get_all(root, name, network_name, folder, cwd, out, err);
+    if (!status && n_set > 0) {
+        for (size_t i = 0; !status && i < n_set; i++)
+            status = apply_override(root, set[i], cwd, &network_name, err);
+        if (status) *given = true;
+        if (!status) {
+            nh_settings_free(out);
+            *out = defaults();
+            status = get_all(root, name, network_name, folder, cwd, out, err);
+        }
+    }
+    if (!status && out->loss.kind == NH_LOSS_REFERENCE) {
+        const double rest = 1 - out->loss.lambda_p - out->loss.lambda_q - out->loss.lambda_pq;
+        const nh_yaml *loss = nh_yaml_find(root, "loss");
+        if (!isnan(out->loss.lambda_r) && fabs(out->loss.lambda_r - rest) > 1e-9)
+            status = nh_fail(
+                err, "%s:%zu: lambda_r: with kind reference it is 1 - lambda_p - lambda_q - lambda_pq = %g",
+                name, line_of(loss, "lambda_r"), rest);
+        else if (rest < 0)
+            status = nh_fail(err, "%s:%zu: lambda_p + lambda_q + lambda_pq is above 1", name,
+                             line_of(loss, "lambda_p"));
+        out->loss.lambda_r = rest;
+    }
+    if (!status && isnan(out->loss.lambda_r))
+        out->loss.lambda_r = 1 - out->loss.lambda_p - out->loss.lambda_q - out->loss.lambda_pq;
+    if (!status && out->init && nh_yaml_find(root, "network"))
+        status = nh_fail(err, "%s:%zu: init: the network is the model's, so `network` must not stand there",
+                         name, line_of(root, "init"));
+    if (status) nh_settings_free(out);
+    nh_yaml_free(root);
+    free(text);
+    free(network_name);
+    free(folder);
+    free(cwd);
+    return status;
+}
+
+/* --- checks and ablations --- */
+
+static int readable(const char *file, const char *path, const char *key, nh_error *err)
+{
+    if (!file || access(file, R_OK) == 0) return 0;
+    return nh_fail(err, "%s: %s: %s: %s", path, key, file, strerror(errno));
+}
+
+int nh_settings_check(const nh_settings *s, const char *path, nh_error *err)
+{
+    if (!s->has_network && !s->init) return nh_fail(err, "%s: neither network nor init is there", path);
+    if (!s->train) return nh_fail(err, "%s: data: no train", path);
+    if (!s->run_dir) return nh_fail(err, "%s: no run_dir", path);
+    if (s->ablate & (NH_ABLATE_INPUT | NH_ABLATE_OUTPUT | NH_ABLATE_CUT_DOWN))
+        return nh_fail(err, "%s: ablate: %s is not there yet; tracegrad, ensemble, loss-k and loss-pq are",
+                       path,
+                       s->ablate & NH_ABLATE_INPUT    ? "input"
+                       : s->ablate & NH_ABLATE_OUTPUT ? "output"
+                                                      : "cut-down");
+    return readable(s->train, path, "data: train", err) ||
+                   readable(s->validation, path, "data: validation", err) ||
+                   readable(s->test, path, "data: test", err) || readable(s->init, path, "init", err)
+               ? -1
+               : 0;
+}
+
+int nh_settings_ablate(nh_settings *s, nh_config *network, nh_error *err)
+{
+    if (s->ablate & NH_ABLATE_LOSS_K) s->loss.lambda_p = s->loss.lambda_q = s->loss.lambda_pq = 0;
+    if (s->ablate & NH_ABLATE_LOSS_PQ) s->loss.lambda_pq = 0;
+    if (s->ablate & (NH_ABLATE_LOSS_K | NH_ABLATE_LOSS_PQ) && s->loss.kind == NH_LOSS_REFERENCE)
+        s->loss.lambda_r = 1 - s->loss.lambda_p - s->loss.lambda_q - s->loss.lambda_pq;
+    if (s->ablate & NH_ABLATE_TRACEGRAD) network->tg_scale = 0;
+    if (s->ablate & NH_ABLATE_ENSEMBLE) {
+        if (s->init) return nh_fail(err, "ablate: ensemble needs a network of its own, not that of init");
+        double lo = network->range[0][0], hi = network->range[0][1];
+        for (size_t i = 1; i < network->n_range; i++) {
+            lo = fmin(lo, network->range[i][0]);
+            hi = fmax(hi, network->range[i][1]);
+        }
+        network->n_range = 1;
+        network->range[0][0] = lo;
+        network->range[0][1] = hi;
+        s->n_ensemble = 0;
+    }
+    return 0;
+}
+
+/* --- text --- */
+
+static void put_real(FILE *f, const char *before, double value)
+{
+    char text[32] = "";
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    fprintf(f, "%s%s", before, text);
+}
+
+/* A name between single quotes: nothing but the quote itself is special there. */
+static void put_name(FILE *f, const char *before, const char *name)
+{
+    fprintf(f, "%s'", before);
+    for (; name && *name; name++)
+        fputs(*name == '\'' ? "''" : (const char[]){*name, '\0'}, f);
+    fputs("'\n", f);
+}
+
+static void put_network(FILE *f, const char *text)
+{
+    fputs("network:\n", f);
+    while (*text) {
+        const size_t n = strcspn(text, "\n");
+        fprintf(f, "  %.*s\n", (int)n, text);
+        text += n + (text[n] == '\n');
+    }
+}
+
+char *nh_settings_text(const nh_settings *s, const nh_config *network)
+{
+    char *out = NULL, *config = nh_config_text(network);
+    size_t size = 0;
+    FILE *f = config ? open_memstream(&out, &size) : NULL;
+    if (!f) {
+        free(config);
+        return NULL;
+    }
+    const nh_loss_settings *l = &s->loss;
+    const nh_optimizer_settings *o = &s->optimizer;
+    if (s->init)
+        put_name(f, "init: ", s->init);
+    else
+        put_network(f, config);
+    fputs("data:\n", f);
+    put_name(f, "  train: ", s->train);
+    put_name(f, "  validation: ", s->validation);
+    put_name(f, "  test: ", s->test);
+    put_real(f, "  cache: ", s->cache);
+    fprintf(f, "\n  prefetch: %zu\n", s->prefetch);
+    put_name(f, "run_dir: ", s->run_dir);
+    fprintf(f, "seed: %llu\nprecision: %s\nensemble: ", (unsigned long long)s->seed,
+            s->as_double ? "double" : "single");
+    for (size_t i = 0; i < s->n_ensemble; i++)
+        fprintf(f, "%s%zu", i ? ", " : "[", s->ensemble[i]);
+    fprintf(f, "%s\nloss:\n  kind: %s\n", s->n_ensemble ? "]" : "all",
+            l->kind == NH_LOSS_PAPER ? "paper" : "reference");
+    put_real(f, "  lambda_c: ", l->lambda_c);
+    put_real(f, "\n  lambda_p: ", l->lambda_p);
+    put_real(f, "\n  lambda_q: ", l->lambda_q);
+    put_real(f, "\n  lambda_pq: ", l->lambda_pq);
+    put_real(f, "\n  lambda_r: ", l->lambda_r);
+    fprintf(f, "\n  l1_epochs: %ld\n  k_mesh: [%d, %d, %d]\n  k_per_step: %zu\n", l->l1_epochs, l->k_mesh[0],
+            l->k_mesh[1], l->k_mesh[2], l->k_per_step);
+    put_real(f, "  energy_cut: ", l->energy_cut);
+    fprintf(f, "\n  cut: %s\noptimizer:\n  kind: %s\n", l->cut == NH_KCUT_GAMMA ? "gamma" : "per-k",
+            o->kind == NH_ADAM ? "adam" : "adamw");
+    put_real(f, "  lr: ", o->lr);
+    put_real(f, "\n  beta: [", o->beta[0]);
+    put_real(f, ", ", o->beta[1]);
+    put_real(f, "]\n  eps: ", o->eps);
+    put_real(f, "\n  weight_decay: ", o->weight_decay);
+    put_real(f, "\n  clip: ", o->clip);
+    put_real(f, "\n  ema: ", o->ema);
+    fprintf(f, "\nschedule:\n  kind: %s\n  epochs: %ld\n  warmup: %ld\n",
+            s->schedule.kind == NH_SCHEDULE_COSINE ? "cosine" : "constant", s->schedule.epochs,
+            s->schedule.warmup);
+    put_real(f, "  warmup_lr: ", s->schedule.warmup_lr);
+    put_real(f, "\n  min_lr: ", s->schedule.min_lr);
+    fprintf(f, "\naccumulate: %zu\nmemory: %s\nablate: [", s->accumulate,
+            s->memory == NH_MEMORY_STORE ? "store" : "recompute");
+    for (size_t i = 0, n = 0; ablations[i]; i++)
+        if (s->ablate & 1u << i) fprintf(f, "%s%s", n++ ? ", " : "", ablations[i]);
+    fprintf(f, "]\ncheckpoint:\n  every_steps: %zu\n", s->checkpoint_steps);
+    const int failed = ferror(f);
+    if (fclose(f) || failed) {
+        free(out);
+        out = NULL;
+    }
+    free(config);
+    return out;
+}

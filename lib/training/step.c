@@ -1,0 +1,439 @@
+#include "training/step.h"
+
+#include "base/memory.h"
+#include "training/adam.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One sub-model. */
+typedef struct part {
+    nh_submodel *net;
+    size_t range;
+    bool trained;
+    nh_weights gradient;
+    nh_threads *inner; /* its own threads; NULL: the caller's */
+    double norm;
+    int status;
+    nh_error error;
+} part;
+
+struct nh_stepper {
+    const nh_settings *settings;
+    nh_train_state *state;
+    nh_types types;
+    nh_embedding *embedding;
+    nh_selection input, output;
+    nh_crystal_kind crystals;
+    const nh_submodel_kind *kind;
+    nh_threads *threads;
+    bool side_by_side; /* sub-models share the threads out among themselves */
+    size_t n_part;
+    part *part;
+    size_t n_limit;
+    double limit[2 * NH_MAX_RANGES + 2];
+    bool with_trace, average;
+    size_t room; /* edges that the buffers below have room for */
+    double *ham, *trace, *g_ham, *g_trace;
+    /* the loop in progress */
+    const nh_crystal *crystal;
+    bool keep;
+    double lr, factor;
+};
+
+void nh_stepper_free(nh_stepper *t)
+{
+    if (!t) return;
+    for (size_t i = 0; i < t->n_part; i++) {
+        t->kind->drop(t->part[i].net);
+        nh_weights_free(&t->part[i].gradient);
+        nh_threads_free(t->part[i].inner);
+    }
+    free(t->part);
+    nh_threads_free(t->threads);
+    nh_selection_free(&t->input);
+    nh_selection_free(&t->output);
+    nh_embedding_free(t->embedding);
+    nh_types_free(&t->types);
+    free(t->ham);
+    free(t->trace);
+    free(t->g_ham);
+    free(t->g_trace);
+    free(t);
+}
+
+static int compare(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The bounds of all ranges and the cutoff, each once. */
+static void find_limits(nh_stepper *t)
+{
+    const nh_config *c = &t->state->model->config;
+    double all[2 * NH_MAX_RANGES + 2];
+    size_t n = 0;
+    all[n++] = 0;
+    all[n++] = c->cutoff;
+    for (size_t r = 0; r < c->n_range; r++)
+        for (size_t i = 0; i < 2; i++)
+            all[n++] = fmin(c->range[r][i], c->cutoff);
+    qsort(all, n, sizeof *all, compare);
+    for (size_t i = 0; i < n; i++)
+        if (t->n_limit == 0 || all[i] > t->limit[t->n_limit - 1]) t->limit[t->n_limit++] = all[i];
+}
+
+/* True where the sub-model's output is zero whatever it sees. */
+static bool silent(const nh_params *p, const nh_weights *w)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (strncmp(p->param[i].name, "edge_lin.", 9)) continue;
+        for (size_t k = 0; k < p->param[i].count; k++)
+            if ((w->real && w->real[i] && w->real[i][k] != 0) ||
+                (w->single && w->single[i] && w->single[i][k] != 0))
+                return false;
+    }
+    return true;
+}
+
+/* Zeroes the columns of edge_lin that lead to outputs nobody asks for: they never get a gradient, and zeros compress. */
+static void clear_unused(const nh_params *p, const nh_selection *output, nh_weights *w)
+{
+    const size_t at = nh_params_find(p, "edge_lin.tp.weight");
+    if (at == SIZE_MAX) return;
+    const nh_irreps *in = p->param[at].in, *out = p->param[at].out_type;
+    size_t first = 0;
+    for (size_t i = 0; i < in->count; i++) {
+        size_t next = 0; /* of the selection's entries, which ascend */
+        for (size_t o = 0; o < out->count; o++) {
+            while (next < output->irreps.count && output->entry[next] < o)
+                next++;
+            if (in->entry[i].l != out->entry[o].l || in->entry[i].p != out->entry[o].p) continue;
+            const size_t n = in->entry[i].mul * out->entry[o].mul;
+            if (next == output->irreps.count || output->entry[next] != o) {
+                if (w->real && w->real[at]) memset(w->real[at] + first, 0, n * sizeof(double));
+                if (w->single && w->single[at]) memset(w->single[at] + first, 0, n * sizeof(float));
+            }
+            first += n;
+        }
+    }
+}
+
+static int make_parts(nh_stepper *t, int threads, nh_error *err)
+{
+    const nh_model *m = t->state->model;
+    const nh_tape_memory memory = t->settings->memory == NH_MEMORY_STORE ? NH_TAPE_STORE : NH_TAPE_RECOMPUTE;
+    t->part = NH_ARRAY(part, m->n_range);
+    if (!t->part) return nh_fail_memory(err, "sub-models");
+    for (size_t r = 0; r < m->n_range; r++) {
+        if (!t->state->trained[r] && silent(&m->params, &m->weights[r])) continue;
+        part *p = &t->part[t->n_part++];
+        p->range = r;
+        p->trained = t->state->trained[r];
+        if (p->trained && t->state->fresh) {
+            clear_unused(&m->params, &t->output, &t->state->model->weights[r]);
+            if (t->state->average) clear_unused(&m->params, &t->output, &t->state->average[r]);
+        }
+        if (t->kind->make(m, &t->types, r, &t->input, &t->output, t->with_trace, memory, &p->net, err) ||
+            (p->trained && t->kind->gradients(p->net, &p->gradient, err)))
+            return nh_fail_at(err, "sub-model range%zu", r);
+    }
+    const int outer = threads < (int)t->n_part ? threads : (int)t->n_part;
+    t->side_by_side = outer > 1;
+    if (outer > 1 && threads / outer > 1)
+        for (size_t i = 0; i < t->n_part; i++)
+            if (nh_threads_new(threads / outer, &t->part[i].inner, err)) return -1;
+    return 0;
+}
+
+int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_stepper **out, nh_error *err)
+{
+    const nh_config *c = &state->model->config;
+    nh_stepper *t = NH_ARRAY(nh_stepper, 1);
+    *out = NULL;
+    if (!t) return nh_fail_memory(err, "training");
+    t->settings = s;
+    t->state = state;
+    t->kind = s->as_double ? nh_submodel_kind_d() : nh_submodel_kind_f();
+    t->with_trace = s->loss.lambda_c > 0;
+    const bool padding = s->loss.kind == NH_LOSS_REFERENCE;
+    const nh_embedding_part answer = c->reconstruct == NH_RECONSTRUCT_UU ? NH_PART_REAL : NH_PART_SCALAR;
+    if (nh_threads_new(threads, &t->threads, err) || nh_types_new(c, &t->types, err) ||
+        nh_embedding_new(c->n_shell, c->shell_l, &t->embedding, err) ||
+        nh_selection_new(t->embedding, NH_PART_ALL, NULL, &t->input, err) ||
+        nh_selection_new(t->embedding, answer, NULL, &t->output, err) || make_parts(t, threads, err)) {
+        nh_stepper_free(t);
+        return -1;
+    }
+    const nh_loss_settings *l = &s->loss;
+    t->crystals = (nh_crystal_kind){.config = c,
+                                    .embedding = t->embedding,
+                                    .input = &t->input,
+                                    .output = &t->output,
+                                    .as_double = s->as_double,
+                                    .padding = padding,
+                                    .with_k = l->lambda_p > 0 || l->lambda_q > 0 || l->lambda_pq > 0,
+                                    .k = {.mesh = {l->k_mesh[0], l->k_mesh[1], l->k_mesh[2]},
+                                          .energy_cut = l->energy_cut,
+                                          .cut = l->cut,
+                                          .seed = s->seed}};
+    find_limits(t);
+    t->crystals.limit = t->limit;
+    t->crystals.n_limit = t->n_limit - 1;
+    *out = t;
+    return 0;
+}
+
+const nh_crystal_kind *nh_stepper_kind(const nh_stepper *t)
+{
+    return &t->crystals;
+}
+
+size_t nh_stepper_k_points(const nh_stepper *t)
+{
+    const int *n = t->crystals.k.mesh;
+    return t->crystals.with_k ? (size_t)n[0] * (size_t)n[1] * (size_t)n[2] : 0;
+}
+
+size_t nh_stepper_bytes(const nh_stepper *t)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < t->n_part; i++)
+        sum += t->kind->bytes(t->part[i].net);
+    return sum;
+}
+
+size_t nh_stepper_limits(const nh_stepper *t, const double **limit)
+{
+    *limit = t->limit;
+    return t->n_limit - 1;
+}
+
+const nh_weights *nh_stepper_gradient(const nh_stepper *t, size_t range)
+{
+    for (size_t i = 0; i < t->n_part; i++)
+        if (t->part[i].range == range && t->part[i].trained) return &t->part[i].gradient;
+    return NULL;
+}
+
+/* --- loops over the sub-models --- */
+
+static int for_parts(nh_stepper *t, void (*body)(void *stepper, size_t part, int thread), nh_error *err)
+{
+    if (t->side_by_side)
+        nh_parallel_for(t->threads, t->n_part, body, t);
+    else
+        for (size_t i = 0; i < t->n_part; i++)
+            body(t, i, 0);
+    for (size_t i = 0; i < t->n_part; i++)
+        if (t->part[i].status) {
+            if (err) *err = t->part[i].error;
+            return nh_fail_at(err, "sub-model range%zu", t->part[i].range);
+        }
+    return 0;
+}
+
+static nh_threads *threads_of(const nh_stepper *t, const part *p)
+{
+    return t->side_by_side ? p->inner : t->threads;
+}
+
+static void run_forward(void *stepper, size_t i, int thread)
+{
+    nh_stepper *t = stepper;
+    part *p = &t->part[i];
+    (void)thread;
+    p->status = t->kind->forward(p->net, t->crystal, t->keep && p->trained, t->ham, t->trace,
+                                 threads_of(t, p), &p->error);
+}
+
+static void run_backward(void *stepper, size_t i, int thread)
+{
+    nh_stepper *t = stepper;
+    part *p = &t->part[i];
+    (void)thread;
+    p->status = !p->trained ? 0
+                            : t->kind->backward(p->net, t->g_ham, t->with_trace ? t->g_trace : NULL,
+                                                &p->gradient, threads_of(t, p), &p->error);
+}
+
+static void run_norm(void *stepper, size_t i, int thread)
+{
+    nh_stepper *t = stepper;
+    part *p = &t->part[i];
+    (void)thread;
+    p->status = 0;
+    p->norm = p->trained ? t->factor * nh_weights_norm(&t->state->model->params, &p->gradient) : 0;
+}
+
+static void run_adam(void *stepper, size_t i, int thread)
+{
+    nh_stepper *t = stepper;
+    part *p = &t->part[i];
+    const nh_optimizer_settings *o = &t->settings->optimizer;
+    nh_train_state *s = t->state;
+    const nh_params *params = &s->model->params;
+    (void)thread;
+    p->status = 0;
+    if (!p->trained) return;
+    const double factor = o->clip > 0 && p->norm > o->clip ? t->factor * (o->clip / p->norm) : t->factor;
+    nh_adam_step(o, params, t->lr, s->updates + 1, factor, &p->gradient, &s->m[p->range], &s->v[p->range],
+                 &s->model->weights[p->range]);
+    if (s->average) nh_weights_average(params, o->ema, &s->model->weights[p->range], &s->average[p->range]);
+    p->status = t->kind->update(p->net, &s->model->weights[p->range], threads_of(t, p), &p->error);
+}
+
+static void run_load(void *stepper, size_t i, int thread)
+{
+    nh_stepper *t = stepper;
+    part *p = &t->part[i];
+    const nh_train_state *s = t->state;
+    (void)thread;
+    const nh_weights *w =
+        t->average && s->average && p->trained ? &s->average[p->range] : &s->model->weights[p->range];
+    p->status = t->kind->update(p->net, w, threads_of(t, p), &p->error);
+}
+
+/* --- the steps --- */
+
+static int make_room(nh_stepper *t, size_t n_edge, nh_error *err)
+{
+    const size_t dim = t->output.irreps.dim, n_pair = t->types.n_shell_pair;
+    size_t ham, trace;
+    if (n_edge > t->room) {
+        free(t->ham);
+        free(t->trace);
+        free(t->g_ham);
+        free(t->g_trace);
+        t->ham = t->trace = t->g_ham = t->g_trace = NULL;
+        t->room = 0;
+        if (!nh_size_mul(n_edge, dim, &ham) || !nh_size_mul(n_edge, n_pair, &trace))
+            return nh_fail_memory(err, "outputs");
+        t->ham = NH_ARRAY(double, ham);
+        t->g_ham = NH_ARRAY(double, ham);
+        t->trace = NH_ARRAY(double, trace);
+        t->g_trace = NH_ARRAY(double, trace);
+        if (!t->ham || !t->g_ham || !t->trace || !t->g_trace) return nh_fail_memory(err, "outputs");
+        t->room = n_edge;
+    }
+    /* Beyond the ranges no sub-model answers. */
+    memset(t->ham, 0, n_edge * dim * sizeof *t->ham);
+    memset(t->trace, 0, n_edge * n_pair * sizeof *t->trace);
+    return 0;
+}
+
+static int forward(nh_stepper *t, const nh_crystal *c, bool keep, nh_error *err)
+{
+    t->crystal = c;
+    t->keep = keep;
+    return make_room(t, c->edges.n_edge, err) || for_parts(t, run_forward, err) ? -1 : 0;
+}
+
+/* The loss; with gradients into g_ham and g_trace. */
+static int evaluate(nh_stepper *t, const nh_crystal *c, bool squared, bool gradients, size_t n_state,
+                    const nh_kstates *states, nh_loss_terms *terms, nh_error *err)
+{
+    const nh_loss_settings *l = &t->settings->loss;
+    const nh_loss_options o = {.kind = l->kind,
+                               .squared = squared,
+                               .lambda_c = l->lambda_c,
+                               .lambda_r = l->lambda_r,
+                               .lambda_p = l->lambda_p,
+                               .lambda_q = l->lambda_q,
+                               .lambda_pq = l->lambda_pq};
+    return nh_loss_evaluate(c->loss, &o, n_state, states, t->ham, t->with_trace ? t->trace : NULL, t->threads,
+                            terms, gradients ? t->g_ham : NULL,
+                            gradients && t->with_trace ? t->g_trace : NULL, err);
+}
+
+/* The states at n_k k-points of a crystal; free_states. */
+static int read_states(const nh_crystal *c, size_t n_k, const size_t *k, nh_kstates **states,
+                       double ***buffer, nh_error *err)
+{
+    *states = NH_ARRAY(nh_kstates, n_k);
+    *buffer = NH_ARRAY(double *, n_k);
+    if (!*states || !*buffer) return nh_fail_memory(err, "k-space states");
+    for (size_t i = 0; i < n_k; i++)
+        if (nh_kcache_read(c->k, k[i], &(*states)[i], &(*buffer)[i], err)) return -1;
+    return 0;
+}
+
+static void free_states(size_t n_k, nh_kstates *states, double **buffer)
+{
+    for (size_t i = 0; buffer && i < n_k; i++)
+        free(buffer[i]);
+    free(buffer);
+    free(states);
+}
+
+int nh_stepper_add_at(nh_stepper *t, const nh_crystal *c, bool squared, size_t n_state,
+                      const nh_kstates *states, nh_loss_terms *terms, nh_error *err)
+{
+    int status =
+        forward(t, c, true, err) || evaluate(t, c, squared, true, n_state, states, terms, err) ? -1 : 0;
+    /* A loss that is not finite spoils the step: the caller skips it, and its gradient would be worth nothing. */
+    if (!status && isfinite(terms->loss_h)) status = for_parts(t, run_backward, err);
+    return status ? nh_fail_at(err, "%s", c->name) : 0;
+}
+
+int nh_stepper_add(nh_stepper *t, const nh_crystal *c, bool squared, size_t n_k, const size_t *k,
+                   nh_loss_terms *terms, nh_error *err)
+{
+    nh_kstates *states = NULL;
+    double **buffer = NULL;
+    if (!c->k) n_k = 0;
+    int status = read_states(c, n_k, k, &states, &buffer, err);
+    if (!status) status = nh_stepper_add_at(t, c, squared, n_k, states, terms, err);
+    free_states(n_k, states, buffer);
+    return status;
+}
+
+int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *norm, bool *done,
+                     nh_error *err)
+{
+    t->lr = lr;
+    t->factor = 1 / (double)count;
+    *norm = NAN;
+    int status = skip ? 0 : for_parts(t, run_norm, err);
+    if (!status && !skip) {
+        double sum = 0;
+        for (size_t i = 0; i < t->n_part; i++)
+            sum += t->part[i].norm * t->part[i].norm;
+        *norm = sqrt(sum);
+    }
+    *done = !status && !skip && isfinite(*norm);
+    if (*done) {
+        status = for_parts(t, run_adam, err);
+        t->state->updates++;
+    }
+    for (size_t i = 0; i < t->n_part; i++)
+        if (t->part[i].trained) nh_weights_clear(&t->state->model->params, &t->part[i].gradient);
+    return status;
+}
+
+int nh_stepper_load(nh_stepper *t, bool average, nh_error *err)
+{
+    t->average = average;
+    return for_parts(t, run_load, err);
+}
+
+int nh_stepper_judge(nh_stepper *t, const nh_crystal *c, bool base, size_t k, nh_judgement *out,
+                     nh_loss_terms *terms, nh_error *err)
+{
+    nh_kstates *states = NULL;
+    double **buffer = NULL;
+    const size_t n_k = c->k && !base ? 1 : 0;
+    int status = base ? 0 : forward(t, c, false, err);
+    if (!status && !base) {
+        status = read_states(c, n_k, &k, &states, &buffer, err);
+        if (!status) status = evaluate(t, c, false, false, n_k, states, terms, err);
+        free_states(n_k, states, buffer);
+    }
+    if (!status)
+        status = nh_loss_gauge_mae(c->loss, base ? NULL : t->ham, true, out->region, t->n_limit - 1, t->limit,
+                                   out->range, err);
+    return status ? nh_fail_at(err, "%s", c->name) : 0;
+}

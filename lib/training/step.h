@@ -1,0 +1,48 @@
+/* step.h - one step of training: outputs of the sub-models on a crystal, the loss of their sum, gradients, Adam.
+ *
+ * The sub-models run side by side, one or more threads each: the graphs are small and the sub-models cost about the same.
+ * Results do not depend on the number of threads as long as no sub-model has more than one, and else are fixed for a number
+ * of threads. */
+#ifndef NH_TRAINING_STEP_H
+#define NH_TRAINING_STEP_H
+
+#include "training/state.h"
+#include "training/submodel.h"
+
+typedef struct nh_stepper nh_stepper;
+
+/* For the sub-models of `state` that are trained, and those that are not but answer (nh_train_state_new). Settings and state
+ * must outlive it. `threads` >= 1. */
+int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_stepper **out, nh_error *err);
+void nh_stepper_free(nh_stepper *t); /* NULL is fine */
+/* What the crystals of this run have in common (k_folder: NULL). Lives as long as the stepper. */
+const nh_crystal_kind *nh_stepper_kind(const nh_stepper *t);
+size_t nh_stepper_k_points(const nh_stepper *t); /* of the mesh; 0: the loss has no k-space terms */
+size_t nh_stepper_bytes(const nh_stepper *t);    /* of the tapes, now */
+
+/* Adds one crystal's gradient at n_k of its k-points (indices; one may stand there several times). *terms: its loss. */
+int nh_stepper_add(nh_stepper *t, const nh_crystal *c, bool squared, size_t n_k, const size_t *k,
+                   nh_loss_terms *terms, nh_error *err);
+/* The same at states that are given. */
+int nh_stepper_add_at(nh_stepper *t, const nh_crystal *c, bool squared, size_t n_state,
+                      const nh_kstates *states, nh_loss_terms *terms, nh_error *err);
+/* Takes the step with the mean of the `count` gradients that were added, and forgets them. *norm: 2-norm of that mean over all
+ * sub-models, before clipping. Where it is not finite, or `skip`, nothing changes and *done is false. state->updates counts
+ * the steps that were taken. */
+int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *norm, bool *done,
+                     nh_error *err);
+
+/* The weights that nh_stepper_add and _judge use: the averages (if there are), or those that are trained. */
+int nh_stepper_load(nh_stepper *t, bool average, nh_error *err);
+
+/* Errors of the Hermitian prediction for a crystal, with the loss (absolute errors) at one of its k-points; `base`: of no
+ * correction, and *terms is left alone. */
+int nh_stepper_judge(nh_stepper *t, const nh_crystal *c, bool base, size_t k, nh_judgement *out,
+                     nh_loss_terms *terms, nh_error *err);
+/* Bounds of judgement.range: n+1 ascending distances, Å; the last is the cutoff. */
+size_t nh_stepper_limits(const nh_stepper *t, const double **limit);
+
+/* For tests: the gradients added so far of sub-model r. */
+const nh_weights *nh_stepper_gradient(const nh_stepper *t, size_t range);
+
+#endif

@@ -1,0 +1,378 @@
+#include "training/trainer.h"
+
+#include "base/memory.h"
+#include "base/progress.h"
+#include "training/schedule.h"
+#include "training/supply.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { TRAIN, VALIDATION, TEST, N_LISTS };
+
+struct nh_trainer {
+    const nh_settings *settings;
+    nh_train_state *state;
+    const nh_trainer_hooks *hooks;
+    bool quiet;
+    nh_stepper *stepper;
+    nh_crystal_kind kind;
+    char *list[N_LISTS]; /* names of the lists, borrowed */
+    nh_names names[N_LISTS];
+    size_t first[N_LISTS + 1]; /* number of each list's first crystal in the supply */
+    nh_supply *supply;
+    bool have_base;
+    nh_scores h0, base; /* of the validation list */
+};
+
+static const char *path_of(const nh_trainer *t, size_t index, int *list, size_t *line)
+{
+    for (int l = 0; l < N_LISTS; l++)
+        if (index < t->first[l + 1]) {
+            const size_t i = index - t->first[l];
+            if (list) *list = l;
+            if (line) *line = t->names[l].line[i];
+            return t->names[l].name[i];
+        }
+    return NULL;
+}
+
+static int make_crystal(void *context, size_t index, void **thing, size_t *bytes, nh_error *err)
+{
+    nh_trainer *t = context;
+    const char *path = path_of(t, index, NULL, NULL);
+    nh_graph *g;
+    nh_crystal *c;
+    if (t->hooks->read(t->hooks->context, path, NH_WANT_H0 | NH_WANT_LABEL | NH_WANT_OVERLAP, &g, err))
+        return -1;
+    if (nh_crystal_new(&t->kind, path, g, &c, err)) return -1;
+    *thing = c;
+    *bytes = c->bytes;
+    return 0;
+}
+
+static void drop_crystal(void *context, void *thing)
+{
+    (void)context;
+    nh_crystal_free(thing);
+}
+
+void nh_trainer_free(nh_trainer *t)
+{
+    if (!t) return;
+    nh_supply_free(t->supply);
+    for (int l = 0; l < N_LISTS; l++)
+        nh_names_free(&t->names[l]);
+    nh_stepper_free(t->stepper);
+    free(t);
+}
+
+int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer_hooks *hooks, int threads,
+                   const char *k_folder, bool quiet, nh_trainer **out, nh_error *err)
+{
+    nh_trainer *t = NH_ARRAY(nh_trainer, 1);
+    *out = NULL;
+    if (!t) return nh_fail_memory(err, "training");
+    t->settings = s;
+    t->state = state;
+    t->hooks = hooks;
+    t->quiet = quiet;
+    t->list[TRAIN] = s->train;
+    t->list[VALIDATION] = s->validation;
+    t->list[TEST] = s->test;
+    int status = 0;
+    for (int l = 0; !status && l < N_LISTS; l++) {
+        if (t->list[l]) status = nh_names_read(t->list[l], &t->names[l], err);
+        t->first[l + 1] = t->first[l] + t->names[l].count;
+    }
+    if (!status) status = nh_stepper_new(s, state, threads, &t->stepper, err);
+    if (!status) {
+        t->kind = *nh_stepper_kind(t->stepper);
+        t->kind.k_folder = k_folder;
+        status = nh_supply_new(t->first[N_LISTS], s->cache, s->prefetch, make_crystal, drop_crystal, t,
+                               &t->supply, err);
+    }
+    if (status)
+        nh_trainer_free(t);
+    else
+        *out = t;
+    return status;
+}
+
+size_t nh_trainer_count(const nh_trainer *t, int list)
+{
+    return t->names[list].count;
+}
+
+const nh_stepper *nh_trainer_stepper(const nh_trainer *t)
+{
+    return t->stepper;
+}
+
+/* --- the check before training --- */
+
+enum { MAX_ELEMENTS = 128 };
+
+/* Shells of each element as the first file that has it lists them. */
+typedef struct basis_table {
+    char *shells[MAX_ELEMENTS];
+    size_t file[MAX_ELEMENTS];
+} basis_table;
+
+static int check_basis(const nh_trainer *t, basis_table *b, const nh_graph *g, size_t index, nh_error *err)
+{
+    const nh_structure *s = &g->structure;
+    for (size_t k = 0; k < s->n_species; k++) {
+        const int z = s->atomic_number[k];
+        if (z < 0 || z >= MAX_ELEMENTS) continue;
+        const size_t first = s->shell_start[k];
+        char *text = nh_shells_text(s->shell_start[k + 1] - first, s->shell_l + first);
+        if (!text) return nh_fail_memory(err, "shells");
+        if (!b->shells[z]) {
+            b->shells[z] = text;
+            b->file[z] = index;
+            continue;
+        }
+        const bool same = !strcmp(b->shells[z], text);
+        if (!same)
+            nh_fail(err, "%s: mixed bases: %s has the shells %s here and %s in %s",
+                    path_of(t, index, NULL, NULL), nh_element_symbol(z), text, b->shells[z],
+                    path_of(t, b->file[z], NULL, NULL));
+        free(text);
+        if (!same) return -1;
+    }
+    return 0;
+}
+
+int nh_trainer_check(nh_trainer *t, nh_error *err)
+{
+    basis_table b = {0};
+    int status = 0;
+    nh_progress *progress = nh_progress_start("check", "files", t->first[N_LISTS], t->quiet);
+    for (size_t i = 0; !status && i < t->first[N_LISTS]; i++) {
+        int list;
+        size_t line;
+        nh_graph *g = NULL;
+        const char *path = path_of(t, i, &list, &line);
+        status = t->hooks->read(t->hooks->context, path, 0, &g, err);
+        if (!status) status = nh_crystal_check(&t->kind, path, g, err);
+        if (!status) status = check_basis(t, &b, g, i, err);
+        nh_graph_free(g);
+        if (status) nh_fail_at(err, "%s:%zu", t->list[list], line);
+        nh_progress_add(progress, 1);
+    }
+    nh_progress_end(progress);
+    for (size_t z = 0; z < MAX_ELEMENTS; z++)
+        free(b.shells[z]);
+    return status;
+}
+
+/* --- scores --- */
+
+static void add_scores(nh_scores *s, size_t n_range, size_t *in_range, const nh_judgement *j)
+{
+    for (size_t i = 0; i < NH_GAUGE_N_REGION; i++)
+        s->region[i] += j->region[i].part[NH_GAUGE_COMPLEX].mae;
+    for (size_t i = 0; i < n_range; i++)
+        if (j->range[i].n_elem > 0) {
+            s->range[i] += j->range[i].part[NH_GAUGE_COMPLEX].mae;
+            in_range[i]++;
+        }
+    s->n_crystal++;
+}
+
+static void mean_scores(nh_scores *s, size_t n_range, const size_t *in_range)
+{
+    for (size_t i = 0; i < NH_GAUGE_N_REGION; i++)
+        s->region[i] /= (double)s->n_crystal;
+    for (size_t i = 0; i < n_range; i++)
+        s->range[i] = in_range[i] ? s->range[i] / (double)in_range[i] : NAN;
+    s->loss_h /= (double)s->n_crystal;
+}
+
+int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig_atomic_t *stop,
+                     bool *stopped, nh_scores *out, nh_scores *h0, nh_error *err)
+{
+    const double *limit;
+    const size_t n = t->names[list].count, n_range = nh_stepper_limits(t->stepper, &limit);
+    const size_t n_k = nh_stepper_k_points(t->stepper);
+    size_t in_range[2][2 * NH_MAX_RANGES + 2] = {{0}};
+    nh_scores unused;
+    if (!h0) h0 = &unused;
+    *out = *h0 = (nh_scores){0};
+    h0->loss_h = NAN;
+    if (what == NH_SCORE_BASE) out->loss_h = NAN;
+    *stopped = false;
+    size_t *order = NH_ARRAY(size_t, n);
+    if (!order) return nh_fail_memory(err, "order of the crystals");
+    for (size_t i = 0; i < n; i++)
+        order[i] = t->first[list] + i;
+    int status = nh_supply_plan(t->supply, n, order, err);
+    free(order);
+    for (size_t i = 0; !status && i < n; i++) {
+        void *thing;
+        nh_judgement judgement;
+        nh_loss_terms terms = {0};
+        if (*stop) {
+            *stopped = true;
+            return 0;
+        }
+        status = nh_supply_take(t->supply, &thing, err);
+        if (status) break;
+        const nh_crystal *c = thing;
+        /* A k-point of its own for each crystal, the same ones every time. */
+        status = nh_stepper_judge(t->stepper, c, what == NH_SCORE_BASE, n_k ? i % n_k : 0, &judgement, &terms,
+                                  err);
+        if (!status) {
+            add_scores(out, n_range, in_range[0], &judgement);
+            add_scores(h0, n_range, in_range[1], &c->h0);
+            out->loss_h += terms.loss_h;
+        }
+        nh_supply_give_back(t->supply, thing);
+    }
+    mean_scores(out, n_range, in_range[0]);
+    mean_scores(h0, n_range, in_range[1]);
+    return status;
+}
+
+/* --- the loop --- */
+
+/* One step with the next crystals of the plan. */
+static int train_step(nh_trainer *t, double lr, bool squared, size_t count, nh_error *err)
+{
+    nh_train_state *s = t->state;
+    const size_t n_k = nh_stepper_k_points(t->stepper), per_step = t->settings->loss.k_per_step;
+    size_t *k = NH_ARRAY(size_t, per_step);
+    double norm, sum[NH_N_SUMS] = {0};
+    bool skip = false, done;
+    int status = k ? 0 : nh_fail_memory(err, "k-points");
+    for (size_t i = 0; !status && i < count; i++) {
+        void *crystal;
+        nh_loss_terms l = {0};
+        for (size_t j = 0; j < per_step && n_k > 0; j++)
+            k[j] = (size_t)(nh_random_uniform(&s->random) * (double)n_k);
+        status = nh_supply_take(t->supply, &crystal, err);
+        if (status) break;
+        status = nh_stepper_add(t->stepper, crystal, squared, n_k ? per_step : 0, k, &l, err);
+        nh_supply_give_back(t->supply, crystal);
+        const double terms[] = {l.total, l.loss_h, l.loss_trace, l.r, l.p, l.q, l.pq, l.mu};
+        for (size_t j = 0; j < sizeof terms / sizeof *terms; j++)
+            sum[NH_SUM_TOTAL + j] += terms[j];
+        skip = skip || !isfinite(l.loss_h);
+    }
+    free(k);
+    if (!status) status = nh_stepper_apply(t->stepper, lr, count, skip, &norm, &done, err);
+    if (status) return -1;
+    s->step++;
+    s->position += count;
+    if (!done) {
+        s->skipped++;
+        s->sum[NH_SUM_SKIPPED]++;
+        return 0;
+    }
+    for (size_t j = NH_SUM_TOTAL; j <= NH_SUM_MU; j++)
+        s->sum[j] += sum[j];
+    s->sum[NH_SUM_NORM] += norm;
+    s->sum[NH_SUM_STEPS]++;
+    s->sum[NH_SUM_COUNT] += (double)count;
+    return 0;
+}
+
+/* What is left of the epoch in progress; *stopped: the state is saved in the middle of it. */
+static int train_epoch(nh_trainer *t, double lr, bool squared, const volatile sig_atomic_t *stop,
+                       bool *stopped, nh_error *err)
+{
+    const nh_settings *o = t->settings;
+    nh_train_state *s = t->state;
+    const size_t n = t->names[TRAIN].count;
+    size_t *order = NH_ARRAY(size_t, n);
+    if (!order) return nh_fail_memory(err, "order of the crystals");
+    nh_epoch_order(o->seed, s->epoch, n, order);
+    int status = s->position < n ? nh_supply_plan(t->supply, n - s->position, order + s->position, err) : 0;
+    free(order);
+    char name[64];
+    snprintf(name, sizeof name, "epoch %llu", (unsigned long long)s->epoch);
+    nh_progress *progress = nh_progress_start(name, "crystals", n, t->quiet);
+    nh_progress_add(progress, s->position);
+    double last = nh_seconds();
+    while (!status && s->position < n && !*stopped) {
+        const size_t left = n - s->position, count = left < o->accumulate ? left : o->accumulate;
+        status = train_step(t, lr, squared, count, err);
+        const double now = nh_seconds();
+        s->sum[NH_SUM_SECONDS] += now - last;
+        last = now;
+        nh_progress_add(progress, count);
+        *stopped = *stop != 0;
+        if (!status && (*stopped || (s->step % o->checkpoint_steps == 0 && s->position < n)))
+            status = t->hooks->save(t->hooks->context, s, err);
+    }
+    nh_progress_end(progress);
+    return status;
+}
+
+static int validate(nh_trainer *t, nh_epoch_report *r, const volatile sig_atomic_t *stop, bool *stopped,
+                    nh_error *err)
+{
+    if (t->names[VALIDATION].count == 0) return 0;
+    if (!t->have_base) {
+        if (nh_trainer_score(t, VALIDATION, NH_SCORE_BASE, stop, stopped, &t->base, &t->h0, err)) return -1;
+        if (*stopped) return 0;
+        t->have_base = true;
+    }
+    if (t->state->average && nh_stepper_load(t->stepper, true, err)) return -1;
+    int status =
+        nh_trainer_score(t, VALIDATION, NH_SCORE_PREDICTION, stop, stopped, &r->prediction, NULL, err);
+    if (t->state->average && nh_stepper_load(t->stepper, false, status ? NULL : err)) status = -1;
+    r->h0 = t->h0;
+    r->base = t->base;
+    r->validated = true;
+    return status;
+}
+
+static int finish_epoch(nh_trainer *t, nh_epoch_report *r, nh_error *err)
+{
+    nh_train_state *s = t->state;
+    const double count = s->sum[NH_SUM_COUNT];
+    for (size_t i = NH_SUM_TOTAL; i <= NH_SUM_MU; i++)
+        r->train[i] = count > 0 ? s->sum[i] / count : NAN;
+    r->train[NH_SUM_NORM] = count > 0 ? s->sum[NH_SUM_NORM] / s->sum[NH_SUM_STEPS] : NAN;
+    r->step = s->step;
+    r->skipped = (uint64_t)s->sum[NH_SUM_SKIPPED];
+    r->seconds = s->sum[NH_SUM_SECONDS];
+    r->n_range = nh_stepper_limits(t->stepper, &r->limit);
+    r->kept = nh_supply_kept(t->supply, &r->kept_bytes);
+    const double score = r->validated ? r->prediction.region[NH_GAUGE_OVERALL] : r->train[NH_SUM_LOSS_H];
+    r->best = score < s->best;
+    if (r->best) {
+        s->best = score;
+        s->best_epoch = s->epoch;
+        if (t->hooks->save_best(t->hooks->context, s, r, err)) return -1;
+    }
+    if (t->hooks->row(t->hooks->context, s, r, err)) return -1;
+    s->epoch++;
+    s->position = 0;
+    memset(s->sum, 0, sizeof s->sum);
+    return t->hooks->save(t->hooks->context, s, err);
+}
+
+int nh_trainer_run(nh_trainer *t, const volatile sig_atomic_t *stop, bool *stopped, nh_error *err)
+{
+    const nh_settings *o = t->settings;
+    nh_train_state *s = t->state;
+    *stopped = false;
+    while (s->epoch < (uint64_t)o->schedule.epochs) {
+        nh_epoch_report r = {.epoch = s->epoch,
+                             .lr = nh_learning_rate(&o->schedule, o->optimizer.lr, (long)s->epoch),
+                             .squared = s->epoch >= (uint64_t)o->loss.l1_epochs};
+        if (train_epoch(t, r.lr, r.squared, stop, stopped, err)) return -1;
+        if (*stopped) return 0;
+        const double begin = nh_seconds();
+        if (validate(t, &r, stop, stopped, err)) return -1;
+        s->sum[NH_SUM_SECONDS] += nh_seconds() - begin;
+        if (*stopped) return t->hooks->save(t->hooks->context, s, err); /* validation is done again */
+        if (finish_epoch(t, &r, err)) return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,222 @@
+/* nhtrain - labelled files in, a model out. */
+#include "base/memory.h"
+#include "base/options.h"
+#include "formats/run.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct arguments {
+    const char *config, *resume;
+    nh_list set;
+} arguments;
+
+/* Set by SIGINT and SIGTERM: the step in progress is finished and the state saved. A second one ends the program as usual. */
+static volatile sig_atomic_t stop_signal;
+
+static void note_signal(int number)
+{
+    stop_signal = number;
+}
+
+static void catch_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        struct sigaction action, before;
+        memset(&action, 0, sizeof action);
+        action.sa_handler = note_signal;
+        action.sa_flags = (int)SA_RESETHAND;
+        sigemptyset(&action.sa_mask);
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
+    }
+}
+
+static void print_line(const char *name, double h0, double base, double prediction)
+{
+    printf("%-12s %10.4f %10.4f %10.4f %8.3f\n", name, 1e3 * h0, 1e3 * base, 1e3 * prediction,
+           h0 / prediction);
+}
+
+/* base: what the network corrects; H0 itself, or its average over time reversal. */
+static void print_scores(const char *name, const nh_scores *h0, const nh_scores *base, const nh_scores *p,
+                         size_t n_range, const double *limit)
+{
+    printf("%s: %zu crystals, Gauge MAE (meV)\n%-12s %10s %10s %10s %8s\n", name, p->n_crystal, "", "H0",
+           "base", "prediction", "H0/pred");
+    print_line("overall", h0->region[NH_GAUGE_OVERALL], base->region[NH_GAUGE_OVERALL],
+               p->region[NH_GAUGE_OVERALL]);
+    for (size_t i = 0; i < n_range; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%g-%g", limit[i], limit[i + 1]);
+        print_line(text, h0->range[i], base->range[i], p->range[i]);
+    }
+}
+
+/* The best model on the test list. */
+static int test(const nh_settings *s, const nh_train_state *state, const nh_trainer_hooks *hooks,
+                const nh_common *common, nh_error *err)
+{
+    nh_settings best_settings = *s;
+    nh_train_state best = {0};
+    nh_trainer *t = NULL;
+    nh_model *m = NULL;
+    nh_scores h0, base_scores, scores;
+    const double *limit;
+    bool stopped = false;
+    char *path = NULL;
+    (void)state;
+    if (asprintf(&path, "%s/best.nc", s->run_dir) < 0) return nh_fail_memory(err, "best.nc");
+    best_settings.init = path;
+    best_settings.train = best_settings.validation = NULL;
+    best_settings.ablate = 0;
+    best_settings.optimizer.ema = 0;
+    best_settings.loss.lambda_p = best_settings.loss.lambda_q = best_settings.loss.lambda_pq = 0;
+    int status =
+        nh_run_first_model(&best_settings, &m, err) ||
+                nh_train_state_new(&best_settings, m, false, &best, err) ||
+                nh_trainer_new(&best_settings, &best, hooks, common->threads, NULL, common->quiet, &t, err) ||
+                nh_trainer_score(t, 2, NH_SCORE_BASE, &stop_signal, &stopped, &base_scores, &h0, err)
+            ? -1
+            : 0;
+    if (!status && !stopped)
+        status = nh_trainer_score(t, 2, NH_SCORE_PREDICTION, &stop_signal, &stopped, &scores, NULL, err);
+    if (!status && !stopped) {
+        const size_t n = nh_stepper_limits(nh_trainer_stepper(t), &limit);
+        print_scores(s->test, &h0, &base_scores, &scores, n, limit);
+    }
+    nh_trainer_free(t);
+    nh_train_state_free(&best);
+    free(path);
+    return status;
+}
+
+/* Settings and the state to begin with; both are the caller's, also after a failure. Exit status. */
+static int prepare(const nh_program *program, const arguments *a, nh_settings *s, nh_train_state *state,
+                   nh_error *err)
+{
+    char *config = NULL, *last = NULL, *folder = NULL;
+    bool from_command_line = false;
+    int status = 0;
+    if (a->resume &&
+        (asprintf(&folder, "run_dir=%s", a->resume) < 0 ||
+         asprintf(&config, "%s/config.yaml", a->resume) < 0 || asprintf(&last, "%s/last.nc", a->resume) < 0))
+        status = nh_fail_memory(err, a->resume);
+    const char *file = a->config ? a->config : config;
+    const char **set = NH_ARRAY(const char *, a->set.count + 1);
+    if (!set) status = nh_fail_memory(err, "--set");
+    size_t n = 0;
+    for (; set && n < a->set.count; n++)
+        set[n] = a->set.item[n];
+    if (set && folder) set[n++] = folder;
+    if (!status) status = nh_settings_read(file, n, set, s, &from_command_line, err);
+    if (!status) status = nh_settings_check(s, file, err);
+    if (!status && a->resume) {
+        if (!s->init) status = nh_settings_ablate(s, &s->network, err);
+        if (!status) status = nh_run_read_state(s, last, state, err);
+        if (!status && s->init) status = nh_settings_ablate(s, &state->model->config, err);
+    } else if (!status) {
+        nh_model *m;
+        status = nh_run_first_model(s, &m, err);
+        if (!status) status = nh_train_state_new(s, m, s->init == NULL, state, err);
+    }
+    free(set);
+    free(config);
+    free(last);
+    free(folder);
+    if (!status) return 0;
+    nh_report(program, err);
+    return from_command_line ? 2 : 1;
+}
+
+static int train(const arguments *a, const nh_common *common, const nh_settings *s, nh_train_state *state,
+                 nh_error *err)
+{
+    nh_run *run = NULL;
+    nh_trainer *t = NULL;
+    bool stopped = false;
+    int status = nh_run_open(s, state, a->resume != NULL, common, &run, err);
+    if (status) return -1;
+    const nh_trainer_hooks hooks = nh_run_hooks(run);
+    status = nh_trainer_new(s, state, &hooks, common->threads, nh_run_k_folder(run), common->quiet, &t, err);
+    if (!status) status = nh_trainer_check(t, err);
+    if (!status && !stop_signal) status = nh_trainer_run(t, &stop_signal, &stopped, err);
+    if (!status && stopped && !common->quiet)
+        fprintf(stderr,
+                "nhtrain: stopped in epoch %" PRIu64 " after %" PRIu64
+                " of its crystals; go on with: nhtrain --resume %s\n",
+                state->epoch + 1, state->position, s->run_dir);
+    nh_trainer_free(t);
+    if (!status && !stopped && !stop_signal && s->test) status = test(s, state, &hooks, common, err);
+    nh_run_free(run);
+    return status;
+}
+
+static int run(const nh_program *program, const arguments *a, const nh_common *common)
+{
+    nh_settings settings = {0};
+    nh_train_state state = {0};
+    nh_error err = {""};
+    catch_signals();
+    int status = prepare(program, a, &settings, &state, &err);
+    if (!status && train(a, common, &settings, &state, &err)) status = nh_report(program, &err);
+    nh_train_state_free(&state);
+    nh_settings_free(&settings);
+    return status ? status : stop_signal ? 128 + stop_signal : 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const synopsis[] = {"-c train.yaml [--set KEY=VALUE ...]",
+                                           "--resume RUN_DIR [-c train.yaml] [--set KEY=VALUE ...]", NULL};
+    arguments a = {0};
+    const nh_option options[] = {
+        {NH_OPT_STRING, 'c', "config", "FILE", &a.config, NULL, NULL, "settings of the run, YAML"},
+        {NH_OPT_STRING, 0, "resume", "RUN_DIR", &a.resume, NULL, NULL,
+         "go on with the run in this folder (with its own config.yaml, where there is no -c)"},
+        {NH_OPT_LIST, 0, "set", "KEY=VALUE", &a.set, NULL, NULL,
+         "use this value in place of the file's; nested keys with dots: optimizer.lr=1e-3"},
+    };
+    const nh_program program = {
+        .name = "nhtrain",
+        .summary = "labelled crystals in, a model out",
+        .synopsis = synopsis,
+        .description =
+            "Trains the sub-models of a network on crystals with h0, h_label and overlap (files of mkgraph, "
+            "named in "
+            "lists). One YAML file says data, network, loss, optimiser, schedule; formats/README.md lists "
+            "its keys.\n\n"
+            "The folder run_dir gets config.yaml (every setting with the value used), metrics.tsv (one row "
+            "an epoch; "
+            "gnuplot metrics.gp draws it), last.nc (the state, saved every checkpoint.every_steps steps and "
+            "at the end "
+            "of each epoch) and best.nc (the model with the lowest Gauge MAE on the validation list, for "
+            "nhinfer). "
+            "Ctrl-C and SIGTERM finish the step in progress and save the state; --resume goes on from there, "
+            "with one "
+            "thread bit for bit as if nothing had happened.\n\n"
+            "Where the settings name a test list, the errors of the best model on it are printed at the end.",
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .computes = true,
+        .no_output = true,
+        .example = "nhtrain -c pipelines/train-tiny.yaml --set run_dir=/tmp/tiny\nnhtrain --resume /tmp/tiny "
+                   "--set schedule.epochs=20",
+        .see_also = "mkgraph(1), nhinfer(1), gaugemae(1), nhmodel(1)"};
+    nh_common common;
+    int status = nh_parse(&program, argc, argv, &common);
+    if (status != -1) return status;
+    if (!a.config && !a.resume) {
+        fprintf(stderr, "nhtrain: --config or --resume missing (nhtrain --help)\n");
+        status = 2;
+    } else {
+        status = run(&program, &a, &common);
+    }
+    nh_list_free(&a.set);
+    nh_common_free(&common);
+    return status;
+}
