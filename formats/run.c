@@ -217,39 +217,32 @@ static const void *values_of(const nh_weights *w, size_t i)
     return w->real ? (const void *)w->real[i] : w->single ? (const void *)w->single[i] : NULL;
 }
 
-/* Groups NAME/range<r> with the variables of the weights that are there. */
+/* Group NAME with one variable range<r> for each trained sub-model: its numbers in the order of the parameter table. (A
+ * variable for each parameter, as the weights have, would take netCDF longer to write than an epoch may last.) */
 static int put_group(nh_nc *f, const char *name, const nh_train_state *s, const nh_weights *all,
                      nh_error *err)
 {
     const nh_params *p = &s->model->params;
-    int outer, group, dim[3], variable;
-    int status = nc_def_grp(nh_nc_id(f), name, &outer);
+    int group, dim, variable, status = nc_def_grp(nh_nc_id(f), name, &group);
     for (size_t r = 0; !status && r < s->model->n_range; r++) {
         const nh_weights *w = &all[r];
-        char part[32];
+        char part[32], length[32];
+        size_t count = 0;
         if (!s->trained[r]) continue;
         snprintf(part, sizeof part, "range%zu", r);
-        status = nc_def_grp(outer, part, &group);
+        snprintf(length, sizeof length, "values%zu", r);
+        for (size_t i = 0; i < p->count; i++)
+            count += values_of(w, i) ? p->param[i].count : 0;
+        status = nc_def_dim(group, length, count, &dim);
+        if (!status) status = nc_def_var(group, part, w->real ? NC_DOUBLE : NC_FLOAT, 1, &dim, &variable);
+        if (!status) status = nc_def_var_chunking(group, variable, NC_CONTIGUOUS, NULL);
+        if (!status) status = nc_def_var_fill(group, variable, NC_NOFILL, NULL);
+        size_t first = 0;
         for (size_t i = 0; !status && i < p->count; i++) {
             if (!values_of(w, i)) continue;
-            for (size_t d = 0; !status && d < p->param[i].n_dim; d++) {
-                char length[32];
-                snprintf(length, sizeof length, "n%zu", p->param[i].dim[d]);
-                if (nh_nc_def_dim(f, length, p->param[i].dim[d], err)) return -1;
-                status = nc_inq_dimid(nh_nc_id(f), length, &dim[d]);
-            }
-            if (!status)
-                status = nc_def_var(group, p->param[i].name, w->real ? NC_DOUBLE : NC_FLOAT,
-                                    (int)p->param[i].n_dim, dim, &variable);
-            if (!status) status = nc_def_var_chunking(group, variable, NC_CONTIGUOUS, NULL);
-            if (!status) status = nc_def_var_fill(group, variable, NC_NOFILL, NULL);
-        }
-        for (size_t i = 0; !status && i < p->count; i++) {
-            if (!values_of(w, i)) continue;
-            status = nc_inq_varid(group, p->param[i].name, &variable);
-            if (!status)
-                status = w->real ? nc_put_var_double(group, variable, w->real[i])
-                                 : nc_put_var_float(group, variable, w->single[i]);
+            status = w->real ? nc_put_vara_double(group, variable, &first, &p->param[i].count, w->real[i])
+                             : nc_put_vara_float(group, variable, &first, &p->param[i].count, w->single[i]);
+            first += p->param[i].count;
         }
     }
     return status ? nh_fail(err, "%s: group %s: %s", nh_nc_name(f), name, nc_strerror(status)) : 0;
@@ -259,30 +252,29 @@ static int get_group(const nh_nc *f, const char *name, const nh_train_state *s, 
                      nh_error *err)
 {
     const nh_params *p = &s->model->params;
-    int outer, group, variable;
-    int status = nc_inq_grp_ncid(nh_nc_id(f), name, &outer);
+    int group, dim, variable, n_dim, status = nc_inq_grp_ncid(nh_nc_id(f), name, &group);
     for (size_t r = 0; !status && r < s->model->n_range; r++) {
         const nh_weights *w = &all[r];
         char part[32];
+        size_t count = 0, length = 0, first = 0;
         if (!s->trained[r]) continue;
         snprintf(part, sizeof part, "range%zu", r);
-        status = nc_inq_grp_ncid(outer, part, &group);
+        for (size_t i = 0; i < p->count; i++)
+            count += values_of(w, i) ? p->param[i].count : 0;
+        status = nc_inq_varid(group, part, &variable);
+        if (!status) status = nc_inq_varndims(group, variable, &n_dim);
+        if (!status && n_dim == 1) {
+            status = nc_inq_vardimid(group, variable, &dim);
+            if (!status) status = nc_inq_dimlen(group, dim, &length);
+        }
+        if (!status && length != count)
+            return nh_fail(err, "%s: group %s: variable %s: %zu numbers, %zu expected", nh_nc_name(f), name,
+                           part, length, count);
         for (size_t i = 0; !status && i < p->count; i++) {
-            int n_dim, dim[NC_MAX_VAR_DIMS];
-            size_t count = 1, length;
             if (!values_of(w, i)) continue;
-            status = nc_inq_varid(group, p->param[i].name, &variable);
-            if (!status) status = nc_inq_var(group, variable, NULL, NULL, &n_dim, dim, NULL);
-            for (int d = 0; !status && d < n_dim; d++) {
-                status = nc_inq_dimlen(group, dim[d], &length);
-                if (!status && !nh_size_mul(count, length, &count)) count = SIZE_MAX;
-            }
-            if (!status && count != p->param[i].count)
-                return nh_fail(err, "%s: group %s/%s: variable %s: %zu numbers, %zu expected", nh_nc_name(f),
-                               name, part, p->param[i].name, count, p->param[i].count);
-            if (!status)
-                status = w->real ? nc_get_var_double(group, variable, w->real[i])
-                                 : nc_get_var_float(group, variable, w->single[i]);
+            status = w->real ? nc_get_vara_double(group, variable, &first, &p->param[i].count, w->real[i])
+                             : nc_get_vara_float(group, variable, &first, &p->param[i].count, w->single[i]);
+            first += p->param[i].count;
         }
     }
     return status ? nh_fail(err, "%s: group %s: %s", nh_nc_name(f), name, nc_strerror(status)) : 0;
@@ -336,7 +328,8 @@ static int save(void *context, const nh_train_state *s, nh_error *err)
     return status;
 }
 
-static int save_best(void *context, const nh_train_state *s, const nh_epoch_report *r, nh_error *err)
+static int save_best(void *context, const nh_train_state *s, nh_weights *weights, const nh_epoch_report *r,
+                     nh_error *err)
 {
     nh_run *run = context;
     nh_nc *f = NULL;
@@ -347,16 +340,11 @@ static int save_best(void *context, const nh_train_state *s, const nh_epoch_repo
                  r->prediction.n_crystal);
     else
         snprintf(text, sizeof text, "training loss_h %.6g, no validation", r->train[NH_SUM_LOSS_H]);
-    /* The averages in the place of the weights, for the writing. */
-    nh_weights *const own = s->model->weights, *mixed = NH_ARRAY(nh_weights, s->model->n_range);
-    if (!mixed) return nh_fail_memory(err, "model");
-    for (size_t i = 0; i < s->model->n_range; i++)
-        mixed[i] = s->average && s->trained[i] ? s->average[i] : own[i];
     pthread_mutex_lock(&run->lock);
     int status = nh_nc_create(run->best, "nhtrain", run->common, NULL, &f, err);
     if (!status) {
         nh_model m = *s->model;
-        m.weights = mixed;
+        m.weights = weights;
         status = put_provenance(f, run, r->epoch, text, err) || nh_model_write(f, &m, err) ? -1 : 0;
         if (status)
             nh_nc_close(f);
@@ -364,7 +352,6 @@ static int save_best(void *context, const nh_train_state *s, const nh_epoch_repo
             status = nh_nc_commit(f, err);
     }
     pthread_mutex_unlock(&run->lock);
-    free(mixed);
     return status;
 }
 

@@ -12,6 +12,7 @@
 typedef struct arguments {
     const char *config, *resume;
     nh_list set;
+    bool history;
 } arguments;
 
 /* Set by SIGINT and SIGTERM: the step in progress is finished and the state saved. A second one ends the program as usual. */
@@ -173,13 +174,15 @@ int main(int argc, char **argv)
 {
     static const char *const synopsis[] = {"-c train.yaml [--set KEY=VALUE ...]",
                                            "--resume RUN_DIR [-c train.yaml] [--set KEY=VALUE ...]", NULL};
-    arguments a = {0};
+    arguments a = {.history = true};
     const nh_option options[] = {
         {NH_OPT_STRING, 'c', "config", "FILE", &a.config, NULL, NULL, "settings of the run, YAML"},
         {NH_OPT_STRING, 0, "resume", "RUN_DIR", &a.resume, NULL, NULL,
          "go on with the run in this folder (with its own config.yaml, where there is no -c)"},
         {NH_OPT_LIST, 0, "set", "KEY=VALUE", &a.set, NULL, NULL,
          "use this value in place of the file's; nested keys with dots: optimizer.lr=1e-3"},
+        {NH_OPT_UNSET, 0, "no-history", NULL, &a.history, NULL, NULL,
+         "write no history attribute: the same run, the same bytes"},
     };
     const nh_program program = {
         .name = "nhtrain",
@@ -210,6 +213,7 @@ int main(int argc, char **argv)
     nh_common common;
     int status = nh_parse(&program, argc, argv, &common);
     if (status != -1) return status;
+    common.history = a.history;
     if (!a.config && !a.resume) {
         fprintf(stderr, "nhtrain: --config or --resume missing (nhtrain --help)\n");
         status = 2;

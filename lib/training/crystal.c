@@ -35,7 +35,7 @@ int nh_crystal_check(const nh_crystal_kind *kind, const char *path, const nh_gra
         return nh_fail(err, "%s: made with cutoff %g Å, the network needs %g Å", path, g->cutoff, c->cutoff);
     if (fabs(g->rydberg / c->rydberg - 1) > 1e-9)
         return nh_fail(
-            err, "%s: made with the Rydberg factor %.9g eV, the network's is %.9g (key rydberg of network)",
+            err, "%s: made with the Rydberg factor %.12g eV, the network's is %.12g (key rydberg of network)",
             path, g->rydberg, c->rydberg);
     if (nh_graph_edges(g, c->cutoff, NULL) == 0)
         return nh_fail(err, "%s: no pair of atoms within the cutoff of %g Å", path, c->cutoff);

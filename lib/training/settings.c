@@ -321,9 +321,9 @@ static int get_network(const nh_yaml *root, const char *name, const char *networ
 static int get_all(const nh_yaml *root, const char *name, const char *network_name, const char *folder,
                    const char *run_folder, nh_settings *s, nh_error *err)
 {
-    static const char *const known[] = {"network",    "init",     "data",   "run_dir",    "seed",
-                                        "precision",  "ensemble", "loss",   "optimizer",  "schedule",
-                                        "accumulate", "memory",   "ablate", "checkpoint", NULL};
+    static const char *const known[] = {
+        "network",   "init",     "data",       "run_dir", "seed",   "precision",  "ensemble",    "loss",
+        "optimizer", "schedule", "accumulate", "memory",  "ablate", "checkpoint", "zero_output", NULL};
     static const char *const precisions[] = {"single", "double", NULL},
                              *const memories[] = {"store", "recompute", NULL},
                              *const checkpoint_keys[] = {"every_steps", NULL};
@@ -331,7 +331,9 @@ static int get_all(const nh_yaml *root, const char *name, const char *network_na
     int precision = s->as_double, memory = (int)s->memory;
     if (root->kind != NH_YAML_MAP)
         return nh_fail(err, "%s:%zu: a map of settings expected", name, root->line);
-    if (nh_yaml_check_keys(root, name, known, err) || get_network(root, name, network_name, s, err) ||
+    if (nh_yaml_check_keys(root, name, known, err) ||
+        nh_yaml_get_bool(root, name, "zero_output", &s->zero_output, err) ||
+        get_network(root, name, network_name, s, err) ||
         get_path(root, name, "init", folder, &s->init, err) || get_data(root, name, folder, s, err) ||
         get_path(root, name, "run_dir", run_folder, &s->run_dir, err) ||
         get_seed(root, name, &s->seed, err) ||
@@ -689,6 +691,7 @@ char *nh_settings_text(const nh_settings *s, const nh_config *network)
     put_real(f, "  cache: ", s->cache);
     fprintf(f, "\n  prefetch: %zu\n", s->prefetch);
     put_name(f, "run_dir: ", s->run_dir);
+    fprintf(f, "zero_output: %s\n", s->zero_output ? "true" : "false");
     fprintf(f, "seed: %llu\nprecision: %s\nensemble: ", (unsigned long long)s->seed,
             s->as_double ? "double" : "single");
     for (size_t i = 0; i < s->n_ensemble; i++)

@@ -60,6 +60,7 @@ typedef struct nh_settings {
     char *run_dir;
     uint64_t seed;
     bool as_double;
+    bool zero_output;             /* a new network begins with edge_lin zero: no correction */
     size_t n_ensemble, *ensemble; /* sub-models that are trained, ascending; n_ensemble = 0: all */
     nh_loss_settings loss;
     nh_optimizer_settings optimizer;

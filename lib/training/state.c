@@ -53,10 +53,8 @@ int nh_train_state_new(const nh_settings *s, nh_model *model, bool fresh, nh_tra
             out->trained[r] = true;
     }
     for (size_t r = 0; !status && r < n; r++) {
-        if (!out->trained[r]) {
-            if (fresh) silence(&model->params, &model->weights[r]);
-            continue;
-        }
+        if (fresh && (s->zero_output || !out->trained[r])) silence(&model->params, &model->weights[r]);
+        if (!out->trained[r]) continue;
         status = nh_weights_zero_like(&model->params, &model->weights[r], &out->m[r], err) ||
                          nh_weights_zero_like(&model->params, &model->weights[r], &out->v[r], err) ||
                          (out->average &&

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include "training/adam.h"
 #include "training/schedule.h"
 #include "training/supply.h"
 
@@ -23,6 +24,10 @@ struct nh_trainer {
     nh_names names[N_LISTS];
     size_t first[N_LISTS + 1]; /* number of each list's first crystal in the supply */
     nh_supply *supply;
+    size_t unsaved;   /* steps since the state was saved */
+    nh_weights *best; /* [n_range] of the best epoch since then; written with the state */
+    bool have_best;
+    nh_epoch_report best_report;
     bool have_base;
     nh_scores h0, base; /* of the validation list */
 };
@@ -63,6 +68,9 @@ void nh_trainer_free(nh_trainer *t)
 {
     if (!t) return;
     nh_supply_free(t->supply);
+    for (size_t r = 0; t->best && r < t->state->model->n_range; r++)
+        nh_weights_free(&t->best[r]);
+    free(t->best);
     for (int l = 0; l < N_LISTS; l++)
         nh_names_free(&t->names[l]);
     nh_stepper_free(t->stepper);
@@ -88,6 +96,10 @@ int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer
         t->first[l + 1] = t->first[l] + t->names[l].count;
     }
     if (!status) status = nh_stepper_new(s, state, threads, &t->stepper, err);
+    const nh_model *m = state->model;
+    if (!status && !(t->best = NH_ARRAY(nh_weights, m->n_range))) status = nh_fail_memory(err, "best model");
+    for (size_t r = 0; !status && r < m->n_range; r++)
+        status = nh_weights_zero_like(&m->params, &m->weights[r], &t->best[r], err);
     if (!status) {
         t->kind = *nh_stepper_kind(t->stepper);
         t->kind.k_folder = k_folder;
@@ -239,6 +251,16 @@ int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig
 
 /* --- the loop --- */
 
+/* The best model first: if the run is killed in between, that epoch is done again and gives it again. */
+static int save(nh_trainer *t, nh_error *err)
+{
+    if (t->have_best && t->hooks->save_best(t->hooks->context, t->state, t->best, &t->best_report, err))
+        return -1;
+    t->have_best = false;
+    t->unsaved = 0;
+    return t->hooks->save(t->hooks->context, t->state, err);
+}
+
 /* One step with the next crystals of the plan. */
 static int train_step(nh_trainer *t, double lr, bool squared, size_t count, nh_error *err)
 {
@@ -265,6 +287,7 @@ static int train_step(nh_trainer *t, double lr, bool squared, size_t count, nh_e
     free(k);
     if (!status) status = nh_stepper_apply(t->stepper, lr, count, skip, &norm, &done, err);
     if (status) return -1;
+    t->unsaved++;
     s->step++;
     s->position += count;
     if (!done) {
@@ -305,8 +328,8 @@ static int train_epoch(nh_trainer *t, double lr, bool squared, const volatile si
         last = now;
         nh_progress_add(progress, count);
         *stopped = *stop != 0;
-        if (!status && (*stopped || (s->step % o->checkpoint_steps == 0 && s->position < n)))
-            status = t->hooks->save(t->hooks->context, s, err);
+        if (!status && (*stopped || (t->unsaved >= o->checkpoint_steps && s->position < n)))
+            status = save(t, err);
     }
     nh_progress_end(progress);
     return status;
@@ -348,13 +371,18 @@ static int finish_epoch(nh_trainer *t, nh_epoch_report *r, nh_error *err)
     if (r->best) {
         s->best = score;
         s->best_epoch = s->epoch;
-        if (t->hooks->save_best(t->hooks->context, s, r, err)) return -1;
+        for (size_t i = 0; i < s->model->n_range; i++)
+            nh_weights_copy(&s->model->params, &t->best[i],
+                            s->average && s->trained[i] ? &s->average[i] : &s->model->weights[i]);
+        t->best_report = *r;
+        t->have_best = true;
     }
     if (t->hooks->row(t->hooks->context, s, r, err)) return -1;
     s->epoch++;
     s->position = 0;
     memset(s->sum, 0, sizeof s->sum);
-    return t->hooks->save(t->hooks->context, s, err);
+    const bool last = s->epoch >= (uint64_t)t->settings->schedule.epochs;
+    return last || t->unsaved >= t->settings->checkpoint_steps ? save(t, err) : 0;
 }
 
 int nh_trainer_run(nh_trainer *t, const volatile sig_atomic_t *stop, bool *stopped, nh_error *err)
@@ -371,7 +399,7 @@ int nh_trainer_run(nh_trainer *t, const volatile sig_atomic_t *stop, bool *stopp
         const double begin = nh_seconds();
         if (validate(t, &r, stop, stopped, err)) return -1;
         s->sum[NH_SUM_SECONDS] += nh_seconds() - begin;
-        if (*stopped) return t->hooks->save(t->hooks->context, s, err); /* validation is done again */
+        if (*stopped) return save(t, err); /* validation is done again */
         if (finish_epoch(t, &r, err)) return -1;
     }
     return 0;

@@ -35,8 +35,9 @@ typedef struct nh_trainer_hooks {
      * Called from another thread, too: calls of all hooks exclude each other by themselves. */
     int (*read)(void *context, const char *path, unsigned want, nh_graph **out, nh_error *err);
     int (*save)(void *context, const nh_train_state *s, nh_error *err);
-    /* The state's weights (averages, where there are any) as the best model so far. */
-    int (*save_best)(void *context, const nh_train_state *s, const nh_epoch_report *r, nh_error *err);
+    /* A model with these weights [n_range], the best so far; *r is the report of its epoch. Called with `save`, and at the end. */
+    int (*save_best)(void *context, const nh_train_state *s, nh_weights *weights, const nh_epoch_report *r,
+                     nh_error *err);
     int (*row)(void *context, const nh_train_state *s, const nh_epoch_report *r, nh_error *err);
 } nh_trainer_hooks;
 
@@ -52,7 +53,8 @@ void nh_trainer_free(nh_trainer *t); /* NULL is fine */
 int nh_trainer_check(nh_trainer *t, nh_error *err);
 
 /* Goes on from the state until the last epoch, or until *stop is not 0 and the step in progress is done: then the state is
- * saved and *stopped true. */
+ * saved and *stopped true. The state is saved every checkpoint_steps steps and at the end; a run that is killed goes on from
+ * there, and does again what came after. */
 int nh_trainer_run(nh_trainer *t, const volatile sig_atomic_t *stop, bool *stopped, nh_error *err);
 
 /* Scores on one of the lists, 0 training, 1 validation, 2 test (n_crystal = 0 where it is not there): of the weights in the

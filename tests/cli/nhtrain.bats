@@ -1,0 +1,244 @@
+# nhtrain: settings, run folder, resuming, what it refuses.
+load helper
+load tiny_net
+
+setup_file() {
+    export T=$(mktemp -d)
+    # one run that others are compared with
+    train -j 1 --set run_dir="$T/whole" 2> "$T/whole.log"
+}
+
+teardown_file() {
+    rm -rf "$T"
+}
+
+train() {
+    "${NH_BIN:-$PWD/bin}/nhtrain" --no-history -c pipelines/train-tiny.yaml --set schedule.epochs=20 "$@"
+}
+
+# Value of a column in the last row of metrics.tsv: last RUN_DIR COLUMN
+last() {
+    awk -F '\t' -v name="$2" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) c = i } END { print $c }' "$1/metrics.tsv"
+}
+
+@test "help, version, wrong command lines" {
+    run "$BIN/nhtrain" --help
+    [ "$status" -eq 0 ] && [[ "$output" == *"--resume"*"--set"* ]]
+    run "$BIN/nhtrain"
+    fails 2 "nhtrain: --config or --resume missing"
+    run "$BIN/nhtrain" -c pipelines/train-tiny.yaml --epochs 3
+    fails 2 "nhtrain:" "--epochs"
+    run "$BIN/nhtrain" -c pipelines/train-tiny.yaml --set optimizer.lr
+    fails 2 "nhtrain: --set optimizer.lr: KEY=VALUE expected"
+    run "$BIN/nhtrain" -c pipelines/train-tiny.yaml --set optimizer.lr=fast
+    fails 2 "nhtrain: --set optimizer.lr=fast" "number expected, found 'fast'"
+}
+
+@test "the tiny configuration learns something, and fills its folder" {
+    for f in config.yaml metrics.tsv metrics.gp last.nc best.nc; do [ -s "$T/whole/$f" ]; done
+    [ "$(wc -l < "$T/whole/metrics.tsv")" -eq 21 ]
+    [ "$(awk -F '\t' '{ print NF }' "$T/whole/metrics.tsv" | sort -u | wc -l)" -eq 1 ]
+    awk -v a="$(last "$T/whole" val_meV)" -v b="$(last "$T/whole" val_h0_meV)" 'BEGIN { exit !(a < 0.9 * b) }'
+    [ "$(grep -c '^epoch' "$T/whole.log")" -eq 20 ]
+    run "$BIN/nhmodel" info "$T/whole/best.nc"
+    [ "$status" -eq 0 ] && [[ "$output" == *"trained by nhtrain"* ]]
+    [ -z "$(find "$T/whole" -name '*.tmp')" ]
+}
+
+@test "the validation's Gauge MAE is that of nhinfer and gaugemae" {
+    best=$(awk -F '\t' 'NR > 1 && $NF == 1 { row = $0 } END { split(row, x, "\t"); print x[17], x[19] }' "$T/whole/metrics.tsv")
+    [ "$(head -n 1 "$T/whole/metrics.tsv" | cut -f 17,19)" = "val_meV	val_h0_meV" ]
+    "$BIN/nhinfer" -m "$T/whole/best.nc" -o "$T/ham.nc" pipelines/tiny/LiCl-3.nc
+    "$BIN/gaugemae" --mu l2 "$T/ham.nc" > "$T/mae.txt"
+    pred=$(awk '$1 == "h_pred" && $2 == "overall" { print $7 }' "$T/mae.txt")
+    h0=$(awk '$1 == "h0" && $2 == "overall" { print $7 }' "$T/mae.txt")
+    echo "$best / $pred $h0"
+    awk -v a="${best% *}" -v b="$pred" -v c="${best#* }" -v d="$h0" 'BEGIN { exit !(a - b < 1e-5 && b - a < 1e-5 && c - d < 2e-6 && d - c < 2e-6) }'
+}
+
+@test "curves" {
+    command -v gnuplot > /dev/null || skip "no gnuplot"
+    (cd "$T/whole" && gnuplot metrics.gp)
+    [ "$(head -c 4 "$T/whole/metrics.png" | tail -c 3)" = PNG ]
+}
+
+@test "same seed, same bytes; config.yaml says what was used; another seed, another model" {
+    "$BIN/nhtrain" --no-history -q -j 1 -c "$T/whole/config.yaml" --set run_dir="$T/again"
+    cmp "$T/whole/best.nc" "$T/again/best.nc"
+    cmp "$T/whole/last.nc" "$T/again/last.nc"
+    diff <(grep -v run_dir "$T/whole/config.yaml") <(grep -v run_dir "$T/again/config.yaml")
+    diff <(cut -f 1-3,5- "$T/whole/metrics.tsv") <(cut -f 1-3,5- "$T/again/metrics.tsv")
+    train -q -j 1 --set run_dir="$T/seed" --set seed=2
+    ! cmp -s "$T/whole/best.nc" "$T/seed/best.nc"
+}
+
+@test "killed at any moment and resumed: the same bytes as without" {
+    for i in 1 2 3; do
+        rm -rf "$T/killed"
+        "$BIN/nhtrain" --no-history -q -j 1 -c pipelines/train-tiny.yaml --set schedule.epochs=20 --set run_dir="$T/killed" \
+            --set checkpoint.every_steps=3 &
+        pid=$!
+        # as soon as there is a state; later each time
+        for _ in $(seq 500); do [ -e "$T/killed/last.nc" ] && break; sleep 0.01; done
+        sleep "0.$((i * 13))"
+        kill -9 "$pid" 2> /dev/null || true
+        wait "$pid" || true
+        [ -e "$T/killed/last.nc" ]
+        "$BIN/nhtrain" --no-history -q -j 1 --resume "$T/killed"
+        diff <(ncdump "$T/whole/last.nc" | grep -v '^netcdf') <(ncdump "$T/killed/last.nc" | grep -v '^netcdf') > "$T/diff" || { head "$T/diff"; false; }
+        cmp "$T/whole/best.nc" "$T/killed/best.nc"
+        diff <(cut -f 1-3,5- "$T/whole/metrics.tsv") <(cut -f 1-3,5- "$T/killed/metrics.tsv")
+    done
+}
+
+@test "SIGTERM and SIGINT: the state is saved, and the run goes on from there" {
+    for signal in TERM INT; do
+        rm -rf "$T/stopped"
+        # not with &: a shell starts its background jobs with SIGINT ignored
+        python3 - "$BIN/nhtrain" "$T" "$signal" << 'END'
+import os, signal, subprocess, sys, time
+program, folder, name = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+p = subprocess.Popen([program, '--no-history', '-j', '1', '-c', 'pipelines/train-tiny.yaml', '--set', 'schedule.epochs=20',
+                      '--set', 'run_dir=' + folder + '/stopped'], stderr=open(folder + '/stopped.log', 'w'))
+metrics = folder + '/stopped/metrics.tsv'
+while not os.path.exists(metrics):
+    time.sleep(0.01)
+p.send_signal(getattr(signal, 'SIG' + name))
+p.wait()
+open(folder + '/status', 'w').write(str(p.returncode))
+END
+        [ "$(cat "$T/status")" -eq "$([ $signal = INT ] && echo 130 || echo 143)" ]
+        grep -q "stopped in epoch .*nhtrain --resume $T/stopped" "$T/stopped.log"
+        [ -s "$T/stopped/last.nc" ]
+        "$BIN/nhtrain" --no-history -q -j 1 --resume "$T/stopped"
+        cmp "$T/whole/best.nc" "$T/stopped/best.nc"
+        diff <(cut -f 1-3,5- "$T/whole/metrics.tsv") <(cut -f 1-3,5- "$T/stopped/metrics.tsv")
+    done
+}
+
+@test "more epochs for a run that is done" {
+    cp -r "$T/whole" "$T/longer"
+    "$BIN/nhtrain" -q -j 1 --resume "$T/longer" --set schedule.epochs=22
+    [ "$(wc -l < "$T/longer/metrics.tsv")" -eq 23 ]
+    grep -q "epochs: 22" "$T/longer/config.yaml"
+    run "$BIN/nhtrain" -q --resume "$T/longer" --set network.heads=1
+    fails 1 "nhtrain: $T/longer/last.nc: network: the run to resume has another one"
+    run "$BIN/nhtrain" -q --resume "$T/longer" --set precision=double
+    fails 1 "nhtrain: $T/longer/last.nc: precision"
+}
+
+@test "a folder with a run is not written over" {
+    run train -q --set run_dir="$T/whole"
+    fails 1 "nhtrain: $T/whole: holds a run already"
+    run "$BIN/nhtrain" --resume "$T/nowhere"
+    fails 1 "nhtrain: $T/nowhere/config.yaml: No such file"
+    mkdir -p "$T/empty" && cp "$T/whole/config.yaml" "$T/empty"
+    run "$BIN/nhtrain" --resume "$T/empty"
+    fails 1 "nhtrain: $T/empty/last.nc: No such file"
+    mkdir -p "$T/nostate" && cp "$T/whole/config.yaml" "$T/nostate" && cp "$T/whole/best.nc" "$T/nostate/last.nc"
+    run "$BIN/nhtrain" --resume "$T/nostate"
+    fails 1 "nhtrain: $T/nostate/last.nc: attribute random_state"
+}
+
+@test "fine-tuning, parts of the ensemble, averages, double precision, accumulation, the paper's loss" {
+    train -q --set run_dir="$T/first" --set schedule.epochs=3 --set "ensemble=[1]" --set optimizer.ema=0.5
+    # the sub-models that were not trained correct nothing
+    nonzero() { ncdump -g "$1" -v edge_lin.tp.weight "$T/first/best.nc" | sed '1,/^  *edge_lin.tp.weight =/d' | tr ',;' '\n\n' | grep -c '[1-9]' || true; }
+    [ "$(nonzero range0)" -eq 0 ] && [ "$(nonzero range1)" -gt 100 ] && [ "$(nonzero range2)" -eq 0 ]
+    sed -e '/^network:/,/^data:/{/^data:/!d}' -e "s|tiny/|$PWD/pipelines/tiny/|g" pipelines/train-tiny.yaml > "$T/tune.yaml"
+    echo "init: $T/whole/best.nc" >> "$T/tune.yaml"
+    "$BIN/nhtrain" -q -c "$T/tune.yaml" --set schedule.epochs=2 --set run_dir="$T/tuned" --set schedule.kind=constant \
+        --set schedule.warmup=0 --set optimizer.lr=1e-5
+    awk -v a="$(last "$T/tuned" val_meV)" -v b="$(last "$T/whole" val_meV)" 'BEGIN { exit !(a < 1.02 * b) }'
+    grep -q "^init: '$T/whole/best.nc'" "$T/tuned/config.yaml"
+    "$BIN/nhtrain" -q --resume "$T/tuned" --set schedule.epochs=3
+    train -q --set run_dir="$T/double" --set schedule.epochs=3 --set precision=double --set accumulate=2 --set loss.kind=paper \
+        --set optimizer.clip=0.1 --set memory=recompute --set loss.k_per_step=2 --set loss.cut=per-k
+    [ "$(last "$T/double" step)" -eq 3 ]
+    ncdump -h "$T/double/best.nc" | grep -q "double edge_lin.tp.weight"
+}
+
+@test "ablations change what they say" {
+    train -q --set run_dir="$T/a1" --set schedule.epochs=1 --set "ablate=[tracegrad, ensemble, loss-pq]"
+    grep -q "scale: 0}" "$T/a1/config.yaml"
+    grep -q "ranges: \[\[0, 6\]\]" "$T/a1/config.yaml"
+    grep -q "lambda_pq: 0$" "$T/a1/config.yaml" && grep -q "lambda_p: 0.0002" "$T/a1/config.yaml"
+    [ "$(last "$T/a1" pq)" != nan ]
+    train -q --set run_dir="$T/a2" --set schedule.epochs=1 --set "ablate=[loss-k]"
+    [ "$(last "$T/a2" p)" = 0 ] && [ "$(last "$T/a2" pq)" = 0 ]
+    run train -q --set run_dir="$T/a3" --set "ablate=[cut-down]"
+    fails 1 "nhtrain: pipelines/train-tiny.yaml: ablate: cut-down is not there yet"
+}
+
+@test "steps without a finite loss are skipped and counted" {
+    # a label of 1e200: its square is none
+    ncdump pipelines/tiny/LiCl-1.nc | sed -e 's/float h_label/double h_label/' -e '/^ h_label =/,/;/s/^ *[-0-9.e]*,/ 1e200,/' | ncgen -4 -o "$T/wild.nc"
+    printf '%s\n' "$T/wild.nc" "$PWD/pipelines/tiny/LiCl-2.nc" > "$T/wild.list"
+    train --set run_dir="$T/wild" --set data.train="$T/wild.list" --set schedule.epochs=3 --set loss.l1_epochs=0 \
+        --set "ablate=[loss-k]" 2> "$T/wild.log"
+    [ "$(cut -f 15 "$T/wild/metrics.tsv" | tr '\n' ' ')" = "skipped 1 1 1 " ]
+    grep -q "skipped 3" "$T/wild.log"
+    [ "$(last "$T/wild" loss_h)" != nan ]
+}
+
+@test "memory does not grow with the list" {
+    mkdir "$T/many"
+    for i in $(seq 120); do ln -s "$PWD/pipelines/tiny/LiCl-$((i % 3 + 1)).nc" "$T/many/$i.nc"; echo "$i.nc"; done > "$T/many/list"
+    cp "$T/many/list" "$T/many/long.list"
+    head -n 20 "$T/many/list" > "$T/many/short.list"
+    peak() {
+        python3 - "$@" << 'END'
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+END
+    }
+    common=(-q -j 1 -c pipelines/train-tiny.yaml --set schedule.epochs=1 --set data.cache=0 --set data.validation= --set "ablate=[loss-k]")
+    short=$(peak "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/short" --set data.train="$T/many/short.list")
+    long=$(peak "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/long" --set data.train="$T/many/long.list")
+    echo "$short kB, $long kB"
+    [ "$long" -lt $((short + 20000)) ]
+    [ "$(last "$T/long" step)" -eq 120 ]
+}
+
+@test "wrong data is found before training" {
+    list() { printf '%s\n' "$@" > "$T/wrong.list"; }
+    refuse() {
+        run train -q --set run_dir="$T/refused" --set data.train="$T/wrong.list"
+        fails 1 "nhtrain: $1" "${@:2}"
+        rm -rf "$T/refused"
+    }
+    list "$PWD/pipelines/tiny/LiCl-1.nc" gone.nc
+    refuse "$T/wrong.list:2: $T/gone.nc: No such file"
+    list "$PWD/tests/data/LiCl_rattled.nc"
+    refuse "$T/wrong.list:1: $PWD/tests/data/LiCl_rattled.nc: no variable h_label"
+    echo text > "$T/text.nc"
+    list "$PWD/pipelines/tiny/LiCl-1.nc" text.nc
+    refuse "$T/wrong.list:2: $T/text.nc"
+    : > "$T/wrong.list"
+    refuse "$T/wrong.list: no names of files"
+    list "$PWD/pipelines/tiny/LiCl-1.nc"
+    run train -q --set run_dir="$T/refused" --set network.basis=4s1p
+    fails 1 "nhtrain: $PWD/pipelines/tiny/train.list:1: $PWD/pipelines/tiny/LiCl-1.nc: the network is for another basis"
+    rm -rf "$T/refused"
+    run train -q --set run_dir="$T/refused" --set network.cutoff=9
+    fails 1 "nhtrain:" "made with cutoff 8" "needs 9"
+    rm -rf "$T/refused"
+    run train -q --set run_dir="$T/refused" --set network.rydberg=13.6
+    fails 1 "nhtrain:" "Rydberg factor 13.605698066 eV, the network's is 13.6"
+    rm -rf "$T/refused"
+    # one element with other shells in a second file: chlorine for lithium
+    ncdump pipelines/tiny/LiCl-2.nc | sed 's/atomic_number = 3, 17/atomic_number = 17, 3/' | ncgen -4 -o "$T/mixed.nc"
+    list "$PWD/pipelines/tiny/LiCl-1.nc" mixed.nc
+    refuse "$T/wrong.list:2: $T/mixed.nc: mixed bases: Cl has the shells 4s1p here and 2s2p1d in $PWD/pipelines/tiny/LiCl-1.nc"
+    run train -q --set run_dir="$T/refused" --set "ensemble=[3]"
+    fails 1 "nhtrain:" "sub-model 3 asked for, the network has 3"
+}
+
+@test "a disk that is full, a folder that cannot be made" {
+    run train -q --set run_dir=/dev/null/run
+    fails 1 "nhtrain: /dev/null"
+    run train -q --set run_dir=/proc/run
+    fails 1 "nhtrain: /proc/run"
+}
