@@ -75,26 +75,34 @@ static int find_edges(nh_crystal *c, double cutoff, size_t **edge, nh_error *err
     return 0;
 }
 
-/* Where the numbers of the crystal's own shell pairs stand in the complete vector: runs that are contiguous
- * in both. */
-static int find_runs(nh_crystal *c, const nh_selection *all, nh_error *err)
+/* Where the networks see the numbers of the crystal's own shell pairs: runs that are contiguous on both sides. */
+static int find_runs(nh_crystal *c, const nh_selection *all, const size_t *place, nh_error *err)
 {
     const nh_selection *used = &c->used;
-    c->run = nh_calloc(2 * used->n_pair, sizeof *c->run);
+    /* At most a run for each entry. */
+    c->run = nh_calloc(used->irreps.count, sizeof *c->run);
     if (!c->run) return nh_fail_memory(err, "features");
     size_t k = 0;
     for (size_t i = 0; i < used->n_pair; i++) {
         while (all->pair[k] != used->pair[i])
             k++;
         const size_t end = i + 1 < used->n_pair ? used->offset[i + 1] : used->imaginary;
-        const size_t count = end - used->offset[i];
-        for (size_t half = 0; half < 2; half++)
-            c->run[half * used->n_pair + i] =
-                (struct nh_feature_run){.from = used->offset[i] + half * used->imaginary,
-                                        .to = all->offset[k] + half * all->imaginary,
-                                        .count = count};
+        for (size_t half = 0; half < 2; half++) {
+            const size_t from = used->offset[i] + half * used->imaginary,
+                         to = all->offset[k] + half * all->imaginary;
+            struct nh_feature_run *last = NULL;
+            for (size_t j = 0; j < end - used->offset[i]; j++) {
+                if (place[to + j] == SIZE_MAX)
+                    last = NULL;
+                else if (last && place[to + j] == last->to + last->count)
+                    last->count++;
+                else {
+                    last = &c->run[c->n_run++];
+                    *last = (struct nh_feature_run){.from = from + j, .to = place[to + j], .count = 1};
+                }
+            }
+        }
     }
-    c->n_run = 2 * used->n_pair;
     return 0;
 }
 
@@ -113,7 +121,7 @@ static int embed(nh_crystal *c, const nh_crystal_kind *kind, const size_t *edge,
         nh_embedding_used(kind->embedding, g, slot, n, edge, used);
         status = nh_selection_new(kind->embedding, NH_PART_ALL, used, &c->used, err);
     }
-    if (!status) status = find_runs(c, kind->input, err);
+    if (!status) status = find_runs(c, kind->input, kind->place, err);
     const size_t dim = c->used.irreps.dim;
     if (!status && !nh_size_mul(n, dim, &count)) status = nh_fail_memory(err, "features");
     if (!status) {

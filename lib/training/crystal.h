@@ -9,11 +9,13 @@
 typedef struct nh_crystal_kind {
     const nh_config *config;
     const nh_embedding *embedding; /* of the padded basis */
-    const nh_selection *input;     /* all of OUT: what the networks see */
-    const nh_selection *output;    /* what is asked of them */
-    bool as_double;                /* precision of the features */
-    bool padding;                  /* loss.h */
-    bool with_k;                   /* k-space states are wanted */
+    const nh_selection *input;     /* all of OUT */
+    const size_t
+        *place; /* [input->irreps.dim] where the networks see each of its numbers; SIZE_MAX: not at all */
+    const nh_selection *output; /* what is asked of them */
+    bool as_double;             /* precision of the features */
+    bool padding;               /* loss.h */
+    bool with_k;                /* k-space states are wanted */
     nh_kspace_options k;
     size_t n_limit; /* ranges of distance of the errors of H0: limit[n_limit+1], Å */
     const double *limit;
@@ -40,7 +42,7 @@ typedef struct nh_crystal {
     nh_selection used;
     size_t n_run;
     struct nh_feature_run {
-        size_t from, to, count; /* numbers of the compact vector, place in the complete one */
+        size_t from, to, count; /* numbers of the compact vector, place in what the networks see */
     } * run;
     float *feature; /* [n_edge][used.irreps.dim], one of the two */
     double *feature_double;
@@ -55,7 +57,7 @@ void nh_crystal_free(nh_crystal *c); /* NULL is fine */
 /* The checks of nh_crystal_new that need no matrices. */
 int nh_crystal_check(const nh_crystal_kind *kind, const char *path, const nh_graph *g, nh_error *err);
 
-/* Features of edges first..first+n-1 in the complete type: out[n][input->irreps.dim]. Thread-safe. */
+/* Features of edges first..first+n-1 as the networks see them: out[n][dim]. Thread-safe. */
 void nh_crystal_features_f(const nh_crystal *c, size_t dim, size_t first, size_t n, float *out);
 void nh_crystal_features_d(const nh_crystal *c, size_t dim, size_t first, size_t n, double *out);
 

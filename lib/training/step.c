@@ -25,7 +25,9 @@ struct nh_stepper {
     nh_train_state *state;
     nh_types types;
     nh_embedding *embedding;
-    nh_selection input, output;
+    nh_selection all, output; /* all of OUT; what is asked of the networks */
+    nh_irreps input;          /* what they see of all */
+    size_t *input_entry, *place;
     nh_crystal_kind crystals;
     const nh_submodel_kind *kind;
     nh_threads *threads;
@@ -53,7 +55,10 @@ void nh_stepper_free(nh_stepper *t)
     }
     free(t->part);
     nh_threads_free(t->threads);
-    nh_selection_free(&t->input);
+    nh_selection_free(&t->all);
+    nh_irreps_free(&t->input);
+    free(t->input_entry);
+    free(t->place);
     nh_selection_free(&t->output);
     nh_embedding_free(t->embedding);
     nh_types_free(&t->types);
@@ -137,7 +142,8 @@ static int make_parts(nh_stepper *t, int threads, nh_error *err)
             clear_unused(&m->params, &t->output, &t->state->model->weights[r]);
             if (t->state->average) clear_unused(&m->params, &t->output, &t->state->average[r]);
         }
-        if (t->kind->make(m, &t->types, r, &t->input, &t->output, t->with_trace, memory, &p->net, err) ||
+        if (t->kind->make(m, &t->types, r, &t->input, t->input_entry, &t->output, t->with_trace, memory,
+                          &p->net, err) ||
             (p->trained && t->kind->gradients(p->net, &p->gradient, err)))
             return nh_fail_at(err, "sub-model range%zu", r);
     }
@@ -147,6 +153,43 @@ static int make_parts(nh_stepper *t, int threads, nh_error *err)
         for (size_t i = 0; i < t->n_part; i++)
             if (nh_threads_new(threads / outer, &t->part[i].inner, err)) return -1;
     return 0;
+}
+
+/* The entries that the networks see: all, or those that a Hamiltonian with time reversal has. (nhinfer gives the others too;
+ * they are zero.) */
+static int choose_input(nh_stepper *t, nh_error *err)
+{
+    const nh_irreps *all = &t->all.irreps;
+    bool *even = NH_ARRAY(bool, all->dim);
+    size_t *mul = NH_ARRAY(size_t, all->count), n = 0, at = 0, to = 0;
+    int *l = NH_ARRAY(int, all->count), *p = NH_ARRAY(int, all->count);
+    t->input_entry = NH_ARRAY(size_t, all->count);
+    t->place = NH_ARRAY(size_t, all->dim);
+    int status =
+        even && mul && l && p && t->input_entry && t->place ? 0 : nh_fail_memory(err, "feature vectors");
+    if (!status && t->state->model->config.h0 == NH_H0_TIME_REVERSAL)
+        nh_selection_time_even(t->embedding, &t->all, even);
+    else if (!status)
+        memset(even, 1, all->dim * sizeof *even);
+    for (size_t i = 0; !status && i < all->count; i++) {
+        const size_t width = all->entry[i].mul * (size_t)(2 * all->entry[i].l + 1);
+        for (size_t k = 0; k < width; k++)
+            t->place[at + k] = even[at] ? to + k : SIZE_MAX;
+        if (even[at]) {
+            mul[n] = all->entry[i].mul;
+            l[n] = all->entry[i].l;
+            p[n] = all->entry[i].p;
+            t->input_entry[n++] = t->all.entry[i];
+            to += width;
+        }
+        at += width;
+    }
+    if (!status) status = nh_irreps_build(n, mul, l, p, &t->input, err);
+    free(even);
+    free(mul);
+    free(l);
+    free(p);
+    return status;
 }
 
 int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_stepper **out, nh_error *err)
@@ -163,7 +206,7 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_
     const nh_embedding_part answer = c->reconstruct == NH_RECONSTRUCT_UU ? NH_PART_REAL : NH_PART_SCALAR;
     if (nh_threads_new(threads, &t->threads, err) || nh_types_new(c, &t->types, err) ||
         nh_embedding_new(c->n_shell, c->shell_l, &t->embedding, err) ||
-        nh_selection_new(t->embedding, NH_PART_ALL, NULL, &t->input, err) ||
+        nh_selection_new(t->embedding, NH_PART_ALL, NULL, &t->all, err) || choose_input(t, err) ||
         nh_selection_new(t->embedding, answer, NULL, &t->output, err) || make_parts(t, threads, err)) {
         nh_stepper_free(t);
         return -1;
@@ -171,7 +214,8 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_
     const nh_loss_settings *l = &s->loss;
     t->crystals = (nh_crystal_kind){.config = c,
                                     .embedding = t->embedding,
-                                    .input = &t->input,
+                                    .input = &t->all,
+                                    .place = t->place,
                                     .output = &t->output,
                                     .as_double = s->as_double,
                                     .padding = padding,

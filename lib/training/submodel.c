@@ -60,18 +60,18 @@ static void drop(nh_submodel *s)
     free(s);
 }
 
-static int make(const nh_model *m, const nh_types *types, size_t range, const nh_selection *input,
-                const nh_selection *output, bool with_trace, nh_tape_memory memory, nh_submodel **out,
-                nh_error *err)
+static int make(const nh_model *m, const nh_types *types, size_t range, const nh_irreps *input,
+                const size_t *input_entry, const nh_selection *output, bool with_trace, nh_tape_memory memory,
+                nh_submodel **out, nh_error *err)
 {
     nh_submodel *s = NH_ARRAY(nh_submodel, 1);
     *out = NULL;
     if (!s) return nh_fail_memory(err, "sub-model");
-    s->n_input = input->irreps.dim;
+    s->n_input = input->dim;
     s->n_output = output->irreps.dim;
     s->n_pair = types->n_shell_pair;
     s->with_trace = with_trace;
-    if (NH_NET(_new)(&m->config, types, &m->params, &m->weights[range], range, &input->irreps, input->entry,
+    if (NH_NET(_new)(&m->config, types, &m->params, &m->weights[range], range, input, input_entry,
                      &output->irreps, output->entry, with_trace, &s->net, err) ||
         NH_NET(_tape_new)(memory, &s->tape, err)) {
         drop(s);

@@ -73,7 +73,7 @@ last() {
 }
 
 @test "killed at any moment and resumed: the same bytes as without" {
-    for i in 1 2 3; do
+    for i in 1 2; do
         rm -rf "$T/killed"
         "$BIN/nhtrain" --no-history -q -j 1 -c pipelines/train-tiny.yaml --set schedule.epochs=20 --set run_dir="$T/killed" \
             --set checkpoint.every_steps=3 &
@@ -183,8 +183,9 @@ END
 }
 
 @test "memory does not grow with the list" {
+    [[ $BIN != *san* ]] || skip "the sanitizer keeps freed memory"
     mkdir "$T/many"
-    for i in $(seq 120); do ln -s "$PWD/pipelines/tiny/LiCl-$((i % 3 + 1)).nc" "$T/many/$i.nc"; echo "$i.nc"; done > "$T/many/list"
+    for i in $(seq 80); do ln -s "$PWD/pipelines/tiny/LiCl-$((i % 3 + 1)).nc" "$T/many/$i.nc"; echo "$i.nc"; done > "$T/many/list"
     cp "$T/many/list" "$T/many/long.list"
     head -n 20 "$T/many/list" > "$T/many/short.list"
     peak() {
@@ -199,7 +200,7 @@ END
     long=$(peak "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/long" --set data.train="$T/many/long.list")
     echo "$short kB, $long kB"
     [ "$long" -lt $((short + 20000)) ]
-    [ "$(last "$T/long" step)" -eq 120 ]
+    [ "$(last "$T/long" step)" -eq 80 ]
 }
 
 @test "wrong data is found before training" {
