@@ -2,7 +2,9 @@
 #include "base/memory.h"
 #include "base/options.h"
 #include "base/outfile.h"
+#include "base/stream.h"
 #include "crystal/gauge.h"
+#include "ensemble/floor.h"
 #include "formats/graph.h"
 
 #include <math.h>
@@ -13,7 +15,7 @@
 
 typedef enum by { BY_SPIN, BY_ELEMENT, BY_DISTANCE, BY_SHELL } by;
 
-enum { N_DISTANCE = 5, N_ELEMENT = 128, MAX_GROUP = NH_GAUGE_MAX_L * NH_GAUGE_MAX_L };
+enum { CONFIG_LIMIT = 1 << 20, N_DISTANCE = 5, N_ELEMENT = 128, MAX_GROUP = NH_GAUGE_MAX_L * NH_GAUGE_MAX_L };
 static const double DISTANCE[N_DISTANCE + 1] = {0, 1, 2,
                                                 4, 6, INFINITY}; /* Å; the network's ranges and the rest */
 
@@ -21,13 +23,15 @@ static const char *const RULES[] = {"l1", "l2", NULL};
 static const char *const GROUPINGS[] = {"spin", "element", "distance", "shell", NULL};
 
 /* What is compared with the reference, in this order. */
-typedef enum subject { ZERO, ZEROTH_STEP, PREDICTION, N_SUBJECT } subject;
+typedef enum subject { ZERO, ZEROTH_STEP, PREDICTION, FLOOR, N_SUBJECT } subject;
 
 typedef struct settings {
     const char *pred_name, *ref_name;
     nh_matrix pred, ref;
     bool pred_given, all_pairs, paired, json;
     int rule, grouping; /* nh_gauge_rule, by */
+    const char *floor_path;
+    const nh_config *floor; /* NULL: no such rows */
 } settings;
 
 /* Sums over structures. */
@@ -49,6 +53,7 @@ typedef struct table {
 typedef struct input {
     nh_graph *graph;   /* of the first file */
     nh_graph *second;  /* of the reference's file; NULL where it is the same */
+    double *floor;     /* owned; NULL where it is not asked for */
     double *reference; /* owned copy in the first file's layout; NULL where the first file has it */
     const double *matrix[N_SUBJECT];
     bool has[N_SUBJECT];
@@ -60,6 +65,7 @@ static void input_free(input *in)
     nh_graph_free(in->graph);
     nh_graph_free(in->second);
     free(in->reference);
+    free(in->floor);
     free(in->pair);
 }
 
@@ -91,6 +97,11 @@ static int read_second(const settings *set, const nh_nc *f, input *in, nh_error 
     return failure ? nh_fail_at(err, "%s", nh_nc_name(f)) : 0;
 }
 
+static const double *reference_of(const settings *set, const input *in)
+{
+    return in->reference != NULL ? in->reference : in->graph->matrix[set->ref];
+}
+
 /* `second` is NULL where the file holds the reference itself. */
 static int input_read(const settings *set, const nh_nc *first, const nh_nc *second, input *in, nh_error *err)
 {
@@ -114,6 +125,13 @@ static int input_read(const settings *set, const nh_nc *first, const nh_nc *seco
         set->pred != NH_H0 && g->matrix[set->pred] != NULL && (other || set->ref != set->pred);
     in->matrix[ZEROTH_STEP] = g->matrix[NH_H0];
     in->matrix[PREDICTION] = g->matrix[set->pred];
+    if (set->floor == NULL) return 0;
+    if (nh_graph_require(g, name, NH_WANT_H0, err)) return -1;
+    if (nh_floor(set->floor, g, g->matrix[NH_H0], reference_of(set, in), in->n_pair, in->pair, &in->floor,
+                 err))
+        return nh_fail_at(err, "%s: --floor", name);
+    in->has[FLOOR] = true;
+    in->matrix[FLOOR] = in->floor;
     return 0;
 }
 
@@ -142,8 +160,8 @@ static void tally_elements(tally *t, const nh_structure *s, const nh_gauge_row *
 static int compare(const settings *set, const input *in, subject x, tally *t, nh_gauge_row *row,
                    nh_error *err)
 {
-    const double *reference = in->reference != NULL ? in->reference : in->graph->matrix[set->ref];
-    const nh_gauge q = {in->graph, in->matrix[x], reference, in->n_pair, in->pair, (nh_gauge_rule)set->rule};
+    const nh_gauge q = {in->graph,  in->matrix[x], reference_of(set, in),
+                        in->n_pair, in->pair,      (nh_gauge_rule)set->rule};
     size_t n = 0;
     switch ((by)set->grouping) {
     case BY_SPIN:
@@ -175,7 +193,7 @@ static int add_structure(const settings *set, const nh_nc *first, const nh_nc *s
     nh_gauge_row *row = NH_ARRAY(nh_gauge_row, MAX_GROUP);
     int status = row == NULL ? nh_fail_memory(err, "table") : input_read(set, first, second, &in, err);
     for (int x = 0; x < N_SUBJECT && status == 0; x++) {
-        const char *name = nh_matrix_name(x == ZEROTH_STEP ? NH_H0 : set->pred);
+        const char *name = x == FLOOR ? "floor" : nh_matrix_name(x == ZEROTH_STEP ? NH_H0 : set->pred);
         if (in.has[x] != (t->seen[x] > 0) && t->n_structure > 0)
             status = in.has[x] ? nh_fail(err, "%s: has a variable %s, the files before it do not", path, name)
                                : nh_fail(err, "%s: no variable %s, which %s has", path, name, t->first[x]);
@@ -240,7 +258,7 @@ done:
 
 static const char *subject_name(const settings *set, int x)
 {
-    return x == ZERO ? "0" : nh_matrix_name(x == ZEROTH_STEP ? NH_H0 : set->pred);
+    return x == ZERO ? "0" : x == FLOOR ? "floor" : nh_matrix_name(x == ZEROTH_STEP ? NH_H0 : set->pred);
 }
 
 static void group_name(const settings *set, size_t i, char *out, size_t size)
@@ -365,6 +383,15 @@ static int write_out(const settings *set, const nh_common *common, const table *
     return nh_outfile_commit(o, err);
 }
 
+static int read_config(const char *path, nh_config *config, nh_error *err)
+{
+    char *text;
+    if (nh_read_text(path, CONFIG_LIMIT, &text, err)) return -1;
+    const int status = nh_config_parse(text, path, config, err);
+    free(text);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     settings set = {.pred_name = "h_pred", .ref_name = "h_label"};
@@ -380,6 +407,8 @@ int main(int argc, char **argv)
         {NH_OPT_FLAG, 0, "paired", NULL, &set.paired, NULL, NULL,
          "every second file is the reference of the one before it [where the first lacks --ref or the second "
          "lacks --pred]"},
+        {NH_OPT_STRING, 0, "floor", "CONFIG.yaml", (void *)&set.floor_path, NULL, NULL,
+         "also what a network of this configuration cannot correct, whatever its weights"},
         {NH_OPT_FLAG, 0, "json", NULL, &set.json, NULL, NULL, "the same numbers as JSON, all digits"},
     };
     const nh_program program = {
@@ -411,6 +440,15 @@ int main(int argc, char **argv)
             "distance: [0,1) [1,2) [2,4) [4,6) [6,inf) Å. --by shell: pairs of degrees (row, column), sp for "
             "instance.\n"
             "\n"
+            "--floor: rows `floor`, the error that the architecture of a configuration leaves whatever its "
+            "weights: of h0 plus the best correction (least squares, with the best shift mu) that the "
+            "network "
+            "could add. That is one real matrix, the same for uu and dd, in pairs within the ranges of the "
+            "sub-models, made by its rule `reconstruct` of those irreps that features reach (without `lift` "
+            "no "
+            "0o, 4o, 5e, 5o, 6e, 6o, 7e in the standard network), on h0 as its rule `h0` has it. --mu l1 may "
+            "find a little less than least squares do.\n"
+            "\n"
             "A file that holds both matrices stands alone. A file's reference is taken from the file after "
             "it if the first "
             "lacks the reference matrix; or if the first has the matrix to judge, the second has not, and "
@@ -427,7 +465,8 @@ int main(int argc, char **argv)
         .min_inputs = 0,
         .max_inputs = SIZE_MAX,
         .example =
-            "gaugemae ham.nc\ngaugemae --mu l2 --json pred.nc label.nc\ngaugemae --by element test/*.nc",
+            "gaugemae ham.nc\ngaugemae --mu l2 --json pred.nc label.nc\ngaugemae --by element test/*.nc\n"
+            "gaugemae --mu l2 --floor pipelines/standard.yaml graph.nc",
         .see_also = "nhinfer(1), mkgraph(1)",
     };
     nh_common common;
@@ -435,6 +474,7 @@ int main(int argc, char **argv)
     if (exit_status >= 0) return exit_status;
 
     nh_error err;
+    nh_config floor = {0};
     table t = {.row = NH_ARRAY(tally, N_SUBJECT * MAX_GROUP)};
     int status = -1;
     if (t.row == NULL)
@@ -443,8 +483,12 @@ int main(int argc, char **argv)
         nh_fail_at(&err, "--pred");
     else if (nh_matrix_from_name(set.ref_name, &set.ref, &err))
         nh_fail_at(&err, "--ref");
-    else
+    else if (set.floor_path != NULL && read_config(set.floor_path, &floor, &err))
+        nh_fail_at(&err, "--floor");
+    else {
+        if (set.floor_path != NULL) set.floor = &floor;
         status = read_all(&set, &common, &t, &err);
+    }
     if (status == 0) {
         if (t.seen[ZEROTH_STEP] == 0 && set.ref != NH_H0)
             nh_warn(&program, &common, "no variable h0: its rows are left out");
@@ -452,6 +496,7 @@ int main(int argc, char **argv)
             nh_warn(&program, &common, "no variable %s: its rows are left out", set.pred_name);
         status = write_out(&set, &common, &t, &err);
     }
+    if (set.floor != NULL) nh_config_free(&floor);
     free(t.row);
     nh_common_free(&common);
     return status == 0 ? 0 : nh_report(&program, &err);

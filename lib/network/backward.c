@@ -88,7 +88,7 @@ static void trace_back(const chunk *c, size_t slot, size_t n, real *g_z)
      c->block->trace_first, g_z, false, into(c, c->block->trace_first), NULL);
 }
 
-/* The trace head and TraceGrad of the last block; adds to w->g_result. */
+/* The trace head: gradient of the last block's z, in w->g_z. */
 static void trace_head_back(const chunk *c, size_t n, nh_work *w)
 {
     const nh_net *net = c->net;
@@ -104,17 +104,63 @@ static void trace_head_back(const chunk *c, size_t n, nh_work *w)
     for (size_t t = 0; t < n; t++)
         for (size_t i = 0; i < width; i++)
             bias[i] += g[t * width + i];
-
-    const size_t scalars = net->config->edge_scalars, all = c->block->edge_proj.map->out.group[0].mul;
-    const R(nh_mlp_gradient) chain = chain_into(c, &c->block->invariants);
     trace_back(c, slot, n, w->g_z);
+}
+
+/* f (w->x) and o (w->lifted) of the last block again, o in w->result. */
+static void last_again(const nh_run *f, size_t n, nh_work *w)
+{
+    const nh_net *net = f->net;
+    R(nh_take_last)(net, n, w->result, w->x);
+    if (!net->config->lift) return;
     for (size_t t = 0; t < n; t++)
-        memcpy(w->x + t * scalars, w->result + t * all, scalars * sizeof(real));
-    R(nh_invariants_backward)
-    (&net->scalars, &c->block->invariants, n, w->g_z, NULL, w->x, w->invariants_room, w->g_x, false, &chain);
-    for (size_t t = 0; t < n; t++)
-        for (size_t u = 0; u < scalars; u++)
-            w->g_result[t * all + u] += w->g_x[t * scalars + u];
+        w->edge[t] = f->slot[w->row[t]];
+    R(nh_rows_load)(&net->mid, n, w->edge, f->trail[f->block].lifted, w->lifted);
+    R(nh_put_last)(net, n, w->lifted, false, w->result);
+}
+
+/* The products f x o: from w->g_tile, adds to the gradients of o (w->g_x), and writes those of f as their
+ * first factor (w->g_first). */
+static void lift_back(const chunk *c, size_t n, nh_work *w)
+{
+    const nh_net *net = c->net;
+    const nh_lift *p = &net->lift;
+    memset(w->g_first, 0, n * net->mid.dim * sizeof(real));
+    for (size_t g = 0; g < p->out.count; g++) {
+        bool any = false;
+        R(nh_lift_forward)(p, g, n, w->x, w->lifted, net->lift_weight, w->lift);
+        group_back(c, &net->lift_out, g, n, w->g_tile, w->lift, w->g_lift, &any);
+        if (any) R(nh_lift_backward)
+        (p, g, n, w->g_lift, w->x, w->lifted, net->lift_weight, w->g_first, w->g_x,
+         into(c, net->lift_weight));
+    }
+}
+
+/* TraceGrad of the last block and the lift: w->g_result, the gradient of what the outputs are made of,
+ * becomes that of e'. */
+static void last_back(const chunk *c, size_t n, nh_work *w)
+{
+    const nh_run *f = c->f;
+    const nh_net *net = c->net;
+    const bool lift = net->config->lift, second = lift && net->config->tg_scale > 0;
+    if (lift) {
+        R(nh_take_last)(net, n, w->g_result, w->g_x);
+        lift_back(c, n, w);
+        if (second) {
+            for (size_t t = 0; t < n; t++)
+                w->z[t] = f->trail[f->block].factor[f->slot[w->row[t]]];
+            R(nh_tracegrad_add_backward)(&net->mid, n, w->z, w->g_x, w->g_y);
+        }
+        for (size_t i = 0; i < n * net->mid.dim; i++)
+            w->g_x[i] += w->g_first[i];
+    }
+    if (c->block->has_invariants) {
+        const R(nh_mlp_gradient) chain = chain_into(c, &c->block->invariants);
+        R(nh_invariants_backward)
+        (&net->last, &c->block->invariants, n, net->with_trace ? w->g_z : NULL, second ? w->g_y : NULL, w->x,
+         w->invariants_room, w->g_x, lift, &chain);
+    }
+    R(nh_put_last)(net, n, w->g_x, !lift, w->g_result);
 }
 
 /* From the gradient of the outputs to that of e' of type POST (w->g_result); e' is in w->result. */
@@ -129,14 +175,16 @@ static void output_back(const chunk *c, size_t n, nh_work *w)
         w->edge[t] = f->order[w->row[t]];
     f->back.seed(f->back.seed_context, n, w->edge, w->e3nn, net->with_trace ? w->g_trace : NULL);
     for (size_t t = 0; t < n; t++) {
-        const real factor = (real)exp(-net->config->decay * w->distance[t]);
+        const real factor = (real)R(nh_damping)(net, w->distance[t]);
         for (size_t i = 0; i < out->dim; i++)
             w->e3nn[t * out->dim + i] *= factor;
     }
     R(nh_from_e3nn)(out, n, w->e3nn, w->g_tile);
+    last_again(f, n, w);
     linear_back(c, &net->output, n, w->g_tile, w->result, w->g_result, false);
     w->times.output += R(nh_lap)(&lap);
     if (net->with_trace) trace_head_back(c, n, w);
+    if (c->block->has_invariants || net->config->lift) last_back(c, n, w);
     w->times.tracegrad += R(nh_lap)(&lap);
 }
 
@@ -367,17 +415,17 @@ static void node_end_back(chunk *c, size_t tile)
     w->times.node += R(nh_lap)(&lap);
 }
 
-/* Sum of the messages' gradients over the listed positions (NULL: first..end-1 themselves) into row t. */
-static void sum_messages(const nh_run *f, const size_t *list, size_t first, size_t end, size_t n, size_t t,
-                         real *tile)
+/* Sum of the messages' gradients over the listed positions (NULL: first..end-1 themselves) into row t;
+ * `last`: there are messages of the outputs' edges only. */
+static void sum_messages(const nh_run *f, const size_t *list, size_t first, size_t end, bool last, size_t n,
+                         size_t t, real *tile)
 {
-    const bool last = f->block + 1 == f->net->config->blocks;
     const nh_layout *mid = &f->net->mid;
     for (size_t g = 0; g < mid->count; g++)
         memset(tile + n * mid->group[g].offset + t * mid->group[g].dim, 0, mid->group[g].dim * sizeof(real));
     for (size_t i = first; i < end; i++) {
         const size_t position = list != NULL ? list[i] : i;
-        if (last && f->slot[position] == SIZE_MAX) continue; /* the last block has no message there */
+        if (last && f->slot[position] == SIZE_MAX) continue;
         for (size_t g = 0; g < mid->count; g++) {
             const size_t dim = mid->group[g].dim, offset = mid->group[g].offset;
             const real *restrict from = f->back.message + position * mid->dim + offset;
@@ -401,14 +449,15 @@ static void node_begin_back(chunk *c, size_t tile)
     R(nh_lap)(&lap);
     const size_t n = R(nh_tile_nodes)(f, tile, w);
     R(nh_rows_load)(mid, n, w->row, f->normed, w->x);
-    if (f->block + 1 < net->config->blocks)
+    const bool last = f->block + 1 == net->config->blocks;
+    if (!last)
         R(nh_rows_load)(mid, n, w->row, back->normed, w->g_x);
     else
         memset(w->g_x, 0, n * mid->dim * sizeof(real));
     for (size_t t = 0; t < n; t++) {
         const size_t a = w->row[t];
-        sum_messages(f, back->from, back->outgoing[a], back->outgoing[a + 1], n, t, w->g_message);
-        sum_messages(f, NULL, back->incoming[a], back->incoming[a + 1], n, t, w->g_y);
+        sum_messages(f, back->from, back->outgoing[a], back->outgoing[a + 1], last, n, t, w->g_message);
+        sum_messages(f, NULL, back->incoming[a], back->incoming[a + 1], last, n, t, w->g_y);
     }
     R(nh_linear_forward)(b->merge_src.map, n, w->x, b->merge_src.weight, b->merge_src.bias, false, w->value);
     linear_back(c, &b->pre_src, n, w->g_message, w->value, w->g_value, false);
@@ -420,6 +469,62 @@ static void node_begin_back(chunk *c, size_t tile)
     norm_back(c, b->norm_1, n, w->g_x, w->x, w->g_x);
     R(nh_rows_store)(mid, n, w->row, w->g_x, back->node);
     w->times.node += R(nh_lap)(&lap);
+}
+
+/* The nodes' parts of the messages in the initial edge features: adds to f->back.node. */
+static void init_nodes_back(chunk *c, size_t tile)
+{
+    nh_run *f = c->f;
+    nh_return *back = &f->back;
+    const nh_net *net = c->net;
+    const nh_layout *mid = &net->mid;
+    nh_work *w = &f->work[c->thread];
+    double lap = 0;
+    R(nh_lap)(&lap);
+    const size_t n = R(nh_tile_nodes)(f, tile, w);
+    R(nh_rows_load)(mid, n, w->row, f->node, w->x);
+    R(nh_rows_load)(mid, n, w->row, back->node, w->g_x);
+    for (size_t t = 0; t < n; t++) {
+        const size_t a = w->row[t];
+        sum_messages(f, back->from, back->outgoing[a], back->outgoing[a + 1], false, n, t, w->g_message);
+        sum_messages(f, NULL, back->incoming[a], back->incoming[a + 1], false, n, t, w->g_y);
+    }
+    linear_back(c, &net->init_src, n, w->g_message, w->x, w->g_x, true);
+    linear_back(c, &net->init_dst, n, w->g_y, w->x, w->g_x, true);
+    R(nh_rows_store)(mid, n, w->row, w->g_x, back->node);
+    w->times.node += R(nh_lap)(&lap);
+}
+
+/* OPTIONS.md 2: f->back.edge becomes the gradient of h; inner activations are always made again. */
+static void init_edges_back(chunk *c, size_t tile)
+{
+    nh_run *f = c->f;
+    const nh_net *net = c->net;
+    const nh_product *p = &net->product;
+    nh_work *w = &f->work[c->thread];
+    const size_t n = R(nh_tile_rows)(f, tile, w);
+    R(nh_init_message)(f, n, w);
+    double lap = 0;
+    R(nh_lap)(&lap);
+    R(nh_rows_load)(&net->mid, n, w->row, f->back.edge, w->g_x);
+    bool any = false;
+    group_back(c, &net->init_lin, SIZE_MAX, n, w->g_x, NULL, NULL, &any);
+    memset(w->g_message, 0, n * net->mid.dim * sizeof(real));
+    for (size_t g = 0; g < p->out.count; g++) {
+        R(nh_product_forward)(p, g, n, w->message, w->coupling, w->weight, p->n_weight, w->product);
+        any = false;
+        group_back(c, &net->init_lin, g, n, w->g_x, w->product, w->g_product, &any);
+        if (!any) memset(w->g_product, 0, n * p->out.group[g].dim * sizeof(real));
+        R(nh_product_backward)
+        (p, g, n, w->g_product, w->message, w->coupling, w->weight, p->n_weight, w->g_message, w->g_weight);
+    }
+    w->times.product += R(nh_lap)(&lap);
+    chain_back(c, &net->init_radial, n, w->g_weight, w->gaussians, w->radial_hidden, w, NULL);
+    w->times.radial += R(nh_lap)(&lap);
+    R(nh_rows_store)(&net->mid, n, w->row, w->g_message, f->back.message);
+    linear_back(c, &net->init_edge, n, w->g_message, w->x, w->g_x, true);
+    R(nh_rows_store)(&net->mid, n, w->row, w->g_x, f->back.edge);
+    w->times.input += R(nh_lap)(&lap);
 }
 
 /* n0 = sum of e0 over the on-site edges, each as often as onsite_copies says. */
@@ -652,6 +757,12 @@ int NH_NET(_backward)(const nh_net *net, nh_tape *tape, NH_NET(_seed) * seed, vo
     for (size_t k = net->config->blocks; k-- > 0;) {
         R(nh_enter_block)(f, k);
         R(nh_block_back)(f, threads);
+    }
+    if (net->config->edge_init == NH_EDGE_INIT_PAPER) {
+        const size_t node_tiles = R(nh_tiles)(f->graph->n_node, NH_TILE);
+        nh_parallel_for(threads, node_tiles, R(nh_run_init_nodes), f); /* their parts of m again */
+        over_list(f, true, init_edges_back, threads);
+        over_tiles(f, node_tiles, init_nodes_back, threads);
     }
     begin_nodes_back(f);
     over_tiles(f, R(nh_tiles)(f->graph->n_edge, NH_TILE), input_back, threads);

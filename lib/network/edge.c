@@ -65,7 +65,8 @@ static void probe_rows(const nh_run *f, const nh_layout *layout, size_t n, const
                layout->dim * sizeof(real));
 }
 
-/* 3.2: input features -> e0. Tiles of edges in the graph's order. */
+/* 3.2: input features -> e0 (with edge_init: paper, h of OPTIONS.md 2). Tiles of edges in the graph's order.
+ */
 void R(nh_run_input)(void *run, size_t tile, int thread)
 {
     const nh_run *f = run;
@@ -79,13 +80,14 @@ void R(nh_run_input)(void *run, size_t tile, int thread)
     R(nh_linear_forward)(&net->map_input, n, w->tile, net->input.weight, NULL, false, w->x);
     for (size_t t = 0; t < n; t++)
         w->row[t] = f->position[first + t];
-    R(nh_rows_store)(&net->mid, n, w->row, w->x, f->edge);
-    if (f->probe != NULL) probe_rows(f, &net->mid, n, w->x, w, f->probe->edge_init);
+    R(nh_rows_store)(&net->mid, n, w->row, w->x, f->first);
+    if (f->probe != NULL && net->config->edge_init == NH_EDGE_INIT_LINEAR)
+        probe_rows(f, &net->mid, n, w->x, w, f->probe->edge_init);
     w->times.input += R(nh_lap)(&lap);
 }
 
 /* Geometry of the tile's edges: Gaussians, weights of the product, matrices of the harmonics. */
-static void radial(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
+static void radial(const nh_run *f, const nh_chain *chain, size_t n, nh_work *w)
 {
     const nh_net *net = f->net;
     const nh_config *c = net->config;
@@ -101,7 +103,7 @@ static void radial(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
         w->copies[t] = R(nh_onsite)(g, e) ? (real)c->onsite_copies : 1;
     }
     R(nh_gaussians_forward)(n, c->radial_basis, c->radial_max, w->distance, c->radial_basis, w->gaussians);
-    R(nh_mlp_forward)(&b->radial, n, w->gaussians, w->radial_hidden, w->weight, false);
+    R(nh_mlp_forward)(chain, n, w->gaussians, w->radial_hidden, w->weight, false);
 
     const size_t n_y = net->product.n_harmonic;
     nh_spherical_harmonics(c->sh_lmax, n, w->vector, w->harmonics64);
@@ -118,6 +120,46 @@ static void apply_group(const nh_linear *l, size_t group, size_t n, const real *
     for (size_t o = 0; o < l->map->out.count; o++)
         if (l->map->block[o].in == group) R(nh_linear_group_forward)
     (l->map, o, n, x, l->weight, l->bias, false, y + n * l->map->out.group[o].offset);
+}
+
+void R(nh_init_message)(const nh_run *f, size_t n, nh_work *w)
+{
+    const nh_net *net = f->net;
+    const nh_linear *l = &net->init_edge;
+    double lap = 0;
+    R(nh_lap)(&lap);
+    radial(f, &net->init_radial, n, w);
+    w->times.radial += R(nh_lap)(&lap);
+    R(nh_rows_load)(&net->mid, n, w->row, f->first, w->x);
+    R(nh_linear_forward)(l->map, n, w->x, l->weight, NULL, false, w->message);
+    R(nh_rows_add)(&net->mid, n, w->source, f->p, w->message);
+    R(nh_rows_add)(&net->mid, n, w->destination, f->q, w->message);
+    w->times.linear += R(nh_lap)(&lap);
+}
+
+/* OPTIONS.md 2: e0 = h + LIN(DTP(m)). Tiles of positions. */
+void R(nh_run_init_edges)(void *run, size_t tile, int thread)
+{
+    const nh_run *f = run;
+    const nh_net *net = f->net;
+    nh_work *w = &f->work[thread];
+    const size_t n = R(nh_tile_rows)(f, tile, w);
+    R(nh_init_message)(f, n, w);
+    double lap = 0;
+    R(nh_lap)(&lap);
+    apply_group(&net->init_lin, SIZE_MAX, n, NULL, w->value);
+    for (size_t g = 0; g < net->product.out.count; g++) {
+        R(nh_product_forward)
+        (&net->product, g, n, w->message, w->coupling, w->weight, net->product.n_weight, w->product);
+        w->times.product += R(nh_lap)(&lap);
+        apply_group(&net->init_lin, g, n, w->product, w->value);
+        w->times.linear += R(nh_lap)(&lap);
+    }
+    for (size_t i = 0; i < n * net->mid.dim; i++)
+        w->x[i] += w->value[i];
+    R(nh_rows_store)(&net->mid, n, w->row, w->x, f->edge);
+    if (f->probe != NULL) probe_rows(f, &net->mid, n, w->x, w, f->probe->edge_init);
+    w->times.input += R(nh_lap)(&lap);
 }
 
 /* A = lin_alpha([g(r), c]) */
@@ -186,7 +228,7 @@ static void invariants(const nh_run *f, const nh_block *b, const nh_layout *layo
 }
 
 /* x += k y with the probe's k */
-static void add_given(const nh_run *f, size_t n, nh_work *w)
+static void add_given(const nh_run *f, size_t n, nh_work *w, real *x)
 {
     const nh_layout *mid = &f->net->mid;
     for (size_t t = 0; t < n; t++) {
@@ -194,7 +236,7 @@ static void add_given(const nh_run *f, size_t n, nh_work *w)
         for (size_t g = 0; g < mid->count; g++)
             for (size_t i = 0, at = n * mid->group[g].offset + t * mid->group[g].dim; i < mid->group[g].dim;
                  i++)
-                w->x[at + i] += k * w->y[at + i];
+                x[at + i] += k * w->y[at + i];
     }
 }
 
@@ -221,7 +263,7 @@ void R(nh_run_tracegrad)(void *run, size_t tile, int thread)
                 f->trail[f->block].factor[w->row[t]] = w->z[t];
         }
         if (probe != NULL && probe->factor != NULL)
-            add_given(f, n, w);
+            add_given(f, n, w, w->x);
         else
             R(nh_tracegrad_add_forward)(&net->mid, n, scale, w->y, w->x);
         R(nh_rows_store)(&net->mid, n, w->row, w->x, f->edge_next);
@@ -229,6 +271,82 @@ void R(nh_run_tracegrad)(void *run, size_t tile, int thread)
     if (probe != NULL && probe->edge_tg != NULL)
         probe_rows(f, &net->mid, n, w->x, w, probe->edge_tg[f->block]);
     w->times.tracegrad += R(nh_lap)(&lap);
+}
+
+/* Matrices of the groups of `last` and POST, whose first channels are those of `last`. */
+void R(nh_take_last)(const nh_net *net, size_t n, const real *post, real *x)
+{
+    const nh_layout *type = &net->map_post.out, *last = &net->last;
+    for (size_t g = 0; g < last->count; g++) {
+        const nh_group *to = &last->group[g], *from = &type->group[nh_layout_find(type, to->l, to->p)];
+        for (size_t i = 0; i < n * to->rows; i++)
+            memcpy(x + n * to->offset + i * to->mul, post + n * from->offset + i * from->mul,
+                   to->mul * sizeof(real));
+    }
+}
+
+void R(nh_put_last)(const nh_net *net, size_t n, const real *x, bool add, real *post)
+{
+    const nh_layout *type = &net->map_post.out, *last = &net->last;
+    for (size_t g = 0; g < last->count; g++) {
+        const nh_group *from = &last->group[g], *to = &type->group[nh_layout_find(type, from->l, from->p)];
+        for (size_t i = 0; i < n * from->rows; i++) {
+            const real *a = x + n * from->offset + i * from->mul;
+            real *b = post + n * to->offset + i * to->mul;
+            for (size_t u = 0; u < from->mul; u++)
+                b[u] = add ? b[u] + a[u] : a[u];
+        }
+    }
+}
+
+/* TraceGrad of the last block, and with a lift f (w->x), o (w->lifted and in w->result). */
+static void last_tracegrad(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
+{
+    const nh_net *net = f->net;
+    const NH_NET(_probe) *probe = f->probe;
+    const size_t k = f->block, mid = net->mid.dim;
+    const double scale = net->config->tg_scale;
+    const bool gradient = net->config->lift && scale > 0;
+    R(nh_take_last)(net, n, w->result, w->x);
+    if (b->has_invariants)
+        invariants(f, b, &net->last, n, w->x, gradient,
+                   probe != NULL && probe->z != NULL ? probe->z[k] : NULL, w->y, w);
+    if (!net->config->lift) return;
+    memcpy(w->lifted, w->x, n * mid * sizeof(real));
+    for (size_t t = 0; t < n; t++)
+        w->edge[t] = f->slot[w->row[t]];
+    if (gradient) {
+        if (probe != NULL && probe->y != NULL) probe_rows(f, &net->mid, n, w->y, w, probe->y[k]);
+        if (f->keep) {
+            R(nh_tracegrad_factor_forward)(&net->mid, n, scale, w->x, w->y, w->z);
+            for (size_t t = 0; t < n; t++)
+                f->trail[k].factor[w->edge[t]] = w->z[t];
+        }
+        if (probe != NULL && probe->factor != NULL)
+            add_given(f, n, w, w->lifted);
+        else
+            R(nh_tracegrad_add_forward)(&net->mid, n, scale, w->y, w->lifted);
+    }
+    if (probe != NULL && probe->edge_tg != NULL) probe_rows(f, &net->mid, n, w->lifted, w, probe->edge_tg[k]);
+    if (f->keep) R(nh_rows_store)(&net->mid, n, w->edge, w->lifted, f->trail[k].lifted);
+    R(nh_put_last)(net, n, w->lifted, false, w->result);
+}
+
+/* OPTIONS.md 1.3: the part of edge_lin that the products feed, added to w->tile. */
+static void lift(const nh_net *net, size_t n, nh_work *w)
+{
+    const nh_linear *l = &net->lift_out;
+    for (size_t g = 0; g < net->lift.out.count; g++) {
+        R(nh_lift_forward)(&net->lift, g, n, w->x, w->lifted, net->lift_weight, w->lift);
+        for (size_t o = 0; o < l->map->out.count; o++)
+            if (l->map->block[o].in == g) R(nh_linear_group_forward)
+        (l->map, o, n, w->lift, l->weight, NULL, true, w->tile + n * l->map->out.group[o].offset);
+    }
+}
+
+double R(nh_damping)(const nh_net *net, double r)
+{
+    return net->config->output_scale * exp(-net->config->decay * r);
 }
 
 /* 3.6: outputs of the tile's edges from e' of type POST in w->result. */
@@ -239,6 +357,7 @@ static void output(const nh_run *f, size_t n, nh_work *w)
     const size_t dim = net->map_output.out.dim, pairs = net->types->n_shell_pair, width = net->trace_width;
     R(nh_linear_forward)
     (&net->map_output, n, w->result, net->output.weight, net->output.bias, false, w->tile);
+    if (net->config->lift) lift(net, n, w);
     if (probe != NULL) probe_rows(f, &net->map_output.out, n, w->tile, w, probe->ham_nomask);
     R(nh_to_e3nn)(&net->map_output.out, n, w->tile, w->e3nn);
     if (net->with_trace) {
@@ -258,7 +377,7 @@ static void output(const nh_run *f, size_t n, nh_work *w)
         const size_t e = f->order[w->row[t]];
         const bool inside = R(nh_inside)(net, f->graph->distance[e]);
         if (!inside && !f->everywhere) continue;
-        const real factor = inside ? (real)exp(-net->config->decay * w->distance[t]) : 0;
+        const real factor = inside ? (real)R(nh_damping)(net, w->distance[t]) : 0;
         real *to = w->e3nn + kept * dim;
         const real *from = w->e3nn + t * dim;
         for (size_t i = 0; i < dim; i++)
@@ -276,7 +395,7 @@ void R(nh_attention)(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
     const nh_net *net = f->net;
     double lap = 0;
     R(nh_lap)(&lap);
-    radial(f, b, n, w);
+    radial(f, &b->radial, n, w);
     w->times.radial += R(nh_lap)(&lap);
 
     R(nh_rows_load)(&net->mid, n, w->row, f->edge, w->x);
@@ -335,13 +454,8 @@ static void finish_edges(const nh_run *f, const nh_block *b, size_t tile, size_t
         w->times.linear += R(nh_lap)(&lap);
         return;
     }
-    if (net->with_trace) {
-        /* the first edge_scalars channels of e', whose 0e group comes first in the tile */
-        const size_t width = net->config->edge_scalars, all = type->group[0].mul;
-        for (size_t t = 0; t < n; t++)
-            memcpy(w->x + t * width, w->result + t * all, width * sizeof(real));
-        invariants(f, b, &net->scalars, n, w->x, false,
-                   f->probe != NULL && f->probe->z != NULL ? f->probe->z[f->block] : NULL, NULL, w);
+    if (b->has_invariants || net->config->lift) {
+        last_tracegrad(f, b, n, w);
         w->times.tracegrad += R(nh_lap)(&lap);
     }
     output(f, n, w);

@@ -77,15 +77,17 @@ static void carve_work(const nh_run *f, nh_work *w, nh_carver *c)
     const nh_layout *post = &net->map_post.out, *in = &net->map_input.in, *out = &net->map_output.out;
     const size_t mid = net->mid.dim, y = net->product.n_harmonic, z = config->tg_z;
     const size_t result = max_of(mid, post->dim), border = max_of(max_of(in->dim, out->dim), result);
-    const size_t x = max_of(mid, config->edge_scalars);
-    size_t product = 0, hidden = 0, pairs = 0, room = 0;
+    const size_t x = max_of(mid, net->last.dim);
+    size_t product = 0, hidden = 0, pairs = 0, room = 0, lift = 0;
     for (size_t g = 0; g < net->product.out.count; g++)
         product = max_of(product, net->product.out.group[g].dim);
+    for (size_t g = 0; g < net->lift.out.count; g++)
+        lift = max_of(lift, net->lift.out.group[g].dim);
     size_t chain = max_of(widest(&net->block[0].radial), widest(&net->block[0].alpha));
     for (size_t b = 0; b < config->blocks; b++) {
         const nh_chain *m = &net->block[b].invariants;
         if (!net->block[b].has_invariants) continue;
-        const nh_layout *type = b + 1 == config->blocks ? &net->scalars : &net->mid;
+        const nh_layout *type = b + 1 == config->blocks ? &net->last : &net->mid;
         hidden = max_of(hidden, R(nh_mlp_hidden_size)(m));
         pairs = max_of(pairs, type->pairs);
         chain = max_of(chain, widest(m));
@@ -117,8 +119,12 @@ static void carve_work(const nh_run *f, nh_work *w, nh_carver *c)
     w->trace_in = reals(c, NH_TILE, net->trace_width);
     w->trace_hidden = reals(c, NH_TILE, trace > 0 ? R(nh_mlp_hidden_size)(&net->trace) : 0);
     w->trace = reals(c, NH_TILE, trace);
+    w->lifted = reals(c, NH_TILE, config->lift ? mid : 0);
+    w->lift = reals(c, NH_TILE, lift);
     R(nh_carve_activations)(net, NH_TILE, w, c);
     if (!f->keep) return;
+    w->g_first = reals(c, NH_TILE, config->lift ? mid : 0);
+    w->g_lift = reals(c, NH_TILE, lift);
     w->g_tile = reals(c, NH_TILE, border);
     w->g_x = reals(c, NH_TILE, x);
     w->g_y = reals(c, NH_TILE, mid);
@@ -217,6 +223,9 @@ static void carve_trail(nh_run *f, size_t partials, nh_carver *c)
             t.partial_max = reals(c, partials, heads);
             t.partial_sum = reals(c, partials, heads);
             t.factor = reals(c, add ? n_edge : 0, 1);
+        } else if (net->config->lift) {
+            t.factor = reals(c, add ? f->n_out : 0, 1);
+            t.lifted = reals(c, f->n_out, mid);
         }
         t.z = reals(c, net->with_trace ? f->n_out : 0, net->config->tg_z);
         const size_t n_tile = last ? R(nh_tiles)(f->n_out, f->rows_out) : R(nh_tiles)(n_edge, f->rows_all);
@@ -290,9 +299,12 @@ static void carve_run(nh_run *f, nh_carver *c)
     if (f->keep) {
         carve_trail(f, partials, c);
         carve_return(f, c);
+        f->first = net->config->edge_init == NH_EDGE_INIT_PAPER ? reals(c, g->n_edge, net->mid.dim)
+                   : f->trail != NULL                           ? f->trail[0].edge
+                                                                : NULL;
         return;
     }
-    f->edge = f->raw = f->edge_next = reals(c, g->n_edge, net->mid.dim);
+    f->first = f->edge = f->raw = f->edge_next = reals(c, g->n_edge, net->mid.dim);
     f->node = f->node_next = reals(c, g->n_node, net->mid.dim);
     f->partial_max = reals(c, partials, heads);
     f->partial_sum = reals(c, partials, heads);
@@ -365,7 +377,7 @@ static void begin_nodes(nh_run *f)
         if (!R(nh_onsite)(f->graph, e)) continue;
         real *to = f->node + (size_t)f->graph->src[e] * dim;
         for (size_t k = 0; k < dim; k++)
-            to[k] += copies * f->edge[i * dim + k];
+            to[k] += copies * f->first[i * dim + k];
     }
     const size_t zero = 0;
     for (size_t a = 0; f->probe != NULL && f->probe->node_init != NULL && a < f->graph->n_node; a++) {
@@ -442,6 +454,10 @@ static void run(nh_run *f, nh_threads *threads, nh_network_times *times)
     if (f->n_out > 0) { /* else no output is needed, nor anything before it */
         nh_parallel_for(threads, tiles(f->graph->n_edge), R(nh_run_input), f);
         begin_nodes(f);
+        if (f->net->config->edge_init == NH_EDGE_INIT_PAPER) {
+            nh_parallel_for(threads, tiles(f->graph->n_node), R(nh_run_init_nodes), f);
+            over_list(f, true, R(nh_run_init_edges), threads);
+        }
         for (size_t k = 0; k < f->net->config->blocks; k++) {
             R(nh_enter_block)(f, k);
             run_block(f, threads);

@@ -65,12 +65,19 @@ struct R(nh_network) {
     double lo, hi;
     bool with_trace;
     /* layouts, owned */
-    nh_layout mid, heads, gate_in, scalars /* of the last block's TraceGrad */;
+    nh_layout mid, heads, gate_in, last /* of the last block's TraceGrad: first entries of POST */;
     size_t *gate_first; /* [mid.count] */
     nh_product product;
     nh_linear_map map_input, map_mid, map_pre[3], map_sep_lin, map_sep_alpha, map_value, map_proj, map_post,
         map_ffn, map_output;
     nh_linear input, output;
+    /* OPTIONS.md: the lift and its part of edge_lin; the product in the initial edge features, pre_lin cut
+     * as in a block. Empty without the option. */
+    nh_lift lift;
+    nh_linear_map map_lift, map_init;
+    nh_linear lift_out, init_src, init_edge, init_dst, init_lin;
+    nh_chain init_radial;
+    real *lift_weight;
     nh_block *block;
     real *trace_bias; /* of the trace head's first layer */
     size_t trace_width;
@@ -103,6 +110,7 @@ typedef struct nh_work {
     real *weighted, *result; /* HEADS, MID or POST */
     real *pairs, *pairs_gradient, *hidden, *gradient, *scratch, *z;
     real *trace_in, *trace_hidden, *trace;
+    real *lifted, *lift; /* o: MID; a group of LIFT */
     /* what attention makes on a tile, needed again on the way back: R(nh_carve_activations) */
     size_t *source, *destination;
     double *distance;
@@ -113,6 +121,7 @@ typedef struct nh_work {
     real *g_tile, *g_x, *g_y, *g_message, *g_value, *g_weight, *g_product, *g_gate_in;
     real *g_scalars, *g_alpha_in, *g_alpha, *g_heads, *g_weighted, *g_result;
     real *g_trace, *g_z, *chain_room, *invariants_room;
+    real *g_first, *g_lift; /* of f as the product's first factor; as `lift` */
     nh_network_times times;
 } nh_work;
 void R(nh_carve_activations)(const nh_net *net, size_t rows, nh_work *w, nh_carver *c);
@@ -124,7 +133,8 @@ typedef struct nh_trail {
     real *node;                      /* [n_node][mid] n, input of the block */
     real *merged;                    /* [n_node][HEADS] sum over incoming edges of B v */
     real *partial_max, *partial_sum; /* [..][heads] as in nh_run */
-    real *factor;                    /* [n_edge] 0.2 k of TraceGrad */
+    real *factor;                    /* [n_edge] 0.2 k of TraceGrad; the last block's [n_out] */
+    real *lifted;                    /* [n_out][mid] o of the last block with a lift */
     real *z;                         /* [n_out][z] */
     char *activations;               /* tiles * slab, NH_TAPE_STORE */
 } nh_trail;
@@ -164,6 +174,7 @@ typedef struct nh_run {
     size_t n_out, *out;           /* positions that the last block works on: inside the range, or all */
     size_t *slot;                 /* [n_edge] index of a position in out, or SIZE_MAX */
     size_t rows_all, rows_out;    /* rows in a tile of all positions, of out */
+    real *first;                  /* [n_edge][mid] what input_rs makes: e0 unless edge_init: paper */
     real *edge, *raw, *edge_next; /* [n_edge][mid] e, e', e after TraceGrad: one array unless kept */
     real *node, *node_next;       /* [n_node][mid] n, n': one array unless kept */
     real *merged;                 /* [n_node][HEADS] or NULL: not kept */
@@ -207,8 +218,16 @@ size_t R(nh_tile_kept)(const nh_run *f, size_t n, nh_work *w);
 /* Points the run at block k's arrays. */
 void R(nh_enter_block)(nh_run *f, size_t k);
 
+/* m of the initial edge features on the n rows of w->row, h in w->x. */
+void R(nh_init_message)(const nh_run *f, size_t n, nh_work *w);
+/* The first entries of POST out of a tile of n rows (x of type `last`), and back into it, or added to it. */
+void R(nh_take_last)(const nh_net *net, size_t n, const real *post, real *x);
+void R(nh_put_last)(const nh_net *net, size_t n, const real *x, bool add, real *post);
+
 /* Bodies for nh_parallel_for over tiles (edge.c, node.c). */
 void R(nh_run_input)(void *run, size_t tile, int thread);
+void R(nh_run_init_nodes)(void *run, size_t tile, int thread);
+void R(nh_run_init_edges)(void *run, size_t tile, int thread);
 void R(nh_run_edges)(void *run, size_t tile, int thread);
 void R(nh_run_tracegrad)(void *run, size_t tile, int thread);
 void R(nh_run_outside)(void *run, size_t tile, int thread);
@@ -224,6 +243,8 @@ bool R(nh_tracegrad_all)(const nh_run *f);
 void R(nh_add_times)(const nh_run *f, nh_network_times *t);
 /* Whether the sub-model answers for edges of this length. */
 bool R(nh_inside)(const nh_net *net, double distance);
+/* Factor of edge_ham beside the window: output_scale * exp(-decay r), r in Å. */
+double R(nh_damping)(const nh_net *net, double r);
 /* Back through f->block: f->back.edge and .node, the gradients of what it made, become those of what it was
  * given. Before the first, after the last: clears the sums; brings them to the parameters. */
 void R(nh_back_begin)(nh_run *f);

@@ -174,6 +174,35 @@ static void bind_layer(packer *k, nh_chain *m, size_t i, const char *name, size_
     bind_all(k, find(k, out, "%s.%zu.bias", name, number + 1), out, &m->shift[i]);
 }
 
+/* RAD, section 2.6. */
+static void bind_radial(packer *k, const char *name, nh_chain *m)
+{
+    const nh_config *c = k->net->config;
+    const size_t n_weight = k->net->product.n_weight;
+    const size_t radial[4] = {c->radial_basis, c->radial_hidden[0], c->radial_hidden[1], n_weight};
+    char net[64];
+    snprintf(net, sizeof net, "%s.net", name);
+    *m = new_chain(k, 3, radial, true, 1e-5);
+    bind_layer(k, m, 0, net, 0, true);
+    bind_layer(k, m, 1, net, 3, true);
+    if (k->failed) return;
+    bind_all(k, find(k, radial[2] * n_weight, "%s.6.weight", net), radial[2] * n_weight, &m->weight[2]);
+    bind_all(k, find(k, n_weight, "%s.offset", name), n_weight, &m->bias[2]);
+}
+
+/* Initial edge features, OPTIONS.md 2. */
+static void bind_edge_init(packer *k)
+{
+    nh_net *net = k->net;
+    snprintf(k->prefix, sizeof k->prefix, "edge_init.");
+    bind_linear(k, &net->map_pre[0], "pre_lin", true, &net->init_src);
+    bind_linear(k, &net->map_pre[1], "pre_lin", false, &net->init_edge);
+    bind_linear(k, &net->map_pre[2], "pre_lin", false, &net->init_dst);
+    bind_radial(k, "dtp_rad", &net->init_radial);
+    bind_linear(k, &net->map_init, "lin", true, &net->init_lin);
+    k->prefix[0] = '\0';
+}
+
 static void bind_attention(packer *k, nh_block *b, bool last)
 {
     nh_net *net = k->net;
@@ -185,14 +214,8 @@ static void bind_attention(packer *k, nh_block *b, bool last)
     bind_linear(k, &net->map_pre[2], "ga.pre_lin", false, &b->pre_edge);
 
     const size_t n_weight = net->product.n_weight;
-    const size_t radial[4] = {c->radial_basis, c->radial_hidden[0], c->radial_hidden[1], n_weight};
-    b->radial = new_chain(k, 3, radial, true, 1e-5);
-    bind_layer(k, &b->radial, 0, "ga.sep_act.dtp_rad.net", 0, true);
-    bind_layer(k, &b->radial, 1, "ga.sep_act.dtp_rad.net", 3, true);
+    bind_radial(k, "ga.sep_act.dtp_rad", &b->radial);
     if (k->failed) return;
-    bind_all(k, find(k, radial[2] * n_weight, "ga.sep_act.dtp_rad.net.6.weight"), radial[2] * n_weight,
-             &b->radial.weight[2]);
-    bind_all(k, find(k, n_weight, "ga.sep_act.dtp_rad.offset"), n_weight, &b->radial.bias[2]);
     bind_linear(k, &net->map_sep_lin, "ga.sep_act.lin", true, &b->sep_lin);
     bind_linear(k, &net->map_sep_alpha, "ga.sep_alpha", true, &b->sep_alpha);
     bind_all(k, find(k, n_weight, "ga.sep_value.dtp.tp.weight"), n_weight, &b->value_weight);
@@ -210,7 +233,7 @@ static void bind_tracegrad(packer *k, nh_block *b, bool last)
 {
     const nh_net *net = k->net;
     const nh_config *c = net->config;
-    const nh_layout *layout = last ? &net->scalars : &net->mid;
+    const nh_layout *layout = last ? &net->last : &net->mid;
     const size_t hidden = last ? c->tg_hidden_last : c->tg_hidden, z = c->tg_z;
     const size_t width[5] = {layout->pairs, z, z, z, z};
     b->invariants = new_chain(k, 4, width, true, 1e-6);
@@ -261,7 +284,12 @@ static void bind_network(packer *k)
     nh_net *net = k->net;
     const nh_config *c = net->config;
     bind_linear(k, &net->map_input, "input_rs", false, &net->input);
+    if (c->edge_init == NH_EDGE_INIT_PAPER) bind_edge_init(k);
     bind_linear(k, &net->map_output, "edge_lin", true, &net->output);
+    if (c->lift) {
+        bind_linear(k, &net->map_lift, "edge_lin", false, &net->lift_out);
+        bind_all(k, find(k, net->lift.n_weight, "lift.tp.weight"), net->lift.n_weight, &net->lift_weight);
+    }
     net->block = own(k, c->blocks, sizeof *net->block);
     for (size_t i = 0; i < c->blocks && !k->failed; i++) {
         const bool last = i + 1 == c->blocks;
@@ -276,7 +304,7 @@ static void bind_network(packer *k)
             bind_linear(k, &net->map_mid, "ffn.fctp_2", true, &b->ffn_2);
         }
         snprintf(k->prefix, sizeof k->prefix, "edge_feature_nonlin_block.%zu.", i);
-        if (net->with_trace || (!last && c->tg_scale > 0)) bind_tracegrad(k, b, last);
+        if (net->with_trace || ((!last || c->lift) && c->tg_scale > 0)) bind_tracegrad(k, b, last);
     }
     if (net->with_trace) bind_trace_head(k);
     net->packed = own(k, net->n_packed, sizeof *net->packed);
@@ -414,21 +442,21 @@ static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_
     const nh_config *c = net->config;
     const int zero = 0, even = 1;
     const size_t alpha_count = c->heads * c->alpha_scalars;
-    nh_irreps two = {0}, joined = {0}, alpha = {0}, scalars = {0};
-    size_t *part = NH_ARRAY(size_t, 3 * t->mid.count);
+    const size_t n_part = 3 * t->mid.count + t->to_lin.count;
+    nh_irreps two = {0}, joined = {0}, alpha = {0};
+    size_t *part = NH_ARRAY(size_t, n_part);
     int status = part != NULL ? 0 : nh_fail_memory(err, "network");
-    for (size_t i = 0; status == 0 && i < 3 * t->mid.count; i++)
+    for (size_t i = 0; status == 0 && i < n_part; i++)
         part[i] = i;
     if (!status) status = check_selection(t, input, input_entry, "input", err);
     if (!status) status = check_selection(t, wanted, wanted_entry, "output", err);
     if (!status) status = nh_irreps_concat(&t->mid, &t->mid, &two, err);
     if (!status) status = nh_irreps_concat(&two, &t->mid, &joined, err);
     if (!status) status = nh_irreps_build(1, &alpha_count, &zero, &even, &alpha, err);
-    if (!status) status = nh_irreps_build(1, &c->edge_scalars, &zero, &even, &scalars, err);
     if (!status) status = nh_layout_new(&t->mid, &net->mid, err);
     if (!status) status = nh_layout_new(&t->heads, &net->heads, err);
     if (!status) status = nh_layout_new(&t->gate_in, &net->gate_in, err);
-    if (!status) status = nh_layout_new(&scalars, &net->scalars, err);
+    if (!status) status = nh_layout_new(&t->last, &net->last, err);
     if (!status) status = find_gates(net, err);
     if (!status) status = nh_product_new(t, &net->product, err);
     if (!status)
@@ -449,13 +477,20 @@ static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_
     if (!status) status = nh_linear_map_new(&t->heads, 0, NULL, &t->post, 0, NULL, 0, &net->map_post, err);
     if (!status) status = nh_linear_map_new(&t->mid, 0, NULL, &t->gate_in, 0, NULL, 0, &net->map_ffn, err);
     if (!status)
-        status = nh_linear_map_new(&t->post, 0, NULL, &t->out, wanted->count, wanted_entry, 0,
+        status = nh_linear_map_new(&t->to_lin, t->post.count, part, &t->out, wanted->count, wanted_entry, 0,
                                    &net->map_output, err);
+    if (!status && c->lift) status = nh_lift_new(t, wanted, &net->lift, err);
+    for (size_t i = 0; !status && c->lift && i < net->lift.out.count; i++)
+        part[i] = t->post.count + net->lift.entry[i];
+    if (!status && c->lift)
+        status = nh_linear_map_new(&t->to_lin, net->lift.out.count, part, &t->out, wanted->count,
+                                   wanted_entry, 0, &net->map_lift, err);
+    if (!status && c->edge_init == NH_EDGE_INIT_PAPER)
+        status = nh_linear_map_new(&t->dtp_out, 0, NULL, &t->mid, 0, NULL, 0, &net->map_init, err);
     free(part);
     nh_irreps_free(&two);
     nh_irreps_free(&joined);
     nh_irreps_free(&alpha);
-    nh_irreps_free(&scalars);
     return status;
 }
 
@@ -499,12 +534,14 @@ void NH_NET(_free)(nh_net *net)
     nh_layout_free(&net->mid);
     nh_layout_free(&net->heads);
     nh_layout_free(&net->gate_in);
-    nh_layout_free(&net->scalars);
+    nh_layout_free(&net->last);
     free(net->gate_first);
     nh_product_free(&net->product);
+    nh_lift_free(&net->lift);
     nh_linear_map *map[] = {&net->map_input,  &net->map_mid,     &net->map_pre[0],    &net->map_pre[1],
                             &net->map_pre[2], &net->map_sep_lin, &net->map_sep_alpha, &net->map_value,
-                            &net->map_proj,   &net->map_post,    &net->map_ffn,       &net->map_output};
+                            &net->map_proj,   &net->map_post,    &net->map_ffn,       &net->map_output,
+                            &net->map_lift,   &net->map_init};
     for (size_t i = 0; i < sizeof map / sizeof *map; i++)
         nh_linear_map_free(map[i]);
     free(net);

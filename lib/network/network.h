@@ -39,8 +39,8 @@ typedef enum nh_tape_memory { NH_TAPE_RECOMPUTE, NH_TAPE_STORE } nh_tape_memory;
                                                                                                              \
     /* Intermediate results for tests, e3nn order, any pointer may be NULL: node_init[n_node][mid],          \
      * edge_init[n_edge][mid], node[k], edge[k] after block k (edge[last] has type POST), z[k], y[k],        \
-     * edge_tg[k] of TraceGrad; ham_nomask, trace_nomask: outputs of all edges without window and decay.     \
-     * Setting any makes every block run on all edges. */                                                    \
+     * edge_tg[k] of TraceGrad (the last block's y and edge_tg with a lift only); ham_nomask, trace_nomask:  \
+     * outputs of all edges without window and decay. Setting any makes every block run on all edges. */     \
     typedef struct name##_probe {                                                                            \
         real *node_init, *edge_init;                                                                         \
         real **node, **edge, **z, **y, **edge_tg;                                                            \

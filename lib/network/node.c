@@ -9,6 +9,24 @@ size_t R(nh_tile_nodes)(const nh_run *f, size_t tile, nh_work *w)
     return n;
 }
 
+/* The nodes' parts of the messages in the initial edge features (OPTIONS.md 2). */
+void R(nh_run_init_nodes)(void *run, size_t tile, int thread)
+{
+    const nh_run *f = run;
+    const nh_net *net = f->net;
+    nh_work *w = &f->work[thread];
+    double lap = 0;
+    R(nh_lap)(&lap);
+    const size_t n = R(nh_tile_nodes)(f, tile, w);
+    const nh_linear *part[2] = {&net->init_src, &net->init_dst};
+    R(nh_rows_load)(&net->mid, n, w->row, f->node, w->x);
+    for (size_t i = 0; i < 2; i++) {
+        R(nh_linear_forward)(part[i]->map, n, w->x, part[i]->weight, part[i]->bias, false, w->y);
+        R(nh_rows_store)(&net->mid, n, w->row, w->y, i == 0 ? f->p : f->q);
+    }
+    w->times.node += R(nh_lap)(&lap);
+}
+
 /* n1 = EQLN(n), and its parts of the messages: pre_lin's blocks for p and q follow merge_src and merge_dst
  * here, on nodes. */
 void R(nh_run_node_begin)(void *run, size_t tile, int thread)

@@ -190,7 +190,7 @@ static int get_ranges(const nh_yaml *map, const char *name, nh_config *c, nh_err
 
 static int get_rules(const nh_yaml *map, const char *name, nh_config *c, nh_error *err)
 {
-    const char *network = "nextham-v1", *reconstruct = "uu", *h0 = "as-given";
+    const char *network = "nextham-v1", *reconstruct = "uu", *h0 = "as-given", *edge_init = "linear";
     if (nh_yaml_get_text(map, name, "network", &network, err)) return -1;
     if (strcmp(network, "nextham-v1"))
         return nh_fail(err, "%s:%zu: network: '%s' is not known, nextham-v1 is", name,
@@ -203,6 +203,15 @@ static int get_rules(const nh_yaml *map, const char *name, nh_config *c, nh_erro
     else
         return nh_fail(err, "%s:%zu: reconstruct: '%s' found, uu or spin-average expected", name,
                        line_of(map, "reconstruct"), reconstruct);
+    if (nh_yaml_get_bool(map, name, "lift", &c->lift, err)) return -1;
+    if (nh_yaml_get_text(map, name, "edge_init", &edge_init, err)) return -1;
+    if (!strcmp(edge_init, "linear"))
+        c->edge_init = NH_EDGE_INIT_LINEAR;
+    else if (!strcmp(edge_init, "paper"))
+        c->edge_init = NH_EDGE_INIT_PAPER;
+    else
+        return nh_fail(err, "%s:%zu: edge_init: '%s' found, linear or paper expected", name,
+                       line_of(map, "edge_init"), edge_init);
     if (nh_yaml_get_text(map, name, "h0", &h0, err)) return -1;
     if (!strcmp(h0, "as-given"))
         c->h0 = NH_H0_AS_GIVEN;
@@ -222,6 +231,7 @@ static int get_scalars(const nh_yaml *map, const char *name, nh_config *c, nh_er
     if (get_size(map, name, "heads", 1, MAX_HEADS, &c->heads, err)) return -1;
     if (get_size(map, name, "blocks", 1, MAX_BLOCKS, &c->blocks, err)) return -1;
     if (get_real(map, name, "decay", 0, false, &c->decay, err)) return -1;
+    if (get_real(map, name, "output_scale", 0, true, &c->output_scale, err)) return -1;
     if (get_real(map, name, "rydberg", 0, true, &c->rydberg, err)) return -1;
     if (get_size(map, name, "onsite_copies", 1, 2, &copies, err)) return -1;
     if (get_size(map, name, "edge_scalars", 1, MAX_WIDTH, &c->edge_scalars, err)) return -1;
@@ -236,7 +246,7 @@ int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh
     static const char *const known[] = {
         "network", "basis",         "cutoff",       "sh_lmax",      "mid",   "heads",       "blocks",
         "radial",  "tracegrad",     "trace_head",   "ranges",       "decay", "reconstruct", "h0",
-        "rydberg", "onsite_copies", "edge_scalars", "alpha_hidden", NULL};
+        "rydberg", "onsite_copies", "edge_scalars", "alpha_hidden", "lift",  "edge_init",   "output_scale", NULL};
     *out = (nh_config){.cutoff = 8.0,
                        .sh_lmax = 5,
                        .heads = 4,
@@ -249,6 +259,7 @@ int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh
                        .tg_z = 256,
                        .tg_scale = 0.2,
                        .decay = 0.2,
+                       .output_scale = 1,
                        .rydberg = NH_RYDBERG,
                        .onsite_copies = 1,
                        .edge_scalars = 32,
@@ -339,11 +350,14 @@ char *nh_config_text(const nh_config *c)
         }
         fputs("]\n", f);
         print_key(f, "decay", c->decay);
+        print_key(f, "output_scale", c->output_scale);
         fprintf(f, "reconstruct: %s\n", c->reconstruct == NH_RECONSTRUCT_UU ? "uu" : "spin-average");
         fprintf(f, "h0: %s\n", c->h0 == NH_H0_AS_GIVEN ? "as-given" : "time-reversal");
         print_key(f, "rydberg", c->rydberg);
         fprintf(f, "onsite_copies: %ld\nedge_scalars: %zu\nalpha_hidden: [%zu, %zu]\n", c->onsite_copies,
                 c->edge_scalars, c->alpha_hidden[0], c->alpha_hidden[1]);
+        fprintf(f, "lift: %s\nedge_init: %s\n", c->lift ? "true" : "false",
+                c->edge_init == NH_EDGE_INIT_LINEAR ? "linear" : "paper");
         const int failed = ferror(f);
         if (fclose(f) || failed) {
             free(text);
@@ -409,17 +423,77 @@ static int make_out(const nh_config *c, nh_irreps *out, nh_error *err)
     return status;
 }
 
-static int make_post(const nh_config *c, const nh_irreps *out, nh_irreps *post, nh_error *err)
+/* The entries of `a` whose irrep is in `b`. */
+static int keep_common(const nh_irreps *a, const nh_irreps *b, nh_irreps *out, nh_error *err)
+{
+    triples t;
+    if (triples_new(a->count, &t, err)) return -1;
+    for (size_t i = 0; i < a->count; i++)
+        if (nh_irreps_count(b, a->entry[i].l, a->entry[i].p) > 0)
+            triples_add(&t, a->entry[i].mul, a->entry[i].l, a->entry[i].p);
+    const int status = nh_irreps_build(t.count, t.mul, t.l, t.p, out, err);
+    triples_free(&t);
+    return status;
+}
+
+/* Type of the last block's TraceGrad, and with it in front POST: section 3.1, with a lift OPTIONS.md 1.2. */
+static int make_post(const nh_config *c, const nh_irreps *out, nh_irreps *last, nh_irreps *post,
+                     nh_error *err)
 {
     const int zero = 0, even = 1;
-    nh_irreps sorted = {0}, merged = {0}, scalars = {0};
+    nh_irreps sorted = {0}, merged = {0}, common = {0};
     int status = nh_irreps_sort(out, NH_NATURAL, &sorted, NULL, err);
     if (!status) status = nh_irreps_simplify(&sorted, &merged, err);
-    if (!status) status = nh_irreps_build(1, &c->edge_scalars, &zero, &even, &scalars, err);
-    if (!status) status = nh_irreps_concat(&scalars, &merged, post, err);
+    if (!status)
+        status = c->lift ? nh_irreps_copy(&c->mid, last, err)
+                         : nh_irreps_build(1, &c->edge_scalars, &zero, &even, last, err);
+    if (!status && c->lift) status = keep_common(&merged, &c->mid, &common, err);
+    if (!status) status = nh_irreps_concat(last, c->lift ? &common : &merged, post, err);
     nh_irreps_free(&sorted);
     nh_irreps_free(&merged);
-    nh_irreps_free(&scalars);
+    nh_irreps_free(&common);
+    return status;
+}
+
+/* Paths of the lift and the type of its result (OPTIONS.md 1.3); empty without it. */
+static int make_lift(const nh_config *c, nh_types *t, nh_error *err)
+{
+    const nh_irreps *mid = &c->mid;
+    size_t room = 0;
+    for (size_t i = 0; c->lift && i < mid->count; i++)
+        for (size_t j = i; j < mid->count; j++)
+            room += 2 * (size_t)mid->entry[i].l + 1; /* degrees at most */
+    t->lift_path = nh_calloc(room + 1, sizeof *t->lift_path);
+    triples all = {0};
+    if (!t->lift_path) return nh_fail_memory(err, "paths of the lift");
+    if (triples_new(room, &all, err)) return -1;
+    for (size_t i = 0; c->lift && i < mid->count; i++)
+        for (size_t j = i; j < mid->count; j++) {
+            const nh_irrep *x = &mid->entry[i], *y = &mid->entry[j];
+            for (int l3 = abs(x->l - y->l); l3 <= x->l + y->l; l3++) {
+                const int p3 = x->p * y->p;
+                if (nh_irreps_count(&t->out, l3, p3) == 0 || (i == j && l3 % 2 != 0)) continue;
+                struct nh_lift_path *path = &t->lift_path[t->n_lift_path++];
+                *path = (struct nh_lift_path){.first = i,
+                                              .second = j,
+                                              .mul = x->mul < y->mul ? x->mul : y->mul,
+                                              .l = l3,
+                                              .p = p3,
+                                              .weight = t->n_lift_weight};
+                for (size_t k = 0; k < all.count; k++)
+                    if (all.l[k] == l3 && all.p[k] == p3) path->channel += all.mul[k];
+                triples_add(&all, path->mul, l3, p3);
+                t->n_lift_weight += path->mul;
+            }
+        }
+    nh_irreps list = {0}, sorted = {0};
+    int status = nh_irreps_build(all.count, all.mul, all.l, all.p, &list, err);
+    if (!status) status = nh_irreps_sort(&list, NH_EVEN_FIRST, &sorted, NULL, err);
+    if (!status) status = nh_irreps_simplify(&sorted, &t->lift, err);
+    if (!status) status = nh_irreps_concat(&t->post, &t->lift, &t->to_lin, err);
+    nh_irreps_free(&list);
+    nh_irreps_free(&sorted);
+    triples_free(&all);
     return status;
 }
 
@@ -497,8 +571,8 @@ int nh_types_new(const nh_config *c, nh_types *out, nh_error *err)
     *out = (nh_types){.n_shell_pair = c->n_shell * c->n_shell};
     if (nh_irreps_copy(&c->mid, &out->mid, err) || make_heads(c, &out->heads, err) ||
         make_gate_in(&c->mid, &out->gate_in, err) || make_out(c, &out->out, err) ||
-        make_post(c, &out->out, &out->post, err) || make_harmonics(c, &out->harmonics, err) ||
-        make_paths(c, out, err)) {
+        make_post(c, &out->out, &out->last, &out->post, err) || make_harmonics(c, &out->harmonics, err) ||
+        make_paths(c, out, err) || make_lift(c, out, err)) {
         nh_types_free(out);
         return -1;
     }
@@ -515,6 +589,10 @@ void nh_types_free(nh_types *t)
     nh_irreps_free(&t->out);
     nh_irreps_free(&t->post);
     nh_irreps_free(&t->harmonics);
+    nh_irreps_free(&t->last);
+    nh_irreps_free(&t->lift);
+    nh_irreps_free(&t->to_lin);
     free(t->path);
+    free(t->lift_path);
     *t = (nh_types){0};
 }

@@ -6,6 +6,7 @@
 #include "base/yaml.h"
 #include "o3/irreps.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { NH_MAX_RANGES = 64 }; /* sub-models */
@@ -13,6 +14,7 @@ enum { NH_MAX_RANGES = 64 }; /* sub-models */
 typedef enum nh_reconstruct { NH_RECONSTRUCT_UU, NH_RECONSTRUCT_SPIN_AVERAGE } nh_reconstruct;
 /* What the network sees as H0, and adds its correction to: the file's, or its mean with its time reversal
  * (crystal/graph.h), which takes the magnetisation off an H0 that was made with a starting one. */
+typedef enum nh_edge_init { NH_EDGE_INIT_LINEAR, NH_EDGE_INIT_PAPER } nh_edge_init;
 typedef enum nh_h0_rule { NH_H0_AS_GIVEN, NH_H0_TIME_REVERSAL } nh_h0_rule;
 
 typedef struct nh_config {
@@ -33,13 +35,17 @@ typedef struct nh_config {
     size_t n_range;      /* sub-models */
     double (*range)[2];  /* [lo, hi) Å, owned */
     double decay;        /* exp(-decay r) on the output */
+    double output_scale; /* factor on the output, 1 in the published network */
     nh_reconstruct reconstruct;
     nh_h0_rule h0;
     double rydberg;
     long onsite_copies;
     size_t edge_scalars; /* first entry of POST */
     size_t alpha_hidden[2];
-    size_t alpha_scalars; /* n0: scalars of head 0 that lin_alpha sees = mul of MID's first entry */
+    /* network/OPTIONS.md */
+    bool lift;              /* the last block multiplies its edge features */
+    nh_edge_init edge_init; /* PAPER: initial edge features are a product with the harmonics, too */
+    size_t alpha_scalars;   /* n0: scalars of head 0 that lin_alpha sees = mul of MID's first entry */
 } nh_config;
 
 /* Reads the `network:` map of train.yaml, or the whole document of a config text: the keys of formats.md,
@@ -55,6 +61,18 @@ void nh_config_free(nh_config *c);
  */
 typedef struct nh_types {
     nh_irreps mid, heads, gate_in, dtp_out /* simplified, even-first */, out, post, harmonics;
+    nh_irreps last;   /* of the last block's TraceGrad: the first entries of post */
+    nh_irreps lift;   /* simplified, even-first; empty without the option, and so are its paths */
+    nh_irreps to_lin; /* input of edge_lin: post, lift */
+    size_t n_lift_path;
+    struct nh_lift_path {
+        size_t first, second; /* entries of MID, first <= second */
+        size_t mul;
+        int l, p;       /* output irrep */
+        size_t weight;  /* first weight */
+        size_t channel; /* as in nh_path, of `lift` */
+    } * lift_path;      /* owned */
+    size_t n_lift_weight;
     size_t n_path; /* paths of the depthwise product */
     struct nh_path {
         size_t entry;    /* of MID */

@@ -142,22 +142,45 @@ static void add_linear(builder *b, const char *name, const nh_irreps *in, const 
     nh_irreps_free(&merged);
 }
 
+/* RAD of all weights of the product, section 2.6: dtp_rad after the prefix. */
+static void add_radial(builder *b, const nh_config *c, const nh_types *t)
+{
+    const size_t length = strlen(b->prefix);
+    snprintf(b->prefix + length, sizeof b->prefix - length, "dtp_rad.");
+    add_dense(b, "net.0", c->radial_basis, c->radial_hidden[0], true);
+    add_norm(b, "net.1", c->radial_hidden[0]);
+    add_dense(b, "net.3", c->radial_hidden[0], c->radial_hidden[1], true);
+    add_norm(b, "net.4", c->radial_hidden[1]);
+    add_dense(b, "net.6", c->radial_hidden[1], t->n_weight, false);
+    nh_param *offset = add(b, "offset", 0, t->n_weight);
+    if (offset) {
+        offset->init = NH_INIT_UNIFORM;
+        offset->bound = 1 / sqrt((double)c->radial_hidden[1]);
+    }
+    b->prefix[length] = '\0';
+}
+
+/* network/OPTIONS.md 2. */
+static void add_edge_init(builder *b, const nh_config *c, const private_types *types)
+{
+    if (c->edge_init == NH_EDGE_INIT_LINEAR) return;
+    snprintf(b->prefix, sizeof b->prefix, "edge_init.");
+    add_linear(b, "pre_lin", &types->joined, &types->t.mid, true);
+    add_radial(b, c, &types->t);
+    add_linear(b, "lin", &types->t.dtp_out, &types->t.mid, true);
+    b->prefix[0] = '\0';
+}
+
 static void add_attention(builder *b, const nh_config *c, const private_types *types, bool last)
 {
     const nh_types *t = &types->t;
     add_linear(b, "merge_src", &t->mid, &t->mid, true);
     add_linear(b, "merge_dst", &t->mid, &t->mid, false);
     add_linear(b, "pre_lin", &types->joined, &t->mid, true);
-    add_dense(b, "sep_act.dtp_rad.net.0", c->radial_basis, c->radial_hidden[0], true);
-    add_norm(b, "sep_act.dtp_rad.net.1", c->radial_hidden[0]);
-    add_dense(b, "sep_act.dtp_rad.net.3", c->radial_hidden[0], c->radial_hidden[1], true);
-    add_norm(b, "sep_act.dtp_rad.net.4", c->radial_hidden[1]);
-    add_dense(b, "sep_act.dtp_rad.net.6", c->radial_hidden[1], t->n_weight, false);
-    nh_param *offset = add(b, "sep_act.dtp_rad.offset", 0, t->n_weight);
-    if (offset) {
-        offset->init = NH_INIT_UNIFORM;
-        offset->bound = 1 / sqrt((double)c->radial_hidden[1]);
-    }
+    const size_t length = strlen(b->prefix);
+    snprintf(b->prefix + length, sizeof b->prefix - length, "sep_act.");
+    add_radial(b, c, t);
+    b->prefix[length] = '\0';
     add_linear(b, "sep_act.lin", &t->dtp_out, &t->gate_in, true);
     add_linear(b, "sep_alpha", &t->dtp_out, &types->alpha, true);
     add_vector(b, "sep_value.dtp.tp.weight", t->n_weight, NH_INIT_NORMAL);
@@ -200,17 +223,17 @@ static void add_block(builder *b, const nh_config *c, const private_types *types
     if (last) add_linear(b, "ffn_shortcut", &t->mid, &types->last_node, true);
 }
 
-/* TraceGrad of block k (section 3.5). Its gradient y reaches the Hamiltonian except in the last block and
- * where scale is 0. (The last bias drops out of y; it is listed with its module.) */
+/* TraceGrad of block k (section 3.5). Its gradient y reaches the Hamiltonian except in the last block
+ * (without a lift) and where scale is 0. (The last bias drops out of y; it is listed with its module.) */
 static void add_tracegrad(builder *b, const nh_config *c, const nh_types *t, size_t k)
 {
     const bool last = k + 1 == c->blocks;
-    const bool gradient = !last && c->tg_scale > 0;
+    const bool gradient = (!last || c->lift) && c->tg_scale > 0;
     const size_t hidden = last ? c->tg_hidden_last : c->tg_hidden;
     size_t squares = 0, count;
-    for (size_t i = 0; i < t->mid.count; i++)
-        squares += t->mid.entry[i].mul * t->mid.entry[i].mul;
-    if (last) squares = c->edge_scalars * c->edge_scalars;
+    const nh_irreps *type = last ? &t->last : &t->mid;
+    for (size_t i = 0; i < type->count; i++)
+        squares += type->entry[i].mul * type->entry[i].mul;
     b->acts = NH_ACTS_TRACE | (gradient ? NH_ACTS_HAM : 0);
     b->optional = !(c->tg_scale > 0);
     snprintf(b->prefix, sizeof b->prefix, "edge_feature_nonlin_block.%zu.", k);
@@ -233,6 +256,7 @@ static void add_all(builder *b, const nh_config *c, const private_types *types)
     const nh_types *t = &types->t;
     b->acts = NH_ACTS_HAM | NH_ACTS_TRACE;
     add_linear(b, "input_rs", &t->out, &t->mid, false);
+    add_edge_init(b, c, types);
     for (size_t k = 0; k < c->blocks; k++)
         add_block(b, c, types, k);
     for (size_t k = 0; k < c->blocks; k++)
@@ -248,7 +272,8 @@ static void add_all(builder *b, const nh_config *c, const private_types *types)
     }
     b->acts = NH_ACTS_HAM;
     b->optional = false;
-    add_linear(b, "edge_lin", &t->post, &t->out, true);
+    if (c->lift) add_vector(b, "lift.tp.weight", t->n_lift_weight, NH_INIT_NORMAL);
+    add_linear(b, "edge_lin", &t->to_lin, &t->out, true);
 }
 
 static void private_types_free(private_types *t)

@@ -16,6 +16,7 @@
 #define NH_OPS_OPS_H
 
 #include "plan/layout.h"
+#include "plan/lift.h"
 #include "plan/product.h"
 
 #define NH_OPS_PASS
@@ -169,6 +170,18 @@ void NH_NAME(nh_product_forward)(const nh_product *p, size_t group, size_t n, co
 void NH_NAME(nh_product_backward)(const nh_product *p, size_t group, size_t n, const NH_REAL *gout,
                                   const NH_REAL *x, const NH_REAL *m, const NH_REAL *w, size_t stride,
                                   NH_REAL *gx, NH_REAL *gw);
+
+/* ---- channel-wise product of two features (lift.c): network/OPTIONS.md 1.3 */
+
+/* One group of the output, out[n][2l+1][mul]: out[t][c][channel+u] = w[weight + u] sum_ab sqrt(2l+1)
+ * C[a][b][c] x[t][a][u] y[t][b][u] over the group's paths; x, y: tiles of p->in; w[n_weight]. */
+void NH_NAME(nh_lift_forward)(const nh_lift *p, size_t group, size_t n, const NH_REAL *x, const NH_REAL *y,
+                              const NH_REAL *w, NH_REAL *out);
+/* gout[n][2l+1][mul] of the group. gx and gy (whole tiles) are ADDED to: several groups contribute; so is gw.
+ */
+void NH_NAME(nh_lift_backward)(const nh_lift *p, size_t group, size_t n, const NH_REAL *gout,
+                               const NH_REAL *x, const NH_REAL *y, const NH_REAL *w, NH_REAL *gx, NH_REAL *gy,
+                               NH_REAL *gw);
 
 /* ---- attention (attention.c): network.md 3.4. Channel u of a group with heads*mu channels belongs to head u
  * div mu. */

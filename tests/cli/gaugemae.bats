@@ -67,6 +67,48 @@ one_line() { [ "$status" -eq "$1" ] && [ "$(printf '%s\n' "$output" | wc -l)" -e
     [ "$(cell h0 H 7 <<< "$output")" = 33.500000 ]
 }
 
+@test "--floor: what an architecture cannot correct" {
+    printf 'reconstruct: spin-average\n' > "$T/net.yaml"
+    run --separate-stderr "$BIN/gaugemae" --mu l2 --floor "$T/net.yaml" "$T/chain.nc"
+    [ "$status" -eq 0 ]
+    # uu and dd can be made right, the ud block of h0 stays
+    [ "$(cell floor uu 7 <<< "$output")" = 0.000000 ]
+    [ "$(cell floor ud 6 <<< "$output")" = 0.333333 ]
+    [ "$(cell floor overall 4 <<< "$output")" = "$(cell h0 overall 4 <<< "$output")" ]
+    # the average under time reversal has no ud
+    printf 'h0: time-reversal\n' >> "$T/net.yaml"
+    run "$BIN/gaugemae" --mu l2 --floor "$T/net.yaml" "$T/chain.nc"
+    [ "$(cell floor overall 7 <<< "$output")" = 0.000000 ]
+    # on-site corrections alone: 0.02 eV is left at 2 Å where S = 0.4, and mu = 0.05 eV takes it off
+    printf 'ranges: [[0, 1]]\n' >> "$T/net.yaml"
+    run "$BIN/gaugemae" --mu l2 --floor "$T/net.yaml" --by distance "$T/chain.nc"
+    # (1e-6 in the denominator of the published mu)
+    [ "$(cell floor '[2,4)' 7 <<< "$output")" = 0.000004 ]
+    [ "$(cell floor '[2,4)' 9 <<< "$output")" = 49.999981 ]
+    # magnetisation: uu and dd differ by 0.2 eV, one D for both leaves +-0.1 eV
+    variant magnetic 's/^       -0.95,0, -3.98,0, -8.7,0, /       -0.95,0, -3.98,0, -8.5,0, /'
+    printf 'reconstruct: uu\n' > "$T/uu.yaml"
+    run "$BIN/gaugemae" --mu l2 --floor "$T/uu.yaml" "$T/magnetic.nc"
+    [ "$(cell floor uu 7 <<< "$output")" = 33.333333 ] && [ "$(cell floor dd 7 <<< "$output")" = 33.333333 ]
+    run "$BIN/gaugemae" --json --floor "$T/uu.yaml" "$T/chain.nc"
+    [[ "$output" == *'"floor": {'* ]]
+}
+
+@test "--floor: bad configurations" {
+    printf 'width: 3\n' > "$T/net.yaml"
+    run "$BIN/gaugemae" --floor "$T/net.yaml" "$T/chain.nc"
+    one_line 1 && [[ "$output" == *"--floor"*"net.yaml:1: unknown key"* ]]
+    printf 'basis: 1p\n' > "$T/net.yaml"
+    run "$BIN/gaugemae" --floor "$T/net.yaml" "$T/chain.nc"
+    one_line 1 && [[ "$output" == *"chain.nc"*"H"* ]]
+    run "$BIN/gaugemae" --floor "$T/nowhere.yaml" "$T/chain.nc"
+    one_line 1 && [[ "$output" == *"nowhere.yaml"* ]]
+    printf 'heads: 4\n' > "$T/net.yaml"
+    without bare h0
+    run "$BIN/gaugemae" --floor "$T/net.yaml" "$T/bare.nc"
+    one_line 1 && [[ "$output" == *"bare.nc"*"h0"* ]]
+}
+
 @test "--json has the numbers of the text, mu_meV among them" {
     command -v python3 >/dev/null || skip "no python3"
     "$BIN/gaugemae" --json --by distance "$T/chain.nc" > "$T/out.json"

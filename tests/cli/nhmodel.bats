@@ -91,6 +91,24 @@ setup() {
     rm "$T/a.nc"
 }
 
+@test "lift and edge_init bring their parameters, and a model that predicts" {
+    { cat "$T/net.yaml"; printf 'lift: true\nedge_init: paper\nreconstruct: spin-average\n'; } > "$T/more.yaml"
+    "$BIN/nhmodel" init --config "$T/more.yaml" --seed 5 -o "$T/a.nc"
+    run "$BIN/nhmodel" info --all "$T/a.nc"
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"lift: true"* && "$output" == *"edge_init: paper"* ]]
+    [[ "$output" =~ lift.tp.weight\ +30\ +30\ +H ]]
+    [[ "$output" =~ edge_init.dtp_rad.net.6.weight\ +[0-9]+x8\  ]]
+    [[ "$output" =~ edge_init.lin.bias.0\ +4\  ]]
+    ncgen -4 -o "$T/graph.nc" "$DATA/tiny_graph.cdl"
+    "$BIN/nhinfer" -m "$T/a.nc" -o "$T/ham.nc" "$T/graph.nc"
+    ncdump -h "$T/ham.nc" | grep -q h_pred
+    # a configuration without the lift does not fit its parameters
+    ncdump "$T/a.nc" | sed 's/lift: true/lift: false/' > "$T/b.cdl" && ncgen -4 -o "$T/b.nc" "$T/b.cdl"
+    run "$BIN/nhmodel" info "$T/b.nc"
+    fails 1 "nhmodel info: $T/b.nc" "ga.edge_proj.tp.weight: shape 286, expected 268"
+}
+
 @test "bad configurations: file, line and key" {
     while IFS='|' read -r edit text; do
         sed "$edit" "$T/net.yaml" > "$T/bad.yaml"

@@ -90,9 +90,9 @@ static void every_key(void **state)
         "network: nextham-v1\nbasis: 2s1p\ncutoff: 7.25\nsh_lmax: 4\nmid: 6x0e+2x1o\nheads: 3\nblocks: 2\n"
         "radial: {basis: 10, max: 0.1, hidden: [7, 9]}\n"
         "tracegrad: {hidden: 5, hidden_last: 4, z: 3, scale: 0}\ntrace_head: [8]\n"
-        "ranges: [[0.5, 1.25], [2, 3]]\ndecay: 0\nreconstruct: spin-average\nh0: time-reversal\n"
+        "ranges: [[0.5, 1.25], [2, 3]]\ndecay: 0\noutput_scale: 0.02\nreconstruct: spin-average\nh0: time-reversal\n"
         "rydberg: 13.6\nonsite_copies: 2\n"
-        "edge_scalars: 11\nalpha_hidden: [12, 13]\n";
+        "edge_scalars: 11\nalpha_hidden: [12, 13]\nlift: true\nedge_init: paper\n";
     nh_config c = parse(text);
     char *again = nh_config_text(&c);
     assert_string_equal(again, text);
@@ -145,6 +145,8 @@ static void bad_configs(void **state)
         {"ranges: [[0, .inf]]", "ranges"},
         {"alpha_hidden: 3", "alpha_hidden: a list of 2 widths expected"},
         {"edge_scalars: 0", "edge_scalars: 0 found"},
+        {"heads: 2\nlift: maybe", "net.yaml:2: lift"},
+        {"edge_init: product", "net.yaml:1: edge_init: 'product' found, linear or paper expected"},
         {"", "net.yaml"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

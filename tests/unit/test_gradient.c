@@ -251,23 +251,26 @@ static void find_factors(nh_network_d *net, problem *p, double *factor[8])
 {
     const size_t blocks = p->m->config.blocks, mid = p->m->types.mid.dim, E = p->g.n_edge;
     double *edge[8] = {0}, *y[8] = {0}, *after[8] = {0};
-    for (size_t k = 0; k + 1 < blocks; k++) {
-        edge[k] = calloc(E * mid, sizeof(double));
+    for (size_t k = 0; k < blocks; k++) {
+        const bool last = k + 1 == blocks;
+        edge[k] = calloc(E * (last ? p->m->types.post.dim : mid), sizeof(double));
         y[k] = calloc(E * mid, sizeof(double));
         after[k] = calloc(E * mid, sizeof(double));
         assert_true(edge[k] && y[k] && after[k]);
     }
-    edge[blocks - 1] = calloc(E * p->m->types.post.dim, sizeof(double));
     const nh_network_d_probe probe = {.edge = edge, .y = y, .edge_tg = after};
     OK(nh_network_d_forward(net, &p->g, nh_network_d_features, p, nh_network_d_answers, p, false, &probe,
                             NULL, NULL, &err));
     for (size_t k = 0; k < blocks; k++) {
         factor[k] = calloc(E, sizeof(double));
-        for (size_t e = 0; e < E && k + 1 < blocks; e++) {
+        /* the last block has a y with a lift only, on the first entries of its features */
+        const size_t stride = k + 1 == blocks ? p->m->types.post.dim : mid;
+        for (size_t e = 0; e < E; e++) {
             double yy = 0, dy = 0;
-            for (size_t i = e * mid; i < (e + 1) * mid; i++) {
-                yy += y[k][i] * y[k][i];
-                dy += y[k][i] * (after[k][i] - edge[k][i]);
+            for (size_t i = 0; i < mid; i++) {
+                const double v = y[k][e * mid + i];
+                yy += v * v;
+                if (v != 0) dy += v * (after[k][e * mid + i] - edge[k][e * stride + i]);
             }
             factor[k][e] = yy > 0 ? dy / yy : 0;
         }
@@ -374,6 +377,30 @@ static void differences_of_variants(void **state)
     model_tiny(3, ", scale: 0", "", &m);
     check_differences(&m, 1, true);
     check_differences(&m, 0, false);
+    model_close(&m);
+}
+
+/* network/OPTIONS.md: lift, edge_init */
+static void differences_of_options(void **state)
+{
+    (void)state;
+    model m;
+    model_tiny(3, "", "lift: true\n", &m);
+    check_differences(&m, 0, true);
+    check_differences(&m, 1, false);
+    model_close(&m);
+    model_tiny(2, ", scale: 0", "lift: true\n", &m);
+    check_differences(&m, 0, false);
+    check_differences(&m, 1, true);
+    model_close(&m);
+    model_tiny(1, "", "lift: true\nedge_init: paper\nonsite_copies: 2\n", &m);
+    check_differences(&m, 0, true);
+    model_close(&m);
+    model_tiny(2, "", "edge_init: paper\n", &m);
+    check_differences(&m, 1, true);
+    model_close(&m);
+    model_tiny(3, "", "lift: true\nedge_init: paper\n", &m);
+    check_differences(&m, 1, false);
     model_close(&m);
 }
 
@@ -567,9 +594,8 @@ static double distance(const model *m, const nh_weights *a, const nh_weights *b)
 
 static void stored_activations(void **state)
 {
-    (void)state;
     model m;
-    model_tiny(3, "", "", &m);
+    model_tiny(3, "", *state, &m);
     problem p = problem_random(&m, 1, true, 5, 200, 3);
     nh_weights w = rule(&m, "test:", true);
     for (int threads = 0; threads < 3; threads++) {
@@ -586,9 +612,8 @@ static void stored_activations(void **state)
 
 static void threads_only_round(void **state)
 {
-    (void)state;
     model m;
-    model_tiny(3, "", "", &m);
+    model_tiny(3, "", *state, &m);
     problem p = problem_random(&m, 1, true, 70, 700, 3); /* more than a tile of nodes */
     nh_weights w = rule(&m, "test:", true);
     nh_weights one = nh_network_d_gradient(&p, &w, NH_TAPE_RECOMPUTE, 1);
@@ -608,9 +633,8 @@ static void threads_only_round(void **state)
 
 static void single_precision(void **state)
 {
-    (void)state;
     model m;
-    model_tiny(3, "", "", &m);
+    model_tiny(3, "", *state, &m);
     problem p = problem_random(&m, 1, true, 5, 200, 3);
     nh_weights w = rule(&m, "test:", true), v = rule(&m, "test:", false);
     nh_weights exact = nh_network_d_gradient(&p, &w, NH_TAPE_RECOMPUTE, 2);
@@ -637,9 +661,8 @@ static void single_precision(void **state)
 /* One tape for a small graph, a large one, and the small one again; gradients are added. */
 static void tape_again(void **state)
 {
-    (void)state;
     model m;
-    model_tiny(3, "", "", &m);
+    model_tiny(3, "", *state, &m);
     problem small = problem_random(&m, 0, true, 3, 22, 5), large = problem_random(&m, 0, true, 6, 300, 6);
     nh_weights w = rule(&m, "test:", true);
     for (int memory = 0; memory < 2; memory++) {
@@ -679,9 +702,8 @@ static void tape_again(void **state)
 /* A kept run answers what a plain one does. */
 static void kept_outputs(void **state)
 {
-    (void)state;
     model m;
-    model_tiny(3, "", "", &m);
+    model_tiny(3, "", *state, &m);
     problem p = problem_random(&m, 1, true, 5, 200, 3);
     nh_weights w = rule(&m, "test:", true);
     nh_network_d *net = nh_network_d_make(&p, &w);
@@ -815,15 +837,22 @@ static void odd_cases(void **state)
 
 int main(void)
 {
+    static char NONE[] = "", OPTIONS[] = "lift: true\nedge_init: paper\n";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(differences),
         cmocka_unit_test(differences_of_variants),
+        cmocka_unit_test(differences_of_options),
         cmocka_unit_test(golden_gradients),
-        cmocka_unit_test(stored_activations),
-        cmocka_unit_test(threads_only_round),
-        cmocka_unit_test(single_precision),
-        cmocka_unit_test(tape_again),
-        cmocka_unit_test(kept_outputs),
+        {"stored_activations", stored_activations, NULL, NULL, NONE},
+        {"stored_activations, options", stored_activations, NULL, NULL, OPTIONS},
+        {"threads_only_round", threads_only_round, NULL, NULL, NONE},
+        {"threads_only_round, options", threads_only_round, NULL, NULL, OPTIONS},
+        {"single_precision", single_precision, NULL, NULL, NONE},
+        {"single_precision, options", single_precision, NULL, NULL, OPTIONS},
+        {"tape_again", tape_again, NULL, NULL, NONE},
+        {"tape_again, options", tape_again, NULL, NULL, OPTIONS},
+        {"kept_outputs", kept_outputs, NULL, NULL, NONE},
+        {"kept_outputs, options", kept_outputs, NULL, NULL, OPTIONS},
         cmocka_unit_test(update),
         cmocka_unit_test(odd_cases),
     };
