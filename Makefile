@@ -25,9 +25,15 @@ ifeq ($(WERROR),1)
   WARN += -Werror
 endif
 CPPFLAGS += -D_GNU_SOURCE -Ilib -I. -DNH_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS))
+# Several processes in nhtrain, where OpenMPI is there (MPI=0: without).
+MPI ?= $(if $(filter 1,$(SAN)),0,$(shell pkg-config --exists ompi-c && echo 1))
+ifeq ($(MPI),1)
+  CPPFLAGS += -DNH_MPI $(shell pkg-config --cflags-only-I ompi-c)
+  LDLIBS_MPI := $(shell pkg-config --libs ompi-c)
+endif
 CFLAGS   += -std=c11 $(OPT) -g $(WARN) -pthread
 LDFLAGS  += $(filter -fsanitize%,$(OPT)) -pthread
-LDLIBS   += $(shell pkg-config --libs $(PKGS)) -lm
+LDLIBS   += $(shell pkg-config --libs $(PKGS)) -lm -Wl,--as-needed $(LDLIBS_MPI)
 
 # Sources compiled for float and for double (lib/base/real.h).
 TWICE := $(wildcard lib/ops/*.c lib/network/*.c) lib/training/submodel.c

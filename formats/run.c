@@ -522,8 +522,8 @@ int nh_run_read_state(const nh_settings *s, const char *path, nh_train_state *ou
 
 /* --- the folder --- */
 
-int nh_run_open(const nh_settings *s, const nh_train_state *state, bool resume, const nh_common *common,
-                nh_run **out, nh_error *err)
+int nh_run_open(const nh_settings *s, const nh_train_state *state, bool resume, bool leader,
+                const nh_common *common, nh_run **out, nh_error *err)
 {
     const char *dir = s->run_dir;
     nh_run *r = NH_ARRAY(nh_run, 1);
@@ -542,12 +542,12 @@ int nh_run_open(const nh_settings *s, const nh_train_state *state, bool resume, 
     int status = r->config && r->metrics && r->script && r->last && r->best && r->k_folder && text
                      ? 0
                      : nh_fail_memory(err, dir);
-    if (!status && !resume && (!access(r->last, F_OK) || !access(r->metrics, F_OK)))
+    if (!status && leader && !resume && (!access(r->last, F_OK) || !access(r->metrics, F_OK)))
         status = nh_fail(err, "%s: holds a run already: --resume it, or choose another run_dir", dir);
-    if (!status) status = make_folders(r->k_folder, err);
-    if (!status) status = write_text(r->config, text, strlen(text), err);
-    if (!status) status = write_text(r->script, script_text, sizeof script_text - 1, err);
-    if (!status && resume) status = cut_metrics(r, state->epoch, err);
+    if (!status && leader) status = make_folders(r->k_folder, err);
+    if (!status && leader) status = write_text(r->config, text, strlen(text), err);
+    if (!status && leader) status = write_text(r->script, script_text, sizeof script_text - 1, err);
+    if (!status && leader && resume) status = cut_metrics(r, state->epoch, err);
     free(text);
     if (status)
         nh_run_free(r);

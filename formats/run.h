@@ -15,9 +15,10 @@ typedef struct nh_run nh_run;
 
 /* Makes the folder (and those above it) with config.yaml, or, with `resume`, takes one that is there and drops the rows of
  * metrics.tsv from epoch `state->epoch` on, which will be trained again. A folder that holds a run is an error without
- * `resume`. The settings, and `common`, must outlive it; `common` gives the history. */
-int nh_run_open(const nh_settings *s, const nh_train_state *state, bool resume, const nh_common *common,
-                nh_run **out, nh_error *err);
+ * `resume`. The settings, and `common`, must outlive it; `common` gives the history. Without `leader`
+ * (other processes of the same run) nothing is written. */
+int nh_run_open(const nh_settings *s, const nh_train_state *state, bool resume, bool leader,
+                const nh_common *common, nh_run **out, nh_error *err);
 void nh_run_free(nh_run *r); /* NULL is fine */
 const char *nh_run_k_folder(const nh_run *r);
 /* What the trainer calls; context is the run. Rows go to metrics.tsv and, unless quiet, in short to stderr. */

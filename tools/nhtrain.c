@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SILENT = 1 }; /* another process has failed, and says so */
+
 typedef struct arguments {
     const char *config, *resume;
     nh_list set;
@@ -59,8 +61,7 @@ static void print_scores(const char *name, const nh_scores *h0, const nh_scores 
 }
 
 /* The best model on the test list. */
-static int test(const nh_settings *s, const nh_train_state *state, const nh_trainer_hooks *hooks,
-                const nh_common *common, nh_error *err)
+static int test(const nh_settings *s, const nh_trainer_hooks *hooks, const nh_common *common, nh_error *err)
 {
     nh_settings best_settings = *s;
     nh_train_state best = {0};
@@ -70,20 +71,19 @@ static int test(const nh_settings *s, const nh_train_state *state, const nh_trai
     const double *limit;
     bool stopped = false;
     char *path = NULL;
-    (void)state;
     if (asprintf(&path, "%s/best.nc", s->run_dir) < 0) return nh_fail_memory(err, "best.nc");
     best_settings.init = path;
     best_settings.train = best_settings.validation = NULL;
     best_settings.ablate = 0;
     best_settings.optimizer.ema = 0;
     best_settings.loss.lambda_p = best_settings.loss.lambda_q = best_settings.loss.lambda_pq = 0;
-    int status =
-        nh_run_first_model(&best_settings, &m, err) ||
-                nh_train_state_new(&best_settings, m, false, &best, err) ||
-                nh_trainer_new(&best_settings, &best, hooks, common->threads, NULL, common->quiet, &t, err) ||
-                nh_trainer_score(t, 2, NH_SCORE_BASE, &stop_signal, &stopped, &base_scores, &h0, err)
-            ? -1
-            : 0;
+    int status = nh_run_first_model(&best_settings, &m, err) ||
+                         nh_train_state_new(&best_settings, m, false, &best, err) ||
+                         nh_trainer_new(&best_settings, &best, hooks, (nh_ranks){0, 1}, common->threads, NULL,
+                                        common->quiet, &t, err) ||
+                         nh_trainer_score(t, 2, NH_SCORE_BASE, &stop_signal, &stopped, &base_scores, &h0, err)
+                     ? -1
+                     : 0;
     if (!status && !stopped)
         status = nh_trainer_score(t, 2, NH_SCORE_PREDICTION, &stop_signal, &stopped, &scores, NULL, err);
     if (!status && !stopped) {
@@ -96,13 +96,13 @@ static int test(const nh_settings *s, const nh_train_state *state, const nh_trai
     return status;
 }
 
-/* Settings and the state to begin with; both are the caller's, also after a failure. Exit status. */
-static int prepare(const nh_program *program, const arguments *a, nh_settings *s, nh_train_state *state,
+/* Settings and the state to begin with; both are the caller's, also after a failure. */
+static int prepare(const arguments *a, nh_settings *s, nh_train_state *state, bool *from_command_line,
                    nh_error *err)
 {
     char *config = NULL, *last = NULL, *folder = NULL;
-    bool from_command_line = false;
     int status = 0;
+    *from_command_line = false;
     if (a->resume &&
         (asprintf(&folder, "run_dir=%s", a->resume) < 0 ||
          asprintf(&config, "%s/config.yaml", a->resume) < 0 || asprintf(&last, "%s/last.nc", a->resume) < 0))
@@ -114,7 +114,7 @@ static int prepare(const nh_program *program, const arguments *a, nh_settings *s
     for (; set && n < a->set.count; n++)
         set[n] = a->set.item[n];
     if (set && folder) set[n++] = folder;
-    if (!status) status = nh_settings_read(file, n, set, s, &from_command_line, err);
+    if (!status) status = nh_settings_read(file, n, set, s, from_command_line, err);
     if (!status) status = nh_settings_check(s, file, err);
     if (!status && a->resume) {
         if (!s->init) status = nh_settings_ablate(s, &s->network, err);
@@ -129,32 +129,47 @@ static int prepare(const nh_program *program, const arguments *a, nh_settings *s
     free(config);
     free(last);
     free(folder);
-    if (!status) return 0;
-    nh_report(program, err);
-    return from_command_line ? 2 : 1;
+    return status;
+}
+
+/* True if no process has failed. The one that has says why; the others say nothing. */
+static bool all_well(const nh_ranks *ranks, int status)
+{
+    return nh_ranks_max(ranks, status != 0) == 0;
 }
 
 static int train(const arguments *a, const nh_common *common, const nh_settings *s, nh_train_state *state,
-                 nh_error *err)
+                 nh_ranks ranks, nh_error *err)
 {
     nh_run *run = NULL;
     nh_trainer *t = NULL;
     bool stopped = false;
-    int status = nh_run_open(s, state, a->resume != NULL, common, &run, err);
-    if (status) return -1;
+    int status = nh_run_open(s, state, a->resume != NULL, ranks.rank == 0, common, &run, err);
+    if (!all_well(&ranks, status)) {
+        nh_run_free(run);
+        return status ? -1 : SILENT;
+    }
     const nh_trainer_hooks hooks = nh_run_hooks(run);
-    status = nh_trainer_new(s, state, &hooks, common->threads, nh_run_k_folder(run), common->quiet, &t, err);
-    if (!status) status = nh_trainer_check(t, err);
-    if (!status && !stop_signal) status = nh_trainer_run(t, &stop_signal, &stopped, err);
-    if (!status && stopped && !common->quiet)
+    status = nh_trainer_new(s, state, &hooks, ranks, common->threads, nh_run_k_folder(run), common->quiet, &t,
+                            err);
+    if (!status && ranks.rank == 0) status = nh_trainer_check(t, err);
+    const bool well = all_well(&ranks, status);
+    if (well) {
+        status = nh_trainer_run(t, &stop_signal, &stopped, err);
+        if (status && ranks.count > 1) { /* the others wait for this one */
+            fprintf(stderr, "nhtrain: %s\n", err->text);
+            nh_ranks_abort(&ranks, 1);
+        }
+    }
+    if (!status && stopped && ranks.rank == 0 && !common->quiet)
         fprintf(stderr,
                 "nhtrain: stopped in epoch %" PRIu64 " after %" PRIu64
                 " of its crystals; go on with: nhtrain --resume %s\n",
                 state->epoch + 1, state->position, s->run_dir);
     nh_trainer_free(t);
-    if (!status && !stopped && !stop_signal && s->test) status = test(s, state, &hooks, common, err);
+    if (well && !status && !stopped && ranks.rank == 0 && s->test) status = test(s, &hooks, common, err);
     nh_run_free(run);
-    return status;
+    return well || status ? status : SILENT;
 }
 
 static int run(const nh_program *program, const arguments *a, const nh_common *common)
@@ -162,11 +177,20 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
     nh_settings settings = {0};
     nh_train_state state = {0};
     nh_error err = {""};
+    nh_ranks ranks;
     catch_signals();
-    int status = prepare(program, a, &settings, &state, &err);
-    if (!status && train(a, common, &settings, &state, &err)) status = nh_report(program, &err);
+    if (nh_ranks_begin(&ranks, &err)) return nh_report(program, &err);
+    bool from_command_line;
+    int status = prepare(a, &settings, &state, &from_command_line, &err);
+    const bool prepared = all_well(&ranks, status);
+    if (!prepared && !status) status = SILENT;
+    if (prepared) status = train(a, common, &settings, &state, ranks, &err);
+    /* What all of them find is said once. */
+    if (status && status != SILENT && (ranks.rank == 0 || prepared)) nh_report(program, &err);
+    if (status) status = !prepared && from_command_line ? 2 : 1;
     nh_train_state_free(&state);
     nh_settings_free(&settings);
+    nh_ranks_end(&ranks);
     return status ? status : stop_signal ? 128 + stop_signal : 0;
 }
 
@@ -202,7 +226,10 @@ int main(int argc, char **argv)
             "Ctrl-C and SIGTERM finish the step in progress and save the state; --resume goes on from there, "
             "with one "
             "thread bit for bit as if nothing had happened.\n\n"
-            "Where the settings name a test list, the errors of the best model on it are printed at the end.",
+            "Where the settings name a test list, the errors of the best model on it are printed at the "
+            "end.\n\n"
+            "mpirun -n N nhtrain ...: N processes share the crystals of a step; a step has accumulate "
+            "crystals of each.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .computes = true,

@@ -23,6 +23,7 @@ typedef struct part {
 struct nh_stepper {
     const nh_settings *settings;
     nh_train_state *state;
+    nh_ranks ranks;
     nh_types types;
     nh_embedding *embedding;
     nh_selection all, output; /* all of OUT; what is asked of the networks */
@@ -200,6 +201,7 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_
     if (!t) return nh_fail_memory(err, "training");
     t->settings = s;
     t->state = state;
+    t->ranks = (nh_ranks){0, 1};
     t->kind = s->as_double ? nh_submodel_kind_d() : nh_submodel_kind_f();
     t->with_trace = s->loss.lambda_c > 0;
     const bool padding = s->loss.kind == NH_LOSS_REFERENCE;
@@ -229,6 +231,11 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_
     t->crystals.n_limit = t->n_limit - 1;
     *out = t;
     return 0;
+}
+
+void nh_stepper_join(nh_stepper *t, nh_ranks ranks)
+{
+    t->ranks = ranks;
 }
 
 const nh_crystal_kind *nh_stepper_kind(const nh_stepper *t)
@@ -441,7 +448,11 @@ int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *
     t->lr = lr;
     t->factor = 1 / (double)count;
     *norm = NAN;
-    int status = skip ? 0 : for_parts(t, run_norm, err);
+    int status = 0;
+    for (size_t i = 0; !status && !skip && i < t->n_part; i++)
+        if (t->part[i].trained)
+            status = nh_ranks_sum_weights(&t->ranks, &t->state->model->params, &t->part[i].gradient, err);
+    if (!status && !skip) status = for_parts(t, run_norm, err);
     if (!status && !skip) {
         double sum = 0;
         for (size_t i = 0; i < t->n_part; i++)

@@ -6,6 +6,7 @@
 #ifndef NH_TRAINING_STEP_H
 #define NH_TRAINING_STEP_H
 
+#include "training/ranks.h"
 #include "training/state.h"
 #include "training/submodel.h"
 
@@ -14,6 +15,8 @@ typedef struct nh_stepper nh_stepper;
 /* For the sub-models of `state` that are trained, and those that are not but answer (nh_train_state_new). Settings and state
  * must outlive it. `threads` >= 1. */
 int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_stepper **out, nh_error *err);
+/* Gradients are summed over these processes; `count` in nh_stepper_apply is that of all of them. */
+void nh_stepper_join(nh_stepper *t, nh_ranks ranks);
 void nh_stepper_free(nh_stepper *t); /* NULL is fine */
 /* What the crystals of this run have in common (k_folder: NULL). Lives as long as the stepper. */
 const nh_crystal_kind *nh_stepper_kind(const nh_stepper *t);

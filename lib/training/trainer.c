@@ -17,6 +17,7 @@ struct nh_trainer {
     const nh_settings *settings;
     nh_train_state *state;
     const nh_trainer_hooks *hooks;
+    nh_ranks ranks;
     bool quiet;
     nh_stepper *stepper;
     nh_crystal_kind kind;
@@ -77,8 +78,8 @@ void nh_trainer_free(nh_trainer *t)
     free(t);
 }
 
-int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer_hooks *hooks, int threads,
-                   const char *k_folder, bool quiet, nh_trainer **out, nh_error *err)
+int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer_hooks *hooks, nh_ranks ranks,
+                   int threads, const char *k_folder, bool quiet, nh_trainer **out, nh_error *err)
 {
     nh_trainer *t = NH_ARRAY(nh_trainer, 1);
     *out = NULL;
@@ -86,7 +87,8 @@ int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer
     t->settings = s;
     t->state = state;
     t->hooks = hooks;
-    t->quiet = quiet;
+    t->ranks = ranks;
+    t->quiet = quiet || ranks.rank > 0;
     t->list[TRAIN] = s->train;
     t->list[VALIDATION] = s->validation;
     t->list[TEST] = s->test;
@@ -96,6 +98,7 @@ int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer
         t->first[l + 1] = t->first[l] + t->names[l].count;
     }
     if (!status) status = nh_stepper_new(s, state, threads, &t->stepper, err);
+    if (!status) nh_stepper_join(t->stepper, ranks);
     const nh_model *m = state->model;
     if (!status && !(t->best = NH_ARRAY(nh_weights, m->n_range))) status = nh_fail_memory(err, "best model");
     for (size_t r = 0; !status && r < m->n_range; r++)
@@ -195,6 +198,22 @@ static void add_scores(nh_scores *s, size_t n_range, size_t *in_range, const nh_
     s->n_crystal++;
 }
 
+/* Over the processes. */
+static void sum_scores(const nh_trainer *t, nh_scores *s, size_t n_range, size_t *in_range)
+{
+    double count = (double)s->n_crystal, in[2 * NH_MAX_RANGES + 2];
+    for (size_t i = 0; i < n_range; i++)
+        in[i] = (double)in_range[i];
+    nh_ranks_sum(&t->ranks, 1, &count);
+    nh_ranks_sum(&t->ranks, 1, &s->loss_h);
+    nh_ranks_sum(&t->ranks, NH_GAUGE_N_REGION, s->region);
+    nh_ranks_sum(&t->ranks, n_range, s->range);
+    nh_ranks_sum(&t->ranks, n_range, in);
+    s->n_crystal = (size_t)count;
+    for (size_t i = 0; i < n_range; i++)
+        in_range[i] = (size_t)in[i];
+}
+
 static void mean_scores(nh_scores *s, size_t n_range, const size_t *in_range)
 {
     for (size_t i = 0; i < NH_GAUGE_N_REGION; i++)
@@ -219,18 +238,16 @@ int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig
     *stopped = false;
     size_t *order = NH_ARRAY(size_t, n);
     if (!order) return nh_fail_memory(err, "order of the crystals");
-    for (size_t i = 0; i < n; i++)
-        order[i] = t->first[list] + i;
-    int status = nh_supply_plan(t->supply, n, order, err);
+    size_t own = 0;
+    for (size_t i = (size_t)t->ranks.rank; i < n; i += (size_t)t->ranks.count)
+        order[own++] = t->first[list] + i;
+    int status = nh_supply_plan(t->supply, own, order, err);
     free(order);
-    for (size_t i = 0; !status && i < n; i++) {
+    for (size_t i = (size_t)t->ranks.rank; !status && i < n; i += (size_t)t->ranks.count) {
         void *thing;
         nh_judgement judgement;
         nh_loss_terms terms = {0};
-        if (*stop) {
-            *stopped = true;
-            return 0;
-        }
+        if (*stop) break;
         status = nh_supply_take(t->supply, &thing, err);
         if (status) break;
         const nh_crystal *c = thing;
@@ -244,9 +261,14 @@ int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig
         }
         nh_supply_give_back(t->supply, thing);
     }
+    if (status) return -1;
+    *stopped = nh_ranks_max(&t->ranks, *stop != 0) != 0;
+    if (*stopped) return 0;
+    sum_scores(t, out, n_range, in_range[0]);
+    sum_scores(t, h0, n_range, in_range[1]);
     mean_scores(out, n_range, in_range[0]);
     mean_scores(h0, n_range, in_range[1]);
-    return status;
+    return 0;
 }
 
 /* --- the loop --- */
@@ -254,14 +276,21 @@ int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig
 /* The best model first: if the run is killed in between, that epoch is done again and gives it again. */
 static int save(nh_trainer *t, nh_error *err)
 {
+    t->unsaved = 0;
+    if (t->ranks.rank > 0) return 0;
     if (t->have_best && t->hooks->save_best(t->hooks->context, t->state, t->best, &t->best_report, err))
         return -1;
     t->have_best = false;
-    t->unsaved = 0;
     return t->hooks->save(t->hooks->context, t->state, err);
 }
 
-/* One step with the next crystals of the plan. */
+/* Whether crystal i of a step is this process's. */
+static bool is_own(const nh_trainer *t, size_t i)
+{
+    return i % (size_t)t->ranks.count == (size_t)t->ranks.rank;
+}
+
+/* One step with the next `count` crystals of the epoch, of which the plan has this process's share. */
 static int train_step(nh_trainer *t, double lr, bool squared, size_t count, nh_error *err)
 {
     nh_train_state *s = t->state;
@@ -273,8 +302,10 @@ static int train_step(nh_trainer *t, double lr, bool squared, size_t count, nh_e
     for (size_t i = 0; !status && i < count; i++) {
         void *crystal;
         nh_loss_terms l = {0};
+        /* Every process draws for all, so that their numbers stay the same. */
         for (size_t j = 0; j < per_step && n_k > 0; j++)
             k[j] = (size_t)(nh_random_uniform(&s->random) * (double)n_k);
+        if (!is_own(t, i)) continue;
         status = nh_supply_take(t->supply, &crystal, err);
         if (status) break;
         status = nh_stepper_add(t->stepper, crystal, squared, n_k ? per_step : 0, k, &l, err);
@@ -285,6 +316,10 @@ static int train_step(nh_trainer *t, double lr, bool squared, size_t count, nh_e
         skip = skip || !isfinite(l.loss_h);
     }
     free(k);
+    if (!status) {
+        nh_ranks_sum(&t->ranks, NH_N_SUMS, sum);
+        skip = nh_ranks_max(&t->ranks, skip) != 0;
+    }
     if (!status) status = nh_stepper_apply(t->stepper, lr, count, skip, &norm, &done, err);
     if (status) return -1;
     t->unsaved++;
@@ -313,7 +348,11 @@ static int train_epoch(nh_trainer *t, double lr, bool squared, const volatile si
     size_t *order = NH_ARRAY(size_t, n);
     if (!order) return nh_fail_memory(err, "order of the crystals");
     nh_epoch_order(o->seed, s->epoch, n, order);
-    int status = s->position < n ? nh_supply_plan(t->supply, n - s->position, order + s->position, err) : 0;
+    const size_t step = o->accumulate * (size_t)t->ranks.count;
+    size_t own = 0;
+    for (size_t i = s->position; i < n; i++)
+        if (is_own(t, (i - s->position) % step)) order[own++] = order[i];
+    int status = own > 0 ? nh_supply_plan(t->supply, own, order, err) : 0;
     free(order);
     char name[64];
     snprintf(name, sizeof name, "epoch %llu", (unsigned long long)s->epoch);
@@ -321,13 +360,13 @@ static int train_epoch(nh_trainer *t, double lr, bool squared, const volatile si
     nh_progress_add(progress, s->position);
     double last = nh_seconds();
     while (!status && s->position < n && !*stopped) {
-        const size_t left = n - s->position, count = left < o->accumulate ? left : o->accumulate;
+        const size_t left = n - s->position, count = left < step ? left : step;
         status = train_step(t, lr, squared, count, err);
         const double now = nh_seconds();
         s->sum[NH_SUM_SECONDS] += now - last;
         last = now;
         nh_progress_add(progress, count);
-        *stopped = *stop != 0;
+        if (!status) *stopped = nh_ranks_max(&t->ranks, *stop != 0) != 0;
         if (!status && (*stopped || (t->unsaved >= o->checkpoint_steps && s->position < n)))
             status = save(t, err);
     }
@@ -377,7 +416,7 @@ static int finish_epoch(nh_trainer *t, nh_epoch_report *r, nh_error *err)
         t->best_report = *r;
         t->have_best = true;
     }
-    if (t->hooks->row(t->hooks->context, s, r, err)) return -1;
+    if (t->ranks.rank == 0 && t->hooks->row(t->hooks->context, s, r, err)) return -1;
     s->epoch++;
     s->position = 0;
     memset(s->sum, 0, sizeof s->sum);

@@ -243,3 +243,16 @@ END
     run train -q --set run_dir=/proc/run
     fails 1 "nhtrain: /proc/run"
 }
+
+@test "two processes, one crystal each a step, are one with two" {
+    command -v mpirun > /dev/null && ldd "$BIN/nhtrain" | grep -q libmpi || skip "no MPI"
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    common=(-q -j 1 --no-history -c pipelines/train-tiny.yaml --set schedule.epochs=5 --set precision=double)
+    mpirun --oversubscribe -n 2 "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/two"
+    "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/one" --set accumulate=2
+    diff <(cut -f 1-3,5- "$T/one/metrics.tsv") <(cut -f 1-3,5- "$T/two/metrics.tsv")
+    [ "$(last "$T/two" step)" -eq 5 ]
+    # one line about what all of them find
+    run mpirun --oversubscribe -n 2 "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/two"
+    [ "$status" -ne 0 ] && [ "$(grep -c "holds a run already" <<< "$output")" -eq 1 ]
+}
