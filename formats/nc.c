@@ -467,11 +467,6 @@ int nh_nc_create(const char *path, const char *program, const nh_common *common,
     return 0;
 }
 
-bool nh_nc_is_pipe(const nh_nc *f)
-{
-    return f->writing ? f->image : f->memory != NULL;
-}
-
 int nh_nc_def_dim(nh_nc *f, const char *name, size_t length, nh_error *err)
 {
     int id;
@@ -545,7 +540,6 @@ static int variable_id(const nh_nc *f, const char *variable, int *id, nh_error *
         return status ? nh_nc_failed(f, variable, status, err) : 0;                                          \
     }
 PUT_WHOLE(double, double, nc_put_var_double)
-PUT_WHOLE(float, float, nc_put_var_float)
 PUT_WHOLE(int, int, nc_put_var_int)
 PUT_WHOLE(int64, long long, nc_put_var_longlong)
 

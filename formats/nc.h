@@ -59,7 +59,6 @@ int nh_nc_att_text(const nh_nc *f, const char *name, char **out, nh_error *err);
  * COMMAND", unless common->history is false. */
 int nh_nc_create(const char *path, const char *program, const nh_common *common, const nh_nc *input,
                  nh_nc **out, nh_error *err);
-bool nh_nc_is_pipe(const nh_nc *f); /* an image in memory: no compression is used then */
 
 /* Dimensions: defined once; defining one that exists with the same length is fine. NC_UNLIMITED allowed. */
 int nh_nc_def_dim(nh_nc *f, const char *name, size_t length, nh_error *err);
@@ -69,7 +68,6 @@ int nh_nc_def_var(nh_nc *f, const char *name, nc_type type, size_t n_dims, const
                   const size_t *chunk, const char *units, const char *long_name, nh_error *err);
 int nh_nc_put_double(nh_nc *f, const char *variable, const double *values,
                      nh_error *err); /* whole variable */
-int nh_nc_put_float(nh_nc *f, const char *variable, const float *values, nh_error *err);
 int nh_nc_put_int(nh_nc *f, const char *variable, const int *values, nh_error *err);
 int nh_nc_put_int64(nh_nc *f, const char *variable, const long long *values, nh_error *err);
 int nh_nc_put_slab(nh_nc *f, const char *variable, size_t first, size_t n, size_t rest, const double *values,

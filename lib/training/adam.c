@@ -47,18 +47,6 @@ void nh_weights_copy(const nh_params *p, nh_weights *to, const nh_weights *from)
     }
 }
 
-void nh_weights_add(const nh_params *p, nh_weights *to, const nh_weights *from)
-{
-    for (size_t i = 0; i < p->count; i++) {
-        if (!has(to, i) || !has(from, i)) continue;
-        for (size_t k = 0; k < p->param[i].count; k++)
-            if (to->real)
-                to->real[i][k] += from->real[i][k];
-            else
-                to->single[i][k] += from->single[i][k];
-    }
-}
-
 double nh_weights_norm(const nh_params *p, const nh_weights *w)
 {
     double sum = 0;

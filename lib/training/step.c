@@ -249,14 +249,6 @@ size_t nh_stepper_k_points(const nh_stepper *t)
     return t->crystals.with_k ? (size_t)n[0] * (size_t)n[1] * (size_t)n[2] : 0;
 }
 
-size_t nh_stepper_bytes(const nh_stepper *t)
-{
-    size_t sum = 0;
-    for (size_t i = 0; i < t->n_part; i++)
-        sum += t->kind->bytes(t->part[i].net);
-    return sum;
-}
-
 size_t nh_stepper_limits(const nh_stepper *t, const double **limit)
 {
     *limit = t->limit;

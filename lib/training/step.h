@@ -21,7 +21,6 @@ void nh_stepper_free(nh_stepper *t); /* NULL is fine */
 /* What the crystals of this run have in common (k_folder: NULL). Lives as long as the stepper. */
 const nh_crystal_kind *nh_stepper_kind(const nh_stepper *t);
 size_t nh_stepper_k_points(const nh_stepper *t); /* of the mesh; 0: the loss has no k-space terms */
-size_t nh_stepper_bytes(const nh_stepper *t);    /* of the tapes, now */
 
 /* Adds one crystal's gradient at n_k of its k-points (indices; one may stand there several times). *terms: its loss. */
 int nh_stepper_add(nh_stepper *t, const nh_crystal *c, bool squared, size_t n_k, const size_t *k,

@@ -110,13 +110,8 @@ static int backward(nh_submodel *s, const double *g_ham, const double *g_trace, 
     return NH_NET(_backward)(s->net, s->tape, seed, s, gradient, threads, NULL, err);
 }
 
-static size_t bytes(const nh_submodel *s)
-{
-    return NH_NET(_tape_bytes)(s->tape);
-}
-
 const nh_submodel_kind *R(nh_submodel_kind)(void)
 {
-    static const nh_submodel_kind kind = {make, drop, update, gradients, forward, backward, bytes};
+    static const nh_submodel_kind kind = {make, drop, update, gradients, forward, backward};
     return &kind;
 }

@@ -23,7 +23,6 @@ typedef struct nh_submodel_kind {
     /* gradient += of the loss, from its derivatives by ham and trace. */
     int (*backward)(nh_submodel *s, const double *g_ham, const double *g_trace, nh_weights *gradient,
                     nh_threads *threads, nh_error *err);
-    size_t (*bytes)(const nh_submodel *s); /* of the tape */
 } nh_submodel_kind;
 
 const nh_submodel_kind *nh_submodel_kind_f(void);

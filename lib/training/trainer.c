@@ -116,11 +116,6 @@ int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer
     return status;
 }
 
-size_t nh_trainer_count(const nh_trainer *t, int list)
-{
-    return t->names[list].count;
-}
-
 const nh_stepper *nh_trainer_stepper(const nh_trainer *t)
 {
     return t->stepper;

@@ -64,7 +64,6 @@ int nh_trainer_run(nh_trainer *t, const volatile sig_atomic_t *stop, bool *stopp
 typedef enum nh_scored { NH_SCORE_PREDICTION, NH_SCORE_BASE } nh_scored;
 int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig_atomic_t *stop,
                      bool *stopped, nh_scores *out, nh_scores *h0, nh_error *err);
-size_t nh_trainer_count(const nh_trainer *t, int list);
 const nh_stepper *nh_trainer_stepper(const nh_trainer *t);
 
 #endif
