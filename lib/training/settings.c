@@ -603,12 +603,6 @@ int nh_settings_check(const nh_settings *s, const char *path, nh_error *err)
     if (!s->has_network && !s->init) return nh_fail(err, "%s: neither network nor init is there", path);
     if (!s->train) return nh_fail(err, "%s: data: no train", path);
     if (!s->run_dir) return nh_fail(err, "%s: no run_dir", path);
-    if (s->ablate & (NH_ABLATE_INPUT | NH_ABLATE_OUTPUT | NH_ABLATE_CUT_DOWN))
-        return nh_fail(err, "%s: ablate: %s is not there yet; tracegrad, ensemble, loss-k and loss-pq are",
-                       path,
-                       s->ablate & NH_ABLATE_INPUT    ? "input"
-                       : s->ablate & NH_ABLATE_OUTPUT ? "output"
-                                                      : "cut-down");
     return readable(s->train, path, "data: train", err) ||
                    readable(s->validation, path, "data: validation", err) ||
                    readable(s->test, path, "data: test", err) || readable(s->init, path, "init", err)
@@ -623,8 +617,17 @@ int nh_settings_ablate(nh_settings *s, nh_config *network, nh_error *err)
     if (s->ablate & (NH_ABLATE_LOSS_K | NH_ABLATE_LOSS_PQ) && s->loss.kind == NH_LOSS_REFERENCE)
         s->loss.lambda_r = 1 - s->loss.lambda_p - s->loss.lambda_q - s->loss.lambda_pq;
     if (s->ablate & NH_ABLATE_TRACEGRAD) network->tg_scale = 0;
+    const unsigned other = NH_ABLATE_INPUT | NH_ABLATE_OUTPUT | NH_ABLATE_CUT_DOWN | NH_ABLATE_ENSEMBLE;
+    for (size_t i = 0; s->init && ablations[i]; i++)
+        if (s->ablate & other & 1u << i)
+            return nh_fail(err, "ablate: %s needs a network of its own, not that of init", ablations[i]);
+    if (s->ablate & NH_ABLATE_INPUT) network->input = NH_INPUT_ELEMENTS;
+    if (s->ablate & NH_ABLATE_OUTPUT) network->target = NH_TARGET_HAMILTONIAN;
+    if (s->ablate & NH_ABLATE_CUT_DOWN) {
+        network->input = NH_INPUT_ELEMENTS;
+        network->h0 = NH_H0_NONE;
+    }
     if (s->ablate & NH_ABLATE_ENSEMBLE) {
-        if (s->init) return nh_fail(err, "ablate: ensemble needs a network of its own, not that of init");
         double lo = network->range[0][0], hi = network->range[0][1];
         for (size_t i = 1; i < network->n_range; i++) {
             lo = fmin(lo, network->range[i][0]);

@@ -27,7 +27,7 @@ struct nh_stepper {
     nh_types types;
     nh_embedding *embedding;
     nh_selection all, output; /* all of OUT; what is asked of the networks */
-    nh_irreps input;          /* what they see of all */
+    nh_irreps input;          /* what they see of all, or of the elements */
     size_t *input_entry, *place;
     nh_crystal_kind crystals;
     const nh_submodel_kind *kind;
@@ -161,6 +161,10 @@ static int make_parts(nh_stepper *t, int threads, nh_error *err)
 static int choose_input(nh_stepper *t, nh_error *err)
 {
     const nh_irreps *all = &t->all.irreps;
+    if (t->state->model->config.input == NH_INPUT_ELEMENTS) {
+        t->input_entry = NH_ARRAY(size_t, 1);
+        return t->input_entry ? nh_irreps_copy(&t->types.in, &t->input, err) : nh_fail_memory(err, "feature vectors");
+    }
     bool *even = NH_ARRAY(bool, all->dim);
     size_t *mul = NH_ARRAY(size_t, all->count), n = 0, at = 0, to = 0;
     int *l = NH_ARRAY(int, all->count), *p = NH_ARRAY(int, all->count);
