@@ -20,8 +20,8 @@ typedef enum nh_edge_init { NH_EDGE_INIT_LINEAR, NH_EDGE_INIT_PAPER } nh_edge_in
  * (crystal/graph.h), which takes the magnetisation off an H0 that was made with a starting one, or nothing. */
 typedef enum nh_h0_rule { NH_H0_AS_GIVEN, NH_H0_TIME_REVERSAL, NH_H0_NONE } nh_h0_rule;
 /* network/OPTIONS.md, sections 4 and 5 */
-typedef enum nh_input { NH_INPUT_H0, NH_INPUT_ELEMENTS } nh_input_kind;
-typedef enum nh_target { NH_TARGET_CORRECTION, NH_TARGET_HAMILTONIAN } nh_target_kind;
+typedef enum nh_input_kind { NH_INPUT_H0, NH_INPUT_ELEMENTS } nh_input_kind;
+typedef enum nh_target_kind { NH_TARGET_CORRECTION, NH_TARGET_HAMILTONIAN } nh_target_kind;
 
 typedef struct nh_config {
     size_t n_shell; /* padded shells of every atom */
@@ -42,6 +42,7 @@ typedef struct nh_config {
     double (*range)[2];  /* [lo, hi) Å, owned */
     double decay;        /* exp(-decay r) on the output */
     double output_scale; /* factor on the output, 1 in the published network */
+    double norm_eps;     /* added to the mean square in the layer norms, 1e-5 in the published network */
     nh_reconstruct reconstruct;
     nh_h0_rule h0;
     double rydberg;
@@ -51,8 +52,8 @@ typedef struct nh_config {
     /* network/OPTIONS.md */
     bool lift;              /* the last block multiplies its edge features */
     nh_edge_init edge_init; /* PAPER: initial edge features are a product with the harmonics, too */
-    nh_input_kind input;        /* ELEMENTS: the network sees the elements of the atoms in place of H0 */
-    nh_target_kind target;      /* HAMILTONIAN: it answers with what H0 + correction is otherwise */
+    nh_input_kind input;    /* ELEMENTS: the network sees the elements of the atoms in place of H0 */
+    nh_target_kind target;  /* HAMILTONIAN: it answers with what H0 + correction is otherwise */
     size_t alpha_scalars;   /* n0: scalars of head 0 that lin_alpha sees = mul of MID's first entry */
 } nh_config;
 
