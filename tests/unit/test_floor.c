@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
+#include "ensemble/base.h"
 #include "ensemble/floor.h"
 #include "ensemble/predict.h"
 
@@ -103,6 +104,8 @@ static const char *const RULES[] = {
     "reconstruct: spin-average\nlift: true\n",
     "reconstruct: uu\nlift: true\nedge_init: paper\n",
     "reconstruct: uu\nh0: time-reversal\n",
+    "reconstruct: uu\nh0: time-reversal\ntarget: hamiltonian\n",
+    "reconstruct: uu\ninput: elements\nh0: none\n",
 };
 
 /* What a network predicts has no floor, and the rest of any label is orthogonal to it. */
@@ -116,7 +119,7 @@ static void networks_are_inside(void **state)
         double *base = malloc(n * sizeof *base), *found, *rest;
         assert_non_null(base);
         memcpy(base, g->matrix[NH_H0], n * sizeof *base);
-        if (c.h0 == NH_H0_TIME_REVERSAL) nh_time_reversal_average(g, base);
+        nh_base(&c, g, base);
         OK(nh_floor(&c, g, g->matrix[NH_H0], g->matrix[NH_H_LABEL], g->pairs.count, NULL, &rest, &err));
         for (uint64_t seed = 1; seed < 3; seed++) {
             double largest = 0, correction = 0, dot = 0, size = 0;

@@ -449,6 +449,108 @@ static void features_or_h0(void **state)
     nh_graph_free(g);
 }
 
+/* Re D: what the prediction has more than `base` in uu. */
+static double *uu_correction(const nh_graph *g, const double *base)
+{
+    double *d = malloc(g->pairs.n_elem * sizeof *d);
+    assert_non_null(d);
+    for (size_t i = 0; i < g->pairs.n_elem; i++)
+        d[i] = g->matrix[NH_H_PRED][2 * i] - (base ? base[2 * i] : 0);
+    return d;
+}
+
+static double largest_difference(size_t n, const double *a, const double *b)
+{
+    double worst = 0;
+    for (size_t i = 0; i < n; i++)
+        worst = fmax(worst, fabs(a[i] - b[i]));
+    return worst;
+}
+
+/* input: elements: the correction depends on the elements, and on H0 no more. */
+static void elements_in_place_of_h0(void **state)
+{
+    (void)state;
+    char text[1024];
+    for (int elements = 0; elements < 2; elements++) {
+        nh_graph *g = crystal(4);
+        const size_t n = g->pairs.n_elem;
+        snprintf(text, sizeof text, "%sinput: %s\n", TINY, elements ? "elements" : "h0");
+        nh_model *m = make_model(text, "");
+        predict(m, g, NH_DOUBLE, false, NULL);
+        double *d = uu_correction(g, g->matrix[NH_H0]);
+        /* other atoms */
+        g->structure.atomic_number[1] = 49;
+        predict(m, g, NH_DOUBLE, false, NULL);
+        double *other = uu_correction(g, g->matrix[NH_H0]);
+        assert_true((largest_difference(n, d, other) > 1e-6) == (elements != 0));
+        g->structure.atomic_number[1] = 31;
+        /* another H0, in the graph and as features */
+        for (size_t i = 0; i < 8 * n; i++)
+            g->matrix[NH_H0][i] *= 1 + 0.2 * number(i);
+        if (elements) embed(g, 4, PADDED, 8);
+        predict(m, g, NH_DOUBLE, false, NULL);
+        free(other);
+        other = uu_correction(g, g->matrix[NH_H0]);
+        const double change = largest_difference(n, d, other);
+        assert_true(elements ? change < 1e-13 : change > 1e-6);
+        free(d);
+        free(other);
+        nh_model_free(m);
+        nh_graph_free(g);
+    }
+}
+
+/* target: hamiltonian: the network's answer stands in the place of the real parts that it corrects otherwise, and the rest
+ * is as before. h0: none: nothing else is there, and no H0 is needed. */
+static void targets(void **state)
+{
+    (void)state;
+    char text[1024];
+    nh_graph *g = crystal(4);
+    const size_t n = g->pairs.n_elem;
+    nh_model *m = make_model(TINY, "");
+    predict(m, g, NH_DOUBLE, false, NULL);
+    double *expected = copy_prediction(g);
+    size_t moved = 0;
+    for (size_t p = 0; p < g->pairs.count; p++)
+        for (size_t i = 2 * g->pairs.start[p]; g->pairs.distance[p] < 6 && i < 2 * g->pairs.start[p + 1]; i += 2)
+            for (size_t s = 0; s < 4; s += 3, moved++)
+                expected[2 * s * n + i] -= g->matrix[NH_H0][2 * s * n + i];
+    assert_true(moved > 0 && moved < n);
+    nh_model_free(m);
+    snprintf(text, sizeof text, "%starget: hamiltonian\n", TINY);
+    m = make_model(text, "");
+    predict(m, g, NH_DOUBLE, false, NULL);
+    assert_true(difference(g, expected, g->matrix[NH_H_PRED]) < 1e-13);
+    free(expected);
+    nh_model_free(m);
+
+    snprintf(text, sizeof text, "%sinput: elements\n", TINY);
+    m = make_model(text, "");
+    predict(m, g, NH_DOUBLE, false, NULL);
+    double *d = uu_correction(g, g->matrix[NH_H0]);
+    nh_model_free(m);
+    snprintf(text, sizeof text, "%sinput: elements\nh0: none\n", TINY);
+    m = make_model(text, "");
+    predict(m, g, NH_DOUBLE, true, NULL);
+    double *with_h0 = copy_prediction(g);
+    predict(m, g, NH_DOUBLE, false, NULL);
+    for (size_t i = 0; i < n; i++)
+        for (size_t s = 0; s < 4; s++) {
+            const double *x = g->matrix[NH_H_PRED] + 2 * (s * n + i);
+            assert_true(x[1] == 0 && (s == 0 || s == 3 ? fabs(x[0] - d[i]) < 1e-13 : x[0] == 0));
+        }
+    free(d);
+    free(g->matrix[NH_H0]);
+    g->matrix[NH_H0] = NULL;
+    predict(m, g, NH_DOUBLE, true, NULL);
+    assert_memory_equal(with_h0, g->matrix[NH_H_PRED], 8 * n * sizeof(double));
+    free(with_h0);
+    nh_model_free(m);
+    nh_graph_free(g);
+}
+
 static void assert_refused(const nh_model *m, nh_graph *g, const char *expected)
 {
     nh_error err = {""};
@@ -468,6 +570,11 @@ static void wrong_input(void **state)
     double *h0 = g->matrix[NH_H0];
     g->matrix[NH_H0] = NULL;
     assert_refused(m, g, "the graph has no h0");
+    char elements[1024];
+    snprintf(elements, sizeof elements, "%sinput: elements\ntarget: hamiltonian\n", TINY);
+    nh_model *other = make_model(elements, "");
+    assert_refused(other, g, "the graph has no h0"); /* what the network does not answer with comes from it */
+    nh_model_free(other);
     g->matrix[NH_H0] = h0;
     embed(g, 4, PADDED, 7.5);
     assert_refused(m, g, "no feature for the pair");
@@ -501,6 +608,8 @@ int main(void)
         cmocka_unit_test(without_spin),
         cmocka_unit_test(rydberg_factor),
         cmocka_unit_test(features_or_h0),
+        cmocka_unit_test(elements_in_place_of_h0),
+        cmocka_unit_test(targets),
         cmocka_unit_test(wrong_input),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
