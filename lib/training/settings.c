@@ -289,6 +289,21 @@ static int get_ablations(const nh_yaml *root, const char *name, unsigned *out, n
     return 0;
 }
 
+/* data, ensemble, or how many processes share a crystal. */
+static int get_parallel(const nh_yaml *root, const char *name, size_t *out, nh_error *err)
+{
+    const nh_yaml *node = nh_yaml_find(root, "parallel");
+    if (!node) return 0;
+    if (node->kind == NH_YAML_SCALAR && !strcmp(node->text, "data"))
+        *out = 1;
+    else if (node->kind == NH_YAML_SCALAR && !strcmp(node->text, "ensemble"))
+        *out = 0;
+    else if (get_size(root, name, "parallel", 1, NH_MAX_RANGES, out, NULL))
+        return nh_fail(err, "%s:%zu: parallel: data, ensemble or a number of processes from 1 to %d expected", name,
+                       node->line, NH_MAX_RANGES);
+    return 0;
+}
+
 static int get_seed(const nh_yaml *root, const char *name, uint64_t *out, nh_error *err)
 {
     const char *text = NULL;
@@ -323,7 +338,8 @@ static int get_all(const nh_yaml *root, const char *name, const char *network_na
 {
     static const char *const known[] = {
         "network",   "init",     "data",       "run_dir", "seed",   "precision",  "ensemble",    "loss",
-        "optimizer", "schedule", "accumulate", "memory",  "ablate", "checkpoint", "zero_output", NULL};
+        "optimizer", "schedule", "accumulate", "memory",  "ablate", "checkpoint", "zero_output",
+        "parallel",  NULL};
     static const char *const precisions[] = {"single", "double", NULL},
                              *const memories[] = {"store", "recompute", NULL},
                              *const checkpoint_keys[] = {"every_steps", NULL};
@@ -342,7 +358,7 @@ static int get_all(const nh_yaml *root, const char *name, const char *network_na
         get_optimizer(root, name, &s->optimizer, err) || get_schedule(root, name, &s->schedule, err) ||
         get_size(root, name, "accumulate", 1, 1000000, &s->accumulate, err) ||
         get_choice(root, name, "memory", memories, &memory, err) ||
-        get_ablations(root, name, &s->ablate, err) ||
+        get_ablations(root, name, &s->ablate, err) || get_parallel(root, name, &s->processes, err) ||
         get_map(root, name, "checkpoint", checkpoint_keys, &checkpoint, err))
         return -1;
     s->as_double = precision == 1;
@@ -371,6 +387,7 @@ static nh_settings defaults(void)
                          .optimizer = {.lr = 5e-4, .beta = {0.9, 0.999}, .eps = 1e-8},
                          .schedule = {.epochs = 100, .warmup = 5, .warmup_lr = 1e-6, .min_lr = 1e-5},
                          .accumulate = 1,
+                         .processes = 1,
                          .checkpoint_steps = 200};
 }
 
@@ -723,7 +740,12 @@ char *nh_settings_text(const nh_settings *s, const nh_config *network)
             s->schedule.warmup);
     put_real(f, "  warmup_lr: ", s->schedule.warmup_lr);
     put_real(f, "\n  min_lr: ", s->schedule.min_lr);
-    fprintf(f, "\naccumulate: %zu\nmemory: %s\nablate: [", s->accumulate,
+    fprintf(f, "\naccumulate: %zu\n", s->accumulate);
+    if (s->processes > 1)
+        fprintf(f, "parallel: %zu\n", s->processes);
+    else
+        fprintf(f, "parallel: %s\n", s->processes == 1 ? "data" : "ensemble");
+    fprintf(f, "memory: %s\nablate: [",
             s->memory == NH_MEMORY_STORE ? "store" : "recompute");
     for (size_t i = 0, n = 0; ablations[i]; i++)
         if (s->ablate & 1u << i) fprintf(f, "%s%s", n++ ? ", " : "", ablations[i]);

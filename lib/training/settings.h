@@ -66,6 +66,7 @@ typedef struct nh_settings {
     nh_optimizer_settings optimizer;
     nh_schedule_settings schedule;
     size_t accumulate;
+    size_t processes; /* that share a crystal, of several (ranks.h); 0: as many as there is use for */
     nh_memory_kind memory;
     unsigned ablate;
     size_t checkpoint_steps;

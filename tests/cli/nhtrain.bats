@@ -310,6 +310,36 @@ END
     fails 1 "nhtrain: /proc/run"
 }
 
+@test "processes that share the sub-models of a crystal are one that has all of them" {
+    command -v mpirun > /dev/null && ldd "$BIN/nhtrain" | grep -q libmpi || skip "no MPI"
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    common=(-q -j 1 --no-history -c pipelines/train-tiny.yaml --set schedule.epochs=5 --set schedule.kind=constant
+        --set precision=double --set optimizer.ema=0.5)
+    "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/alone"
+    # three sub-models over two processes; over three; stopped after two epochs, and resumed by another number of processes
+    mpirun --oversubscribe -n 2 "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/shared2" --set parallel=ensemble
+    mpirun --oversubscribe -n 3 "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/shared3" --set parallel=3
+    mpirun --oversubscribe -n 2 "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/shared1" --set parallel=2 --set schedule.epochs=2
+    "$BIN/nhtrain" -q -j 1 --no-history --resume "$T/shared1" --set schedule.epochs=3
+    mpirun --oversubscribe -n 3 "$BIN/nhtrain" -q -j 1 --no-history --resume "$T/shared1" --set schedule.epochs=5 --set parallel=ensemble
+    for i in 1 2 3; do
+        diff <(cut -f 1-3,5- "$T/alone/metrics.tsv") <(cut -f 1-3,5- "$T/shared$i/metrics.tsv")
+        # no sum of numbers depends on where the sub-models are: not only to rounding
+        for f in best last; do
+            diff <(ncdump -p 9,17 "$T/alone/$f.nc" | tail -n +2) <(ncdump -p 9,17 "$T/shared$i/$f.nc" | tail -n +2) > "$T/diff" || { head "$T/diff"; false; }
+        done
+    done
+    # two groups of two
+    mpirun --oversubscribe -n 4 "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/groups" --set parallel=2
+    "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/pairs" --set accumulate=2
+    diff <(cut -f 1-3,5- "$T/pairs/metrics.tsv") <(cut -f 1-3,5- "$T/groups/metrics.tsv")
+    run mpirun --oversubscribe -n 3 "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/refused" --set parallel=2
+    [ "$status" -ne 0 ] && [ "$(grep -c "parallel: 2 processes a crystal do not divide the 3" <<< "$output")" -eq 1 ]
+    run mpirun --oversubscribe -n 4 "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/refused" --set parallel=4
+    [ "$status" -ne 0 ] && [ "$(grep -c "parallel: 4 processes a crystal, but only 3 sub-models" <<< "$output")" -eq 1 ]
+    [ ! -e "$T/refused/last.nc" ]
+}
+
 @test "two processes, one crystal each a step, are one with two" {
     command -v mpirun > /dev/null && ldd "$BIN/nhtrain" | grep -q libmpi || skip "no MPI"
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

@@ -227,6 +227,8 @@ static void wrong_settings(void **state)
         {"ensemble: [-1]\n", "ensemble: -1 is no sub-model"},
         {"ablate: [tracegrad, dropout]\n", "ablate: 'dropout' found"},
         {"accumulate: 0\n", "accumulate: 0 found"},
+        {"parallel: 0\n", ":1: parallel: data, ensemble or a number of processes from 1 to 64 expected"},
+        {"parallel: [2]\n", "parallel: data, ensemble"},
         {"data: {cache: much}\n", "cache: 'much' found"},
         {"data: {train: [a, b]}\n", "train: text expected"},
         {"network: {heads: 0}\n", ":1: heads: 0 found"},
@@ -466,7 +468,7 @@ static void begin_part(training *t, bool as_double, int threads, nh_memory_kind 
         t->settings.n_ensemble = 1;
     }
     OK(nh_train_state_new(&t->settings, m, fresh, &t->state, &err));
-    OK(nh_stepper_new(&t->settings, &t->state, threads, &t->stepper, &err));
+    OK(nh_stepper_new(&t->settings, &t->state, NH_ALONE, threads, &t->stepper, &err));
     nh_crystal_kind kind = *nh_stepper_kind(t->stepper);
     kind.with_k = false; /* the states are the golden ones */
     t->golden = golden_crystal_load(nc, 4, SHELLS);
