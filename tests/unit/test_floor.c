@@ -1,28 +1,10 @@
 /* The error that an architecture leaves: against what networks of that architecture really do. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "check.h"
 
 #include "base/memory.h"
 #include "ensemble/base.h"
 #include "ensemble/floor.h"
 #include "ensemble/predict.h"
-
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static nh_error err;
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        err.text[0] = '\0';                                                                                  \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
-    } while (0)
 
 static const char NETWORK[] = "basis: 1s1p1d1f\ncutoff: 5\nmid: 3x0e+2x1o+2x1e+2x2e+2x2o+2x3e+2x3o+2x4e\n"
                               "heads: 1\nblocks: 2\nsh_lmax: 3\nradial: {basis: 8, max: 6, hidden: [8, 8]}\n"

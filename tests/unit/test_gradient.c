@@ -6,14 +6,6 @@
 #include "network/network.h"
 #include "training/loss.h"
 
-static nh_error err;
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        err.text[0] = '\0';                                                                                  \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
-    } while (0)
-
 /* A complete small architecture: two e3nn entries of every kind that matters, few channels. */
 static const char TINY[] = "basis: 2s1p\n"
                            "mid: 4x0e+2x1o+2x1e+1x2e\n"

@@ -14,12 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static nh_error err;
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        if ((call) != 0) fail_msg("%s", err.text);                                                           \
-    } while (0)
-
 static char folder[] = "/tmp/nh_training_XXXXXX";
 
 static char *in_folder(const char *name)
