@@ -20,8 +20,8 @@ typedef struct job {
     size_t *edge;     /* [n_edge] pair of each edge */
     size_t *row;      /* [n_edge] feature row of each edge; NULL where H0 is embedded here */
     nh_selection in;  /* what the feature vectors hold of OUT; empty with `input: elements` */
-    const nh_irreps *input; /* their type */
-    const size_t *input_entry;
+    const nh_irreps *input;    /* type of the feature vectors, and where its entries are in the network's */
+    const size_t *input_entry; /* complete one */
     bool *even;       /* [in.irreps.dim] numbers of them that the network sees, the others are 0; NULL: all */
     nh_selection out; /* what is asked of edge_lin */
     int *src, *dst;
@@ -133,7 +133,9 @@ static int use_features(job *j, const bool *used, nh_error *err)
 
 static int choose_types(job *j, nh_error *err)
 {
+    static const size_t only_entry = 0;
     const nh_config *c = &j->m->config;
+    const bool elements = c->input == NH_INPUT_ELEMENTS;
     const nh_structure *s = &j->g->structure;
     j->slot = NH_ARRAY(size_t, s->shell_start[s->n_species]);
     if (!j->slot) return nh_fail_memory(err, "the padded basis");
@@ -143,18 +145,19 @@ static int choose_types(job *j, nh_error *err)
     bool *used = NH_ARRAY(bool, nh_embedding_pairs(j->embedding));
     if (!used) return nh_fail_memory(err, "the padded basis");
     nh_embedding_used(j->embedding, j->g, j->slot, j->edges.n_edge, j->edge, used);
-    int status = c->input == NH_INPUT_ELEMENTS ? 0
-                 : j->g->features              ? use_features(j, used, err)
-                                  : nh_selection_new(j->embedding, NH_PART_ALL, used, &j->in, err);
+    int status = 0;
+    if (elements)
+        j->input_entry = &only_entry;
+    else if (!(status = j->g->features ? use_features(j, used, err)
+                                       : nh_selection_new(j->embedding, NH_PART_ALL, used, &j->in, err)))
+        j->input_entry = j->in.entry;
+    j->input = elements ? &j->types.in : &j->in.irreps;
     if (!status)
         status = nh_selection_new(j->embedding,
                                   c->reconstruct == NH_RECONSTRUCT_UU ? NH_PART_REAL : NH_PART_SCALAR, used,
                                   &j->out, err);
     free(used);
-    static const size_t only_entry = 0;
-    j->input = c->input == NH_INPUT_ELEMENTS ? &j->types.in : &j->in.irreps;
-    j->input_entry = c->input == NH_INPUT_ELEMENTS ? &only_entry : j->in.entry;
-    if (!status && c->input == NH_INPUT_H0 && c->h0 == NH_H0_TIME_REVERSAL) {
+    if (!status && !elements && c->h0 == NH_H0_TIME_REVERSAL) {
         j->even = NH_ARRAY(bool, j->in.irreps.dim);
         if (!j->even) return nh_fail_memory(err, "feature vectors");
         nh_selection_time_even(j->embedding, &j->in, j->even);

@@ -191,12 +191,14 @@ static int judge_h0(nh_crystal *c, const nh_crystal_kind *kind, const size_t *ed
                         .n_pair = c->edges.n_edge,
                         .pair = edge,
                         .rule = NH_GAUGE_L2};
-    for (size_t i = 0; !q.a && i < NH_GAUGE_N_REGION; i++)
+    if (q.a)
+        return nh_gauge_by_spin(&q, c->h0.region, err) ||
+                       nh_gauge_by_distance(&q, kind->n_limit, kind->limit, c->h0.range, err)
+                   ? -1
+                   : 0;
+    for (size_t i = 0; i < NH_GAUGE_N_REGION; i++)
         c->h0.region[i].part[NH_GAUGE_COMPLEX].mae = NAN;
-    return q.a && (nh_gauge_by_spin(&q, c->h0.region, err) ||
-                   nh_gauge_by_distance(&q, kind->n_limit, kind->limit, c->h0.range, err))
-               ? -1
-               : 0;
+    return 0;
 }
 
 /* What the network sees, and then, in the place of H0, what it is to correct. */
