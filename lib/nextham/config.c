@@ -184,6 +184,10 @@ static int get_ranges(const nh_yaml *map, const char *name, nh_config *c, nh_err
         if (!(c->range[i][0] >= 0 && c->range[i][0] < c->range[i][1] && isfinite(c->range[i][1])))
             return nh_fail(err, "%s:%zu: ranges: [%g, %g] found, 0 <= lo < hi expected", name, item->line,
                            c->range[i][0], c->range[i][1]);
+        for (size_t k = 0; k < i; k++) /* a pair has one sub-model that answers for it */
+            if (c->range[i][0] < c->range[k][1] && c->range[k][0] < c->range[i][1])
+                return nh_fail(err, "%s:%zu: ranges: [%g, %g] and [%g, %g] overlap", name, item->line,
+                               c->range[k][0], c->range[k][1], c->range[i][0], c->range[i][1]);
     }
     return 0;
 }

@@ -145,6 +145,7 @@ static void bad_configs(void **state)
         {"trace_head: [512, 0]", "trace_head: width 0 found"},
         {"ranges: [[0, 1], [2, 2]]", "ranges: [2, 2] found, 0 <= lo < hi expected"},
         {"ranges: [[0, 1], [2]]", "ranges: range 1 is not of the form [lo, hi]"},
+        {"ranges: [[0, 2], [3, 4], [1, 3]]", "ranges: [0, 2] and [1, 3] overlap"},
         {"ranges: []", "ranges"},
         {"ranges: [[0, .inf]]", "ranges"},
         {"alpha_hidden: 3", "alpha_hidden: a list of 2 widths expected"},
