@@ -1,7 +1,7 @@
 #!/bin/sh
 # Trains the repository's model: train.sh [PROGRAMS [DATA [RUNS [OPTIONS OF NHTRAIN...]]]]
-# PROGRAMS: folder of the programs [bin]; DATA: folder with the crystals, *.nc.xz and lists [../shared/data/set]; RUNS [runs]: gets the run folders train
-# and train-finish and model.nc, the model for shipping. What was interrupted goes on where it was.
+# PROGRAMS: folder of the programs [bin]; DATA: folder with the crystals, *.nc.xz and lists [../shared/data/set]; RUNS [runs]: gets the run folders train,
+# finish and finish-2 and model.nc, the model for shipping. What was interrupted goes on where it was.
 set -eu
 bin=${1:-bin} data=${2:-../shared/data/set} runs=${3:-runs}
 [ $# -lt 3 ] && shift $# || shift 3
@@ -13,17 +13,19 @@ for file in "$data"/*.nc.xz; do
 done
 cp "$data"/*.list "$unpacked"
 
-# part NAME OPTIONS...: a new run, or what is left of an old one
+# part NAME CONFIG OPTIONS...: a new run, or what is left of an old one
 part() {
-    name=$1
-    shift
+    name=$1 config=$2
+    shift 2
     if [ -e "$runs/$name/last.nc" ]; then
         "$bin/nhtrain" --resume "$runs/$name" "$@"
     else
-        "$bin/nhtrain" -c "$(dirname "$0")/$name.yaml" --set data.train="$unpacked/train.list" --set data.validation="$unpacked/validation.list" \
+        "$bin/nhtrain" -c "$(dirname "$0")/$config" --set data.train="$unpacked/train.list" --set data.validation="$unpacked/validation.list" \
             --set data.test="$unpacked/test.list" --set run_dir="$runs/$name" "$@"
     fi
 }
-part train "$@"
-part train-finish --set init="$runs/train/best.nc" "$@"
-"$bin/nhmodel" pack --bits 12 "$runs/train-finish/best.nc" -o "$runs/model.nc"
+part train train.yaml "$@"
+part finish train-finish.yaml --set init="$runs/train/best.nc" "$@"
+# once more with a rate that begins high
+part finish-2 train-finish.yaml --set init="$runs/finish/best.nc" --set optimizer.lr=1e-3 --set schedule.epochs=180 "$@"
+"$bin/nhmodel" pack --bits 12 "$runs/finish-2/best.nc" -o "$runs/model.nc"
