@@ -1,0 +1,76 @@
+# Bands, pictures and tables of errors of any number of crystals, in parallel:
+#
+#   make -f pipelines/bands.mk -j2 LIST=crystals.list MODEL=model.nc OUT=bands
+#
+# LIST: one crystal a line: an ABACUS folder, a graph.nc or a structure file (graph.sh), relative to the list's folder, and, after a tab, its
+# name where that is not the file's own without suffix. No blanks in names. For each crystal OUT/NAME/ gets graph.nc, ham.nc, and bands.svg,
+# errors.tsv and eigenvalues in bands/ (bands.sh, whose variables KPATH, POINTS, WINDOW work here too). OUT/errors.tsv has all of them.
+#
+# A product is made anew only where its inputs or the model changed. A crystal that fails does not stop the others: what went wrong is
+# listed in the end, and in OUT/failed.tsv, and the next call tries it again.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+self := $(abspath $(lastword $(MAKEFILE_LIST)))
+here := $(dir $(self))
+BIN ?= $(abspath $(here)/../bin)
+MODEL ?= $(here)model.nc
+OUT ?= bands
+export BIN KPATH POINTS WINDOW
+
+ifeq ($(LIST),)
+  $(error LIST=FILE missing: one crystal a line)
+endif
+ifeq ($(wildcard $(LIST)),)
+  $(error $(LIST): no such file)
+endif
+
+# NAME=INPUT words.
+entries := $(shell awk -F '\t' -v folder='$(dir $(LIST))' '!/^\#/ && NF { \
+    path = $$1 ~ /^\// ? $$1 : folder $$1; sub(/\/+$$/, "", path); name = $$2; \
+    if (name == "") { name = path; sub(/.*\//, "", name); sub(/\.(nc|nc\.xz|vasp|xyz|stru)$$/, "", name) } \
+    print name "=" path }' $(LIST))
+names := $(foreach e,$(entries),$(firstword $(subst =, ,$e)))
+repeated := $(shell printf '%s\n' $(names) | sort | uniq -d)
+ifneq ($(repeated),)
+  $(error $(LIST): more than one crystal is called $(repeated): name them in a second column)
+endif
+
+.PHONY: all crystals
+all:
+	@mkdir -p $(OUT); $(MAKE) --no-print-directory -k -f $(self) crystals 2>&1 | grep -v '^make' || true
+	@for name in $(names); do \
+	    if [ ! -e $(OUT)/$$name/failed ]; then \
+	        awk -v OFS='\t' -v name="$$name" '{ print sub(/^#/, "") ? "#crystal" : name, $$0 }' $(OUT)/$$name/bands/errors.tsv; \
+	    fi; \
+	done | awk '!/^#/ || !n++' > $(OUT)/errors.tsv; \
+	rm -f $(OUT)/failed.tsv; \
+	for name in $(names); do \
+	    [ ! -e $(OUT)/$$name/failed ] || printf '%s\t%s\n' "$$name" "$$(< $(OUT)/$$name/failed)" >> $(OUT)/failed.tsv; \
+	done; \
+	if [ -e $(OUT)/failed.tsv ]; then \
+	    echo "failed: $$(wc -l < $(OUT)/failed.tsv) of $(words $(names)) crystals"; sed 's/^/  /' $(OUT)/failed.tsv; exit 1; \
+	fi
+
+crystals: $(names:%=$(OUT)/%/bands/errors.tsv)
+
+# $(call step,COMMAND): its last words are kept in NAME/failed where it fails, all of them in NAME/log.
+folder = $(OUT)/$*
+step = @echo '  $* $(@F)'; mkdir -p $(folder); rm -f $(folder)/failed; \
+    if ! { $1; } 2> $(folder)/log; then tail -1 $(folder)/log > $(folder)/failed; exit 1; fi
+
+define inputs
+$(OUT)/$(firstword $(subst =, ,$1))/graph.nc: input := $(lastword $(subst =, ,$1))
+$(OUT)/$(firstword $(subst =, ,$1))/graph.nc: $(shell find -L $(lastword $(subst =, ,$1)) -type f 2>/dev/null)
+endef
+$(foreach e,$(entries),$(eval $(call inputs,$e)))
+
+$(OUT)/%/graph.nc:
+	$(call step,$(here)graph.sh $(input) $@)
+
+$(OUT)/%/ham.nc: $(OUT)/%/graph.nc $(MODEL)
+	$(call step,$(BIN)/nhinfer -q -m $(MODEL) -o $@ $<)
+
+$(OUT)/%/bands/errors.tsv: $(OUT)/%/ham.nc
+	$(call step,$(here)bands.sh $< $(@D))
