@@ -52,7 +52,7 @@ static void linear_back(const chunk *c, const nh_linear *l, size_t n, const real
 static void norm_back(const chunk *c, real *const norm[2], size_t n, const real *gy, const real *x, real *gx)
 {
     R(nh_norm_backward)
-    (&c->net->mid, n, gy, x, norm[0], gx, false, into(c, norm[0]), into(c, norm[1]));
+    (&c->net->mid, n, gy, x, c->net->config->norm_eps, norm[0], gx, false, into(c, norm[0]), into(c, norm[1]));
 }
 
 static void chain_back(const chunk *c, const nh_chain *m, size_t n, const real *gy, const real *x,
@@ -307,7 +307,7 @@ static void edges_back(chunk *c, size_t tile)
 
     R(nh_rows_store)(&net->mid, n, w->row, w->g_message, f->back.message);
     R(nh_rows_load)(&net->mid, n, w->row, f->edge, w->x);
-    R(nh_norm_forward)(&net->mid, n, w->x, b->norm_edge[0], b->norm_edge[1], w->y);
+    R(nh_norm_forward)(&net->mid, n, w->x, net->config->norm_eps, b->norm_edge[0], b->norm_edge[1], w->y);
     linear_back(c, &b->pre_edge, n, w->g_message, w->y, w->g_x, false);
     norm_back(c, b->norm_edge, n, w->g_x, w->x, w->g_x);
     R(nh_rows_store)(&net->mid, n, w->row, w->g_x, f->back.edge);
@@ -393,7 +393,7 @@ static void node_end_back(chunk *c, size_t tile)
     R(nh_rows_load)(heads, n, w->row, f->merged, w->heads);
     R(nh_linear_forward)(b->proj.map, n, w->heads, b->proj.weight, b->proj.bias, false, w->x);
     R(nh_rows_add)(mid, n, w->row, f->normed, w->x);
-    R(nh_norm_forward)(mid, n, w->x, b->norm_2[0], b->norm_2[1], w->y);
+    R(nh_norm_forward)(mid, n, w->x, net->config->norm_eps, b->norm_2[0], b->norm_2[1], w->y);
     R(nh_linear_forward)(b->ffn_1.map, n, w->y, b->ffn_1.weight, b->ffn_1.bias, false, w->gate_in);
     R(nh_gate_forward)(&net->gate_in, mid, net->gate_first, n, w->gate_in, w->value);
 

@@ -232,6 +232,7 @@ static int get_scalars(const nh_yaml *map, const char *name, nh_config *c, nh_er
     if (get_size(map, name, "blocks", 1, MAX_BLOCKS, &c->blocks, err)) return -1;
     if (get_real(map, name, "decay", 0, false, &c->decay, err)) return -1;
     if (get_real(map, name, "output_scale", 0, true, &c->output_scale, err)) return -1;
+    if (get_real(map, name, "norm_eps", 0, true, &c->norm_eps, err)) return -1;
     if (get_real(map, name, "rydberg", 0, true, &c->rydberg, err)) return -1;
     if (get_size(map, name, "onsite_copies", 1, 2, &copies, err)) return -1;
     if (get_size(map, name, "edge_scalars", 1, MAX_WIDTH, &c->edge_scalars, err)) return -1;
@@ -246,7 +247,8 @@ int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh
     static const char *const known[] = {
         "network", "basis",         "cutoff",       "sh_lmax",      "mid",   "heads",       "blocks",
         "radial",  "tracegrad",     "trace_head",   "ranges",       "decay", "reconstruct", "h0",
-        "rydberg", "onsite_copies", "edge_scalars", "alpha_hidden", "lift",  "edge_init",   "output_scale", NULL};
+        "rydberg", "onsite_copies", "edge_scalars", "alpha_hidden", "lift",  "edge_init",   "output_scale",
+        "norm_eps", NULL};
     *out = (nh_config){.cutoff = 8.0,
                        .sh_lmax = 5,
                        .heads = 4,
@@ -260,6 +262,7 @@ int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh
                        .tg_scale = 0.2,
                        .decay = 0.2,
                        .output_scale = 1,
+                       .norm_eps = 1e-5,
                        .rydberg = NH_RYDBERG,
                        .onsite_copies = 1,
                        .edge_scalars = 32,
@@ -351,6 +354,7 @@ char *nh_config_text(const nh_config *c)
         fputs("]\n", f);
         print_key(f, "decay", c->decay);
         print_key(f, "output_scale", c->output_scale);
+        print_key(f, "norm_eps", c->norm_eps);
         fprintf(f, "reconstruct: %s\n", c->reconstruct == NH_RECONSTRUCT_UU ? "uu" : "spin-average");
         fprintf(f, "h0: %s\n", c->h0 == NH_H0_AS_GIVEN ? "as-given" : "time-reversal");
         print_key(f, "rydberg", c->rydberg);

@@ -36,6 +36,7 @@ typedef struct nh_config {
     double (*range)[2];  /* [lo, hi) Å, owned */
     double decay;        /* exp(-decay r) on the output */
     double output_scale; /* factor on the output, 1 in the published network */
+    double norm_eps;     /* added to the mean square in the layer norms, 1e-5 in the published network */
     nh_reconstruct reconstruct;
     nh_h0_rule h0;
     double rydberg;

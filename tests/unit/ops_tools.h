@@ -184,7 +184,7 @@ static inline void R(norm)(int nc, const char *name, const nh_layout *layout, si
 {
     real *gain, *shift;
     R(norm_open)(nc, name, layout, &gain, &shift);
-    R(nh_norm_forward)(layout, n, x, gain, shift, x);
+    R(nh_norm_forward)(layout, n, x, 1e-5, gain, shift, x);
     free(gain);
     free(shift);
 }

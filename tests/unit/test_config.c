@@ -90,7 +90,7 @@ static void every_key(void **state)
         "network: nextham-v1\nbasis: 2s1p\ncutoff: 7.25\nsh_lmax: 4\nmid: 6x0e+2x1o\nheads: 3\nblocks: 2\n"
         "radial: {basis: 10, max: 0.1, hidden: [7, 9]}\n"
         "tracegrad: {hidden: 5, hidden_last: 4, z: 3, scale: 0}\ntrace_head: [8]\n"
-        "ranges: [[0.5, 1.25], [2, 3]]\ndecay: 0\noutput_scale: 0.02\nreconstruct: spin-average\nh0: time-reversal\n"
+        "ranges: [[0.5, 1.25], [2, 3]]\ndecay: 0\noutput_scale: 0.02\nnorm_eps: 0.5\nreconstruct: spin-average\nh0: time-reversal\n"
         "rydberg: 13.6\nonsite_copies: 2\n"
         "edge_scalars: 11\nalpha_hidden: [12, 13]\nlift: true\nedge_init: paper\n";
     nh_config c = parse(text);
