@@ -3,12 +3,14 @@
 #   make -f pipelines/bands.mk -j2 LIST=crystals.list MODEL=model.nc OUT=bands
 #
 # LIST: one crystal a line: an ABACUS folder, a graph.nc or a structure file (graph.sh), relative to the list's folder, and, after a tab, its
-# name where that is not the file's own without suffix. No blanks in names. For each crystal OUT/NAME/ gets graph.nc, ham.nc, and bands.svg,
+# name where that is not the file's own without suffix (crystals.sh). No blanks in names. For each crystal OUT/NAME/ gets graph.nc, ham.nc, and bands.svg,
 # errors.tsv and eigenvalues in bands/ (bands.sh, whose variables KPATH, POINTS, WINDOW work here too). OUT/errors.tsv has all of them.
+# THREADS [1] of each program: make -j runs several.
 #
 # A product is made anew only where its inputs or the model changed. A crystal that fails does not stop the others: what went wrong is
 # listed in the end, and in OUT/failed.tsv, and the next call tries it again.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -17,25 +19,18 @@ here := $(dir $(self))
 BIN ?= $(abspath $(here)/../bin)
 MODEL ?= $(here)model.nc
 OUT ?= bands
-export BIN KPATH POINTS WINDOW
+THREADS ?= 1
+export BIN KPATH POINTS WINDOW THREADS
 
 ifeq ($(LIST),)
   $(error LIST=FILE missing: one crystal a line)
 endif
-ifeq ($(wildcard $(LIST)),)
-  $(error $(LIST): no such file)
-endif
-
 # NAME=INPUT words.
-entries := $(shell awk -F '\t' -v folder='$(dir $(LIST))' '!/^\#/ && NF { \
-    path = $$1 ~ /^\// ? $$1 : folder $$1; sub(/\/+$$/, "", path); name = $$2; \
-    if (name == "") { name = path; sub(/.*\//, "", name); sub(/\.(nc|nc\.xz|vasp|xyz|stru)$$/, "", name) } \
-    print name "=" path }' $(LIST))
-names := $(foreach e,$(entries),$(firstword $(subst =, ,$e)))
-repeated := $(shell printf '%s\n' $(names) | sort | uniq -d)
-ifneq ($(repeated),)
-  $(error $(LIST): more than one crystal is called $(repeated): name them in a second column)
+entries := $(shell $(here)crystals.sh $(LIST) | awk '{ print $$1 "=" $$2 }')
+ifneq ($(.SHELLSTATUS),0)
+  $(error $(LIST) cannot be used)
 endif
+names := $(foreach e,$(entries),$(firstword $(subst =, ,$e)))
 
 .PHONY: all crystals
 all:
@@ -55,10 +50,9 @@ all:
 
 crystals: $(names:%=$(OUT)/%/bands/errors.tsv)
 
-# $(call step,COMMAND): its last words are kept in NAME/failed where it fails, all of them in NAME/log.
+# $(call step,COMMAND): a step of one crystal.
 folder = $(OUT)/$*
-step = @echo '  $* $(@F)'; mkdir -p $(folder); rm -f $(folder)/failed; \
-    if ! { $1; } 2> $(folder)/log; then tail -1 $(folder)/log > $(folder)/failed; exit 1; fi
+step = @echo '  $* $(@F)'; $(here)attempt.sh $(folder) $1
 
 define inputs
 $(OUT)/$(firstword $(subst =, ,$1))/graph.nc: input := $(lastword $(subst =, ,$1))
@@ -70,7 +64,7 @@ $(OUT)/%/graph.nc:
 	$(call step,$(here)graph.sh $(input) $@)
 
 $(OUT)/%/ham.nc: $(OUT)/%/graph.nc $(MODEL)
-	$(call step,$(BIN)/nhinfer -q -m $(MODEL) -o $@ $<)
+	$(call step,$(BIN)/nhinfer -q -j $(THREADS) -m $(MODEL) -o $@ $<)
 
 $(OUT)/%/bands/errors.tsv: $(OUT)/%/ham.nc
 	$(call step,$(here)bands.sh $< $(@D))

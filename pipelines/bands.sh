@@ -5,7 +5,7 @@
 #   OUT/errors.tsv                     a row for each: gap, band error and ghost k-points against h_label, Gauge MAE
 #   OUT/bands.times                    seconds
 # In the environment: KPATH, "NAME k1 k2 k3; ..." or an ABACUS KPT file; POINTS, k-points on it [200]; WINDOW, eV about the Fermi level
-# [-10:10]; PICTURE [bands.svg]; TITLE [the formula]; BIN, folder of the programs.
+# [-10:10]; PICTURE [bands.svg]; TITLE [the formula]; BIN, folder of the programs; THREADS.
 set -euo pipefail
 export LC_ALL=C
 bin=${BIN:-$(dirname "$0")/../bin}
@@ -21,7 +21,7 @@ for m in h_pred h_label h0; do
 done
 [ "${#matrices[@]}" -gt 0 ] || { echo "bands.sh: $ham: no Hamiltonian" >&2; exit 1; }
 for m in "${matrices[@]}"; do
-    "$bin/geneig" -q --matrix "$m" "${path[@]}" -o "$out/$m.nc" "$ham"
+    "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix "$m" "${path[@]}" -o "$out/$m.nc" "$ham"
 done
 
 name() { case $1 in h_pred) echo prediction ;; h_label) echo SCF ;; h0) echo H0 ;; esac }

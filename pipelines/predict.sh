@@ -2,7 +2,7 @@
 # Predicts a list of crystals in one process:  predict.sh MODEL LIST OUT
 #   LIST: one graph.nc a line and, after a tab, its name in OUT where it is not its own.
 # OUT/predict.times has the seconds of each stage and crystal; OUT/failed one line "NAME<tab>why" for each crystal that has no prediction.
-# Exit status 1 only where none has one.
+# Exit status 1 only where none has one. In the environment: BIN, folder of the programs; THREADS.
 set -euo pipefail
 export LC_ALL=C
 bin=${BIN:-$(dirname "$0")/../bin}
@@ -11,7 +11,7 @@ mkdir -p "$out"
 while IFS=$'\t' read -r input name; do rm -f "$out/${name:-$(basename "$input")}"; done < "$list"
 rm -f "$out/failed"
 status=0
-"$bin/nhinfer" -q -m "$model" --timing --batch "$list" --outdir "$out" 2> "$out/log" || status=$?
+"$bin/nhinfer" -q ${THREADS:+-j "$THREADS"} -m "$model" --timing --batch "$list" --outdir "$out" 2> "$out/log" || status=$?
 # The tables of --timing. The model is loaded once, every table has it.
 awk -F '  +' '
     / edges, .* precision, / { crystal = 1; next }

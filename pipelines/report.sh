@@ -14,7 +14,7 @@
 # Prints the summaries. DIR/report.html is one file without references to others; every table is also there as DIR/LIST/*.tsv: summary (means with 95 % intervals
 # from 2000 bootstrap samples of the crystals), spin (the paper's Table 1), elements (Fig. 3), distances, crystals and kpoints (band errors
 # and ghosts, Fig. 9 and 10; the bound of Appendix F), times (Table 3); DIR/failed.tsv. Bands are compared on a mesh, MESH="4 4 4" in the environment;
-# BIN=bin names the folder of the programs.
+# BIN=bin names the folder of the programs, THREADS=2 their threads.
 set -euo pipefail
 export LC_ALL=C.UTF-8
 here=$(cd "$(dirname "$0")" && pwd)
@@ -79,28 +79,30 @@ draw() { gnuplot 2> >(grep -v '^$\|Warning: empty' >&2); }
 # Bands on the mesh: a row in crystals.tsv for H0 and for the prediction, rows in kpoints.tsv.
 bands() {
     local ham=$1 name=$2 part=$3 m
-    "$bin/geneig" -q --matrix h_label --mesh "${mesh[@]}" -o "$part/label.nc" "$ham"
+    "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix h_label --mesh "${mesh[@]}" -o "$part/label.nc" "$ham"
     for m in h0 h_pred; do
-        "$bin/geneig" -q --matrix $m --against h_label --mesh "${mesh[@]}" -o "$part/eig.nc" "$ham"
+        "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix $m --against h_label --mesh "${mesh[@]}" -o "$part/eig.nc" "$ham"
         "$bin/bandplot-data" -q --format summary --title "$name" --ref "$part/label.nc" "$part/eig.nc" | sed '1s/^#//' >> "$part/crystals.all"
         "$bin/bandplot-data" -q --format kpoints --ref "$part/label.nc" "$part/eig.nc" |
             awk -v OFS='\t' -v name="$name" -v m=$m '{ print sub(/^#/, "") ? "crystal\tmatrix" : name OFS m, $0 }' >> "$part/kpoints.all"
     done
 }
 
-# Names of labelled files to be judged, one a line.
+# PART/files: names of labelled files to be judged, one a line.
 predictions() {
     local list=$1 part=$2
     sed -e '/^#/d; /^ *$/d; s/\t.*//' -e "/^\//!s|^|$(cd "$(dirname "$list")" && pwd)/|" "$list" > "$part/list"
     if [ -z "$model" ]; then
-        cat "$part/list"
+        cp "$part/list" "$part/files"
         return
     fi
+    : > "$part/files"
+    [ -s "$part/list" ] || return 0
     BIN=$bin "$here/predict.sh" "$model" "$part/list" "$part/predicted"
     [ ! -e "$part/predicted/failed" ] || cat "$part/predicted/failed" >> "$failed"
     while read -r file; do
         file=$part/predicted/$(basename "$file")
-        [ ! -e "$file" ] || echo "$file"
+        [ ! -e "$file" ] || echo "$file" >> "$part/files"
     done < "$part/list"
 }
 
@@ -112,7 +114,8 @@ judge() {
     name=$(basename "$list" .list) part=$out/$name
     rm -rf "$part"
     mkdir -p "$part"
-    mapfile -t files < <(predictions "$list" "$part")
+    predictions "$list" "$part"
+    mapfile -t files < "$part/files"
     for file in "${files[@]}"; do # a file that cannot be judged does not stop the others
         if "$bin/gaugemae" -q --each "$file" > "$part/one" 2> "$part/log" && (bands "$file" "$(basename "$file" .nc)" "$part") 2> "$part/log"; then
             good+=("$file")
@@ -177,7 +180,7 @@ judge() {
       echo "plot x with lines dt 2 lc rgb '#808080' title 'the bound', \$h0 using 1:2 with points pt 7 ps .4 lc rgb '#e69f00' title 'H0', \$h_pred using 1:2 with points pt 7 ps .4 lc rgb '#2c5f9e' title 'prediction'"
     } | draw
     picture "$part/kpoints.svg"
-    rm -f "$part"/{*.all,one,log,scatter,label.nc,eig.nc}
+    rm -f "$part"/{*.all,files,one,log,scatter,label.nc,eig.nc}
 }
 
 # --- the page ---
