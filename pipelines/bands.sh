@@ -7,7 +7,7 @@
 # In the environment: KPATH, "NAME k1 k2 k3; ..." or an ABACUS KPT file; POINTS, k-points on it [200]; WINDOW, eV about the Fermi level
 # [-10:10]; PICTURE [bands.svg]; TITLE [the formula]; BIN, folder of the programs; THREADS.
 set -euo pipefail
-export LC_ALL=C
+export LC_ALL=C.UTF-8
 bin=${BIN:-$(dirname "$0")/../bin}
 ham=$1 out=$2
 path=${KPATH:-G 0 0 0; X .5 0 0; M .5 .5 0; G 0 0 0; R .5 .5 .5; X .5 0 0}

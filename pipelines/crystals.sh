@@ -5,7 +5,7 @@
 # Prints NAME <tab> INPUT <tab> PART. Crystals without a PART are shared out in these proportions [8:1:1] in an order that depends on their
 # names and SEED [1] only; where there are few, training comes first, then validation.
 set -euo pipefail
-export LC_ALL=C
+export LC_ALL=C.UTF-8
 list=$1
 [ -f "$list" ] || { echo "crystals.sh: $list: no such file" >&2; exit 1; }
 awk -F '\t' -v OFS='\t' -v folder="$(dirname "$list")/" -v list="$list" -v seed="${3:-1}" '

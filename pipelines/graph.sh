@@ -4,7 +4,7 @@
 #   abacus.sh runs ABACUS in GRAPH.abacus/.
 # GRAPH.times has the seconds of each stage. BIN=bin in the environment names the folder of the programs.
 set -euo pipefail
-export LC_ALL=C
+export LC_ALL=C.UTF-8
 here=$(dirname "$0") bin=${BIN:-$(dirname "$0")/../bin}
 input=$1 graph=$2 run=
 times=${graph%.nc}.times

@@ -4,7 +4,7 @@
 # OUT/predict.times has the seconds of each stage and crystal; OUT/failed one line "NAME<tab>why" for each crystal that has no prediction.
 # Exit status 1 only where none has one. In the environment: BIN, folder of the programs; THREADS.
 set -euo pipefail
-export LC_ALL=C
+export LC_ALL=C.UTF-8
 bin=${BIN:-$(dirname "$0")/../bin}
 model=$1 list=$2 out=$3
 mkdir -p "$out"

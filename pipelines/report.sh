@@ -201,7 +201,7 @@ heading 1 "$title"
 for list; do judge "$list"; done
 
 # Table 3.
-find "$out" "${folders[@]}" -name '*.times' -exec cat {} + | awk -F '\t' -v OFS='\t' '
+find "$out" "${folders[@]}" -name '*.times' -exec realpath -z {} + | sort -zu | xargs -0 -r cat | awk -F '\t' -v OFS='\t' '
     !($1 in n) { order[++stages] = $1; min[$1] = $2 }
     { n[$1]++; sum[$1] += $2; if ($2 < min[$1]) min[$1] = $2; if ($2 > max[$1]) max[$1] = $2 }
     END { print "stage", "runs", "min_s", "max_s", "mean_s"; for (i = 1; i <= stages; i++) { s = order[i]; print s, n[s], min[s] + 0, max[s] + 0, sum[s] / n[s] } }' > "$out/times.tsv"

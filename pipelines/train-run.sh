@@ -6,7 +6,8 @@ bin=${BIN:-$(dirname "$0")/../bin}
 model=$1 run=$2 settings=$3 train=$4 validation=$5
 shift 5
 all=("$@" --set data.train="$train" --set data.validation="$validation" --set run_dir="$run")
-inputs=$({ printf '%s\n' "${all[@]}"; cat "$settings" "$train" "$validation"; } | cksum)
+files() { sed "/^\//!s|^|$(dirname "$1")/|" "$1" | xargs -r stat -L -c '%n %s %Y'; }
+inputs=$({ printf '%s\n' "${all[@]}"; cat "$settings"; files "$train"; files "$validation"; } | cksum)
 if [ -e "$run/last.nc" ] && [ "$(cat "$run/inputs" 2> /dev/null)" = "$inputs" ]; then
     "$bin/nhtrain" -q ${THREADS:+-j "$THREADS"} --resume "$run"
 else
