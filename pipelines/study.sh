@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The measurements behind the tables of README ("The shipped model"), on the crystals that train.sh unpacks:
-#   pipelines/study.sh NAME OUT [EPOCHS]       BIN=bin DATA=/tmp/set in the environment; THREADS=1
+#   pipelines/study.sh NAME OUT [EPOCHS [MODEL]]     BIN=bin DATA=/tmp/set in the environment; THREADS=1
 # NAME:
 #   overfit   one crystal, with `lift` and without: how far below H0's the error comes
 #   options   lift, edge_init and both against neither, at equal processor time
 #   curve     the network on 5, 11, 22 and 44 crystals, the same number of steps
-#   kspace    with the k-space terms and without, three seeds
+#   kspace    the second part of the training from MODEL (the best of the first part), with the k-space terms and without, three seeds
 # OUT gets one run folder each; one line a run is printed. EPOCHS [40]: of the plain network on all crystals.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,7 +19,7 @@ crystals=$(wc -l < "$data/train.list")
 run() {
     local folder=$1 n=$2
     shift 2
-    "$bin/nhtrain" -q -j "$threads" -c "$here/train.yaml" --set data.train="$data/train.list" --set data.validation="$data/validation.list" \
+    "$bin/nhtrain" -q -j "$threads" -c "$here/${config:-train}.yaml" --set data.train="$data/train.list" --set data.validation="$data/validation.list" \
         --set data.test= --set run_dir="$out/$folder" --set schedule.epochs="$n" "$@"
 }
 plain="--set loss.lambda_p=0 --set loss.lambda_q=0 --set loss.lambda_pq=0" # no k-space terms
@@ -73,10 +73,12 @@ curve)
     done
     ;;
 kspace)
+    config=train-finish
+    init=$(realpath "${4:?study.sh: kspace needs a MODEL to begin with}")
     for seed in 1 2 3; do
-        run "with-$seed" "$epochs" --set seed=$seed
+        run "with-$seed" "$epochs" --set init="$init" --set seed=$seed
         # shellcheck disable=SC2086
-        run "without-$seed" "$epochs" $plain --set seed=$seed
+        run "without-$seed" "$epochs" $plain --set init="$init" --set seed=$seed
         for k in with without; do
             echo "$k k-space terms, seed $seed: $(best "$k-$seed")"
             BIN=$bin "$here/report.sh" -m "$out/$k-$seed/best.nc" -o "$out/$k-$seed/report" "$data/validation.list" | grep -E "bands|ghost"
