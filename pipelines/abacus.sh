@@ -32,7 +32,8 @@ mkdir -p "$out"
 for kind in h0 ${LABELS:+scf}; do
     run=$out/$kind
     # shellcheck disable=SC2086
-    "$bin/mkabacus" -q --run "$kind" --pseudo-dir "$ABACUS_PSEUDO" --orbital-dir "$ABACUS_ORBITAL" ${ABACUS_OPTIONS:-} --outdir "$run.new" "$structure"
+    "$bin/mkabacus" -q --run "$kind" --pseudo-dir "$ABACUS_PSEUDO" --orbital-dir "$ABACUS_ORBITAL" ${ABACUS_OPTIONS:-} \
+        --outdir "$run.new" "$structure"
     if [ -d "$run" ] && [ -z "$(problem "$run")" ] &&
         cmp -s "$run/INPUT" "$run.new/INPUT" && cmp -s "$run/STRU" "$run.new/STRU" && cmp -s "$run/KPT" "$run.new/KPT"; then
         rm -r "$run.new"

@@ -3,9 +3,9 @@
 #   make -f pipelines/bands.mk -j2 LIST=crystals.list MODEL=model.nc OUT=bands
 #
 # LIST: one crystal a line: an ABACUS folder, a graph.nc or a structure file (graph.sh), relative to the list's folder, and, after a tab, its
-# name where that is not the file's own without suffix (crystals.sh). No blanks in names. For each crystal OUT/NAME/ gets graph.nc, ham.nc, and bands.svg,
-# errors.tsv and eigenvalues in bands/ (bands.sh, whose variables KPATH, POINTS, WINDOW work here too). OUT/errors.tsv has all of them.
-# THREADS [1] of each program: make -j runs several.
+# name where that is not the file's own without suffix (crystals.sh). No blanks in names of files. For each crystal OUT/NAME/ gets graph.nc,
+# ham.nc, and bands.svg, errors.tsv and eigenvalues in bands/ (bands.sh, whose variables KPATH, POINTS, WINDOW work here too).
+# OUT/errors.tsv has all of them. THREADS [1] of each program: make -j runs several.
 #
 # A product is made anew only where its inputs or the model changed. A crystal that fails does not stop the others: what went wrong is
 # listed in the end, and in OUT/failed.tsv, and the next call tries it again.

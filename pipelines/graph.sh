@@ -29,7 +29,7 @@ esac
     for log in "$run"/{h0,scf}/OUT.*/running_scf.log*; do
         [ -n "$run" ] && [ -e "$log" ] || continue
         case $log in *.xz) xzcat "$log" ;; *.gz) zcat "$log" ;; *) cat "$log" ;; esac |
-            awk -v stage="ABACUS $(basename "${log%/OUT.*}")" '/^ *Total +Time *:/ { s = 3600 * $4 + 60 * $6 + $8; found = 1 } END { if (found) print stage "\t" s }'
+            awk -v stage="ABACUS $(basename "${log%/OUT.*}")" '/^ *Total +Time *:/ { print stage "\t" 3600 * $4 + 60 * $6 + $8; exit }'
     done
 } > "$times.tmp"
 mv "$times.tmp" "$times"

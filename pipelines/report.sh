@@ -11,10 +11,11 @@
 #   -f FILE   a table of crystals that failed before: name and reason; repeatable
 #   -n TEXT   title of the page
 #
-# Prints the summaries. DIR/report.html is one file without references to others; every table is also there as DIR/LIST/*.tsv: summary (means with 95 % intervals
-# from 2000 bootstrap samples of the crystals), spin (the paper's Table 1), elements (Fig. 3), distances, crystals and kpoints (band errors
-# and ghosts, Fig. 9 and 10; the bound of Appendix F), times (Table 3); DIR/failed.tsv. Bands are compared on a mesh, MESH="4 4 4" in the environment;
-# BIN=bin names the folder of the programs, THREADS=2 their threads.
+# Prints the summaries. DIR/report.html is one file without references to others; every table is also there as DIR/LIST/*.tsv: summary (means
+# with 95 % intervals from 2000 bootstrap samples of the crystals), spins (the paper's Table 1), elements (Fig. 3), distances, each and each-l2
+# (spins of every crystal, by both rules for mu), crystals and kpoints (band errors and ghosts, Fig. 9 and 10; the bound of Appendix F); and
+# DIR/times.tsv (Table 3), DIR/failed.tsv. Bands are compared on a mesh, MESH="4 4 4" in the environment; BIN=bin names the folder of the
+# programs, THREADS=2 their threads.
 set -euo pipefail
 export LC_ALL=C.UTF-8
 here=$(cd "$(dirname "$0")" && pwd)
@@ -68,18 +69,25 @@ picture() {
 # The text table of gaugemae as TSV.
 tabs() { awk -v OFS='\t' '/^# / { next } { sub(/^#/, ""); $1 = $1; print }'; }
 
-# A picture begins; rows of a matrix as data of it, columns A and B; it is drawn.
+# svg FILE HEIGHT: the head of a gnuplot script.
 svg() { echo "set terminal svg size 900,$2 dynamic font 'sans,13' background rgb 'white'; set output '$1'; set datafile separator tab; set grid"; }
 
-data() { echo "\$$1 << EOD"; awk -F '\t' -v m="$1" -v key="$2" -v a="$3" -v b="$4" '$key == m && $a != "nan" && $b != "nan" { print $a "\t" $b }' "$5"; echo EOD; }
+# data MATRIX KEY A B TSV: columns A and B of the rows with MATRIX in column KEY, as $MATRIX of the script.
+data() {
+    echo "\$$1 << EOD"
+    awk -F '\t' -v m="$1" -v key="$2" -v a="$3" -v b="$4" '$key == m && $a != "nan" && $b != "nan" { print $a "\t" $b }' "$5"
+    echo EOD
+}
+
 draw() { gnuplot 2> >(grep -v '^$\|Warning: empty' >&2); }
 
 # --- one list ---
 
 # Bands on the mesh: a row in crystals.tsv for H0 and for the prediction, rows in kpoints.tsv.
 bands() {
-    local ham=$1 name=$2 part=$3 m
+    local ham=$1 name=$2 part=$3 m begin=$EPOCHREALTIME
     "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix h_label --mesh "${mesh[@]}" -o "$part/label.nc" "$ham"
+    printf 'bands on the mesh\t%s\n' "$(awk "BEGIN { print $EPOCHREALTIME - $begin }")" >> "$part/mesh.times"
     for m in h0 h_pred; do
         "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix $m --against h_label --mesh "${mesh[@]}" -o "$part/eig.nc" "$ham"
         "$bin/bandplot-data" -q --format summary --title "$name" --ref "$part/label.nc" "$part/eig.nc" | sed '1s/^#//' >> "$part/crystals.all"
@@ -106,8 +114,13 @@ predictions() {
     done < "$part/list"
 }
 
-# Two columns, H0 and prediction, of a column of gaugemae --each or of crystals.tsv.
-pairs() { awk -F '\t' -v OFS='\t' -v what="$1" -v key="$2" -v column="$3" '$key == "h0" && (what == "" || $2 == what) { a = $column } $key == "h_pred" && (what == "" || $2 == what) { print a, $column }' "$4"; }
+# pairs WHAT KEY COLUMN TSV: COLUMN of the rows with h0 and h_pred in column KEY, side by side; of those with WHAT in column 2, if not empty.
+pairs() {
+    awk -F '\t' -v OFS='\t' -v what="$1" -v key="$2" -v column="$3" '
+        what != "" && $2 != what { next }
+        $key == "h0" { a = $column }
+        $key == "h_pred" { print a, $column }' "$4"
+}
 
 judge() {
     local list=$1 name part file by files good=()
@@ -168,7 +181,9 @@ judge() {
     awk -F '\t' -v OFS='\t' '$2 == "h0" { a = $8 } $2 == "h_pred" { print a, $8, $11 }' "$part/crystals.tsv" > "$part/scatter"
     { svg "$part/bands.svg" 480
       echo "set logscale xy; set xlabel 'mean band error of H0 (meV)'; set ylabel 'of the prediction (meV)'; set key left top"
-      echo "plot x with lines dt 2 lc rgb '#808080' title 'no gain', '$part/scatter' using 1:2 with points pt 7 lc rgb '#2c5f9e' title 'crystals', '' using 1:(\$3 > 0 ? \$2 : NaN) with points pt 6 ps 2 lc rgb '#d7191c' title 'with ghost k-points'"
+      echo "plot x with lines dt 2 lc rgb '#808080' title 'no gain', \
+          '$part/scatter' using 1:2 with points pt 7 lc rgb '#2c5f9e' title 'crystals', \
+          '' using 1:(\$3 > 0 ? \$2 : NaN) with points pt 6 ps 2 lc rgb '#d7191c' title 'with ghost k-points'"
     } | draw
     picture "$part/bands.svg"
 
@@ -177,7 +192,9 @@ judge() {
       echo "set logscale xy; set xlabel 'bound (eV)'; set ylabel 'largest difference at the k-point (eV)'; set key left top"
       data h0 2 10 7 "$part/kpoints.tsv"
       data h_pred 2 10 7 "$part/kpoints.tsv"
-      echo "plot x with lines dt 2 lc rgb '#808080' title 'the bound', \$h0 using 1:2 with points pt 7 ps .4 lc rgb '#e69f00' title 'H0', \$h_pred using 1:2 with points pt 7 ps .4 lc rgb '#2c5f9e' title 'prediction'"
+      echo "plot x with lines dt 2 lc rgb '#808080' title 'the bound', \
+          \$h0 using 1:2 with points pt 7 ps .4 lc rgb '#e69f00' title 'H0', \
+          \$h_pred using 1:2 with points pt 7 ps .4 lc rgb '#2c5f9e' title 'prediction'"
     } | draw
     picture "$part/kpoints.svg"
     rm -f "$part"/{*.all,files,one,log,scatter,label.nc,eig.nc}
@@ -204,7 +221,10 @@ for list; do judge "$list"; done
 find "$out" "${folders[@]}" -name '*.times' -exec realpath -z {} + | sort -zu | xargs -0 -r cat | awk -F '\t' -v OFS='\t' '
     !($1 in n) { order[++stages] = $1; min[$1] = $2 }
     { n[$1]++; sum[$1] += $2; if ($2 < min[$1]) min[$1] = $2; if ($2 > max[$1]) max[$1] = $2 }
-    END { print "stage", "runs", "min_s", "max_s", "mean_s"; for (i = 1; i <= stages; i++) { s = order[i]; print s, n[s], min[s] + 0, max[s] + 0, sum[s] / n[s] } }' > "$out/times.tsv"
+    END {
+        print "stage", "runs", "min_s", "max_s", "mean_s"
+        for (i = 1; i <= stages; i++) { s = order[i]; print s, n[s], min[s] + 0, max[s] + 0, sum[s] / n[s] }
+    }' > "$out/times.tsv"
 if [ "$(wc -l < "$out/times.tsv")" -gt 1 ]; then
     heading 2 "Runtimes per stage (Table 3)"
     table "$out/times.tsv"
