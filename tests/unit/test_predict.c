@@ -214,8 +214,8 @@ static double number(size_t i)
     return sin(1.7 * (double)i + 0.3);
 }
 
-/* Two species (2s1p and 1s1p1d) in a skew cell, every pair within 8.5 Å, Hermitian H0. */
-static nh_graph *crystal(int n_spin)
+/* Two species of the given shells in a skew cell, every pair within 8.5 Å, Hermitian H0. */
+static nh_graph *crystal_of(int n_spin, const size_t n_shell[2], const int *shell_l)
 {
     nh_error err = {""};
     nh_graph *g = calloc(1, sizeof *g);
@@ -226,9 +226,7 @@ static nh_graph *crystal(int n_spin)
     g->structure.species[1] = 1;
     g->structure.atomic_number[0] = 3;
     g->structure.atomic_number[1] = 31;
-    assert_int_equal(
-        nh_structure_set_shells(&g->structure, (const size_t[]){3, 3}, (const int[]){0, 0, 1, 0, 1, 2}, &err),
-        0);
+    assert_int_equal(nh_structure_set_shells(&g->structure, n_shell, shell_l, &err), 0);
     size_t count;
     nh_pair *pair;
     g->cutoff = 8.5;
@@ -245,6 +243,12 @@ static nh_graph *crystal(int n_spin)
                     number(i + 7919 * s) * exp(-0.3 * g->pairs.distance[p]);
     assert_int_equal(nh_hermitize(g, g->matrix[NH_H0], &err), 0);
     return g;
+}
+
+/* 2s1p and 1s1p1d. */
+static nh_graph *crystal(int n_spin)
+{
+    return crystal_of(n_spin, (const size_t[]){3, 3}, (const int[]){0, 0, 1, 0, 1, 2});
 }
 
 static double *copy_prediction(const nh_graph *g)
@@ -312,6 +316,43 @@ static void threads_do_not_matter(void **state)
     }
     nh_model_free(m);
     nh_graph_free(g);
+}
+
+/* One predictor for many crystals: the numbers of each alone, bit for bit; weights are packed for a new set of shell
+ * pairs only, and again after too many others. */
+static void many_crystals(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n_shell[2];
+        int shell_l[6];
+        size_t packed; /* no pair of these crystals is in the second of the four ranges */
+    } crystals[] = {
+        {{3, 3}, {0, 0, 1, 0, 1, 2}, 3}, {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{2, 2}, {0, 1, 0, 1}, 3}, {{2, 1}, {0, 1, 0}, 0},
+        {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{1, 1}, {0, 0}, 3},             {{3, 1}, {0, 0, 1, 0}, 3}, {{3, 3}, {0, 0, 1, 0, 1, 2}, 0},
+        {{2, 1}, {0, 2, 0}, 3},          {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{2, 2}, {0, 1, 0, 1}, 3}, {{3, 1}, {0, 0, 1, 0}, 0},
+    };
+    nh_model *m = make_model(TINY, "");
+    nh_error err = {""};
+    for (int precision = NH_SINGLE; precision <= NH_DOUBLE; precision++) {
+        nh_predictor *p;
+        assert_int_equal(nh_predictor_new(m, (nh_precision)precision, &p, &err), 0);
+        for (size_t i = 0; i < sizeof crystals / sizeof *crystals; i++) {
+            nh_graph *g = crystal_of(4, crystals[i].n_shell, crystals[i].shell_l);
+            nh_predict_report report;
+            predict(m, g, (nh_precision)precision, true, NULL);
+            double *alone = copy_prediction(g);
+            if (nh_predictor_run(p, g, true, NULL, &report, NULL, &err)) fail_msg("%s", err.text);
+            assert_memory_equal(alone, g->matrix[NH_H_PRED], 8 * g->pairs.n_elem * sizeof(double));
+            if (report.n_packed != crystals[i].packed)
+                fail_msg("crystal %zu: %zu sub-models packed, %zu expected", i, report.n_packed, crystals[i].packed);
+            free(alone);
+            nh_graph_free(g);
+        }
+        nh_predictor_free(p);
+    }
+    nh_predictor_free(NULL);
+    nh_model_free(m);
 }
 
 static void hermitian(void **state)
@@ -497,6 +538,7 @@ int main(void)
         cmocka_unit_test(full_network),
         cmocka_unit_test(where_the_correction_sits),
         cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(many_crystals),
         cmocka_unit_test(hermitian),
         cmocka_unit_test(without_spin),
         cmocka_unit_test(rydberg_factor),
