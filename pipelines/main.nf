@@ -13,18 +13,18 @@ params.batch = 50
 params.kpath = ''
 params.points = 100
 params.mesh = '4 4 4'
-env = "export BIN=${file("$projectDir/../bin")} KPATH='${params.kpath}' POINTS=${params.points} MESH='${params.mesh}' PATH=$projectDir:\$PATH"
+setup = "export BIN=${file("$projectDir/../bin")} KPATH='${params.kpath}' POINTS=${params.points} MESH='${params.mesh}' PATH=$projectDir:\$PATH"
 
 process CRYSTALS {
     output: path 'crystals.tsv'
-    script: "$env; crystals.sh ${file(params.crystals)} ${params.split} ${params.seed} > crystals.tsv"
+    script: "$setup; crystals.sh ${file(params.crystals)} ${params.split} ${params.seed} > crystals.tsv"
 }
 
 process GRAPH { // a crystal that fails is left out: nextflow log lists it
     errorStrategy 'ignore'
     input: tuple val(name), val(source), val(part)
     output: tuple val(name), val(part), path("${name}.nc")
-    script: "$env; graph.sh '$source' ${name}.nc; cp --remove-destination \"\$(realpath ${name}.nc)\" ${name}.nc"
+    script: "$setup; graph.sh '$source' ${name}.nc; [ ! -L ${name}.nc ] || cp --remove-destination \$(realpath ${name}.nc) ${name}.nc"
 }
 
 process TRAIN {
@@ -34,7 +34,7 @@ process TRAIN {
     output: path 'model.nc', emit: model; path 'run', emit: run
     script:
     """
-    $env
+    $setup
     for part in train validation; do ls -d \$PWD/\$part/*.nc > \$part.list; done
     THREADS=${task.cpus} train-run.sh model.nc run $settings train.list validation.list ${params.set.collect { "--set '$it'" }.join(' ')}
     """
@@ -45,7 +45,7 @@ process PREDICT { // many crystals in one process, which loads the model once
     memory '8 GB'
     input: path 'graphs/*'; path model
     output: path 'predicted/*.nc', optional: true, emit: hams; path 'predicted/failed', optional: true, emit: failed
-    script: "$env; ls -d \$PWD/graphs/*.nc > list; THREADS=${task.cpus} predict.sh $model list predicted || [ -s predicted/failed ]"
+    script: "$setup; ls -d \$PWD/graphs/*.nc > list; THREADS=${task.cpus} predict.sh $model list predicted || [ -s predicted/failed ]"
 }
 
 process BANDS {
@@ -53,7 +53,7 @@ process BANDS {
     publishDir "${params.out}/bands/${ham.baseName}", mode: 'copy', saveAs: { it.replaceFirst('bands/', '') }
     input: path ham
     output: path 'bands/*'
-    script: "$env; THREADS=${task.cpus} bands.sh $ham bands"
+    script: "$setup; THREADS=${task.cpus} bands.sh $ham bands"
 }
 
 process REPORT {
@@ -63,7 +63,7 @@ process REPORT {
     output: path 'report'
     script:
     """
-    $env
+    $setup
     ls -d \$PWD/hams/*.nc > predictions.list
     THREADS=${task.cpus} report.sh -o report \$(for r in run*/metrics.tsv; do [ ! -e \$r ] || echo -r \$(dirname \$r); done) \
         \$(for f in failed*; do [ ! -e \$f ] || echo -f \$f; done) predictions.list
