@@ -12,6 +12,7 @@ bin=${BIN:-$(dirname "$0")/../bin}
 ham=$1 out=$2
 path=${KPATH:-G 0 0 0; X .5 0 0; M .5 .5 0; G 0 0 0; R .5 .5 .5; X .5 0 0}
 mkdir -p "$out"
+rm -f "$out"/{h_pred,h_label,h0}.nc
 begin=$EPOCHREALTIME
 if [ -f "$path" ]; then path=(--kpath "$path"); else path=(--path "$path" --total "${POINTS:-200}"); fi
 

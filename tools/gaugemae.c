@@ -249,6 +249,8 @@ static int add_structure(const settings *set, const nh_nc *first, const nh_nc *s
 {
     input in;
     nh_gauge_row *row = NULL;
+    if (set->grouping == BY_PAIR && t->n_structure > 0)
+        return nh_fail(err, "%s: --by pair: pairs of different structures have no mean: one structure, or --each", path);
     int status = input_read(set, first, second, &in, err);
     if (status == 0 && t->row == NULL) status = make_table(set, &in, t, err);
     if (status == 0 && (row = NH_ARRAY(nh_gauge_row, t->n_group)) == NULL) status = nh_fail_memory(err, "table");
@@ -470,11 +472,9 @@ static int tabulate(const settings *set, const nh_common *common, table *t, nh_e
 }
 
 /* One line about options that do not go together, or NULL. */
-static const char *misuse(const settings *set, const nh_common *common)
+static const char *misuse(const settings *set)
 {
     if (set->each && set->json) return "--each is a table of text: not with --json";
-    if (set->grouping == BY_PAIR && !set->each && common->inputs.count > 1)
-        return "--by pair: pairs of different structures have no mean: one file, or --each";
     return NULL;
 }
 
@@ -574,7 +574,7 @@ int main(int argc, char **argv)
     nh_error err;
     nh_config floor = {0};
     table t = {0};
-    const char *wrong = misuse(&set, &common);
+    const char *wrong = misuse(&set);
     if (wrong != NULL) {
         fprintf(stderr, "%s: %s\n", program.name, wrong);
         nh_common_free(&common);

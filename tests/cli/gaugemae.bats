@@ -92,7 +92,10 @@ one_line() { [ "$status" -eq "$1" ] && [ "$(printf '%s\n' "$output" | wc -l)" -e
     mean=$(awk '$1 == "h0" { n += $4; s += $4 * $7 } END { printf "%.6f", s / n }' <<< "$output")
     [ "$mean" = "$("$BIN/gaugemae" pipelines/tiny/LiCl-1.nc 2> /dev/null | cell h0 overall 7)" ]
     run "$BIN/gaugemae" --by pair "$T/chain.nc" "$T/chain.nc"
-    one_line 2
+    one_line 1
+    [[ "$output" == *"--by pair"*"--each"* ]]
+    run "$BIN/gaugemae" --by pair --each "$T/chain.nc" pipelines/tiny/LiCl-1.nc
+    [ "$status" -eq 0 ]
 }
 
 @test "--floor: what an architecture cannot correct" {
