@@ -168,13 +168,15 @@ static int judge_h0(nh_crystal *c, const nh_crystal_kind *kind, const size_t *ed
     return 0;
 }
 
-/* FILE.kcache, or a file of k_folder where the data's folder cannot be written (and has none): its name has a
+/* FILE.4x4x4.kcache, with the mesh in its name so that runs with different meshes do not disturb each other,
+ * or a file of k_folder where the data's folder cannot be written (and has none): its name has a
  * hash of the path, for crystals of one name in several folders. */
 static int open_states(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
 {
     char *beside = NULL, *folder = nh_strdup(c->name), *path = NULL;
     int status = 0;
-    if (!folder || asprintf(&beside, "%s.kcache", c->name) < 0) {
+    const int *const mesh = kind->k.mesh;
+    if (!folder || asprintf(&beside, "%s.%dx%dx%d.kcache", c->name, mesh[0], mesh[1], mesh[2]) < 0) {
         free(folder);
         return nh_fail_memory(err, "name of the k-space states");
     }
@@ -185,8 +187,8 @@ static int open_states(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err
         beside = NULL;
     } else {
         const char *base = strrchr(c->name, '/');
-        if (asprintf(&path, "%s/%s-%016" PRIx64 ".kcache", kind->k_folder, base ? base + 1 : c->name,
-                     nh_hash(c->name)) < 0)
+        if (asprintf(&path, "%s/%s-%016" PRIx64 ".%dx%dx%d.kcache", kind->k_folder, base ? base + 1 : c->name,
+                     nh_hash(c->name), mesh[0], mesh[1], mesh[2]) < 0)
             path = NULL;
     }
     if (!path) status = nh_fail_memory(err, "name of the k-space states");

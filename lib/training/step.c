@@ -224,8 +224,7 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_
                                     .with_k = l->lambda_p > 0 || l->lambda_q > 0 || l->lambda_pq > 0,
                                     .k = {.mesh = {l->k_mesh[0], l->k_mesh[1], l->k_mesh[2]},
                                           .energy_cut = l->energy_cut,
-                                          .cut = l->cut,
-                                          .seed = s->seed}};
+                                          .cut = l->cut}};
     find_limits(t);
     t->crystals.limit = t->limit;
     t->crystals.n_limit = t->n_limit - 1;
