@@ -94,7 +94,7 @@ one_line() { [ "$status" -eq "$1" ] && [ "$(printf '%s\n' "$output" | wc -l)" -e
     run "$BIN/gaugemae" --by pair "$T/chain.nc" "$T/chain.nc"
     one_line 1
     [[ "$output" == *"--by pair"*"--each"* ]]
-    run "$BIN/gaugemae" --by pair --each "$T/chain.nc" pipelines/tiny/LiCl-1.nc
+    run "$BIN/gaugemae" --by pair --each "$T/chain.nc" "$T/chain.nc"
     [ "$status" -eq 0 ]
 }
 
