@@ -167,8 +167,14 @@ static int cut_metrics(const nh_run *run, uint64_t epoch, nh_error *err)
 
 static const char script_text[] =
     "# Training curves: gnuplot metrics.gp, in this folder. Needs gnuplot 5.\n"
-    "set terminal pngcairo size 1000,1100\n"
-    "set output 'metrics.png'\n"
+    "# gnuplot -e \"picture='other.svg'\" metrics.gp writes another picture (.png, .svg).\n"
+    "if (!exists('picture')) picture = 'metrics.png'\n"
+    "if (strlen(picture) > 4 && picture[strlen(picture)-3:] eq '.svg') {\n"
+    "  set terminal svg size 1000,1100 dynamic font 'sans,13' background rgb 'white'\n"
+    "} else {\n"
+    "  set terminal pngcairo size 1000,1100\n"
+    "}\n"
+    "set output picture\n"
     "set datafile separator tab\n"
     "set key autotitle columnhead\n"
     "set key outside right\n"

@@ -81,7 +81,7 @@ kspace)
         run "without-$seed" "$epochs" $plain --set init="$init" --set seed=$seed
         for k in with without; do
             echo "$k k-space terms, seed $seed: $(best "$k-$seed")"
-            BIN=$bin "$here/evaluate.sh" "$out/$k-$seed/best.nc" "$data/validation.list" | grep -E "bands|ghost"
+            BIN=$bin "$here/report.sh" -m "$out/$k-$seed/best.nc" -o "$out/$k-$seed/report" "$data/validation.list" | grep -E "bands|ghost"
         done
     done
     ;;

@@ -10,11 +10,95 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Sub-models packed for one choice of features and answers. */
+typedef struct packed {
+    size_t n_in, *in, n_out, *out; /* entries of the basis's type (nh_selection.entry); owned; in = NULL: nothing here */
+    nh_network_f *f[NH_MAX_RANGES]; /* NULL until a crystal needs it; owned */
+    nh_network_d *d[NH_MAX_RANGES];
+    size_t last; /* number of the crystal that used it last */
+} packed;
+
+struct nh_predictor {
+    const nh_model *m;
+    nh_precision precision;
+    nh_types types;
+    packed kept[NH_PREDICTOR_KEEPS];
+    size_t n_crystal;
+};
+
+static void packed_free(packed *k)
+{
+    for (size_t r = 0; r < NH_MAX_RANGES; r++) {
+        nh_network_f_free(k->f[r]);
+        nh_network_d_free(k->d[r]);
+    }
+    free(k->in);
+    free(k->out);
+    *k = (packed){0};
+}
+
+int nh_predictor_new(const nh_model *m, nh_precision precision, nh_predictor **out, nh_error *err)
+{
+    *out = NULL;
+    nh_predictor *p = NH_ARRAY(nh_predictor, 1);
+    if (!p) return nh_fail_memory(err, "the model");
+    *p = (nh_predictor){.m = m, .precision = precision};
+    if (nh_types_new(&m->config, &p->types, err)) {
+        free(p);
+        return -1;
+    }
+    *out = p;
+    return 0;
+}
+
+void nh_predictor_free(nh_predictor *p)
+{
+    if (!p) return;
+    for (size_t i = 0; i < NH_PREDICTOR_KEEPS; i++)
+        packed_free(&p->kept[i]);
+    nh_types_free(&p->types);
+    free(p);
+}
+
+static bool same_entries(size_t n_kept, const size_t *kept, size_t n, const size_t *entry)
+{
+    return n_kept == n && memcmp(kept, entry, n * sizeof *kept) == 0;
+}
+
+/* The place of this choice: where it is kept, or else the one that was used longest ago, emptied. */
+static packed *find_packed(nh_predictor *p, const nh_irreps *input, const size_t *input_entry, const nh_selection *out,
+                           nh_error *err)
+{
+    const size_t n_in = input->count, n_out = out->irreps.count;
+    packed *oldest = &p->kept[0];
+    for (size_t i = 0; i < NH_PREDICTOR_KEEPS; i++) {
+        packed *k = &p->kept[i];
+        if (k->in && same_entries(k->n_in, k->in, n_in, input_entry) &&
+            same_entries(k->n_out, k->out, n_out, out->entry))
+            return k;
+        if (k->last < oldest->last) oldest = k;
+    }
+    packed_free(oldest);
+    oldest->n_in = n_in;
+    oldest->n_out = n_out;
+    oldest->in = NH_ARRAY(size_t, oldest->n_in);
+    oldest->out = NH_ARRAY(size_t, oldest->n_out);
+    if (!oldest->in || !oldest->out) {
+        packed_free(oldest);
+        nh_fail_memory(err, "the model");
+        return NULL;
+    }
+    memcpy(oldest->in, input_entry, oldest->n_in * sizeof *oldest->in);
+    memcpy(oldest->out, out->entry, oldest->n_out * sizeof *oldest->out);
+    return oldest;
+}
+
 /* One crystal with one model. */
 typedef struct job {
     const nh_model *m;
     nh_graph *g;
-    nh_types types;
+    const nh_types *types;
+    packed *packed;
     nh_embedding *embedding;
     size_t *slot;     /* padded slot of each shell of each species */
     size_t *edge;     /* [n_edge] pair of each edge */
@@ -35,7 +119,6 @@ typedef struct job {
 
 static void job_free(job *j)
 {
-    nh_types_free(&j->types);
     nh_embedding_free(j->embedding);
     nh_selection_free(&j->in);
     free(j->even);
@@ -151,7 +234,7 @@ static int choose_types(job *j, nh_error *err)
     else if (!(status = j->g->features ? use_features(j, used, err)
                                        : nh_selection_new(j->embedding, NH_PART_ALL, used, &j->in, err)))
         j->input_entry = j->in.entry;
-    j->input = elements ? &j->types.in : &j->in.irreps;
+    j->input = elements ? &j->types->in : &j->in.irreps;
     if (!status)
         status = nh_selection_new(j->embedding,
                                   c->reconstruct == NH_RECONSTRUCT_UU ? NH_PART_REAL : NH_PART_SCALAR, used,
@@ -266,18 +349,20 @@ static void count_time(job *j, double begin)
                             nh_error *err)                                                                   \
     {                                                                                                        \
         const nh_model *m = j->m;                                                                            \
-        nh_network_##suffix *net;                                                                            \
+        nh_network_##suffix **net = &j->packed->suffix[range];                                               \
         const double begin = nh_seconds();                                                                   \
-        if (nh_network_##suffix##_new(&m->config, &j->types, &m->params, &m->weights[range], range,          \
-                                      j->input, j->input_entry, &j->out.irreps, j->out.entry, false, &net,   \
-                                      err))                                                                  \
-            return -1;                                                                                       \
+        if (!*net) {                                                                                         \
+            if (nh_network_##suffix##_new(&m->config, j->types, &m->params, &m->weights[range], range,       \
+                                          j->input, j->input_entry, &j->out.irreps, j->out.entry, false,        \
+                                          net, err))                                                         \
+                return -1;                                                                                   \
+            report->n_packed++;                                                                              \
+        }                                                                                                    \
         const double ready = nh_seconds();                                                                   \
-        const int status = nh_network_##suffix##_forward(net, &j->edges, source_##suffix, j, sink_##suffix,  \
+        const int status = nh_network_##suffix##_forward(*net, &j->edges, source_##suffix, j, sink_##suffix,  \
                                                          j, false, NULL, threads, &report->part, err);       \
         report->setup += ready - begin;                                                                      \
         report->forward[range] = nh_seconds() - ready;                                                       \
-        nh_network_##suffix##_free(net);                                                                     \
         return status;                                                                                       \
     }
 CALLBACKS(float, f)
@@ -291,7 +376,7 @@ static bool any_within(const job *j, size_t range)
     return false;
 }
 
-static int prepare(job *j, nh_error *err)
+static int prepare(nh_predictor *p, job *j, nh_error *err)
 {
     nh_graph *g = j->g;
     size_t count, bytes;
@@ -304,15 +389,29 @@ static int prepare(job *j, nh_error *err)
     if (g->matrix[NH_H0]) memcpy(g->matrix[NH_H_PRED], g->matrix[NH_H0], bytes);
     nh_base(&j->m->config, g, g->matrix[NH_H_PRED]);
     j->scale = j->m->config.rydberg / g->rydberg;
-    if (nh_types_new(&j->m->config, &j->types, err)) return -1;
-    return find_edges(j, err) || choose_types(j, err) ? -1 : 0;
+    if (find_edges(j, err) || choose_types(j, err)) return -1;
+    j->packed = find_packed(p, j->input, j->input_entry, &j->out, err);
+    if (!j->packed) return -1;
+    j->packed->last = ++p->n_crystal;
+    return 0;
 }
 
 int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, nh_threads *threads,
                nh_predict_report *report, nh_progress *progress, nh_error *err)
 {
+    nh_predictor *p;
+    if (nh_predictor_new(m, precision, &p, err)) return -1;
+    const int status = nh_predictor_run(p, g, hermitize, threads, report, progress, err);
+    nh_predictor_free(p);
+    return status;
+}
+
+int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *threads, nh_predict_report *report,
+                     nh_progress *progress, nh_error *err)
+{
+    const nh_model *m = p->m;
     nh_predict_report unused;
-    job j = {.m = m, .g = g};
+    job j = {.m = m, .g = g, .types = &p->types};
     if (!report) report = &unused;
     *report = (nh_predict_report){0};
     const double begin = nh_seconds();
@@ -320,13 +419,13 @@ int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool herm
     nh_threads *own = NULL;
     int status = threads ? 0 : nh_threads_new(1, &own, err);
     if (!threads) threads = own;
-    if (!status) status = prepare(&j, err);
+    if (!status) status = prepare(p, &j, err);
     report->n_edge = j.edges.n_edge;
     report->setup = nh_seconds() - begin;
     for (size_t r = 0; !status && r < m->n_range; r++) {
         if (!any_within(&j, r)) continue; /* this sub-model has no edge to answer for */
         status =
-            precision == NH_DOUBLE ? run_d(&j, r, threads, report, err) : run_f(&j, r, threads, report, err);
+            p->precision == NH_DOUBLE ? run_d(&j, r, threads, report, err) : run_f(&j, r, threads, report, err);
         if (status) nh_fail_at(err, "sub-model range%zu", r);
         if (!status && atomic_load(&j.no_memory)) status = nh_fail_memory(err, "feature vectors");
         nh_progress_add(progress, j.edges.n_edge);

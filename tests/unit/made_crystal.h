@@ -6,8 +6,8 @@
 
 #include "crystal/graph.h"
 
-/* Two species (Li 2s1p, Ga 1s1p1d) in a skew cell, every pair within the cutoff. */
-static inline nh_graph *made_crystal(int n_spin, double cutoff)
+/* Two species (Li, Ga) of the given shells in a skew cell, every pair within the cutoff. */
+static inline nh_graph *made_crystal_of(int n_spin, double cutoff, const size_t n_shell[2], const int *shell_l)
 {
     static const double lattice[9] = {4.1, 0, 0, 0.5, 4.4, 0, 0.1, 0.2, 4.9},
                         position[6] = {0, 0, 0, 1.4, 1.5, 1.6};
@@ -21,7 +21,7 @@ static inline nh_graph *made_crystal(int n_spin, double cutoff)
     g->structure.species[1] = 1;
     g->structure.atomic_number[0] = 3;
     g->structure.atomic_number[1] = 31;
-    OK(nh_structure_set_shells(&g->structure, (const size_t[]){3, 3}, (const int[]){0, 0, 1, 0, 1, 2}, &err));
+    OK(nh_structure_set_shells(&g->structure, n_shell, shell_l, &err));
     OK(nh_neighbours(&g->structure, cutoff, &count, &pair, &err));
     OK(nh_pairs_build(&g->structure, count, pair, &g->pairs, &err));
     g->cutoff = cutoff;
@@ -29,6 +29,12 @@ static inline nh_graph *made_crystal(int n_spin, double cutoff)
     g->rydberg = NH_RYDBERG;
     g->efermi = g->nelec = NAN;
     return g;
+}
+
+/* 2s1p and 1s1p1d. */
+static inline nh_graph *made_crystal(int n_spin, double cutoff)
+{
+    return made_crystal_of(n_spin, cutoff, (const size_t[]){3, 3}, (const int[]){0, 0, 1, 0, 1, 2});
 }
 
 /* One of its matrices, zero; 2 n_spin n_elem numbers. */

@@ -197,18 +197,22 @@ static void full_network(void **state)
 
 /* --- a small crystal of our own --- */
 
-/* The made crystal with a Hermitian H0. */
-static nh_graph *crystal(int n_spin)
+/* A crystal of made_crystal.h with a Hermitian H0. */
+static nh_graph *with_h0(nh_graph *g)
 {
-    nh_graph *g = made_crystal(n_spin, 8.5);
     double *h0 = made_matrix(g, NH_H0);
     for (size_t p = 0; p < g->pairs.count; p++)
         for (size_t i = 2 * g->pairs.start[p]; i < 2 * g->pairs.start[p + 1]; i++)
-            for (size_t s = 0; s < (size_t)n_spin; s++)
+            for (size_t s = 0; s < (size_t)g->n_spin; s++)
                 h0[2 * s * g->pairs.n_elem + i] =
                     made_number(i + 7919 * s) * exp(-0.3 * g->pairs.distance[p]);
     OK(nh_hermitize(g, h0, &err));
     return g;
+}
+
+static nh_graph *crystal(int n_spin)
+{
+    return with_h0(made_crystal(n_spin, 8.5));
 }
 
 static double *copy_prediction(const nh_graph *g)
@@ -275,6 +279,42 @@ static void threads_do_not_matter(void **state)
     }
     nh_model_free(m);
     nh_graph_free(g);
+}
+
+/* One predictor for many crystals: the numbers of each alone, bit for bit; weights are packed for a new set of shell
+ * pairs only, and again after too many others. */
+static void many_crystals(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n_shell[2];
+        int shell_l[6];
+        size_t packed; /* no pair of these crystals is in the second of the four ranges */
+    } crystals[] = {
+        {{3, 3}, {0, 0, 1, 0, 1, 2}, 3}, {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{2, 2}, {0, 1, 0, 1}, 3}, {{2, 1}, {0, 1, 0}, 0},
+        {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{1, 1}, {0, 0}, 3},             {{3, 1}, {0, 0, 1, 0}, 3}, {{3, 3}, {0, 0, 1, 0, 1, 2}, 0},
+        {{2, 1}, {0, 2, 0}, 3},          {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{2, 2}, {0, 1, 0, 1}, 3}, {{3, 1}, {0, 0, 1, 0}, 0},
+    };
+    nh_model *m = make_model(TINY, "");
+    for (int precision = NH_SINGLE; precision <= NH_DOUBLE; precision++) {
+        nh_predictor *p;
+        OK(nh_predictor_new(m, (nh_precision)precision, &p, &err));
+        for (size_t i = 0; i < sizeof crystals / sizeof *crystals; i++) {
+            nh_graph *g = with_h0(made_crystal_of(4, 8.5, crystals[i].n_shell, crystals[i].shell_l));
+            nh_predict_report report;
+            predict(m, g, (nh_precision)precision, true, NULL);
+            double *alone = copy_prediction(g);
+            OK(nh_predictor_run(p, g, true, NULL, &report, NULL, &err));
+            assert_memory_equal(alone, g->matrix[NH_H_PRED], 8 * g->pairs.n_elem * sizeof(double));
+            if (report.n_packed != crystals[i].packed)
+                fail_msg("crystal %zu: %zu sub-models packed, %zu expected", i, report.n_packed, crystals[i].packed);
+            free(alone);
+            nh_graph_free(g);
+        }
+        nh_predictor_free(p);
+    }
+    nh_predictor_free(NULL);
+    nh_model_free(m);
 }
 
 static void hermitian(void **state)
@@ -564,6 +604,7 @@ int main(void)
         cmocka_unit_test(full_network),
         cmocka_unit_test(where_the_correction_sits),
         cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(many_crystals),
         cmocka_unit_test(hermitian),
         cmocka_unit_test(without_spin),
         cmocka_unit_test(rydberg_factor),
