@@ -253,8 +253,8 @@ static void count_time(job *j, double begin)
         nh_network_##suffix *net;                                                                            \
         const double begin = nh_seconds();                                                                   \
         if (nh_network_##suffix##_new(&m->config, &j->types, &m->params, &m->weights[range], range,          \
-                                      &j->in.irreps, j->in.entry, &j->out.irreps, j->out.entry, false, &net, \
-                                      err))                                                                  \
+                                      &j->in.irreps, j->in.entry, &j->out.irreps, j->out.entry, false,       \
+                                      NH_KERNELS_FAST, threads, &net, err))                                  \
             return -1;                                                                                       \
         const double ready = nh_seconds();                                                                   \
         const int status = nh_network_##suffix##_forward(net, &j->edges, source_##suffix, j, sink_##suffix,  \

@@ -8,7 +8,6 @@
 
 #include "base/memory.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -52,7 +51,8 @@ static void linear_back(const chunk *c, const nh_linear *l, size_t n, const real
 static void norm_back(const chunk *c, real *const norm[2], size_t n, const real *gy, const real *x, real *gx)
 {
     R(nh_norm_backward)
-    (&c->net->mid, n, gy, x, c->net->config->norm_eps, norm[0], gx, false, into(c, norm[0]), into(c, norm[1]));
+    (&c->net->mid, n, gy, x, c->net->config->norm_eps, norm[0], gx, false, into(c, norm[0]),
+     into(c, norm[1]));
 }
 
 static void chain_back(const chunk *c, const nh_chain *m, size_t n, const real *gy, const real *x,
@@ -84,7 +84,7 @@ static void trace_back(const chunk *c, size_t slot, size_t n, real *g_z)
     const nh_net *net = c->net;
     const size_t z = net->config->tg_z, width = net->trace_width;
     R(nh_dense_backward)
-    (n, z, width, c->f->back.trace + slot * width, c->f->trail[c->f->block].z + slot * z,
+    (net->kernels, n, z, width, c->f->back.trace + slot * width, c->f->trail[c->f->block].z + slot * z,
      c->block->trace_first, g_z, false, into(c, c->block->trace_first), NULL);
 }
 
@@ -664,13 +664,13 @@ static void split_layers(void *context, size_t index, int thread)
         const size_t first = z * part / SLABS, n = z * (part + 1) / SLABS - first;
         real *to = u->gradient[layer->param];
         if (to != NULL) R(nh_dense_backward)
-        (n, hidden, pairs, g + first * pairs, NULL, b->form, to + first * hidden, true, NULL, NULL);
+        (net->kernels, n, hidden, pairs, g + first * pairs, NULL, b->form, to + first * hidden, true, NULL,
+         NULL);
     } else {
         const size_t first = pairs * part / SLABS, n = pairs * (part + 1) / SLABS - first;
         real *to = u->f->back.form[(size_t)(b - net->block)] + first * hidden;
-        if (n > 0)
-            NH_GEMM(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, (int)hidden, (int)z, 1, g + first,
-                    (int)pairs, b->layer, (int)hidden, 0, to, (int)hidden);
+        if (n > 0) R(nh_gemm)
+        (net->kernels, true, false, n, hidden, z, g + first, pairs, b->layer, hidden, false, to, hidden);
     }
 }
 

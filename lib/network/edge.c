@@ -201,7 +201,7 @@ static void invariants(const nh_run *f, const nh_block *b, const nh_layout *layo
     R(nh_mlp_forward)(m, n, w->pairs, w->hidden, NULL, false);
     const real *last = R(nh_mlp_last_hidden)(m, n, w->hidden);
     if (f->net->with_trace || z_probe != NULL) {
-        R(nh_dense_forward)(n, z, z, last, m->weight[3], m->bias[3], false, w->z);
+        R(nh_dense_forward)(m->kernels, n, z, z, last, m->weight[3], m->bias[3], false, w->z);
         for (size_t t = 0; z_probe != NULL && t < n; t++)
             memcpy(z_probe + f->order[w->row[t]] * z, w->z + t * z, z * sizeof(real));
     }
@@ -216,7 +216,7 @@ static void invariants(const nh_run *f, const nh_block *b, const nh_layout *layo
             kept++;
         }
         if (kept > 0) R(nh_dense_forward)
-        (kept, z, f->net->trace_width, w->z, b->trace_first, NULL, true,
+        (m->kernels, kept, z, f->net->trace_width, w->z, b->trace_first, NULL, true,
          f->trace + slot * f->net->trace_width);
         if (kept > 0 && f->keep) memcpy(f->trail[f->block].z + slot * z, w->z, kept * z * sizeof(real));
     }

@@ -58,6 +58,7 @@ typedef struct nh_block {
 } nh_block;
 
 struct R(nh_network) {
+    nh_kernels kernels;
     const nh_config *config;
     const nh_types *types;
     const nh_params *params;

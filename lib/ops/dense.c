@@ -1,16 +1,14 @@
 #include "ops/ops.h"
 #include "ops/vector.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
-void R(nh_dense_forward)(size_t n, size_t in, size_t out, const real *x, const real *weight, const real *bias,
-                         bool add, real *y)
+void R(nh_dense_forward)(nh_kernels kernels, size_t n, size_t in, size_t out, const real *x,
+                         const real *weight, const real *bias, bool add, real *y)
 {
     if (n == 0 || out == 0) return;
-    NH_GEMM(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)out, (int)in, 1, x, (int)in, weight,
-            (int)in, add ? 1 : 0, y, (int)out);
+    R(nh_gemm)(kernels, false, true, n, out, in, x, in, weight, in, add, y, out);
     if (bias == NULL) return;
     for (size_t t = 0; t < n; t++) {
         real *restrict row = y + t * out;
@@ -69,7 +67,7 @@ void R(nh_mlp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *hidde
     for (size_t i = 0; i + 1 < m->layers; i++) {
         const size_t width = m->width[i + 1];
         real *s = hidden, *h = s + n * width, *scale = h + n * width;
-        R(nh_dense_forward)(n, m->width[i], width, x, m->weight[i], m->bias[i], false, h);
+        R(nh_dense_forward)(m->kernels, n, m->width[i], width, x, m->weight[i], m->bias[i], false, h);
         for (size_t t = 0; t < n; t++) {
             if (m->gain != NULL)
                 scale[t] = norm_silu(width, m->eps, m->gain[i], m->shift[i], h + t * width, s + t * width);
@@ -81,7 +79,8 @@ void R(nh_mlp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *hidde
     }
     const size_t last = m->layers - 1;
     if (y != NULL)
-        R(nh_dense_forward)(n, m->width[last], m->width[last + 1], x, m->weight[last], m->bias[last], add, y);
+        R(nh_dense_forward)
+        (m->kernels, n, m->width[last], m->width[last + 1], x, m->weight[last], m->bias[last], add, y);
 }
 
 static void column_sums(size_t n, size_t width, const real *g, real *restrict sum)
@@ -91,16 +90,12 @@ static void column_sums(size_t n, size_t width, const real *g, real *restrict su
             sum[i] += g[t * width + i];
 }
 
-void R(nh_dense_backward)(size_t n, size_t in, size_t out, const real *gy, const real *x, const real *weight,
-                          real *gx, bool add, real *gw, real *gbias)
+void R(nh_dense_backward)(nh_kernels kernels, size_t n, size_t in, size_t out, const real *gy, const real *x,
+                          const real *weight, real *gx, bool add, real *gw, real *gbias)
 {
     if (n == 0 || in == 0 || out == 0) return;
-    if (gx != NULL)
-        NH_GEMM(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)in, (int)out, 1, gy, (int)out, weight,
-                (int)in, add ? 1 : 0, gx, (int)in);
-    if (gw != NULL)
-        NH_GEMM(CblasRowMajor, CblasTrans, CblasNoTrans, (int)out, (int)in, (int)n, 1, gy, (int)out, x,
-                (int)in, 1, gw, (int)in);
+    if (gx != NULL) R(nh_gemm)(kernels, false, false, n, in, out, gy, out, weight, in, add, gx, in);
+    if (gw != NULL) R(nh_gemm)(kernels, true, false, out, in, n, gy, out, x, in, true, gw, in);
     if (gbias != NULL) column_sums(n, out, gy, gbias);
 }
 
@@ -164,7 +159,7 @@ void R(nh_mlp_input_gradient)(const R(nh_mlp) * m, size_t n, real *g, const real
                 R(nh_silu_backward)(width, h + t * width, g + t * width);
         }
         real *to = i == 0 ? gx : scratch;
-        R(nh_dense_backward)(n, below, width, g, NULL, m->weight[i], to, false, NULL, NULL);
+        R(nh_dense_backward)(m->kernels, n, below, width, g, NULL, m->weight[i], to, false, NULL, NULL);
         scratch = g;
         g = to;
     }
@@ -178,9 +173,9 @@ void R(nh_mlp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const rea
     if (n == 0) return;
     real *g = scratch, *other = scratch + n * widest_hidden(m);
     R(nh_dense_backward)
-    (n, m->width[last], m->width[last + 1], gy, last > 0 ? R(nh_mlp_last_hidden)(m, n, hidden) : x,
-     m->weight[last], last > 0 ? g : gx, last > 0 ? false : add, entry(to->weight, last),
-     entry(to->bias, last));
+    (m->kernels, n, m->width[last], m->width[last + 1], gy,
+     last > 0 ? R(nh_mlp_last_hidden)(m, n, hidden) : x, m->weight[last], last > 0 ? g : gx,
+     last > 0 ? false : add, entry(to->weight, last), entry(to->bias, last));
     hidden += n * R(nh_mlp_hidden_size)(m);
     for (size_t i = last; i-- > 0;) {
         const size_t width = m->width[i + 1], below = m->width[i];
@@ -196,7 +191,7 @@ void R(nh_mlp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const rea
         /* below this layer in `hidden`: activation, sum and scale of the layer before */
         const real *input = i == 0 ? x : hidden - n * (2 * below + 1);
         R(nh_dense_backward)
-        (n, below, width, g, input, m->weight[i], i == 0 ? gx : other, i == 0 ? add : false,
+        (m->kernels, n, below, width, g, input, m->weight[i], i == 0 ? gx : other, i == 0 ? add : false,
          entry(to->weight, i), entry(to->bias, i));
         real *swap = g;
         g = other;
@@ -213,10 +208,10 @@ size_t R(nh_mlp_jvp_size)(const R(nh_mlp) * m)
 }
 
 /* Rows of values and rows of tangents through one dense map: the bias acts on the values alone. */
-static void dense_both(size_t n, size_t in, size_t out, const real *x, const real *weight, const real *bias,
-                       real *y)
+static void dense_both(nh_kernels kernels, size_t n, size_t in, size_t out, const real *x, const real *weight,
+                       const real *bias, real *y)
 {
-    R(nh_dense_forward)(2 * n, in, out, x, weight, NULL, false, y);
+    R(nh_dense_forward)(kernels, 2 * n, in, out, x, weight, NULL, false, y);
     for (size_t t = 0; bias != NULL && t < n; t++)
         for (size_t i = 0; i < out; i++)
             y[t * out + i] += bias[i];
@@ -243,7 +238,7 @@ void R(nh_mlp_jvp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *k
     for (size_t i = 0; i + 1 < m->layers; i++) {
         const size_t width = m->width[i + 1], half = n * width;
         real *s = kept, *h = s + 2 * half, *scale = h + 2 * half, *slope = scale + n;
-        dense_both(n, m->width[i], width, x, m->weight[i], m->bias[i], h);
+        dense_both(m->kernels, n, m->width[i], width, x, m->weight[i], m->bias[i], h);
         for (size_t t = 0; t < n; t++) {
             real *ht = h + t * width, *st = s + t * width;
             if (m->gain != NULL) {
@@ -260,7 +255,8 @@ void R(nh_mlp_jvp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *k
         x = s;
     }
     const size_t last = m->layers - 1;
-    if (y != NULL) dense_both(n, m->width[last], m->width[last + 1], x, m->weight[last], m->bias[last], y);
+    if (y != NULL)
+        dense_both(m->kernels, n, m->width[last], m->width[last + 1], x, m->weight[last], m->bias[last], y);
 }
 
 /* g, d: gradients of silu(a) and of its tangent silu'(a) da, replaced by those of a and da. */
@@ -313,17 +309,18 @@ static void norm_silu_both_backward(size_t n, const real *restrict gain, const r
 }
 
 /* Gradients of the last map's input from gy and gdy as nh_mlp_jvp_backward takes them; NULL: not wanted. */
-static void last_both_backward(size_t n, size_t in, size_t out, const real *gy, const real *gdy,
-                               const real *x, const real *weight, real *gx, real *gw, real *gbias)
+static void last_both_backward(nh_kernels kernels, size_t n, size_t in, size_t out, const real *gy,
+                               const real *gdy, const real *x, const real *weight, real *gx, real *gw,
+                               real *gbias)
 {
     const size_t half = n * in;
     if (gy != NULL)
-        R(nh_dense_backward)(n, in, out, gy, x, weight, gx, false, gw, gbias);
+        R(nh_dense_backward)(kernels, n, in, out, gy, x, weight, gx, false, gw, gbias);
     else if (gx != NULL)
         memset(gx, 0, half * sizeof(real));
     if (gdy != NULL) {
         R(nh_dense_backward)
-        (n, in, out, gdy, x + half, weight, gx != NULL ? gx + half : NULL, false, gw, NULL);
+        (kernels, n, in, out, gdy, x + half, weight, gx != NULL ? gx + half : NULL, false, gw, NULL);
         return;
     }
     if (gx != NULL) {
@@ -345,7 +342,7 @@ void R(nh_mlp_jvp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const
     if (n == 0) return;
     real *g = scratch, *other = scratch + 2 * n * widest_hidden(m);
     kept += n * R(nh_mlp_jvp_size)(m);
-    last_both_backward(n, m->width[last], m->width[last + 1], gy, gdy,
+    last_both_backward(m->kernels, n, m->width[last], m->width[last + 1], gy, gdy,
                        last > 0 ? kept - n * (4 * m->width[last] + 2) : x, m->weight[last], last > 0 ? g : gx,
                        entry(to->weight, last), entry(to->bias, last));
     for (size_t i = last; i-- > 0;) {
@@ -363,7 +360,8 @@ void R(nh_mlp_jvp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const
         }
         const real *input = i == 0 ? x : kept - n * (4 * below + 2);
         R(nh_dense_backward)
-        (2 * n, below, width, g, input, m->weight[i], i == 0 ? gx : other, false, entry(to->weight, i), NULL);
+        (m->kernels, 2 * n, below, width, g, input, m->weight[i], i == 0 ? gx : other, false,
+         entry(to->weight, i), NULL);
         if (entry(to->bias, i) != NULL) column_sums(n, width, g, to->bias[i]);
         real *swap = g;
         g = other;

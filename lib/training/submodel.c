@@ -72,7 +72,7 @@ static int make(const nh_model *m, const nh_types *types, size_t range, const nh
     s->n_pair = types->n_shell_pair;
     s->with_trace = with_trace;
     if (NH_NET(_new)(&m->config, types, &m->params, &m->weights[range], range, input, input_entry,
-                     &output->irreps, output->entry, with_trace, &s->net, err) ||
+                     &output->irreps, output->entry, with_trace, NH_KERNELS_FAST, NULL, &s->net, err) ||
         NH_NET(_tape_new)(memory, &s->tape, err)) {
         drop(s);
         return -1;

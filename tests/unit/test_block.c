@@ -94,7 +94,7 @@ static void set_up(block_test *b)
     for (size_t i = 0; i < b->types.out.count; i++)
         all[i] = i;
     OK(nh_network_d_new(&b->config, &b->types, &b->params, &b->weights, 0, &b->types.out, all, &b->types.out,
-                        all, false, &b->net, &err));
+                        all, false, NH_KERNELS_FAST, NULL, &b->net, &err));
     free(all);
 
     /* edge_proj in the place of TraceGrad's first layer, which is not run */

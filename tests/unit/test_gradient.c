@@ -196,7 +196,7 @@ static void problem_close(problem *p)
     {                                                                                                        \
         net *n = NULL;                                                                                       \
         OK(net##_new(&p->m->config, &p->m->types, &p->m->params, w, p->range, &p->in.type, p->in.entry,      \
-                     &p->out.type, p->out.entry, p->trace, &n, &err));                                       \
+                     &p->out.type, p->out.entry, p->trace, NH_KERNELS_FAST, NULL, &n, &err));                \
         return n;                                                                                            \
     }                                                                                                        \
     static void net##_there(net *n, problem *p, net##_tape *tape, nh_threads *pool)                          \

@@ -218,7 +218,7 @@ typedef struct stream {
                              .trace_nomask = net##_room(p && o->trace, E * r->pairs)};                       \
         if (o->threads > 0) OK(nh_threads_new(o->threads, &pool, &err));                                     \
         OK(net##_new(&m->config, &m->types, &m->params, w, o->range, in, in_entry, out, out_entry, o->trace, \
-                     &n, &err));                                                                             \
+                     NH_KERNELS_FAST, pool, &n, &err));                                                      \
         OK(net##_forward(n, g, net##_test_source, (void *)s, net##_test_sink, (void *)s, o->everywhere,      \
                          p ? &probe : NULL, pool, NULL, &err));                                              \
         net##_free(n);                                                                                       \
@@ -743,18 +743,18 @@ static void bad_input(void **state)
     free(w.real[lost]);
     w.real[lost] = NULL;
     assert_int_equal(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all,
-                                      &m->types.out, all, true, &net, &err),
+                                      &m->types.out, all, true, NH_KERNELS_FAST, NULL, &net, &err),
                      -1);
     assert_null(net);
     assert_non_null(strstr(err.text, "blocks.1.ga.edge_proj.bias.0 is missing"));
     OK(nh_weights_rule(&m->params, "small:range0:", &w, &err));
     all[0] = m->types.out.count;
     assert_int_equal(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all,
-                                      &m->types.out, all, true, &net, &err),
+                                      &m->types.out, all, true, NH_KERNELS_FAST, NULL, &net, &err),
                      -1);
     all[0] = 0;
     OK(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all, &m->types.out, all,
-                        true, &net, &err));
+                        true, NH_KERNELS_FAST, NULL, &net, &err));
     const int zero = 0, three = 3;
     const double v[3] = {0}, r = 0;
     const nh_edges g = {.n_node = 3, .n_edge = 1, .src = &zero, .dst = &three, .vector = v, .distance = &r};
