@@ -268,14 +268,16 @@ static int load(session *s, nh_error *err)
 {
     const double begin = nh_seconds();
     uint64_t hash;
-    if (nh_model_read(s->a->model, NH_ACTS_HAM, &s->model, err) || nh_model_hash(s->model, &hash, err))
+    if (nh_threads_new(s->common->threads, &s->threads, err) ||
+        nh_model_read(s->a->model, NH_ACTS_HAM, s->threads, &s->model, err) ||
+        nh_model_hash(s->model, s->threads, &hash, err))
         return -1;
     snprintf(s->hash, sizeof s->hash, "%016" PRIx64, hash);
     if (s->model->n_unknown)
         nh_warn(s->program, s->common, "%s: %zu unknown variables are not used, %s the first", s->a->model,
                 s->model->n_unknown, s->model->unknown);
     s->load = nh_seconds() - begin;
-    return nh_threads_new(s->common->threads, &s->threads, err);
+    return 0;
 }
 
 static int run(session *s, nh_error *err)
