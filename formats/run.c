@@ -316,7 +316,7 @@ static int save(void *context, const nh_train_state *s, nh_error *err)
     int status = nh_nc_create(run->last, "nhtrain", run->common, NULL, &f, err);
     if (!status) {
         status = put_provenance(f, run, s->epoch, "state of a training run", err) ||
-                         nh_model_write(f, s->model, err) || put_state(f, s, err)
+                         nh_model_write(f, s->model, false, err) || put_state(f, s, err)
                      ? -1
                      : 0;
         if (status)
@@ -345,7 +345,7 @@ static int save_best(void *context, const nh_train_state *s, nh_weights *weights
     if (!status) {
         nh_model m = *s->model;
         m.weights = weights;
-        status = put_provenance(f, run, r->epoch, text, err) || nh_model_write(f, &m, err) ? -1 : 0;
+        status = put_provenance(f, run, r->epoch, text, err) || nh_model_write(f, &m, false, err) ? -1 : 0;
         if (status)
             nh_nc_close(f);
         else

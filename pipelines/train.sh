@@ -1,19 +1,29 @@
 #!/bin/sh
-# Trains the repository's model: train.sh [PROGRAMS [DATA [RUN_DIR [OPTIONS OF NHTRAIN...]]]]
-# PROGRAMS: folder of nhtrain [bin]; DATA: folder with the crystals, *.nc.xz and lists [../shared/data/set]; RUN_DIR [runs/train].
-# A run that was interrupted goes on where it was.
+# Trains the repository's model: train.sh [PROGRAMS [DATA [RUNS [OPTIONS OF NHTRAIN...]]]]
+# PROGRAMS: folder of the programs [bin]; DATA: folder with the crystals, *.nc.xz and lists [../shared/data/set]; RUNS [runs]: gets the run folders train
+# and train-finish and model.nc, the model for shipping. What was interrupted goes on where it was.
 set -eu
-bin=${1:-bin} data=${2:-../shared/data/set} run=${3:-runs/train}
+bin=${1:-bin} data=${2:-../shared/data/set} runs=${3:-runs}
 [ $# -lt 3 ] && shift $# || shift 3
 unpacked=${TMPDIR:-/tmp}/set
-mkdir -p "$unpacked"
+mkdir -p "$unpacked" "$runs"
 for file in "$data"/*.nc.xz; do
     name=$unpacked/$(basename "$file" .xz)
     [ -e "$name" ] || { xzcat "$file" > "$name.tmp" && mv "$name.tmp" "$name"; }
 done
 cp "$data"/*.list "$unpacked"
-if [ -e "$run/last.nc" ]; then
-    exec "$bin/nhtrain" --resume "$run" "$@"
-fi
-exec "$bin/nhtrain" -c "$(dirname "$0")/train.yaml" --set data.train="$unpacked/train.list" --set data.validation="$unpacked/validation.list" \
-    --set data.test="$unpacked/test.list" --set run_dir="$run" "$@"
+
+# part NAME OPTIONS...: a new run, or what is left of an old one
+part() {
+    name=$1
+    shift
+    if [ -e "$runs/$name/last.nc" ]; then
+        "$bin/nhtrain" --resume "$runs/$name" "$@"
+    else
+        "$bin/nhtrain" -c "$(dirname "$0")/$name.yaml" --set data.train="$unpacked/train.list" --set data.validation="$unpacked/validation.list" \
+            --set data.test="$unpacked/test.list" --set run_dir="$runs/$name" "$@"
+    fi
+}
+part train "$@"
+part train-finish --set init="$runs/train/best.nc" "$@"
+"$bin/nhmodel" pack --bits 12 "$runs/train-finish/best.nc" -o "$runs/model.nc"

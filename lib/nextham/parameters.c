@@ -504,3 +504,15 @@ int nh_weights_rule(const nh_params *p, const char *prefix, nh_weights *w, nh_er
     }
     return 0;
 }
+
+void nh_weights_round(const nh_params *p, nh_weights *w, int bits)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (w->real ? !w->real[i] : !w->single[i]) continue;
+        for (size_t k = 0; k < p->param[i].count; k++) {
+            int exponent;
+            const double x = frexp(w->real ? w->real[i][k] : (double)w->single[i][k], &exponent);
+            put(w, i, k, ldexp(rint(ldexp(x, bits + 1)), exponent - bits - 1));
+        }
+    }
+}
