@@ -87,7 +87,7 @@ void R(nh_run_input)(void *run, size_t tile, int thread)
 }
 
 /* Geometry of the tile's edges: Gaussians, weights of the product, matrices of the harmonics. */
-static void radial(const nh_run *f, const nh_chain *chain, size_t n, nh_work *w)
+static void radial(const nh_run *f, size_t n, nh_work *w)
 {
     const nh_net *net = f->net;
     const nh_config *c = net->config;
@@ -103,7 +103,7 @@ static void radial(const nh_run *f, const nh_chain *chain, size_t n, nh_work *w)
         w->copies[t] = R(nh_onsite)(g, e) ? (real)c->onsite_copies : 1;
     }
     R(nh_gaussians_forward)(n, c->radial_basis, c->radial_max, w->distance, c->radial_basis, w->gaussians);
-    R(nh_mlp_forward)(chain, n, w->gaussians, w->radial_hidden, w->weight, false);
+    R(nh_radial_weights)(f, n, w);
 
     const size_t n_y = net->product.n_harmonic;
     nh_spherical_harmonics(c->sh_lmax, n, w->vector, w->harmonics64);
@@ -128,7 +128,7 @@ void R(nh_init_message)(const nh_run *f, size_t n, nh_work *w)
     const nh_linear *l = &net->init_edge;
     double lap = 0;
     R(nh_lap)(&lap);
-    radial(f, &net->init_radial, n, w);
+    radial(f, n, w);
     w->times.radial += R(nh_lap)(&lap);
     R(nh_rows_load)(&net->mid, n, w->row, f->first, w->x);
     R(nh_linear_forward)(l->map, n, w->x, l->weight, NULL, false, w->message);
@@ -395,7 +395,7 @@ void R(nh_attention)(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
     const nh_net *net = f->net;
     double lap = 0;
     R(nh_lap)(&lap);
-    radial(f, &b->radial, n, w);
+    radial(f, n, w);
     w->times.radial += R(nh_lap)(&lap);
 
     R(nh_rows_load)(&net->mid, n, w->row, f->edge, w->x);

@@ -201,6 +201,7 @@ static void there_and_back(nh_tape_memory memory)
     load(mid, n_edge, f->position, edge_in, f->trail[0].edge);
     load(mid, n_node, b.node, node_in, f->trail[0].node);
     nh_run_node_begin_d(f, 0, 0);
+    nh_make_knots_d(f, &b.net->block[0].radial, true, NULL);
     nh_choose_list_d(f, true);
     for (size_t tile = 0; tile < nh_tiles_d(n_edge, f->rows); tile++)
         nh_run_edges_d(f, tile, 0);
