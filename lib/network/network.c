@@ -152,7 +152,10 @@ static nh_chain new_chain(packer *k, size_t layers, const size_t *width, bool no
     nh_chain m = {.layers = layers, .eps = (real)eps, .kernels = k->net->kernels};
     size_t *w = own(k, layers + 1, sizeof *w);
     m.weight = own(k, layers, sizeof *m.weight);
+    m.turned = own(k, layers, sizeof *m.turned);
     m.bias = own(k, layers, sizeof *m.bias);
+    for (size_t i = 0; i < layers && !k->failed; i++)
+        m.turned[i] = own(k, width[i] * width[i + 1], sizeof(real));
     if (norm) {
         m.gain = own(k, layers, sizeof *m.gain);
         m.shift = own(k, layers, sizeof *m.shift);
@@ -378,6 +381,21 @@ static void join_layers(void *context, size_t index, int thread)
             b->seed[j] += b->invariants.weight[3][i * z + j];
 }
 
+/* A chain of block i: three, and those of the network as the last block's fourth and fifth. */
+enum { CHAINS = 5 };
+static void turn_chain(void *context, size_t index, int thread)
+{
+    (void)thread;
+    nh_net *net = ((const packing *)context)->net;
+    const nh_block *b = &net->block[index / CHAINS];
+    const bool last = index / CHAINS + 1 == net->config->blocks;
+    const nh_chain *const chain[CHAINS] = {&b->invariants, &b->radial, &b->alpha, last ? &net->trace : NULL,
+                                           last ? &net->init_radial : NULL};
+    const nh_chain *m = chain[index % CHAINS];
+    for (size_t i = 0; m != NULL && i < m->layers; i++)
+        if (m->weight[i] != NULL) R(nh_mlp_turn)(m, i);
+}
+
 static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error *err)
 {
     packing p = {.net = net, .weights = w};
@@ -398,6 +416,8 @@ static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error 
     }
     nh_parallel_for(p.room == NULL ? threads : NULL /* the room is one */, net->n_binding, pack_one, &p);
     nh_parallel_for(threads, net->config->blocks * SLABS, join_layers, &p);
+    if (net->kernels == NH_KERNELS_FAST)
+        nh_parallel_for(threads, net->config->blocks * CHAINS, turn_chain, &p);
     free(p.room);
     return 0;
 }

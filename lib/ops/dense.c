@@ -4,17 +4,44 @@
 #include <math.h>
 #include <string.h>
 
+static void add_bias(size_t n, size_t out, const real *restrict bias, real *restrict y)
+{
+    for (size_t t = 0; bias != NULL && t < n; t++)
+        for (size_t i = 0; i < out; i++)
+            y[t * out + i] += bias[i];
+}
+
 void R(nh_dense_forward)(nh_kernels kernels, size_t n, size_t in, size_t out, const real *x,
                          const real *weight, const real *bias, bool add, real *y)
 {
     if (n == 0 || out == 0) return;
     R(nh_gemm)(kernels, false, true, n, out, in, x, in, weight, in, add, y, out);
-    if (bias == NULL) return;
-    for (size_t t = 0; t < n; t++) {
-        real *restrict row = y + t * out;
-        for (size_t i = 0; i < out; i++)
-            row[i] += bias[i];
+    add_bias(n, out, bias, y);
+}
+
+void R(nh_mlp_turn)(const R(nh_mlp) * m, size_t layer)
+{
+    const size_t in = m->width[layer], out = m->width[layer + 1];
+    const real *from = m->weight[layer];
+    real *to = m->turned[layer];
+    for (size_t first = 0; first < out; first += 16) /* a cache line of `to` at a time */
+        for (size_t i = 0; i < in; i++)
+            for (size_t o = first; o < first + 16 && o < out; o++)
+                to[i * out + o] = from[o * in + i];
+}
+
+/* Layer i of a chain. */
+static void layer_forward(const R(nh_mlp) * m, size_t i, size_t n, const real *x, const real *bias, bool add,
+                          real *y)
+{
+    const size_t in = m->width[i], out = m->width[i + 1];
+    const real *turned = m->turned != NULL && m->kernels == NH_KERNELS_FAST ? m->turned[i] : NULL;
+    if (turned == NULL) {
+        R(nh_dense_forward)(m->kernels, n, in, out, x, m->weight[i], bias, add, y);
+        return;
     }
+    R(nh_gemm)(m->kernels, false, false, n, out, in, x, in, turned, out, add, y, out);
+    add_bias(n, out, bias, y);
 }
 
 /* s = silu(h w + b) after h <- (h - mean)/sqrt(var + eps), one row; returns the scale. */
@@ -67,7 +94,7 @@ void R(nh_mlp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *hidde
     for (size_t i = 0; i + 1 < m->layers; i++) {
         const size_t width = m->width[i + 1];
         real *s = hidden, *h = s + n * width, *scale = h + n * width;
-        R(nh_dense_forward)(m->kernels, n, m->width[i], width, x, m->weight[i], m->bias[i], false, h);
+        layer_forward(m, i, n, x, m->bias[i], false, h);
         for (size_t t = 0; t < n; t++) {
             if (m->gain != NULL)
                 scale[t] = norm_silu(width, m->eps, m->gain[i], m->shift[i], h + t * width, s + t * width);
@@ -78,9 +105,7 @@ void R(nh_mlp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *hidde
         x = s;
     }
     const size_t last = m->layers - 1;
-    if (y != NULL)
-        R(nh_dense_forward)
-        (m->kernels, n, m->width[last], m->width[last + 1], x, m->weight[last], m->bias[last], add, y);
+    if (y != NULL) layer_forward(m, last, n, x, m->bias[last], add, y);
 }
 
 static void column_sums(size_t n, size_t width, const real *g, real *restrict sum)
@@ -207,14 +232,11 @@ size_t R(nh_mlp_jvp_size)(const R(nh_mlp) * m)
     return size;
 }
 
-/* Rows of values and rows of tangents through one dense map: the bias acts on the values alone. */
-static void dense_both(nh_kernels kernels, size_t n, size_t in, size_t out, const real *x, const real *weight,
-                       const real *bias, real *y)
+/* Rows of values and rows of tangents through layer i: the bias acts on the values alone. */
+static void layer_both(const R(nh_mlp) * m, size_t i, size_t n, const real *x, real *y)
 {
-    R(nh_dense_forward)(kernels, 2 * n, in, out, x, weight, NULL, false, y);
-    for (size_t t = 0; bias != NULL && t < n; t++)
-        for (size_t i = 0; i < out; i++)
-            y[t * out + i] += bias[i];
+    layer_forward(m, i, 2 * n, x, NULL, false, y);
+    add_bias(n, m->width[i + 1], m->bias[i], y);
 }
 
 /* d <- tangent of the normalised sum h from that of the sum, ds = tangent of the activation. Returns the mean
@@ -238,7 +260,7 @@ void R(nh_mlp_jvp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *k
     for (size_t i = 0; i + 1 < m->layers; i++) {
         const size_t width = m->width[i + 1], half = n * width;
         real *s = kept, *h = s + 2 * half, *scale = h + 2 * half, *slope = scale + n;
-        dense_both(m->kernels, n, m->width[i], width, x, m->weight[i], m->bias[i], h);
+        layer_both(m, i, n, x, h);
         for (size_t t = 0; t < n; t++) {
             real *ht = h + t * width, *st = s + t * width;
             if (m->gain != NULL) {
@@ -255,8 +277,7 @@ void R(nh_mlp_jvp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *k
         x = s;
     }
     const size_t last = m->layers - 1;
-    if (y != NULL)
-        dense_both(m->kernels, n, m->width[last], m->width[last + 1], x, m->weight[last], m->bias[last], y);
+    if (y != NULL) layer_both(m, last, n, x, y);
 }
 
 /* g, d: gradients of silu(a) and of its tangent silu'(a) da, replaced by those of a and da. */

@@ -105,10 +105,13 @@ void NH_NAME(nh_gate_backward)(const nh_layout *in, const nh_layout *out, const 
 
 /* A chain of DENSE, each but the last followed by LN (where gain is not NULL) and silu. */
 typedef struct NH_NAME(nh_mlp) {
-    size_t layers;           /* dense maps, at least 1 */
-    const size_t *width;     /* [layers+1]: of the input, of each hidden layer, of the output */
-    NH_REAL **weight;        /* [layers] -> [width[i+1]][width[i]] */
-    NH_REAL **bias;          /* [layers], NULL: none */
+    size_t layers;       /* dense maps, at least 1 */
+    const size_t *width; /* [layers+1]: of the input, of each hidden layer, of the output */
+    NH_REAL **weight;    /* [layers] -> [width[i+1]][width[i]] */
+    NH_REAL *
+        *turned;    /* [layers] -> the same as [width[i]][width[i+1]], which forward is faster with; NULL, or
+                                a NULL in it: not there */
+    NH_REAL **bias; /* [layers], NULL: none */
     NH_REAL **gain, **shift; /* [layers-1], of LN; all NULL: no LN */
     NH_REAL eps;
     nh_kernels kernels;
@@ -147,6 +150,8 @@ void NH_NAME(nh_mlp_jvp_forward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_R
 void NH_NAME(nh_mlp_jvp_backward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_REAL *gy, const NH_REAL *gdy,
                                   const NH_REAL *x, const NH_REAL *kept, NH_REAL *scratch, NH_REAL *gx,
                                   const NH_NAME(nh_mlp_gradient) * g);
+/* Fills `turned` from `weight`. */
+void NH_NAME(nh_mlp_turn)(const NH_NAME(nh_mlp) * m, size_t layer);
 /* x = silu(x), n numbers */
 void NH_NAME(nh_silu_forward)(size_t n, NH_REAL *x);
 /* g *= silu'(x), x as before nh_silu_forward */
