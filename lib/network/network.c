@@ -152,10 +152,12 @@ static nh_chain new_chain(packer *k, size_t layers, const size_t *width, bool no
     nh_chain m = {.layers = layers, .eps = (real)eps, .kernels = k->net->kernels};
     size_t *w = own(k, layers + 1, sizeof *w);
     m.weight = own(k, layers, sizeof *m.weight);
-    m.turned = own(k, layers, sizeof *m.turned);
     m.bias = own(k, layers, sizeof *m.bias);
-    for (size_t i = 0; i < layers && !k->failed; i++)
-        m.turned[i] = own(k, width[i] * width[i + 1], sizeof(real));
+    if (k->net->kernels == NH_KERNELS_FAST) m.panels = own(k, 2 * layers, sizeof *m.panels);
+    for (size_t i = 0; m.panels != NULL && i < layers; i++) {
+        m.panels[i] = own(k, R(nh_panels_size)(width[i + 1], width[i]), sizeof(real));
+        m.panels[layers + i] = own(k, R(nh_panels_size)(width[i], width[i + 1]), sizeof(real));
+    }
     if (norm) {
         m.gain = own(k, layers, sizeof *m.gain);
         m.shift = own(k, layers, sizeof *m.shift);
@@ -383,7 +385,7 @@ static void join_layers(void *context, size_t index, int thread)
 
 /* A chain of block i: three, and those of the network as the last block's fourth and fifth. */
 enum { CHAINS = 5 };
-static void turn_chain(void *context, size_t index, int thread)
+static void fill_panels(void *context, size_t index, int thread)
 {
     (void)thread;
     nh_net *net = ((const packing *)context)->net;
@@ -393,7 +395,7 @@ static void turn_chain(void *context, size_t index, int thread)
                                            last ? &net->init_radial : NULL};
     const nh_chain *m = chain[index % CHAINS];
     for (size_t i = 0; m != NULL && i < m->layers; i++)
-        if (m->weight[i] != NULL) R(nh_mlp_turn)(m, i);
+        if (m->weight[i] != NULL) R(nh_mlp_panels)(m, i);
 }
 
 static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error *err)
@@ -417,7 +419,7 @@ static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error 
     nh_parallel_for(p.room == NULL ? threads : NULL /* the room is one */, net->n_binding, pack_one, &p);
     nh_parallel_for(threads, net->config->blocks * SLABS, join_layers, &p);
     if (net->kernels == NH_KERNELS_FAST)
-        nh_parallel_for(threads, net->config->blocks * CHAINS, turn_chain, &p);
+        nh_parallel_for(threads, net->config->blocks * CHAINS, fill_panels, &p);
     free(p.room);
     return 0;
 }

@@ -19,15 +19,17 @@ void R(nh_dense_forward)(nh_kernels kernels, size_t n, size_t in, size_t out, co
     add_bias(n, out, bias, y);
 }
 
-void R(nh_mlp_turn)(const R(nh_mlp) * m, size_t layer)
+/* Panels of layer i for the way forward (0) or back (1), or NULL. */
+static real *panels_of(const R(nh_mlp) * m, size_t way, size_t i)
+{
+    return m->panels != NULL && m->kernels == NH_KERNELS_FAST ? m->panels[way * m->layers + i] : NULL;
+}
+
+void R(nh_mlp_panels)(const R(nh_mlp) * m, size_t layer)
 {
     const size_t in = m->width[layer], out = m->width[layer + 1];
-    const real *from = m->weight[layer];
-    real *to = m->turned[layer];
-    for (size_t first = 0; first < out; first += 16) /* a cache line of `to` at a time */
-        for (size_t i = 0; i < in; i++)
-            for (size_t o = first; o < first + 16 && o < out; o++)
-                to[i * out + o] = from[o * in + i];
+    R(nh_panels)(true, out, in, m->weight[layer], in, panels_of(m, 0, layer));
+    R(nh_panels)(false, in, out, m->weight[layer], in, panels_of(m, 1, layer));
 }
 
 /* Layer i of a chain. */
@@ -35,12 +37,12 @@ static void layer_forward(const R(nh_mlp) * m, size_t i, size_t n, const real *x
                           real *y)
 {
     const size_t in = m->width[i], out = m->width[i + 1];
-    const real *turned = m->turned != NULL && m->kernels == NH_KERNELS_FAST ? m->turned[i] : NULL;
-    if (turned == NULL) {
+    const real *panels = panels_of(m, 0, i);
+    if (panels == NULL) {
         R(nh_dense_forward)(m->kernels, n, in, out, x, m->weight[i], bias, add, y);
         return;
     }
-    R(nh_gemm)(m->kernels, false, false, n, out, in, x, in, turned, out, add, y, out);
+    R(nh_gemm_panels)(n, out, in, x, in, panels, add, y, out);
     add_bias(n, out, bias, y);
 }
 
@@ -124,6 +126,16 @@ void R(nh_dense_backward)(nh_kernels kernels, size_t n, size_t in, size_t out, c
     if (gbias != NULL) column_sums(n, out, gy, gbias);
 }
 
+static void layer_backward(const R(nh_mlp) * m, size_t i, size_t n, const real *gy, const real *x, real *gx,
+                           bool add, real *gw, real *gbias)
+{
+    const size_t in = m->width[i], out = m->width[i + 1];
+    const real *panels = panels_of(m, 1, i);
+    if (panels != NULL && gx != NULL) R(nh_gemm_panels)(n, in, out, gy, out, panels, add, gx, in);
+    R(nh_dense_backward)
+    (m->kernels, n, in, out, gy, x, m->weight[i], panels == NULL ? gx : NULL, add, gw, gbias);
+}
+
 /* Gradient of the pre-activation sum from that of the activation, one row, in place; ggain and gshift are
  * added to, or NULL. */
 static void norm_silu_backward(size_t n, const real *restrict gain, const real *restrict shift,
@@ -173,7 +185,7 @@ void R(nh_mlp_input_gradient)(const R(nh_mlp) * m, size_t n, real *g, const real
     if (n == 0) return;
     hidden += n * R(nh_mlp_hidden_size)(m);
     for (size_t i = m->layers - 1; i-- > 0;) {
-        const size_t width = m->width[i + 1], below = m->width[i];
+        const size_t width = m->width[i + 1];
         const real *scale = hidden - n, *h = scale - n * width;
         hidden = h - n * width;
         for (size_t t = 0; t < n; t++) {
@@ -184,7 +196,7 @@ void R(nh_mlp_input_gradient)(const R(nh_mlp) * m, size_t n, real *g, const real
                 R(nh_silu_backward)(width, h + t * width, g + t * width);
         }
         real *to = i == 0 ? gx : scratch;
-        R(nh_dense_backward)(m->kernels, n, below, width, g, NULL, m->weight[i], to, false, NULL, NULL);
+        layer_backward(m, i, n, g, NULL, to, false, NULL, NULL);
         scratch = g;
         g = to;
     }
@@ -197,10 +209,8 @@ void R(nh_mlp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const rea
     const size_t last = m->layers - 1;
     if (n == 0) return;
     real *g = scratch, *other = scratch + n * widest_hidden(m);
-    R(nh_dense_backward)
-    (m->kernels, n, m->width[last], m->width[last + 1], gy,
-     last > 0 ? R(nh_mlp_last_hidden)(m, n, hidden) : x, m->weight[last], last > 0 ? g : gx,
-     last > 0 ? false : add, entry(to->weight, last), entry(to->bias, last));
+    layer_backward(m, last, n, gy, last > 0 ? R(nh_mlp_last_hidden)(m, n, hidden) : x, last > 0 ? g : gx,
+                   last > 0 ? false : add, entry(to->weight, last), entry(to->bias, last));
     hidden += n * R(nh_mlp_hidden_size)(m);
     for (size_t i = last; i-- > 0;) {
         const size_t width = m->width[i + 1], below = m->width[i];
@@ -215,9 +225,8 @@ void R(nh_mlp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const rea
         }
         /* below this layer in `hidden`: activation, sum and scale of the layer before */
         const real *input = i == 0 ? x : hidden - n * (2 * below + 1);
-        R(nh_dense_backward)
-        (m->kernels, n, below, width, g, input, m->weight[i], i == 0 ? gx : other, i == 0 ? add : false,
-         entry(to->weight, i), entry(to->bias, i));
+        layer_backward(m, i, n, g, input, i == 0 ? gx : other, i == 0 ? add : false, entry(to->weight, i),
+                       entry(to->bias, i));
         real *swap = g;
         g = other;
         other = swap;
@@ -380,9 +389,7 @@ void R(nh_mlp_jvp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const
                 silu_both_backward(width, ht, ht + half, gt, gt + half);
         }
         const real *input = i == 0 ? x : kept - n * (4 * below + 2);
-        R(nh_dense_backward)
-        (m->kernels, 2 * n, below, width, g, input, m->weight[i], i == 0 ? gx : other, false,
-         entry(to->weight, i), NULL);
+        layer_backward(m, i, 2 * n, g, input, i == 0 ? gx : other, false, entry(to->weight, i), NULL);
         if (entry(to->bias, i) != NULL) column_sums(n, width, g, to->bias[i]);
         real *swap = g;
         g = other;

@@ -121,6 +121,15 @@ static void copy_strips(size_t m, size_t k, const real *restrict a, size_t lda, 
     }
 }
 
+static void panel_product(size_t m, size_t n, size_t k, const real *a, size_t row, size_t step, size_t next,
+                          const real *b, size_t wide, bool add, real *c, size_t ldc)
+{
+    if (n > NH_LANES)
+        strips(2, m, k, a, row, step, next, b, wide, add, c, ldc, n);
+    else
+        strips(1, m, k, a, row, step, next, b, wide, add, c, ldc, n);
+}
+
 /* A block of k, all columns. */
 static void block(size_t m, size_t n, size_t k, const real *a, size_t row, size_t step, size_t next,
                   bool b_transposed, const real *b, size_t ldb, bool add, real *c, size_t ldc)
@@ -135,10 +144,7 @@ static void block(size_t m, size_t n, size_t k, const real *a, size_t row, size_
             from = panel;
             wide = WIDE;
         }
-        if (width > NH_LANES)
-            strips(2, m, k, a, row, step, next, from, wide, add, c + j, ldc, width);
-        else
-            strips(1, m, k, a, row, step, next, from, wide, add, c + j, ldc, width);
+        panel_product(m, width, k, a, row, step, next, from, wide, add, c + j, ldc);
     }
 }
 
@@ -172,5 +178,28 @@ void R(nh_gemm)(nh_kernels kernels, bool a_transposed, bool b_transposed, size_t
             }
         }
         add = true;
+    }
+}
+
+size_t R(nh_panels_size)(size_t n, size_t k)
+{
+    return (n + WIDE - 1) / WIDE * WIDE * k;
+}
+
+void R(nh_panels)(bool b_transposed, size_t n, size_t k, const real *b, size_t ldb, real *panels)
+{
+    for (size_t j = 0; j < n; j += WIDE, panels += WIDE * k)
+        copy_panel(b_transposed, n - j < WIDE ? n - j : WIDE, k, b + (b_transposed ? j * ldb : j), ldb,
+                   panels);
+}
+
+void R(nh_gemm_panels)(size_t m, size_t n, size_t k, const real *a, size_t lda, const real *panels, bool add,
+                       real *c, size_t ldc)
+{
+    for (size_t first = 0; first < k; first += DEPTH, add = true) {
+        const size_t depth = k - first < DEPTH ? k - first : DEPTH;
+        for (size_t j = 0; j < n; j += WIDE)
+            panel_product(m, n - j < WIDE ? n - j : WIDE, depth, a + first, lda, 1, ROWS * lda,
+                          panels + j * k + first * WIDE, WIDE, add, c + j, ldc);
     }
 }

@@ -43,6 +43,13 @@ void NH_NAME(nh_gemm)(nh_kernels kernels, bool a_transposed, bool b_transposed, 
                       const NH_REAL *a, size_t lda, const NH_REAL *b, size_t ldb, bool add, NH_REAL *c,
                       size_t ldc);
 
+/* A matrix B[k][n], or its transpose, as panels of columns one after another, for many products with few rows:
+ * how many numbers; the panels; and C[m][n] = A B with them (our own kernels). */
+size_t NH_NAME(nh_panels_size)(size_t n, size_t k);
+void NH_NAME(nh_panels)(bool b_transposed, size_t n, size_t k, const NH_REAL *b, size_t ldb, NH_REAL *panels);
+void NH_NAME(nh_gemm_panels)(size_t m, size_t n, size_t k, const NH_REAL *a, size_t lda,
+                             const NH_REAL *panels, bool add, NH_REAL *c, size_t ldc);
+
 /* ---- rows and tiles (rows.c) */
 
 /* Tile from e3nn-order vectors x[n][dim], and back. */
@@ -108,10 +115,10 @@ typedef struct NH_NAME(nh_mlp) {
     size_t layers;       /* dense maps, at least 1 */
     const size_t *width; /* [layers+1]: of the input, of each hidden layer, of the output */
     NH_REAL **weight;    /* [layers] -> [width[i+1]][width[i]] */
-    NH_REAL *
-        *turned;    /* [layers] -> the same as [width[i]][width[i+1]], which forward is faster with; NULL, or
-                                a NULL in it: not there */
-    NH_REAL **bias; /* [layers], NULL: none */
+    /* [2][layers] -> panels of the weights' transposes (forward) and of the weights (backward), which products
+     * are faster with; NULL: not there */
+    NH_REAL **panels;
+    NH_REAL **bias;          /* [layers], NULL: none */
     NH_REAL **gain, **shift; /* [layers-1], of LN; all NULL: no LN */
     NH_REAL eps;
     nh_kernels kernels;
@@ -150,8 +157,8 @@ void NH_NAME(nh_mlp_jvp_forward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_R
 void NH_NAME(nh_mlp_jvp_backward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_REAL *gy, const NH_REAL *gdy,
                                   const NH_REAL *x, const NH_REAL *kept, NH_REAL *scratch, NH_REAL *gx,
                                   const NH_NAME(nh_mlp_gradient) * g);
-/* Fills `turned` from `weight`. */
-void NH_NAME(nh_mlp_turn)(const NH_NAME(nh_mlp) * m, size_t layer);
+/* Fills the panels of a layer from its weights. */
+void NH_NAME(nh_mlp_panels)(const NH_NAME(nh_mlp) * m, size_t layer);
 /* x = silu(x), n numbers */
 void NH_NAME(nh_silu_forward)(size_t n, NH_REAL *x);
 /* g *= silu'(x), x as before nh_silu_forward */
