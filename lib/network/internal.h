@@ -12,7 +12,7 @@
 typedef R(nh_network) nh_net;
 typedef R(nh_mlp) nh_chain;
 
-enum { NH_TILE = 64 }; /* rows that an operation sees at once */
+enum { NH_TILE = 48 }; /* rows that an operation sees at once */
 
 /* An irreps linear map with its packed weights; bias NULL: none. */
 typedef struct nh_linear {
