@@ -19,7 +19,7 @@ enum { LIST_LIMIT = 64 << 20 };
 
 typedef struct arguments {
     const char *model, *batch, *outdir;
-    int precision;
+    int precision, kernels;
     bool hermitize, timing, keep_features;
 } arguments;
 
@@ -100,8 +100,8 @@ static int infer(const session *s, const char *input, const char *output, bool s
     if (!status) {
         const size_t work = s->model->n_range * nh_graph_edges(g, s->model->config.cutoff, NULL);
         nh_progress *progress = nh_progress_start("nhinfer", "edges", work, !show || s->common->quiet);
-        status = nh_predict(s->model, g, (nh_precision)s->a->precision, s->a->hermitize, s->threads,
-                            &times->predict, progress, err);
+        status = nh_predict(s->model, g, (nh_precision)s->a->precision, (nh_kernels)s->a->kernels,
+                            s->a->hermitize, s->threads, &times->predict, progress, err);
         nh_progress_end(progress);
         if (status) nh_fail_at(err, "%s with %s", nh_nc_name(in), s->a->model);
     }
@@ -311,13 +311,16 @@ static int check(const arguments *a, const nh_common *c)
 int main(int argc, char **argv)
 {
     static const char *const precisions[] = {"single", "double", NULL};
+    static const char *const kernels[] = {"fast", "reference", NULL};
     static const char *const synopsis[] = {"-m MODEL.nc [options] [-o ham.nc] [embedded.nc|graph.nc]",
                                            "-m MODEL.nc [options] --batch LIST --outdir DIR", NULL};
-    arguments a = {.precision = NH_SINGLE, .hermitize = true};
+    arguments a = {.precision = NH_SINGLE, .kernels = NH_KERNELS_FAST, .hermitize = true};
     const nh_option options[] = {
         {NH_OPT_STRING, 'm', "model", "FILE", &a.model, NULL, NULL, "model file"},
         {NH_OPT_CHOICE, 0, "precision", NULL, &a.precision, precisions, NULL,
          "precision of the network [single]"},
+        {NH_OPT_CHOICE, 0, "kernels", NULL, &a.kernels, kernels, NULL,
+         "fast: made for tiles, radial functions shared; reference: BLAS, every edge for itself [fast]"},
         {NH_OPT_UNSET, 0, "no-hermitize", NULL, &a.hermitize, NULL, NULL,
          "leave the prediction as the network gives it"},
         {NH_OPT_FLAG, 0, "keep-features", NULL, &a.keep_features, NULL, NULL,

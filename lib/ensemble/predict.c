@@ -12,6 +12,7 @@
 /* One crystal with one model. */
 typedef struct job {
     const nh_model *m;
+    nh_kernels kernels;
     nh_graph *g;
     nh_types types;
     nh_embedding *embedding;
@@ -254,7 +255,7 @@ static void count_time(job *j, double begin)
         const double begin = nh_seconds();                                                                   \
         if (nh_network_##suffix##_new(&m->config, &j->types, &m->params, &m->weights[range], range,          \
                                       &j->in.irreps, j->in.entry, &j->out.irreps, j->out.entry, false,       \
-                                      NH_KERNELS_FAST, threads, &net, err))                                  \
+                                      j->kernels, threads, &net, err))                                       \
             return -1;                                                                                       \
         const double ready = nh_seconds();                                                                   \
         const int status = nh_network_##suffix##_forward(net, &j->edges, source_##suffix, j, sink_##suffix,  \
@@ -292,11 +293,11 @@ static int prepare(job *j, nh_error *err)
     return nh_types_new(&j->m->config, &j->types, err);
 }
 
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, nh_threads *threads,
-               nh_predict_report *report, nh_progress *progress, nh_error *err)
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, bool hermitize,
+               nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err)
 {
     nh_predict_report unused;
-    job j = {.m = m, .g = g};
+    job j = {.m = m, .g = g, .kernels = kernels};
     if (!report) report = &unused;
     *report = (nh_predict_report){0};
     const double begin = nh_seconds();

@@ -35,7 +35,7 @@ typedef struct nh_predict_report {
  * that were made for another basis or lack an edge. `threads`, `report` and `progress` (n_edge for each
  * sub-model, when it is done) may be NULL. Deterministic: the
  * same numbers for every number of threads. */
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, nh_threads *threads,
-               nh_predict_report *report, nh_progress *progress, nh_error *err);
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, bool hermitize,
+               nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err);
 
 #endif

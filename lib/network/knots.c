@@ -1,7 +1,7 @@
 /* The radial weights of the product, made once for each distance: the edges (i,j,R) and (j,i,-R) have the same one, and a
  * crystal has few. Of more distances than a fine grid has points, single precision takes the grid, and a cubic polynomial
- * through four points: the radial network's input is Gaussians of width w, so that a step of w/48 leaves an error below
- * 1e-6 of the largest weight (test_network measures it). */
+ * through four points: the radial network's input is Gaussians of width w, so that a step of w/96 leaves an error below
+ * 1e-6 of the largest weight (test_kernels measures it). */
 #include "network/internal.h"
 
 #include "base/memory.h"
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS = 48 }; /* of the grid in the width of a Gaussian */
+enum { STEPS = 96 }; /* of the grid in the width of a Gaussian */
 
 /* Å: distances that differ less are one. A Gaussian changes by less than 8 times that. */
 static const double SAME = sizeof(real) == sizeof(double) ? 1e-14 : 1e-10;

@@ -321,14 +321,16 @@ static int get_network(const nh_yaml *root, const char *name, const char *networ
 static int get_all(const nh_yaml *root, const char *name, const char *network_name, const char *folder,
                    const char *run_folder, nh_settings *s, nh_error *err)
 {
-    static const char *const known[] = {
-        "network",   "init",     "data",       "run_dir", "seed",   "precision",  "ensemble",    "loss",
-        "optimizer", "schedule", "accumulate", "memory",  "ablate", "checkpoint", "zero_output", NULL};
+    static const char *const known[] = {"network",    "init",     "data",   "run_dir",    "seed",
+                                        "precision",  "ensemble", "loss",   "optimizer",  "schedule",
+                                        "accumulate", "memory",   "ablate", "checkpoint", "zero_output",
+                                        "kernels",    NULL};
     static const char *const precisions[] = {"single", "double", NULL},
+                             *const kernel_names[] = {"fast", "reference", NULL},
                              *const memories[] = {"store", "recompute", NULL},
                              *const checkpoint_keys[] = {"every_steps", NULL};
     const nh_yaml *checkpoint;
-    int precision = s->as_double, memory = (int)s->memory;
+    int precision = s->as_double, memory = (int)s->memory, kernels = (int)s->kernels;
     if (root->kind != NH_YAML_MAP)
         return nh_fail(err, "%s:%zu: a map of settings expected", name, root->line);
     if (nh_yaml_check_keys(root, name, known, err) ||
@@ -342,11 +344,13 @@ static int get_all(const nh_yaml *root, const char *name, const char *network_na
         get_optimizer(root, name, &s->optimizer, err) || get_schedule(root, name, &s->schedule, err) ||
         get_size(root, name, "accumulate", 1, 1000000, &s->accumulate, err) ||
         get_choice(root, name, "memory", memories, &memory, err) ||
+        get_choice(root, name, "kernels", kernel_names, &kernels, err) ||
         get_ablations(root, name, &s->ablate, err) ||
         get_map(root, name, "checkpoint", checkpoint_keys, &checkpoint, err))
         return -1;
     s->as_double = precision == 1;
     s->memory = (nh_memory_kind)memory;
+    s->kernels = (nh_kernels)kernels;
     return checkpoint ? get_size(checkpoint, name, "every_steps", 1, 1000000000, &s->checkpoint_steps, err)
                       : 0;
 }
@@ -720,8 +724,9 @@ char *nh_settings_text(const nh_settings *s, const nh_config *network)
             s->schedule.warmup);
     put_real(f, "  warmup_lr: ", s->schedule.warmup_lr);
     put_real(f, "\n  min_lr: ", s->schedule.min_lr);
-    fprintf(f, "\naccumulate: %zu\nmemory: %s\nablate: [", s->accumulate,
-            s->memory == NH_MEMORY_STORE ? "store" : "recompute");
+    fprintf(f, "\naccumulate: %zu\nmemory: %s\nkernels: %s\nablate: [", s->accumulate,
+            s->memory == NH_MEMORY_STORE ? "store" : "recompute",
+            s->kernels == NH_KERNELS_FAST ? "fast" : "reference");
     for (size_t i = 0, n = 0; ablations[i]; i++)
         if (s->ablate & 1u << i) fprintf(f, "%s%s", n++ ? ", " : "", ablations[i]);
     fprintf(f, "]\ncheckpoint:\n  every_steps: %zu\n", s->checkpoint_steps);

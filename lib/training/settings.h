@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/yaml.h"
 #include "nextham/config.h"
+#include "plan/layout.h"
 #include "training/loss.h"
 
 #include <stdbool.h>
@@ -67,6 +68,7 @@ typedef struct nh_settings {
     nh_schedule_settings schedule;
     size_t accumulate;
     nh_memory_kind memory;
+    nh_kernels kernels;
     unsigned ablate;
     size_t checkpoint_steps;
 } nh_settings;

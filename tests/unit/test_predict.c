@@ -149,7 +149,8 @@ static void predict(const nh_model *m, nh_graph *g, nh_precision precision, bool
                     nh_threads *threads)
 {
     nh_error err = {""};
-    if (nh_predict(m, g, precision, hermitize, threads, NULL, NULL, &err)) fail_msg("%s", err.text);
+    if (nh_predict(m, g, precision, NH_KERNELS_FAST, hermitize, threads, NULL, NULL, &err))
+        fail_msg("%s", err.text);
 }
 
 /* Largest difference from the official H_pred, and from H0, over the largest element of the correction. */
@@ -452,7 +453,7 @@ static void features_or_h0(void **state)
 static void assert_refused(const nh_model *m, nh_graph *g, const char *expected)
 {
     nh_error err = {""};
-    if (!nh_predict(m, g, NH_SINGLE, true, NULL, NULL, NULL, &err))
+    if (!nh_predict(m, g, NH_SINGLE, NH_KERNELS_FAST, true, NULL, NULL, NULL, &err))
         fail_msg("accepted; expected: %s", expected);
     if (!strstr(err.text, expected)) fail_msg("'%s' lacks '%s'", err.text, expected);
 }
