@@ -241,5 +241,5 @@ refused() { # TEXT... : model or crystal is refused, and nothing is left behind
     worst=$(sed -n 's/^# band error after the shift: mean .* meV, max \([0-9.]*\) meV.*/\1/p' "$T/bands")
     awk -v worst="$worst" 'BEGIN { exit !(worst != "" && worst < 0.01) }'
     run "$BIN/nhinfer" --kernels slow -m pipelines/model.nc -o "$T/x.nc" "$T/gaas.nc"
-    fails 2 "--kernels" "slow"
+    fails 2 "nhinfer: --kernels" "slow"
 }
