@@ -149,9 +149,11 @@ static int survey(hid_t file, const char *path, size_t range, nh_model *m, group
     if (g->id < 0)
         return nh_fail(err, "%s: no group %s; the model's config has %zu ranges", path, name,
                        m->config.n_range);
-    H5G_info_t about;
-    const bool ordered =
-        H5Gget_info(g->id, &about) >= 0 && about.storage_type != H5G_STORAGE_TYPE_SYMBOL_TABLE;
+    const hid_t made = H5Gget_create_plist(g->id);
+    unsigned order = 0; /* netCDF's groups know it, other writers' may not */
+    if (made >= 0) H5Pget_link_creation_order(made, &order);
+    if (made >= 0) H5Pclose(made);
+    const bool ordered = order & H5P_CRT_ORDER_TRACKED;
     if (H5Literate(g->id, ordered ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME, H5_ITER_INC, NULL, look_at, g) < 0)
         return g->failed ? -1 : nh_fail(err, "%s: HDF error", g->where);
     for (size_t i = 0; i < m->params.count; i++) {
@@ -418,10 +420,10 @@ static int write_range(nh_nc *f, const nh_model *m, size_t range, bool packed, n
     if (status) failure = nh_fail(err, "%s: %s", where, nc_strerror(status));
     for (size_t i = 0; !failure && i < m->params.count; i++)
         if (w->real ? (const void *)w->real[i] : (const void *)w->single[i])
-            failure = define(f, id, &m->params.param[i], w->real ? NC_DOUBLE : NC_FLOAT,
-                             packed ? m->params.param[i].count >= WORTH_PACKING
-                                    : sparse(&m->params.param[i], w, i),
-                             where, err);
+            failure =
+                define(f, id, &m->params.param[i], w->real ? NC_DOUBLE : NC_FLOAT,
+                       packed ? m->params.param[i].count >= WORTH_PACKING : sparse(&m->params.param[i], w, i),
+                       where, err);
     for (size_t i = 0; !failure && i < m->params.count; i++) {
         const char *parameter = m->params.param[i].name;
         if (!(w->real ? (const void *)w->real[i] : (const void *)w->single[i])) continue;
