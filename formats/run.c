@@ -22,6 +22,7 @@ enum { METRICS_LIMIT = 1 << 30 };
 struct nh_run {
     const nh_settings *settings;
     const nh_common *common;
+    bool needs_h0;
     char *config, *metrics, *script, *last, *best, *k_folder;
     pthread_mutex_t lock; /* netCDF is for one thread at a time */
 };
@@ -372,7 +373,7 @@ static int read_crystal(void *context, const char *path, unsigned want, nh_graph
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     int status = nh_nc_open(path, &f, err);
     if (!status) status = nh_graph_read(f, want, out, err);
-    for (size_t i = 0; !status && i < sizeof needed / sizeof *needed; i++)
+    for (size_t i = run->needs_h0 ? 0 : 1; !status && i < sizeof needed / sizeof *needed; i++)
         if (!nh_nc_has(f, needed[i].name))
             status = nh_fail(err, "%s: no variable %s: %s is needed for training", path, needed[i].name,
                              needed[i].what);
@@ -532,6 +533,7 @@ int nh_run_open(const nh_settings *s, const nh_train_state *state, bool resume, 
     pthread_mutex_init(&r->lock, NULL);
     r->settings = s;
     r->common = common;
+    r->needs_h0 = nh_config_needs_h0(&state->model->config);
     r->config = in_folder(dir, "config.yaml");
     r->metrics = in_folder(dir, "metrics.tsv");
     r->script = in_folder(dir, "metrics.gp");

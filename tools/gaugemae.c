@@ -126,7 +126,7 @@ static int input_read(const settings *set, const nh_nc *first, const nh_nc *seco
     in->matrix[ZEROTH_STEP] = g->matrix[NH_H0];
     in->matrix[PREDICTION] = g->matrix[set->pred];
     if (set->floor == NULL) return 0;
-    if (nh_graph_require(g, name, NH_WANT_H0, err)) return -1;
+    if (nh_graph_require(g, name, nh_config_needs_h0(set->floor) ? NH_WANT_H0 : 0, err)) return -1;
     if (nh_floor(set->floor, g, g->matrix[NH_H0], reference_of(set, in), in->n_pair, in->pair, &in->floor,
                  err))
         return nh_fail_at(err, "%s: --floor", name);

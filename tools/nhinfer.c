@@ -93,8 +93,10 @@ static int infer(const session *s, const char *input, const char *output, bool s
     nh_graph *g = NULL;
     const double begin = nh_seconds();
     if (nh_nc_open(input, &in, err)) return -1;
-    int status = nh_graph_read(in, NH_WANT_H0 | NH_WANT_FEATURES, &g, err);
-    if (!status) status = nh_graph_require(g, nh_nc_name(in), NH_WANT_H0, err);
+    const nh_config *c = &s->model->config;
+    const unsigned h0 = nh_config_needs_h0(c) ? NH_WANT_H0 : 0;
+    int status = nh_graph_read(in, h0 | (c->input == NH_INPUT_H0 ? NH_WANT_FEATURES : 0), &g, err);
+    if (!status) status = nh_graph_require(g, nh_nc_name(in), h0, err);
     if (!status && g->features) status = check_features(s, in, err);
     times->load = nh_seconds() - begin;
     if (!status) {

@@ -1,6 +1,7 @@
 #include "ensemble/predict.h"
 
 #include "base/memory.h"
+#include "ensemble/base.h"
 #include "nextham/embedding.h"
 
 #include <math.h>
@@ -16,10 +17,12 @@ typedef struct job {
     nh_graph *g;
     nh_types types;
     nh_embedding *embedding;
-    size_t *slot;     /* padded slot of each shell of each species */
-    size_t *edge;     /* [n_edge] pair of each edge */
-    size_t *row;      /* [n_edge] feature row of each edge; NULL where H0 is embedded here */
-    nh_selection in;  /* type of the feature vectors */
+    size_t *slot;              /* padded slot of each shell of each species */
+    size_t *edge;              /* [n_edge] pair of each edge */
+    size_t *row;               /* [n_edge] feature row of each edge; NULL where H0 is embedded here */
+    nh_selection in;           /* what the feature vectors hold of OUT; empty with `input: elements` */
+    const nh_irreps *input;    /* type of the feature vectors, and where its entries are in the network's */
+    const size_t *input_entry; /* complete one */
     bool *even;       /* [in.irreps.dim] numbers of them that the network sees, the others are 0; NULL: all */
     nh_selection out; /* what is asked of edge_lin */
     int *src, *dst;
@@ -131,7 +134,9 @@ static int use_features(job *j, const bool *used, nh_error *err)
 
 static int choose_types(job *j, nh_error *err)
 {
+    static const size_t only_entry = 0;
     const nh_config *c = &j->m->config;
+    const bool elements = c->input == NH_INPUT_ELEMENTS;
     const nh_structure *s = &j->g->structure;
     j->slot = NH_ARRAY(size_t, s->shell_start[s->n_species]);
     if (!j->slot) return nh_fail_memory(err, "the padded basis");
@@ -141,14 +146,19 @@ static int choose_types(job *j, nh_error *err)
     bool *used = NH_ARRAY(bool, nh_embedding_pairs(j->embedding));
     if (!used) return nh_fail_memory(err, "the padded basis");
     nh_embedding_used(j->embedding, j->g, j->slot, j->edges.n_edge, j->edge, used);
-    int status = j->g->features ? use_features(j, used, err)
-                                : nh_selection_new(j->embedding, NH_PART_ALL, used, &j->in, err);
+    int status = 0;
+    if (elements)
+        j->input_entry = &only_entry;
+    else if (!(status = j->g->features ? use_features(j, used, err)
+                                       : nh_selection_new(j->embedding, NH_PART_ALL, used, &j->in, err)))
+        j->input_entry = j->in.entry;
+    j->input = elements ? &j->types.in : &j->in.irreps;
     if (!status)
         status = nh_selection_new(j->embedding,
                                   c->reconstruct == NH_RECONSTRUCT_UU ? NH_PART_REAL : NH_PART_SCALAR, used,
                                   &j->out, err);
     free(used);
-    if (!status && c->h0 == NH_H0_TIME_REVERSAL) {
+    if (!status && !elements && c->h0 == NH_H0_TIME_REVERSAL) {
         j->even = NH_ARRAY(bool, j->in.irreps.dim);
         if (!j->even) return nh_fail_memory(err, "feature vectors");
         nh_selection_time_even(j->embedding, &j->in, j->even);
@@ -160,11 +170,17 @@ static int choose_types(job *j, nh_error *err)
 
 /* --- features for the network, corrections from it --- */
 
-/* Feature vector of one edge, from H0. */
+/* Feature vector of one edge, from H0 or the elements of its atoms. */
 static void embed_edge(const job *j, size_t e, double *out)
 {
     const nh_graph *g = j->g;
-    const int *species = g->structure.species;
+    const int *species = g->structure.species, *element = g->structure.atomic_number;
+    if (j->m->config.input == NH_INPUT_ELEMENTS) {
+        memset(out, 0, j->input->dim * sizeof *out);
+        out[element[species[j->src[e]]]] += 0.5;
+        out[element[species[j->dst[e]]]] += 0.5;
+        return;
+    }
     nh_block_to_irreps(j->embedding, &j->in, &g->structure, j->slot, species[j->src[e]], species[j->dst[e]],
                        g->n_spin, g->matrix[NH_H0] + 2 * g->pairs.start[j->edge[e]], 2 * g->pairs.n_elem,
                        j->scale, out);
@@ -202,9 +218,9 @@ static void count_time(job *j, double begin)
     static void source_##suffix(void *context, size_t first, size_t n, real *out)                            \
     {                                                                                                        \
         job *j = context;                                                                                    \
-        const size_t dim = j->in.irreps.dim;                                                                 \
+        const size_t dim = j->input->dim;                                                                    \
         const double begin = nh_seconds();                                                                   \
-        const nh_features *x = j->g->features;                                                               \
+        const nh_features *x = j->m->config.input == NH_INPUT_H0 ? j->g->features : NULL;                    \
         double *buffer = x ? NULL : NH_ARRAY(double, dim);                                                   \
         if (!x && !buffer) {                                                                                 \
             give_up(j);                                                                                      \
@@ -254,7 +270,7 @@ static void count_time(job *j, double begin)
         nh_network_##suffix *net;                                                                            \
         const double begin = nh_seconds();                                                                   \
         if (nh_network_##suffix##_new(&m->config, &j->types, &m->params, &m->weights[range], range,          \
-                                      &j->in.irreps, j->in.entry, &j->out.irreps, j->out.entry, false,       \
+                                      j->input, j->input_entry, &j->out.irreps, j->out.entry, false,         \
                                       j->kernels, threads, &net, err))                                       \
             return -1;                                                                                       \
         const double ready = nh_seconds();                                                                   \
@@ -280,17 +296,17 @@ static int prepare(job *j, nh_error *err)
 {
     nh_graph *g = j->g;
     size_t count, bytes;
-    if (!g->matrix[NH_H0]) return nh_fail(err, "the graph has no h0");
+    if (!g->matrix[NH_H0] && nh_config_needs_h0(&j->m->config)) return nh_fail(err, "the graph has no h0");
     if (!nh_size_mul(g->pairs.n_elem, 2 * (size_t)g->n_spin, &count) ||
         !nh_size_mul(count, sizeof(double), &bytes))
         return nh_fail_memory(err, "h_pred");
     if (!g->matrix[NH_H_PRED]) g->matrix[NH_H_PRED] = malloc(bytes > 0 ? bytes : 1);
     if (!g->matrix[NH_H_PRED]) return nh_fail_memory(err, "h_pred");
-    memcpy(g->matrix[NH_H_PRED], g->matrix[NH_H0], bytes);
-    if (j->m->config.h0 == NH_H0_TIME_REVERSAL) nh_time_reversal_average(g, g->matrix[NH_H_PRED]);
+    if (g->matrix[NH_H0]) memcpy(g->matrix[NH_H_PRED], g->matrix[NH_H0], bytes);
+    nh_base(&j->m->config, g, g->matrix[NH_H_PRED]);
     j->scale = j->m->config.rydberg / g->rydberg;
-    if (find_edges(j, err) || choose_types(j, err)) return -1;
-    return nh_types_new(&j->m->config, &j->types, err);
+    if (nh_types_new(&j->m->config, &j->types, err)) return -1;
+    return find_edges(j, err) || choose_types(j, err) ? -1 : 0;
 }
 
 int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, bool hermitize,

@@ -21,17 +21,17 @@ typedef struct nh_predict_report {
     double finish;                 /* s: the Hermitian mean */
 } nh_predict_report;
 
-/* Fills g->matrix[NH_H_PRED] (allocated here where it is NULL): H0 everywhere (by the model's rule `h0` its mean
- * with its time reversal, which is then the network's input too; g's own h0 stays as it is), plus the correction D of
- * section 5, by the model's rule `reconstruct`, in the real parts of the uu and dd blocks of the pairs within
- * the sub-models' ranges. eV.
+/* Fills g->matrix[NH_H_PRED] (allocated here where it is NULL): the base that the model makes of H0 (base.h; g's own h0
+ * stays as it is; with `h0: time-reversal` the mean with the time reversal is the network's input, too), plus the
+ * correction D of section 5, by the model's rule `reconstruct`, in the real parts of the uu and dd blocks of the pairs
+ * within the sub-models' ranges. eV.
  *
  * The network's edges are the pairs within the *model's* cutoff, its input is g->features where there are
- * any, and else embedded from H0 here, tile by tile. The model's Rydberg factor against the graph's
+ * any, and else embedded from H0 here, tile by tile (with `input: elements` the atoms' elements). The model's Rydberg factor against the graph's
  * (network-v11.md section 4): input times model/graph, correction times graph/model. A graph with n_spin = 1
  * has uu = dd = H0, and one corrected block. `hermitize`: the mean over (i,j,R) and (j,i,-R) at the end.
  *
- * Errors: no H0, a graph with a smaller cutoff, an element with more shells than the model's basis, features
+ * Errors: no H0 where the model needs it, a graph with a smaller cutoff, an element with more shells than the model's basis, features
  * that were made for another basis or lack an edge. `threads`, `report` and `progress` (n_edge for each
  * sub-model, when it is done) may be NULL. Deterministic: the
  * same numbers for every number of threads. */

@@ -230,55 +230,51 @@ static void heads_back(const chunk *c, size_t n, nh_work *w)
     w->times.attention += R(nh_lap)(&lap);
 }
 
-/* v = LIN(DTP(gated)): from w->g_heads to w->g_value. */
-static void value_back(const chunk *c, size_t n, nh_work *w)
+/* Maps that read a product, and the gradients of what they make. */
+typedef struct reader {
+    const nh_linear *map;
+    const real *gradient;
+} reader;
+
+/* Back through the maps and t = DTP(x): writes gx, and the gradient of the weights to gw (`stride` as in nh_product_forward;
+ * 0, all edges share the weights: adds to gw). */
+static void product_back(const chunk *c, size_t n, size_t n_reader, const reader *to, const real *x,
+                         const real *weight, size_t stride, real *gx, real *gw, nh_work *w)
 {
-    const nh_net *net = c->net;
-    const nh_block *b = c->block;
-    const nh_product *p = &net->product;
+    const nh_product *p = &c->net->product;
     double lap = 0;
     R(nh_lap)(&lap);
     bool any = false;
-    group_back(c, &b->value_lin, SIZE_MAX, n, w->g_heads, NULL, NULL, &any);
-    memset(w->g_value, 0, n * net->mid.dim * sizeof(real));
+    for (size_t k = 0; k < n_reader; k++)
+        group_back(c, to[k].map, SIZE_MAX, n, to[k].gradient, NULL, NULL, &any);
+    memset(gx, 0, n * c->net->mid.dim * sizeof(real));
     for (size_t g = 0; g < p->out.count; g++) {
-        R(nh_product_forward)(p, g, n, w->value, w->coupling, b->value_weight, 0, w->product);
+        R(nh_product_forward)(p, g, n, x, w->coupling, weight, stride, w->product);
         w->times.product += R(nh_lap)(&lap);
         any = false;
-        group_back(c, &b->value_lin, g, n, w->g_heads, w->product, w->g_product, &any);
+        for (size_t k = 0; k < n_reader; k++)
+            group_back(c, to[k].map, g, n, to[k].gradient, w->product, w->g_product, &any);
+        if (!any) memset(w->g_product, 0, n * p->out.group[g].dim * sizeof(real));
         w->times.linear += R(nh_lap)(&lap);
-        if (!any) continue;
-        R(nh_product_backward)
-        (p, g, n, w->g_product, w->value, w->coupling, b->value_weight, 0, w->g_value,
-         into(c, b->value_weight));
+        R(nh_product_backward)(p, g, n, w->g_product, x, w->coupling, weight, stride, gx, gw);
         w->times.product += R(nh_lap)(&lap);
     }
+}
+
+/* v = LIN(DTP(gated)): from w->g_heads to w->g_value. */
+static void value_back(const chunk *c, size_t n, nh_work *w)
+{
+    const nh_block *b = c->block;
+    const reader to = {&b->value_lin, w->g_heads};
+    product_back(c, n, 1, &to, w->value, b->value_weight, 0, w->g_value, into(c, b->value_weight), w);
 }
 
 /* t = DTP(m), its scalars and gates: from w->g_gate_in and w->g_scalars to w->g_message and w->g_weight. */
 static void message_back(const chunk *c, size_t n, nh_work *w)
 {
-    const nh_net *net = c->net;
     const nh_block *b = c->block;
-    const nh_product *p = &net->product;
-    double lap = 0;
-    R(nh_lap)(&lap);
-    bool any = false;
-    group_back(c, &b->sep_lin, SIZE_MAX, n, w->g_gate_in, NULL, NULL, &any);
-    group_back(c, &b->sep_alpha, SIZE_MAX, n, w->g_scalars, NULL, NULL, &any);
-    memset(w->g_message, 0, n * net->mid.dim * sizeof(real));
-    for (size_t g = 0; g < p->out.count; g++) {
-        R(nh_product_forward)(p, g, n, w->message, w->coupling, w->weight, p->n_weight, w->product);
-        w->times.product += R(nh_lap)(&lap);
-        any = false;
-        group_back(c, &b->sep_lin, g, n, w->g_gate_in, w->product, w->g_product, &any);
-        group_back(c, &b->sep_alpha, g, n, w->g_scalars, w->product, w->g_product, &any);
-        if (!any) memset(w->g_product, 0, n * p->out.group[g].dim * sizeof(real));
-        w->times.linear += R(nh_lap)(&lap);
-        R(nh_product_backward)
-        (p, g, n, w->g_product, w->message, w->coupling, w->weight, p->n_weight, w->g_message, w->g_weight);
-        w->times.product += R(nh_lap)(&lap);
-    }
+    const reader to[] = {{&b->sep_lin, w->g_gate_in}, {&b->sep_alpha, w->g_scalars}};
+    product_back(c, n, 2, to, w->message, w->weight, c->net->product.n_weight, w->g_message, w->g_weight, w);
 }
 
 /* Gradients of the rows' radial weights, to those on their knots. */
@@ -541,25 +537,14 @@ static void init_edges_back(chunk *c, size_t tile)
 {
     nh_run *f = c->f;
     const nh_net *net = c->net;
-    const nh_product *p = &net->product;
     nh_work *w = &f->work[c->thread];
     const size_t n = R(nh_tile_rows)(f, tile, w);
     R(nh_init_message)(f, n, w);
+    R(nh_rows_load)(&net->mid, n, w->row, f->back.edge, w->g_x);
+    const reader to = {&net->init_lin, w->g_x};
+    product_back(c, n, 1, &to, w->message, w->weight, net->product.n_weight, w->g_message, w->g_weight, w);
     double lap = 0;
     R(nh_lap)(&lap);
-    R(nh_rows_load)(&net->mid, n, w->row, f->back.edge, w->g_x);
-    bool any = false;
-    group_back(c, &net->init_lin, SIZE_MAX, n, w->g_x, NULL, NULL, &any);
-    memset(w->g_message, 0, n * net->mid.dim * sizeof(real));
-    for (size_t g = 0; g < p->out.count; g++) {
-        R(nh_product_forward)(p, g, n, w->message, w->coupling, w->weight, p->n_weight, w->product);
-        any = false;
-        group_back(c, &net->init_lin, g, n, w->g_x, w->product, w->g_product, &any);
-        if (!any) memset(w->g_product, 0, n * p->out.group[g].dim * sizeof(real));
-        R(nh_product_backward)
-        (p, g, n, w->g_product, w->message, w->coupling, w->weight, p->n_weight, w->g_message, w->g_weight);
-    }
-    w->times.product += R(nh_lap)(&lap);
     add_to_knots(c, n, w);
     w->times.radial += R(nh_lap)(&lap);
     R(nh_rows_store)(&net->mid, n, w->row, w->g_message, f->back.message);

@@ -3,17 +3,10 @@
 #ifndef NH_TESTS_OPS_TOOLS_H
 #define NH_TESTS_OPS_TOOLS_H
 
+#include "check.h"
 #include "golden.h"
 
 #include "ops/ops.h"
-
-static nh_error err;
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        err.text[0] = '\0';                                                                                  \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
-    } while (0)
 
 static inline nh_irreps type_of(int nc, const char *attribute)
 {
