@@ -655,7 +655,8 @@ static void part_of_the_ensemble(void **state)
         assert_true(fresh ? bias[0] == 0 : bias[0] != 0);
         end(&t);
     }
-    assert_true(some.loss_h == all.loss_h && some.loss_trace == all.loss_trace);
+    /* to rounding: runs that are kept for the way back take the edges in other tiles */
+    assert_true(fabs(some.loss_h / all.loss_h - 1) < 1e-14 && fabs(some.loss_trace / all.loss_trace - 1) < 1e-14);
     assert_true(one.loss_h != all.loss_h);
 }
 
