@@ -2,6 +2,7 @@
 # The measurements behind the tables of README ("The shipped model"), on the crystals that train.sh unpacks:
 #   pipelines/study.sh NAME OUT [EPOCHS [MODEL]]     BIN=bin DATA=/tmp/set in the environment; THREADS=1
 # NAME:
+#   base      a model that corrects nothing, OUT/base/best.nc: what report.sh says of it is said of the H0 that the network corrects
 #   overfit   one crystal, with `lift` and without: how far below H0's the error comes
 #   options   lift, edge_init and both against neither, at equal processor time
 #   curve     the network on 5, 11, 22 and 44 crystals, the same number of steps
@@ -36,6 +37,12 @@ seconds() { # processor time of a command
 }
 
 case $name in
+base)
+    head -n 1 "$data/train.list" | sed "s|^|$data/|" > "$out/one.list"
+    # shellcheck disable=SC2086
+    run base 1 $plain --set data.train="$out/one.list" --set data.validation="$out/one.list" --set optimizer.lr=1e-13 \
+        --set schedule.warmup_lr=1e-14 --set schedule.min_lr=1e-14
+    ;;
 overfit)
     for crystal in Si-1 GaAs-1; do
         yes "$data/$crystal.nc" | head -n 25 > "$out/$crystal.list"
