@@ -40,12 +40,14 @@ TWICE := $(wildcard lib/ops/*.c lib/network/*.c) lib/training/submodel.c
 ONCE  := $(filter-out $(TWICE),$(wildcard lib/*/*.c formats/*.c))
 OBJ   := $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/%.f.o) $(TWICE:%.c=$(BUILD)/%.d.o)
 PROGRAMS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
-UNIT  := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+UNIT  := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/unit/test_*.cc)))
 
+include kernels/kernels.mk
+.DEFAULT_GOAL := all
 .PHONY: all help check unit bench demo install dist deps clean man format
 .SECONDARY:
 
-all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter 0,$(SAN)),man)
+all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter 0,$(SAN)),man $(if $(NVCC),cuda))
 
 $(LIB): $(OBJ)
 	@mkdir -p $(@D)
@@ -102,7 +104,7 @@ man/%.1: $(BIN)/%
 	$Q$< --man > $@.tmp && mv $@.tmp $@
 
 # --- packages ---------------------------------------------------------------------------------------------------------
-DEBIAN := gcc make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev liblzma-dev \
+DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev liblzma-dev \
           gnuplot-nox libcmocka-dev bats netcdf-bin groff-base xz-utils python3-numpy python3-netcdf4
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 deps:

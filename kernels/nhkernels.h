@@ -1,0 +1,71 @@
+/* nhkernels.h - the C interface of the kernel archive: devices, device memory, and the operations of lib/ops on it.
+ *
+ * The archive (libnhkernels.a) needs CUDA's libraries and nothing of libnextham; libnhkernels.so, which the programs load
+ * where a device is asked for (base/device.h), is the same with the table nh_kernels as its one way in.
+ *
+ * An nh_gpu is one open device with a stream, used by one thread at a time. Operations are queued and return at once;
+ * the first thing that goes wrong is kept in the nh_gpu, everything queued after it does nothing, and nhk_sync, which
+ * waits for the stream, reports it. Row numbers on the device are int; host tables (layouts, maps) are those of lib/plan. */
+#ifndef NH_KERNELS_NHKERNELS_H
+#define NH_KERNELS_NHKERNELS_H
+
+#include "base/error.h"
+#include "network/network.h"
+#include "plan/layout.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- devices (gpu.cu) */
+
+typedef struct nh_gpu nh_gpu;
+typedef struct nh_gpu_options {
+    int index;
+    bool tf32; /* matrix products of single precision in TF32: ten bits of mantissa, faster */
+} nh_gpu_options;
+/* Number of devices; an error where there is no driver or no device. */
+int nhk_count(int *n, nh_error *err);
+int nhk_open(const nh_gpu_options *o, nh_gpu **out, nh_error *err);
+void nhk_close(nh_gpu *g); /* NULL is fine */
+/* "NVIDIA H100 80GB HBM3"; valid until nhk_close. */
+const char *nhk_name(const nh_gpu *g);
+/* Waits; reports the first failure since the last call, and forgets it. */
+int nhk_sync(nh_gpu *g, nh_error *err);
+/* Bytes of device memory that are free. */
+size_t nhk_available(nh_gpu *g);
+
+/* Device memory; NULL (and a failure for nhk_sync) where there is not enough. 0 bytes give NULL without a failure. */
+void *nhk_alloc(nh_gpu *g, size_t count, size_t size);
+void nhk_free(nh_gpu *g, void *p); /* waits; NULL is fine */
+/* Copies in the order of the stream; `from` may be changed after nhk_upload returns, `to` is there after nhk_sync. */
+void nhk_upload(nh_gpu *g, void *to, const void *from, size_t bytes);
+void nhk_download(nh_gpu *g, void *to, const void *from, size_t bytes);
+void nhk_copy(nh_gpu *g, void *to, const void *from, size_t bytes);
+void nhk_zero(nh_gpu *g, void *p, size_t bytes);
+
+/* ---- sub-models (network.cu), for float and double: suffix _f, _d */
+
+#define NHK_NETWORK_DECLARE(real, name, host)                                                                     \
+    typedef struct name name;                                                                                     \
+    /* `host` with its weights as they are now, on the device; it must outlive the object. */                     \
+    int name##_new(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                 \
+    void name##_free(name *d); /* NULL is fine */                                                                 \
+    int name##_update(name *d, nh_error *err);                                                                    \
+    /* As nh_network_forward and, with `keep`, _forward_keep (then the graph, its arrays and the source must      \
+     * live until name##_backward). The callbacks run in the calling thread. Where the features do not fit, tiles  \
+     * become smaller, down to 64 rows. */                                                                        \
+    int name##_forward(name *d, const nh_edges *graph, host##_source *source, void *source_context,               \
+                       host##_sink *sink, void *sink_context, bool everywhere, bool keep, nh_error *err);         \
+    /* As nh_network_backward, up to the gradients of the packed weights: packed[n_packed] on the host, written. */ \
+    int name##_backward(name *d, host##_seed *seed, void *seed_context, real *packed, nh_error *err);
+NHK_NETWORK_DECLARE(float, nhk_network_f, nh_network_f)
+NHK_NETWORK_DECLARE(double, nhk_network_d, nh_network_d)
+
+#ifdef __cplusplus
+}
+#endif
+#endif
