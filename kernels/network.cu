@@ -1066,7 +1066,7 @@ static void run_outside(nhk_net *d)
 }
 
 int NHK_NET(_forward)(nhk_net *d, const nh_edges *graph, NH_NET(_source) * source, void *source_context,
-                           NH_NET(_sink) * sink, void *sink_context, bool everywhere, bool keep, nh_error *err)
+                           NH_NET(_sink) * sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err)
 {
     nhk_run *r = &d->run;
     const nh_net *net = &d->net;
@@ -1077,7 +1077,9 @@ int NHK_NET(_forward)(nhk_net *d, const nh_edges *graph, NH_NET(_source) * sourc
     r->source_context = source_context;
     r->sink = sink;
     r->sink_context = sink_context;
-    r->keep = keep;
+    r->keep = kept != nullptr;
+    d->kept += r->keep; /* what was kept before is gone */
+    if (r->keep) *kept = d->kept;
     nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");
     for (nhk_stage &s : d->stage) {
         s.busy = false;
@@ -1105,15 +1107,15 @@ int NHK_NET(_forward)(nhk_net *d, const nh_edges *graph, NH_NET(_source) * sourc
             flush(d, &d->stage[i % 2]);
     }
     if (everywhere && !g->failed) run_outside(d);
-    r->filled = keep && !g->failed;
+    r->filled = r->keep && !g->failed;
     return nhk_sync(g, err);
 }
 
-int NHK_NET(_backward)(nhk_net *d, NH_NET(_seed) * seed, void *seed_context, real *packed, nh_error *err)
+int NHK_NET(_backward)(nhk_net *d, size_t kept, NH_NET(_seed) * seed, void *seed_context, real *packed, nh_error *err)
 {
     nhk_run *r = &d->run;
     nh_gpu *g = d->gpu;
-    if (!r->filled) return nhk_error(err, "network: no run on the device to go back through");
+    if (!r->filled || kept != d->kept) return nhk_error(err, "network: no run on the device to go back through");
     memset(packed, 0, d->net.n_packed * sizeof *packed);
     if (r->n_out == 0) return 0;
     nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");

@@ -86,6 +86,7 @@ struct R(nhk_network) {
     size_t next;
     nhk_stage stage[2];
     nhk_run run;
+    size_t kept; /* number of the last run that was kept */
 };
 typedef struct R(nhk_network) nhk_net;
 #define NHK_NET(name) NH_PASTE(R(nhk_network), name) /* nhk_network_f_new and so on */

@@ -55,15 +55,38 @@ void nhk_zero(nh_gpu *g, void *p, size_t bytes);
     int name##_new(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                 \
     void name##_free(name *d); /* NULL is fine */                                                                 \
     int name##_update(name *d, nh_error *err);                                                                    \
-    /* As nh_network_forward and, with `keep`, _forward_keep (then the graph, its arrays and the source must      \
-     * live until name##_backward). The callbacks run in the calling thread. Where the features do not fit, tiles  \
-     * become smaller, down to 64 rows. */                                                                        \
+    /* As nh_network_forward; where `kept` is not NULL as nh_network_forward_keep, and *kept is the number of the  \
+     * run that is kept, the last one only. The callbacks run in the calling thread. Where the features do not fit, \
+     * tiles become smaller, down to 64 rows. */                                                                  \
     int name##_forward(name *d, const nh_edges *graph, host##_source *source, void *source_context,               \
-                       host##_sink *sink, void *sink_context, bool everywhere, bool keep, nh_error *err);         \
-    /* As nh_network_backward, up to the gradients of the packed weights: packed[n_packed] on the host, written. */ \
-    int name##_backward(name *d, host##_seed *seed, void *seed_context, real *packed, nh_error *err);
+                       host##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
+    /* As nh_network_backward for the run with that number, up to the gradients of the packed weights:             \
+     * packed[n_packed] on the host, written. */                                                                  \
+    int name##_backward(name *d, size_t kept, host##_seed *seed, void *seed_context, real *packed, nh_error *err); \
+    typedef struct name##_calls { /* the functions above, as libnhkernels.so offers them */                       \
+        int (*make)(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                \
+        void (*drop)(name *d);                                                                                    \
+        int (*update)(name *d, nh_error *err);                                                                    \
+        int (*forward)(name *d, const nh_edges *graph, host##_source *source, void *source_context,               \
+                       host##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
+        int (*backward)(name *d, size_t kept, host##_seed *seed, void *seed_context, real *packed, nh_error *err); \
+    } name##_calls;
 NHK_NETWORK_DECLARE(float, nhk_network_f, nh_network_f)
 NHK_NETWORK_DECLARE(double, nhk_network_d, nh_network_d)
+
+/* ---- what libnhkernels.so offers (table.cu) */
+
+enum { NHK_VERSION = 1 }; /* of this file: changes with every change of the table */
+typedef struct nh_kernels {
+    int version;
+    int (*count)(int *n, nh_error *err);
+    int (*open)(const nh_gpu_options *o, nh_gpu **out, nh_error *err);
+    void (*close)(nh_gpu *g);
+    const char *(*name)(const nh_gpu *g);
+    nhk_network_f_calls network_f;
+    nhk_network_d_calls network_d;
+} nh_kernels;
+const nh_kernels *nhk_table(void);
 
 #ifdef __cplusplus
 }

@@ -116,6 +116,7 @@ int main(int argc, char **argv)
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
         .computes = true,
+        .on_device = true,
         .example = "fourier --path \"L .5 .5 .5; G 0 0 0; X .5 0 .5\" -n 40 ham.nc | geneig -o eig.nc\n"
                    "fourier --matrix h_label --kpath KPT -o hk.nc graph.nc",
         .see_also = "nhinfer(1), geneig(1), bandplot-data(1)",

@@ -425,6 +425,7 @@ int main(int argc, char **argv)
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
         .computes = true,
+        .on_device = true,
         .example = "geneig --path \"L .5 .5 .5; G 0 0 0; X .5 0 .5\" --total 200 -o eig.nc ham.nc\n"
                    "geneig --matrix h_label --mesh 8 8 8 --gamma -o eig.nc graph.nc\n"
                    "fourier --kpath KPT ham.nc | geneig --bands 1:40 --vectors -o eig.nc",

@@ -354,6 +354,7 @@ int main(int argc, char **argv)
         .n_options = sizeof options / sizeof options[0],
         .max_inputs = 1,
         .computes = true,
+        .on_device = true,
         .example = "nhinfer -m model.nc embedded.nc -o ham.nc\nmkgraph --abacus GaAs | nhinfer -m model.nc "
                    "--timing > ham.nc",
         .see_also = "mkgraph(1), h0embed(1), nhmodel(1), fourier(1), gaugemae(1)"};

@@ -233,6 +233,7 @@ int main(int argc, char **argv)
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .computes = true,
+        .on_device = true,
         .no_output = true,
         .example = "nhtrain -c pipelines/train-tiny.yaml --set run_dir=/tmp/tiny\nnhtrain --resume /tmp/tiny "
                    "--set schedule.epochs=20",

@@ -1,0 +1,15 @@
+/* The archive as one table. */
+#include "kernels/nhkernels.h"
+
+#define NETWORK(name)                                                                                             \
+    {                                                                                                             \
+        name##_new, name##_free, name##_update, name##_forward, name##_backward                                   \
+    }
+
+const nh_kernels *nhk_table(void)
+{
+    static const nh_kernels table = {NHK_VERSION, nhk_count,  nhk_open,
+                                     nhk_close,   nhk_name,   NETWORK(nhk_network_f),
+                                     NETWORK(nhk_network_d)};
+    return &table;
+}
