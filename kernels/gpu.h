@@ -106,13 +106,17 @@ template <typename T> __device__ static inline T nhk_sigmoid(T x)
 {
     return 1 / (1 + nhk_exp(-x));
 }
-/* Sum over the lanes of a warp, the same bits in all of them. */
+/* Sum over the lanes of a warp, and their largest number, the same bits in all of them. */
+#ifdef NHK_EMULATE
+#define nhk_warp_sum(x) emu_warp_sum(x, __LINE__) /* the same sums with one exchange instead of five: for speed */
+#else
 template <typename T> __device__ static inline T nhk_warp_sum(T x)
 {
     for (int d = NHK_WARP / 2; d > 0; d /= 2)
         x += __shfl_xor_sync(0xffffffffu, x, d);
     return x;
 }
+#endif
 template <typename T> __device__ static inline T nhk_warp_max(T x)
 {
     for (int d = NHK_WARP / 2; d > 0; d /= 2) {

@@ -660,46 +660,49 @@ static void resume(int index)
     jump(&host, mine());
 }
 
-/* Lets the threads of a block go on that wait for one another; says what is wrong where none can. */
-static void release(void)
+/* Lets the lanes of a warp go on that wait for one another; false where none does. Says what is wrong where they cannot. */
+static bool release_warp(int w)
 {
-    for (int w = 0; w * 32 < total; w++) { /* warps first */
-        unsigned waiting = 0, wanted = 0;
-        int line = -1;
-        for (int i = w * 32; i < total && i < w * 32 + 32; i++)
-            if (slot[i].now == WAIT_WARP) {
-                if (line >= 0 && (slot[i].line != line || slot[i].mask != wanted)) {
-                    place_thread(i);
-                    fault("lanes of a warp are at different functions or masks (lines %d and %d)", line, slot[i].line);
-                }
-                line = slot[i].line;
-                wanted = slot[i].mask;
-                waiting |= 1u << (i & 31);
-            }
-        if (waiting == 0) continue;
-        if (waiting != wanted) {
-            for (int i = w * 32; i < total && i < w * 32 + 32; i++)
-                if ((wanted >> (i & 31) & 1) && slot[i].now != WAIT_WARP) {
-                    place_thread(i);
-                    fault("the warp function in line %d waits for this lane, which %s", line,
-                          slot[i].now == DONE ? "has ended" : "waits at a barrier");
-                }
-            fault("the warp function in line %d has mask %08x, lanes %08x are there", line, wanted, waiting);
-        }
-        for (int i = w * 32; i < total && i < w * 32 + 32; i++)
-            if (slot[i].now == WAIT_WARP) slot[i].now = READY;
-        phase[w] ^= 1u;
-        return;
-    }
+    const int first = w * 32, end = first + 32;
+    unsigned waiting = 0, wanted = 0;
     int line = -1;
-    for (int i = 0; i < total; i++)
+    for (int i = first; i < end; i++)
+        if (slot[i].now == WAIT_WARP) {
+            if (line >= 0 && (slot[i].line != line || slot[i].mask != wanted)) {
+                place_thread(i);
+                fault("lanes of a warp are at different functions or masks (lines %d and %d)", line, slot[i].line);
+            }
+            line = slot[i].line;
+            wanted = slot[i].mask;
+            waiting |= 1u << (i & 31);
+        }
+    if (waiting == 0) return false;
+    for (int i = first; waiting != wanted && i < end; i++)
+        if ((wanted >> (i & 31) & 1) && slot[i].now != WAIT_WARP) {
+            place_thread(i);
+            fault("the warp function in line %d waits for this lane, which %s", line,
+                  slot[i].now == DONE ? "has ended" : "waits at a barrier");
+        }
+    for (int i = first; i < end; i++)
+        if (slot[i].now == WAIT_WARP) slot[i].now = READY;
+    phase[w] ^= 1u;
+    return true;
+}
+
+/* The same for the block's barrier. */
+static bool release_block(void)
+{
+    int line = -1;
+    for (int i = 0; i < total && line < 0; i++)
         if (slot[i].now == WAIT_BLOCK) line = slot[i].line;
+    if (line < 0) return false;
     for (int i = 0; i < total; i++) {
         place_thread(i);
         if (slot[i].now == DONE) fault("__syncthreads in line %d: this thread has ended before it", line);
         if (slot[i].line != line) fault("threads wait at different __syncthreads, lines %d and %d", slot[i].line, line);
         slot[i].now = READY;
     }
+    return true;
 }
 
 static void run_block(void)
@@ -709,23 +712,17 @@ static void run_block(void)
         slot[i].now = NEW;
     if (shared_bytes > 0) memset(shared_memory, PATTERN, shared_bytes);
     memset(phase, 0, sizeof phase);
-    for (;;) {
-        while (begun < total) {
-            running_fiber = new_fiber();
-            jump(&host, fibers[(size_t)running_fiber]);
-        }
-        bool any = false, waiting = false;
-        for (int i = 0; i < total; i++) {
-            if (slot[i].now == READY) {
-                any = true;
-                resume(i);
-            }
-            waiting = waiting || slot[i].now == WAIT_BLOCK || slot[i].now == WAIT_WARP;
-        }
-        if (any) continue;
-        if (!waiting) return;
-        release();
+    while (begun < total) {
+        running_fiber = new_fiber();
+        jump(&host, fibers[(size_t)running_fiber]);
     }
+    do {
+        for (int w = 0; w * 32 < total; w++)
+            do
+                for (int i = w * 32; i < w * 32 + 32; i++)
+                    if (slot[i].now == READY) resume(i);
+            while (release_warp(w));
+    } while (release_block());
 }
 
 void emu_check_launch(const char *name, dim3 grid, dim3 block, size_t shared)

@@ -159,6 +159,17 @@ template <typename T> T emu_shuffle_down(unsigned mask, T value, int delta, int 
 #define __shfl_sync(mask, value, source) emu_shuffle(mask, value, source, __LINE__)
 #define __shfl_xor_sync(mask, value, with) emu_shuffle(mask, value, emu_lane() ^ (with), __LINE__)
 #define __shfl_down_sync(mask, value, delta) emu_shuffle_down(mask, value, delta, __LINE__)
+template <typename T> T emu_warp_sum(T value, int line)
+{
+    const char *all = static_cast<const char *>(emu_exchange(0xffffffffu, &value, sizeof value, line));
+    T lane[32];
+    for (int i = 0; i < 32; i++)
+        memcpy(&lane[i], all + 16 * i, sizeof lane[i]);
+    for (int d = 16; d > 0; d /= 2)
+        for (int i = 0; i < d; i++)
+            lane[i] += lane[i + d];
+    return lane[0];
+}
 unsigned emu_ballot(unsigned mask, bool yes, int line);
 #define __ballot_sync(mask, yes) emu_ballot(mask, yes, __LINE__)
 #define __any_sync(mask, yes) (emu_ballot(mask, yes, __LINE__) != 0)
