@@ -78,7 +78,7 @@ $(BUILD)/unit/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
 	$Q$(CC) $(LDFLAGS) $< $(LIB) $(LDLIBS) $(shell pkg-config --libs cmocka) -o $@
 
 # --- tests and timings ---------------------------------------------------------------------------------------------
-unit: $(UNIT:%=$(BUILD)/unit/%)
+unit: $(UNIT:%=$(BUILD)/unit/%) $(EMU_SO)
 
 # Everything: unit tests and the programs through their command lines. SAN=1: under AddressSanitizer and UBSan.
 check: all unit

@@ -74,6 +74,34 @@ void nhk_zero(nh_gpu *g, void *p, size_t bytes);
 NHK_NETWORK_DECLARE(float, nhk_network_f, nh_network_f)
 NHK_NETWORK_DECLARE(double, nhk_network_d, nh_network_d)
 
+/* ---- H(k) and S(k) (fourier.cu): crystal/fourier.c */
+
+typedef struct nhk_fourier_group { /* pairs first..first+count-1 of two atoms, all cells: blocks of rows x columns */
+    size_t start;                  /* first element of the first one */
+    int width, first, count;       /* elements of a block; pairs */
+    int row, column, columns;      /* orbitals */
+} nhk_fourier_group;
+typedef struct nhk_fourier_input {
+    size_t n_group, n_pair, n_cell, n_elem, basis;
+    int spin_blocks;                /* 1 or 4 */
+    const nhk_fourier_group *group; /* [n_group] */
+    const int *cell_of;             /* [n_pair] */
+    const double *matrix, *overlap; /* [spin_blocks][n_elem][2], [n_elem] */
+} nhk_fourier_input;
+typedef struct nhk_fourier nhk_fourier;
+int nhk_fourier_new(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
+void nhk_fourier_free(nhk_fourier *f); /* NULL is fine */
+/* phase[n][n_cell][2] of n k-points -> h, s [n][basis][basis][2] on the host, complete; either may be NULL. */
+int nhk_fourier_at(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
+
+/* ---- H C = E S C (eigen.cu): LAPACK's zhegvd by cuSOLVER, n x n, column-major, lower triangles */
+
+typedef struct nhk_eigen nhk_eigen;
+int nhk_eigen_new(nh_gpu *g, size_t n, bool vectors, nhk_eigen **out, nh_error *err);
+void nhk_eigen_free(nhk_eigen *w); /* NULL is fine */
+/* energy[n]; with vectors h receives them, in columns; *info as LAPACK's. */
+int nhk_eigen_solve(nhk_eigen *w, double *h, const double *s, double *energy, int *info, nh_error *err);
+
 /* ---- what libnhkernels.so offers (table.cu) */
 
 enum { NHK_VERSION = 1 }; /* of this file: changes with every change of the table */
@@ -85,6 +113,12 @@ typedef struct nh_kernels {
     const char *(*name)(const nh_gpu *g);
     nhk_network_f_calls network_f;
     nhk_network_d_calls network_d;
+    int (*fourier_new)(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
+    void (*fourier_free)(nhk_fourier *f);
+    int (*fourier_at)(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
+    int (*eigen_new)(nh_gpu *g, size_t n, bool vectors, nhk_eigen **out, nh_error *err);
+    void (*eigen_free)(nhk_eigen *w);
+    int (*eigen_solve)(nhk_eigen *w, double *h, const double *s, double *energy, int *info, nh_error *err);
 } nh_kernels;
 const nh_kernels *nhk_table(void);
 

@@ -8,8 +8,18 @@
 
 const nh_kernels *nhk_table(void)
 {
-    static const nh_kernels table = {NHK_VERSION, nhk_count,  nhk_open,
-                                     nhk_close,   nhk_name,   NETWORK(nhk_network_f),
-                                     NETWORK(nhk_network_d)};
+    static const nh_kernels table = {NHK_VERSION,
+                                     nhk_count,
+                                     nhk_open,
+                                     nhk_close,
+                                     nhk_name,
+                                     NETWORK(nhk_network_f),
+                                     NETWORK(nhk_network_d),
+                                     nhk_fourier_new,
+                                     nhk_fourier_free,
+                                     nhk_fourier_at,
+                                     nhk_eigen_new,
+                                     nhk_eigen_free,
+                                     nhk_eigen_solve};
     return &table;
 }

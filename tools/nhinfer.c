@@ -30,6 +30,7 @@ typedef struct session {
     nh_model *model;
     char hash[17];
     nh_threads *threads;
+    nh_device *device; /* NULL: the CPU */
     double load; /* s: the model */
 } session;
 
@@ -100,7 +101,7 @@ static int infer(const session *s, const char *input, const char *output, bool s
     if (!status) {
         const size_t work = s->model->n_range * nh_graph_edges(g, s->model->config.cutoff, NULL);
         nh_progress *progress = nh_progress_start("nhinfer", "edges", work, !show || s->common->quiet);
-        status = nh_predict(s->model, g, (nh_precision)s->a->precision, s->a->hermitize, s->threads,
+        status = nh_predict(s->model, g, (nh_precision)s->a->precision, s->a->hermitize, s->device, s->threads,
                             &times->predict, progress, err);
         nh_progress_end(progress);
         if (status) nh_fail_at(err, "%s with %s", nh_nc_name(in), s->a->model);
@@ -120,8 +121,9 @@ static void print_times(const session *s, const char *input, const crystal_times
     double forward = 0;
     for (size_t r = 0; r < s->model->n_range; r++)
         forward += p->forward[r];
-    fprintf(stderr, "%s: %zu edges, %s precision, %d threads\n", input, p->n_edge,
-            s->a->precision == NH_DOUBLE ? "double" : "single", nh_threads_count(s->threads));
+    fprintf(stderr, "%s: %zu edges, %s precision, %d threads%s%s\n", input, p->n_edge,
+            s->a->precision == NH_DOUBLE ? "double" : "single", nh_threads_count(s->threads),
+            s->device ? ", sub-models on " : "", s->device ? s->device->call->name(s->device->gpu) : "");
     fprintf(stderr, "%-28s %10s\n", "step", "seconds");
     fprintf(stderr, "%-28s %10.4f\n", "load model", s->load);
     fprintf(stderr, "%-28s %10.4f\n", "load crystal", t->load);
@@ -131,6 +133,7 @@ static void print_times(const session *s, const char *input, const crystal_times
     fprintf(stderr, "%-28s %10.4f\n", "Hermitian mean", p->finish);
     fprintf(stderr, "%-28s %10.4f\n", "write", t->write);
     fprintf(stderr, "%-28s %10.4f\n", "all", s->load + t->load + p->setup + forward + p->finish + t->write);
+    if (s->device) return;
     fprintf(stderr, "of forward, summed over threads:\n");
     fprintf(stderr, "  %-26s %10.4f\n  %-26s %10.4f\n  %-26s %10.4f\n  %-26s %10.4f\n  %-26s %10.4f\n",
             "embed H0", p->embed, "input map", n->input, "nodes", n->node, "radial", n->radial,
@@ -281,6 +284,9 @@ static int load(session *s, nh_error *err)
 static int run(session *s, nh_error *err)
 {
     crystal_times times = {0};
+    nh_error note;
+    if (nh_device_open(s->common->device, nh_device_local_rank(), &s->device, &note, err)) return -1;
+    if (note.text[0]) nh_warn(s->program, s->common, "%s", note.text);
     if (load(s, err)) return -1;
     if (s->a->batch) return infer_all(s, err);
     if (infer(s, nh_input(s->common), s->common->output, true, &times, err)) return -1;
@@ -366,6 +372,7 @@ int main(int argc, char **argv)
     if (!status) {
         session s = {.program = &program, .a = &a, .common = &common};
         if (run(&s, &err)) status = nh_report(&program, &err);
+        nh_device_close(s.device);
         nh_threads_free(s.threads);
         nh_model_free(s.model);
     }

@@ -13,6 +13,7 @@
 typedef struct job {
     const nh_model *m;
     nh_graph *g;
+    const nh_device *device;
     nh_types types;
     nh_embedding *embedding;
     size_t *slot;     /* padded slot of each shell of each species */
@@ -256,6 +257,10 @@ static void count_time(job *j, double begin)
                                       &j->in.irreps, j->in.entry, &j->out.irreps, j->out.entry, false, &net, \
                                       err))                                                                  \
             return -1;                                                                                       \
+        if (nh_network_##suffix##_place(net, j->device, err)) {                                              \
+            nh_network_##suffix##_free(net);                                                                 \
+            return -1;                                                                                       \
+        }                                                                                                    \
         const double ready = nh_seconds();                                                                   \
         const int status = nh_network_##suffix##_forward(net, &j->edges, source_##suffix, j, sink_##suffix,  \
                                                          j, false, NULL, threads, &report->part, err);       \
@@ -292,11 +297,11 @@ static int prepare(job *j, nh_error *err)
     return nh_types_new(&j->m->config, &j->types, err);
 }
 
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, nh_threads *threads,
-               nh_predict_report *report, nh_progress *progress, nh_error *err)
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, const nh_device *device,
+               nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err)
 {
     nh_predict_report unused;
-    job j = {.m = m, .g = g};
+    job j = {.m = m, .g = g, .device = device};
     if (!report) report = &unused;
     *report = (nh_predict_report){0};
     const double begin = nh_seconds();

@@ -5,6 +5,7 @@
 
 #include "crystal/graph.h"
 #include "base/progress.h"
+#include "device/device.h"
 #include "network/network.h"
 #include "nextham/model.h"
 
@@ -32,10 +33,10 @@ typedef struct nh_predict_report {
  * has uu = dd = H0, and one corrected block. `hermitize`: the mean over (i,j,R) and (j,i,-R) at the end.
  *
  * Errors: no H0, a graph with a smaller cutoff, an element with more shells than the model's basis, features
- * that were made for another basis or lack an edge. `threads`, `report` and `progress` (n_edge for each
+ * that were made for another basis or lack an edge. The sub-models run on `device` (NULL: the CPU), one after another. `threads`, `report` and `progress` (n_edge for each
  * sub-model, when it is done) may be NULL. Deterministic: the
  * same numbers for every number of threads. */
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, nh_threads *threads,
-               nh_predict_report *report, nh_progress *progress, nh_error *err);
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, const nh_device *device,
+               nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err);
 
 #endif

@@ -17,6 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef TEST_DEVICE /* test_kernels_predict.c: on a device */
+#define TEST_DEVICE NULL
+#endif
+
 static const char SMALL[] =
     "network: nextham-v1\nbasis: 2s1p1d\nmid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x4e\n"
     "tracegrad: {hidden: 1024, hidden_last: 64, z: 256, scale: 0.2}\n";
@@ -149,7 +153,7 @@ static void predict(const nh_model *m, nh_graph *g, nh_precision precision, bool
                     nh_threads *threads)
 {
     nh_error err = {""};
-    if (nh_predict(m, g, precision, hermitize, threads, NULL, NULL, &err)) fail_msg("%s", err.text);
+    if (nh_predict(m, g, precision, hermitize, TEST_DEVICE, threads, NULL, NULL, &err)) fail_msg("%s", err.text);
 }
 
 /* Largest difference from the official H_pred, and from H0, over the largest element of the correction. */
@@ -452,7 +456,7 @@ static void features_or_h0(void **state)
 static void assert_refused(const nh_model *m, nh_graph *g, const char *expected)
 {
     nh_error err = {""};
-    if (!nh_predict(m, g, NH_SINGLE, true, NULL, NULL, NULL, &err))
+    if (!nh_predict(m, g, NH_SINGLE, true, TEST_DEVICE, NULL, NULL, NULL, &err))
         fail_msg("accepted; expected: %s", expected);
     if (!strstr(err.text, expected)) fail_msg("'%s' lacks '%s'", err.text, expected);
 }
