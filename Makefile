@@ -116,7 +116,7 @@ deps:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/nextham
 	install -m 755 $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 lib/libnextham.a $(DESTDIR)$(PREFIX)/lib
+	install -m 644 lib/libnextham.a $(if $(NVCC),lib/libnhkernels.so) $(DESTDIR)$(PREFIX)/lib
 	install -m 644 $(PROGRAMS:%=man/%.1) $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(wildcard pipelines/*.yaml) $(DESTDIR)$(PREFIX)/share/nextham
 	cd lib && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/include/nextham/{} \;
@@ -134,9 +134,11 @@ help:
 	@echo 'make demo       the whole pipe on the GaAs run in pipelines/, results in demo/'
 	@echo 'make check      all tests (SAN=1: under AddressSanitizer and UBSan)'
 	@echo 'make bench      timings, with the sgemm rate of the same run'
+	@echo 'make cuda       the kernels, where nvcc is; part of make then'
+	@echo 'make check-cuda the tests of the kernels on the CUDA device   make bench-cuda their times'
 	@echo 'make install PREFIX=/usr/local [DESTDIR=]    make dist    make clean    make format'
 
 clean:
-	rm -rf build bin man lib/libnextham.a demo
+	rm -rf build bin man lib/libnextham.a lib/libnhkernels.so kernels/libnhkernels.a demo
 
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -85,3 +85,30 @@ kernels/libnhkernels.a: $(CUDA_OBJ)
 lib/libnhkernels.so: kernels/libnhkernels.a
 	@echo '  LD    $@'
 	$Q$(CXX) -shared -Wl,--whole-archive $< -Wl,--no-whole-archive $(CUDA_LIBS) -o $@
+
+# On a machine with a device: the tests of the kernels, and their times.
+.PHONY: check-cuda bench-cuda
+CUDA_CHECK := test_kernels_ops test_kernels_network test_kernels_gradient test_kernels_predict
+CUDA_LINK   = $(CXX) $(LDFLAGS) $< kernels/libnhkernels.a $(LIB) $(CUDA_LIBS) $(LDLIBS)
+$(CUDA)/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	@echo '  CC    $<'
+	$Q$(CC) $(CPPFLAGS) -DNH_REAL_DEVICE $(CFLAGS) -MMD -MP -c $< -o $@
+$(CUDA)/unit/%: $(CUDA)/tests/unit/%.o kernels/libnhkernels.a $(LIB)
+	@mkdir -p $(@D)
+	@echo '  LD    $@'
+	$Q$(CUDA_LINK) $(shell pkg-config --libs cmocka) -o $@
+$(CUDA)/bench/%: $(CUDA)/tests/bench/cuda/%.o kernels/libnhkernels.a $(LIB)
+	@mkdir -p $(@D)
+	@echo '  LD    $@'
+	$Q$(CUDA_LINK) -o $@
+check-cuda: cuda $(CUDA_CHECK:%=$(CUDA)/unit/%)
+	tests/run --timeout 1200 $(CUDA_CHECK:%=$(CUDA)/unit/%)
+bench-cuda: cuda $(CUDA)/bench/bench_kernels
+	$(CUDA)/bench/bench_kernels
+
+# The same program on the emulated device: that its results are right, its times mean nothing.
+$(BUILD)/bench/emulated/%: $(BUILD)/tests/bench/cuda/%.o $(EMU_LIB) $(LIB)
+	@mkdir -p $(@D)
+	@echo '  LD    $@'
+	$Q$(CXX) $(LDFLAGS) $< $(EMU_LIB) $(LIB) $(LDLIBS) -o $@
