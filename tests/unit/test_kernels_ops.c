@@ -220,7 +220,9 @@ static int open_gpu(void **state)
 {
     (void)state;
     const nh_gpu_options o = {0};
-    return nhk_open(&o, &gpu, &err);
+    if (nhk_open(&o, &gpu, &err) == 0) return 0;
+    print_error("%s\n", err.text);
+    return -1;
 }
 
 static int close_gpu(void **state)

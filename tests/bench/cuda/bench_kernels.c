@@ -93,12 +93,19 @@ static double difference(const array *a)
     return most / scale;
 }
 
-/* One line of the table; `out` was computed by both sides before. */
+/* Roofline estimate, s: memory and single-precision rates of the data sheets (A100 SXM 80 GB, H100 SXM). */
+static double roofline(bool h100, double bytes, double flops)
+{
+    return fmax(bytes / (h100 ? 3.35e12 : 2.04e12), flops / (h100 ? 67e12 : 19.5e12));
+}
+
+/* One line of the table. */
 static void report(const char *name, double seconds, double bytes, double flops, double error)
 {
-    printf("%-28s %10.1f %9.1f %8.0f%% %10.1f %8.0f%% %9.1e%s\n", name, 1e6 * seconds, 1e-9 * bytes / seconds,
-           100 * bytes / seconds / copy_rate, 1e-9 * flops / seconds, 100 * flops / seconds / product_rate, error,
-           error < 1e-4 ? "" : "  WRONG");
+    printf("%-26s %9.1f %8.1f %6.0f%% %9.1f %6.0f%% %9.1e  %8.0f %8.0f %7.1f %7.1f%s\n", name, 1e6 * seconds,
+           1e-9 * bytes / seconds, 100 * bytes / seconds / copy_rate, 1e-9 * flops / seconds,
+           100 * flops / seconds / product_rate, error, bytes / (double)n, flops / (double)n,
+           1e6 * roofline(false, bytes, flops), 1e6 * roofline(true, bytes, flops), error < 1e-4 ? "" : "  WRONG");
     fflush(stdout);
     if (!(error < 1e-4)) wrong = true;
 }
@@ -458,7 +465,7 @@ static void submodel(const tables *t, const nh_device *device, size_t n_edge)
     nh_weights w, gradient;
     nh_network_f *net;
     nh_network_f_tape *tape;
-    if (nh_weights_init(&t->params, 1, RANGE, &w, &err) ||
+    if (nh_weights_new(&t->params, false, &w, &err) || nh_weights_init(&t->params, 1, RANGE, &w, &err) ||
         nh_network_f_new(&t->config, &t->types, &t->params, &w, RANGE, &t->types.out, entry, &t->types.out, entry, false,
                          &net, &err) ||
         nh_network_f_tape_new(NH_TAPE_RECOMPUTE, &tape, &err) || nh_network_f_gradients_new(net, &gradient, &err) ||
@@ -519,8 +526,10 @@ int main(int argc, char **argv)
     gpu = device->gpu;
     make_tables(&t, "pipelines/standard.yaml");
     peaks();
-    printf("%zu rows, single precision\n%-28s %10s %9s %9s %10s %9s %9s\n", n, "kernel", "us", "GB/s", "of copy", "GFLOP/s",
-           "of product", "difference");
+    printf("%zu rows, single precision; the last four columns are estimates: bytes and flops of a row, and the time of the n rows\n"
+           "that the rates of the data sheets of an A100 and an H100 (SXM) would allow, us\n"
+           "%-26s %9s %8s %7s %9s %7s %9s  %8s %8s %7s %7s\n",
+           n, "kernel", "us", "GB/s", "copy", "GFLOP/s", "gemm", "differs", "B/row", "FLOP/row", "A100", "H100");
     rows_and_norms(&t);
     geometry(&t);
     product(&t);
