@@ -89,9 +89,11 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
 	@echo '  LD    $@'
 	$Q$(CC) $(LDFLAGS) $< $(LIB) $(LDLIBS) -o $@
 
+# Crystals in the list of the benchmark of long lists.
+CRYSTALS ?= 1000
 BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 bench: all $(BENCH)
-	tests/bench/run --bench $(BUILD)/bench --bin $(BIN)
+	tests/bench/run --bench $(BUILD)/bench --bin $(BIN) --crystals $(CRYSTALS)
 
 # --- the main job on the crystal that the repository ships ------------------------------------------------------------
 demo: all

@@ -282,6 +282,50 @@ int nh_stru_parse(nh_text *t, const char *latname, nh_structure_file *out, nh_er
     return status;
 }
 
+/* The first species of the same element: STRU knows species by their labels. */
+static size_t first_of_element(const nh_structure *s, size_t species)
+{
+    size_t i = 0;
+    while (s->atomic_number[i] != s->atomic_number[species])
+        i++;
+    return i;
+}
+
+size_t nh_stru_types(const nh_structure *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_species; i++)
+        n += first_of_element(s, i) == i;
+    return n;
+}
+
+void nh_stru_write(FILE *out, const nh_structure *s, const char *const *pseudo, const char *const *orbital)
+{
+    fprintf(out, "ATOMIC_SPECIES\n"); /* masses matter to moving atoms only */
+    for (size_t i = 0; i < s->n_species; i++)
+        if (first_of_element(s, i) == i)
+            fprintf(out, "%s 1.0 %s\n", nh_element_symbol(s->atomic_number[i]), pseudo[i]);
+    if (orbital != NULL) {
+        fprintf(out, "\nNUMERICAL_ORBITAL\n");
+        for (size_t i = 0; i < s->n_species; i++)
+            if (first_of_element(s, i) == i) fprintf(out, "%s\n", orbital[i]);
+    }
+    fprintf(out, "\nLATTICE_CONSTANT\n%.17g\n\nLATTICE_VECTORS\n", 1 / bohr); /* lengths below are in Å */
+    for (int k = 0; k < 3; k++)
+        fprintf(out, "%.12f %.12f %.12f\n", s->lattice[3 * k], s->lattice[3 * k + 1], s->lattice[3 * k + 2]);
+    fprintf(out, "\nATOMIC_POSITIONS\nCartesian\n");
+    for (size_t i = 0; i < s->n_species; i++) {
+        if (first_of_element(s, i) != i) continue;
+        size_t count = 0;
+        for (size_t a = 0; a < s->n_atom; a++)
+            count += first_of_element(s, (size_t)s->species[a]) == i;
+        fprintf(out, "\n%s\n0.0\n%zu\n", nh_element_symbol(s->atomic_number[i]), count);
+        for (size_t a = 0; a < s->n_atom; a++)
+            if (first_of_element(s, (size_t)s->species[a]) == i)
+                fprintf(out, "%.12f %.12f %.12f 0 0 0\n", s->position[3 * a], s->position[3 * a + 1], s->position[3 * a + 2]);
+    }
+}
+
 void nh_abacus_wrap(nh_structure *s)
 {
     const double *a = s->lattice;

@@ -28,9 +28,18 @@ typedef struct nh_bandplot {
     const char *picture; /* what the gnuplot script writes */
 } nh_bandplot;
 
-typedef enum nh_bandplot_format { NH_BANDPLOT_TSV, NH_BANDPLOT_GNUPLOT, NH_BANDPLOT_JSON } nh_bandplot_format;
+typedef enum nh_bandplot_format {
+    NH_BANDPLOT_TSV,
+    NH_BANDPLOT_GNUPLOT,
+    NH_BANDPLOT_JSON,
+    NH_BANDPLOT_SUMMARY,
+    NH_BANDPLOT_KPOINTS
+} nh_bandplot_format;
 
-/* Table: lines of facts beginning with '#', the last of them the header; then k_distance, label ('-': none)
+/* Summary: a header and one row of what the comparison and the gap say. K-points: a header and a row for each
+ * k-point, with the largest difference there and, where the bands know it (nh_bands.against is the reference's
+ * matrix), its bound. Both are separated by tabs; "nan" or "-" stand for what is not known.
+ * Table: lines of facts beginning with '#', the last of them the header; then k_distance, label ('-': none)
  * and the bands that enter the window somewhere, eV relative to the Fermi level. Write errors are left in the
  * stream. */
 void nh_bandplot_write(FILE *out, const nh_bandplot *p, nh_bandplot_format format);

@@ -72,6 +72,38 @@ int nh_eigen_put_vectors(nh_nc *f, size_t k, size_t n_band, size_t basis, const 
     return nh_nc_put_slab(f, "eigenvector", k, 1, 2 * n_band * basis, vector, err);
 }
 
+static const char *const CONDITION[][3] = {
+    {"s_norm", "1", "largest eigenvalue of the overlap matrix"},
+    {"s_condition", "1", "largest over smallest eigenvalue of the overlap matrix"},
+    {"h_difference_norm", "eV", "2-norm of matrix - against - h_difference_mu * overlap"},
+};
+
+int nh_eigen_put_condition(nh_nc *f, const nh_condition *c, const char *against, nh_error *err)
+{
+    const double *const values[] = {c->s_norm, c->s_condition, c->h_norm};
+    for (size_t i = 0; i < 3; i++)
+        if (nh_nc_def_var(f, CONDITION[i][0], NC_DOUBLE, 1, DIMS("kpoint"), NULL, CONDITION[i][1], CONDITION[i][2], err) != 0 ||
+            nh_nc_put_slab(f, CONDITION[i][0], 0, c->n_k, 1, values[i], err) != 0)
+            return -1;
+    if (nh_nc_set_text(f, "against", against, err) != 0) return -1;
+    return nh_nc_set_double(f, "h_difference_mu", c->mu, err);
+}
+
+static int read_condition(const nh_nc *f, nh_bands *b, nh_error *err)
+{
+    if (nh_nc_att_text(f, "against", &b->against, err) != 0) return -1;
+    if (b->against == NULL) return 0;
+    nh_condition *c = &b->condition;
+    const size_t n = c->n_k = b->k.count;
+    double **const values[] = {&c->s_norm, &c->s_condition, &c->h_norm};
+    for (size_t i = 0; i < 3; i++) {
+        *values[i] = NH_ARRAY(double, n);
+        if (*values[i] == NULL) return nh_fail_memory(err, "bands");
+        if (nh_nc_get_double(f, CONDITION[i][0], 1, DIMS("kpoint"), n, *values[i], err) != 0) return -1;
+    }
+    return nh_nc_att_double(f, "h_difference_mu", &c->mu, err);
+}
+
 static int read_first(const nh_nc *f, nh_bands *b, nh_error *err)
 {
     const size_t n = b->k.count;
@@ -137,6 +169,7 @@ int nh_eigen_read(const nh_nc *f, nh_bands *out, nh_error *err)
     status = nh_nc_get_double(f, "?eigenvalue", 2, DIMS("kpoint", "band"), size, out->energy, err);
     if (status == 0) status = read_first(f, out, err);
     if (status == 0) status = check_energies(f, out, err);
+    if (status == 0) status = read_condition(f, out, err);
 done:
     nh_kpoints_free(&k);
     nh_electrons_free(&electrons);

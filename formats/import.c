@@ -224,7 +224,8 @@ static int basis_folder(job *j, size_t species, const char *folder, size_t *coun
         if (asprintf(&path, "%s/%s", folder, slash != NULL ? slash + 1 : j->file.orbital_file[species]) < 0)
             return nh_fail_memory(err, "a file name");
     } else {
-        status = nh_orb_find(folder, nh_element_symbol(j->file.structure.atomic_number[species]), &path, err);
+        status = nh_element_file(folder, nh_element_symbol(j->file.structure.atomic_number[species]), ".orb", &path,
+                                 err);
     }
     if (status == 0) status = nh_orb_read_shells(path, count, l, err);
     if (status == 0) j->radius[species] = nh_orb_name_radius(path);

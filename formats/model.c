@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGNMENT = 64 };
+enum {
+    ALIGNMENT = 64,
+    WORTH_PACKING = 256 /* numbers: a compressed variable costs the file an index of chunks */
+};
 
 /* Numbers beyond this are no weights: netCDF's fill value (9.97e36), for one, stands where nothing was
  * written. */
@@ -300,7 +303,7 @@ static int define(nh_nc *f, int group_id, const nh_param *p, nc_type type, bool 
     return status ? nh_fail(err, "%s: variable %s: %s", where, p->name, nc_strerror(status)) : 0;
 }
 
-static int write_range(nh_nc *f, const nh_model *m, size_t range, nh_error *err)
+static int write_range(nh_nc *f, const nh_model *m, size_t range, bool packed, nh_error *err)
 {
     const nh_weights *w = &m->weights[range];
     char name[32], *where = group_name(f, range);
@@ -312,7 +315,9 @@ static int write_range(nh_nc *f, const nh_model *m, size_t range, nh_error *err)
     for (size_t i = 0; !failure && i < m->params.count; i++)
         if (w->real ? (const void *)w->real[i] : (const void *)w->single[i])
             failure = define(f, id, &m->params.param[i], w->real ? NC_DOUBLE : NC_FLOAT,
-                             sparse(&m->params.param[i], w, i), where, err);
+                             packed ? m->params.param[i].count >= WORTH_PACKING
+                                    : sparse(&m->params.param[i], w, i),
+                             where, err);
     for (size_t i = 0; !failure && i < m->params.count; i++) {
         const char *parameter = m->params.param[i].name;
         if (!(w->real ? (const void *)w->real[i] : (const void *)w->single[i])) continue;
@@ -331,13 +336,13 @@ static int write_range(nh_nc *f, const nh_model *m, size_t range, nh_error *err)
     return failure;
 }
 
-int nh_model_write(nh_nc *f, const nh_model *m, nh_error *err)
+int nh_model_write(nh_nc *f, const nh_model *m, bool packed, nh_error *err)
 {
     char *text = nh_config_text(&m->config);
     if (!text) return nh_fail_memory(err, "the config text");
     int failure = nh_nc_set_text(f, "config", text, err);
     free(text);
     for (size_t r = 0; !failure && r < m->n_range; r++)
-        failure = write_range(f, m, r, err);
+        failure = write_range(f, m, r, packed, err);
     return failure;
 }

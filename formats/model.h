@@ -14,7 +14,8 @@
 int nh_model_read(const char *path, unsigned acts, nh_model **out, nh_error *err);
 /* The same from a file that is open already. */
 int nh_model_read_from(const nh_nc *f, unsigned acts, nh_model **out, nh_error *err);
-/* Writes an uncommitted file created with nh_nc_create: groups, variables, attribute config. */
-int nh_model_write(nh_nc *f, const nh_model *m, nh_error *err);
+/* Writes an uncommitted file created with nh_nc_create: groups, variables, attribute config. `packed`: all
+ * variables but the smallest compressed, for a file that is small instead of one that can be mapped. */
+int nh_model_write(nh_nc *f, const nh_model *m, bool packed, nh_error *err);
 
 #endif

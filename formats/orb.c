@@ -72,27 +72,27 @@ double nh_orb_name_radius(const char *name)
     return NAN;
 }
 
-int nh_orb_find(const char *folder, const char *element, char **path, nh_error *err)
+int nh_element_file(const char *folder, const char *element, const char *suffix, char **path, nh_error *err)
 {
     *path = NULL;
     DIR *dir = opendir(folder);
     if (dir == NULL) return nh_fail(err, "%s: %s", folder, strerror(errno));
-    const size_t n = strlen(element);
+    const size_t n = strlen(element), end = strlen(suffix);
     int status = 0;
     for (const struct dirent *e; status == 0 && (e = readdir(dir)) != NULL;) {
         const size_t length = strlen(e->d_name);
-        if (strncmp(e->d_name, element, n) != 0 || e->d_name[n] != '_' || length < 4 ||
-            strcmp(e->d_name + length - 4, ".orb") != 0)
+        if (strncmp(e->d_name, element, n) != 0 || strchr("_.-", e->d_name[n]) == NULL || length < n + end ||
+            strcasecmp(e->d_name + length - end, suffix) != 0)
             continue;
         if (*path != NULL) {
-            status = nh_fail(err, "%s: several files %s_*.orb", folder, element);
+            status = nh_fail(err, "%s: several files %s_*%s", folder, element, suffix);
         } else if (asprintf(path, "%s/%s", folder, e->d_name) < 0) {
             *path = NULL;
             status = nh_fail_memory(err, "a file name");
         }
     }
     closedir(dir);
-    if (status == 0 && *path == NULL) status = nh_fail(err, "%s: no file %s_*.orb", folder, element);
+    if (status == 0 && *path == NULL) status = nh_fail(err, "%s: no file %s_*%s", folder, element, suffix);
     if (status != 0) {
         free(*path);
         *path = NULL;

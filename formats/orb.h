@@ -15,8 +15,8 @@ bool nh_orb_name_shells(const char *name, size_t *count, int **l);
 /* Radius in Å from the same name ("8au"): the orbitals are zero beyond it. NaN where the name does not say.
  */
 double nh_orb_name_radius(const char *name);
-/* The file of an element in a folder: the one FOLDER/El_*.orb there is. *path is allocated, the caller frees.
- */
-int nh_orb_find(const char *folder, const char *element, char **path, nh_error *err);
+/* The file of an element in a folder: the one FOLDER/El_*SUFFIX there is, or El.SUFFIX, El-*SUFFIX; the suffix (".orb", ".upf") in any
+ * case. *path is allocated, the caller frees. */
+int nh_element_file(const char *folder, const char *element, const char *suffix, char **path, nh_error *err);
 
 #endif

@@ -22,6 +22,7 @@ enum { METRICS_LIMIT = 1 << 30 };
 struct nh_run {
     const nh_settings *settings;
     const nh_common *common;
+    bool needs_h0;
     char *config, *metrics, *script, *last, *best, *k_folder;
     pthread_mutex_t lock; /* netCDF is for one thread at a time */
 };
@@ -166,8 +167,14 @@ static int cut_metrics(const nh_run *run, uint64_t epoch, nh_error *err)
 
 static const char script_text[] =
     "# Training curves: gnuplot metrics.gp, in this folder. Needs gnuplot 5.\n"
-    "set terminal pngcairo size 1000,1100\n"
-    "set output 'metrics.png'\n"
+    "# gnuplot -e \"picture='other.svg'\" metrics.gp writes another picture (.png, .svg).\n"
+    "if (!exists('picture')) picture = 'metrics.png'\n"
+    "if (strlen(picture) > 4 && picture[strlen(picture)-3:] eq '.svg') {\n"
+    "  set terminal svg size 1000,1100 dynamic font 'sans,13' background rgb 'white'\n"
+    "} else {\n"
+    "  set terminal pngcairo size 1000,1100\n"
+    "}\n"
+    "set output picture\n"
     "set datafile separator tab\n"
     "set key autotitle columnhead\n"
     "set key outside right\n"
@@ -316,7 +323,7 @@ static int save(void *context, const nh_train_state *s, nh_error *err)
     int status = nh_nc_create(run->last, "nhtrain", run->common, NULL, &f, err);
     if (!status) {
         status = put_provenance(f, run, s->epoch, "state of a training run", err) ||
-                         nh_model_write(f, s->model, err) || put_state(f, s, err)
+                         nh_model_write(f, s->model, false, err) || put_state(f, s, err)
                      ? -1
                      : 0;
         if (status)
@@ -345,7 +352,7 @@ static int save_best(void *context, const nh_train_state *s, nh_weights *weights
     if (!status) {
         nh_model m = *s->model;
         m.weights = weights;
-        status = put_provenance(f, run, r->epoch, text, err) || nh_model_write(f, &m, err) ? -1 : 0;
+        status = put_provenance(f, run, r->epoch, text, err) || nh_model_write(f, &m, false, err) ? -1 : 0;
         if (status)
             nh_nc_close(f);
         else
@@ -372,7 +379,7 @@ static int read_crystal(void *context, const char *path, unsigned want, nh_graph
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     int status = nh_nc_open(path, &f, err);
     if (!status) status = nh_graph_read(f, want, out, err);
-    for (size_t i = 0; !status && i < sizeof needed / sizeof *needed; i++)
+    for (size_t i = run->needs_h0 ? 0 : 1; !status && i < sizeof needed / sizeof *needed; i++)
         if (!nh_nc_has(f, needed[i].name))
             status = nh_fail(err, "%s: no variable %s: %s is needed for training", path, needed[i].name,
                              needed[i].what);
@@ -532,6 +539,7 @@ int nh_run_open(const nh_settings *s, const nh_train_state *state, bool resume, 
     pthread_mutex_init(&r->lock, NULL);
     r->settings = s;
     r->common = common;
+    r->needs_h0 = nh_config_needs_h0(&state->model->config);
     r->config = in_folder(dir, "config.yaml");
     r->metrics = in_folder(dir, "metrics.tsv");
     r->script = in_folder(dir, "metrics.gp");

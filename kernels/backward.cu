@@ -45,7 +45,7 @@ static void linear_back(const nhk_net *d, const nh_linear *l, size_t n, const re
 static void norm_back(const nhk_net *d, real *const norm[2], size_t n, const real *gy, const real *x, real *gx)
 {
     R(nhk_norm_backward)
-    (d->gpu, &d->net.mid, n, gy, x, norm[0], gx, false, into(d, norm[0]), into(d, norm[1]));
+    (d->gpu, &d->net.mid, n, gy, x, d->net.config->norm_eps, norm[0], gx, false, into(d, norm[0]), into(d, norm[1]));
 }
 
 static void chain_back(const nhk_net *d, const nh_chain *m, size_t n, const real *gy, const real *x, const real *hidden,
@@ -291,7 +291,7 @@ static void edges_back(nhk_net *d, const nhk_list *l, size_t first, size_t n)
 
     R(nhk_rows_store)(g, &net->mid, n, row, 0, w->g_message, nhk_at(l, first, r->g_message, mid));
     R(nhk_rows_load)(g, &net->mid, n, row, 0, nhk_at(l, first, r->edge, mid), w->x);
-    R(nhk_norm_forward)(g, &net->mid, n, w->x, b->norm_edge[0], b->norm_edge[1], w->y);
+    R(nhk_norm_forward)(g, &net->mid, n, w->x, d->net.config->norm_eps, b->norm_edge[0], b->norm_edge[1], w->y);
     linear_back(d, &b->pre_edge, n, w->g_message, w->y, w->g_x, false);
     norm_back(d, b->norm_edge, n, w->g_x, w->x, w->g_x);
     R(nhk_rows_store)(g, &net->mid, n, row, 0, w->g_x, nhk_at(l, first, r->g_edge, mid));
@@ -366,7 +366,7 @@ static void node_end_back(nhk_net *d, size_t first, size_t n)
     R(nhk_rows_load)(g, heads, n, nullptr, 0, r->merged + at_heads, w->heads);
     R(nhk_linear_forward)(g, b->proj.map, n, w->heads, b->proj.weight, b->proj.bias, false, w->x);
     R(nhk_rows_add)(g, mid, n, nullptr, 0, r->normed + at, w->x);
-    R(nhk_norm_forward)(g, mid, n, w->x, b->norm_2[0], b->norm_2[1], w->y);
+    R(nhk_norm_forward)(g, mid, n, w->x, d->net.config->norm_eps, b->norm_2[0], b->norm_2[1], w->y);
     R(nhk_linear_forward)(g, b->ffn_1.map, n, w->y, b->ffn_1.weight, b->ffn_1.bias, false, w->gate_in);
     R(nhk_gate_forward)(g, &net->gate_in, mid, net->gate_first, n, w->gate_in, w->value);
 

@@ -82,6 +82,7 @@ void nhk_close(nh_gpu *g)
     nhk_blas_close(g);
     for (int i = 0; i < 2; i++)
         cudaFree(g->scratch[i].p);
+    nhk_pool_free(g, &g->pool);
     if (g->stream != nullptr) cudaStreamDestroy(g->stream);
     free(g);
 }
@@ -162,6 +163,29 @@ void *nhk_scratch(nh_gpu *g, int which, size_t bytes)
     s->p = nhk_alloc(g, bytes, 1);
     if (s->p != nullptr) s->bytes = bytes;
     return s->p;
+}
+
+void *nhk_take(nh_gpu *g, nhk_pool *pool, size_t count, size_t size)
+{
+    if (g->failed) return nullptr;
+    if (pool->next == sizeof pool->piece / sizeof *pool->piece) {
+        nhk_fail(g, "CUDA: a network with too many blocks");
+        return nullptr;
+    }
+    auto *one = &pool->piece[pool->next++];
+    if (count <= one->bytes / size) return one->p;
+    nhk_free(g, one->p);
+    one->bytes = 0;
+    one->p = nhk_alloc(g, count, size);
+    if (one->p != nullptr) one->bytes = count * size;
+    return one->p;
+}
+
+void nhk_pool_free(nh_gpu *g, nhk_pool *pool)
+{
+    for (auto &one : pool->piece)
+        nhk_free(g, one.p);
+    *pool = nhk_pool{};
 }
 
 nhk_layout nhk_layout_of(nh_gpu *g, const nh_layout *layout)

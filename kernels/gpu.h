@@ -23,6 +23,15 @@
 #include <cstdint>
 #include <cstdio>
 
+/* Device memory that grows: pieces in the order in which they are asked for. */
+typedef struct nhk_pool {
+    struct {
+        void *p;
+        size_t bytes;
+    } piece[256];
+    size_t next;
+} nhk_pool;
+
 struct nh_gpu {
     int index;
     cudaStream_t stream;
@@ -38,6 +47,7 @@ struct nh_gpu {
         void *p;
         size_t bytes;
     } scratch[2];
+    nhk_pool pool; /* of runs that are not kept, of all sub-models on the device */
 };
 
 /* Keeps the first failure. */
@@ -52,6 +62,10 @@ static inline bool nhk_ready(const nh_gpu *g, size_t work)
 /* `bytes` of device memory that the next caller overwrites; NULL and a failure where there is not enough. They grow. */
 enum { NHK_SCRATCH_SUMS /* of chunks; work space of libraries */, NHK_SCRATCH_ROWS /* of what is to be summed */ };
 void *nhk_scratch(nh_gpu *g, int which, size_t bytes);
+
+/* The next piece, of count*size bytes; NULL and a failure where there is not enough. `next` = 0 begins again. */
+void *nhk_take(nh_gpu *g, nhk_pool *pool, size_t count, size_t size);
+void nhk_pool_free(nh_gpu *g, nhk_pool *pool);
 
 /* nh_fail for this archive, which has nothing of libnextham. */
 int nhk_error(nh_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -144,20 +144,11 @@ static void forget_order(nhk_run *r)
     *r = nhk_run{};
 }
 
-static void free_pool(nhk_net *d)
-{
-    for (auto &one : d->pool) {
-        nhk_free(d->gpu, one.p);
-        one.p = nullptr;
-        one.bytes = 0;
-    }
-}
-
 void NHK_NET(_free)(nhk_net *d)
 {
     if (d == nullptr) return;
     cudaSetDevice(d->gpu->index);
-    free_pool(d);
+    nhk_pool_free(d->gpu, &d->kept_pool);
     forget_order(&d->run);
     for (nhk_stage &s : d->stage) {
         cudaFreeHost(s.p);
@@ -184,21 +175,9 @@ void NHK_NET(_free)(nhk_net *d)
 
 /* ---- memory of a run */
 
-/* The next `count` numbers of `size` bytes of the run's memory. */
 static void *take(nhk_net *d, size_t count, size_t size)
 {
-    if (d->gpu->failed) return nullptr;
-    if (d->next == sizeof d->pool / sizeof *d->pool) {
-        nhk_fail(d->gpu, "CUDA: a network with too many blocks");
-        return nullptr;
-    }
-    auto *one = &d->pool[d->next++];
-    if (count <= one->bytes / size) return one->p;
-    nhk_free(d->gpu, one->p);
-    one->bytes = 0;
-    one->p = nhk_alloc(d->gpu, count, size);
-    if (one->p != nullptr) one->bytes = count * size;
-    return one->p;
+    return nhk_take(d->gpu, d->pool, count, size);
 }
 
 static real *reals(nhk_net *d, size_t rows, size_t width)
@@ -364,7 +343,7 @@ static void take_run(nhk_net *d)
     nhk_run *r = &d->run;
     const nh_net *net = &d->net;
     const size_t mid = net->mid.dim, heads = net->config->heads, E = r->n_edge, N = r->n_node;
-    d->next = 0;
+    d->pool->next = 0;
     take_list(d, E, false, &r->all);
     take_list(d, r->n_out, true, &r->inside);
     r->place_d = ints(d, E);
@@ -576,7 +555,8 @@ static int run_new(nhk_net *d, nh_error *err)
         const bool smaller = g->no_memory && r->tile > SMALLEST_TILE;
         nh_error cause;
         nhk_sync(g, &cause);
-        free_pool(d);
+        nhk_pool_free(g, d->pool);
+        nhk_pool_free(g, &g->pool); /* what runs that are not kept have left */
         if (!smaller) return nhk_error(err, "%s; the features of %zu edges do not fit", cause.text, r->n_edge);
         d->tile = (r->tile + 1) / 2;
     }
@@ -718,7 +698,7 @@ void R(nhk_node_begin)(nhk_net *d)
     over_nodes(r, [=](size_t first, size_t n) {
         const size_t at = first * mid->dim;
         R(nhk_rows_load)(g, mid, n, nullptr, 0, r->node + at, w->x);
-        R(nhk_norm_forward)(g, mid, n, w->x, b->norm_1[0], b->norm_1[1], w->x);
+        R(nhk_norm_forward)(g, mid, n, w->x, d->net.config->norm_eps, b->norm_1[0], b->norm_1[1], w->x);
         R(nhk_rows_store)(g, mid, n, nullptr, 0, w->x, r->normed + at);
         R(nhk_linear_forward)(g, b->merge_src.map, n, w->x, b->merge_src.weight, b->merge_src.bias, false, w->value);
         R(nhk_linear_forward)(g, b->pre_src.map, n, w->value, b->pre_src.weight, b->pre_src.bias, false, w->y);
@@ -745,7 +725,7 @@ static void node_end(nhk_net *d)
         R(nhk_rows_load)(g, heads, n, nullptr, 0, r->merged + first * heads->dim, w->heads);
         R(nhk_linear_forward)(g, b->proj.map, n, w->heads, b->proj.weight, b->proj.bias, false, w->x);
         R(nhk_rows_add)(g, mid, n, nullptr, 0, r->normed + at, w->x);
-        R(nhk_norm_forward)(g, mid, n, w->x, b->norm_2[0], b->norm_2[1], w->x);
+        R(nhk_norm_forward)(g, mid, n, w->x, d->net.config->norm_eps, b->norm_2[0], b->norm_2[1], w->x);
         R(nhk_linear_forward)(g, b->ffn_1.map, n, w->x, b->ffn_1.weight, b->ffn_1.bias, false, w->gate_in);
         R(nhk_gate_forward)(g, &net->gate_in, mid, net->gate_first, n, w->gate_in, w->value);
         R(nhk_linear_forward)(g, b->ffn_2.map, n, w->value, b->ffn_2.weight, b->ffn_2.bias, true, w->x);
@@ -817,7 +797,7 @@ void R(nhk_attention)(nhk_net *d, const nh_block *b, const nhk_list *l, size_t f
     radial(d, &b->radial, l, first, n);
 
     R(nhk_rows_load)(g, &net->mid, n, nhk_rows(l, first), 0, nhk_at(l, first, r->edge, net->mid.dim), w->x);
-    R(nhk_norm_forward)(g, &net->mid, n, w->x, b->norm_edge[0], b->norm_edge[1], w->x);
+    R(nhk_norm_forward)(g, &net->mid, n, w->x, d->net.config->norm_eps, b->norm_edge[0], b->norm_edge[1], w->x);
     R(nhk_linear_forward)(g, b->pre_edge.map, n, w->x, b->pre_edge.weight, nullptr, false, w->message);
     R(nhk_rows_add)(g, &net->mid, n, l->src + first, 0, r->p, w->message);
     R(nhk_rows_add)(g, &net->mid, n, l->dst + first, 0, r->q, w->message);
@@ -1078,6 +1058,7 @@ int NHK_NET(_forward)(nhk_net *d, const nh_edges *graph, NH_NET(_source) * sourc
     r->sink = sink;
     r->sink_context = sink_context;
     r->keep = kept != nullptr;
+    d->pool = r->keep ? &d->kept_pool : &g->pool;
     d->kept += r->keep; /* what was kept before is gone */
     if (r->keep) *kept = d->kept;
     nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");

@@ -78,12 +78,7 @@ struct R(nhk_network) {
     nhk_lift lift;
     int *e3nn_in, *e3nn_out, *pairs_mid, *pairs_last;
     size_t tile; /* rows that fitted last time */
-    /* device memory of runs: grows, in the order in which a run asks */
-    struct {
-        void *p;
-        size_t bytes;
-    } pool[256];
-    size_t next;
+    nhk_pool kept_pool, *pool; /* of the run that is kept; of the run in progress: this, or the device's */
     nhk_stage stage[2];
     nhk_run run;
     size_t kept; /* number of the last run that was kept */

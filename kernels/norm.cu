@@ -7,7 +7,8 @@
     for (size_t item = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; item < (size_t)(n) * l.count;  \
          item += (size_t)gridDim.x * blockDim.x / NHK_WARP)
 
-static __global__ void norm_kernel(nhk_layout l, unsigned n, const real *x, const real *gain, const real *shift, real *y)
+static __global__ void norm_kernel(nhk_layout l, unsigned n, const real *x, real eps, const real *gain, const real *shift,
+                                   real *y)
 {
     WARP_FOR(l, n)
     {
@@ -23,24 +24,24 @@ static __global__ void norm_kernel(nhk_layout l, unsigned n, const real *x, cons
         }
         for (int i = lane; i < dim; i += NHK_WARP)
             square += (from[i] - mean) * (from[i] - mean);
-        const real scale = 1 / nhk_sqrt(nhk_warp_sum(square) / (real)dim + (real)1e-5);
+        const real scale = 1 / nhk_sqrt(nhk_warp_sum(square) / (real)dim + eps);
         for (int i = lane; i < dim; i += NHK_WARP)
             y[at + i] = (from[i] - mean) * scale * w[i % mul] + (scalar ? shift[i] : 0);
     }
 }
 
-void R(nhk_norm_forward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *x, const real *gain,
+void R(nhk_norm_forward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *x, double eps, const real *gain,
                          const real *shift, real *y)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n * layout->dim)) return;
-    NHK_RUN(g, norm_kernel, nhk_grid(g, n * layout->count * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l, (unsigned)n, x, gain,
-            shift, y);
+    NHK_RUN(g, norm_kernel, nhk_grid(g, n * layout->count * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l, (unsigned)n, x, (real)eps,
+            gain, shift, y);
 }
 
 /* As nh_norm_backward; by_row[n][channels] receives the rows' parts of the gain's gradient (NULL: not wanted). */
-static __global__ void norm_backward_kernel(nhk_layout l, unsigned n, const real *gy, const real *x, const real *gain,
-                                            real *gx, bool add, real *by_row)
+static __global__ void norm_backward_kernel(nhk_layout l, unsigned n, const real *gy, const real *x, real eps,
+                                            const real *gain, real *gx, bool add, real *by_row)
 {
     WARP_FOR(l, n)
     {
@@ -60,7 +61,7 @@ static __global__ void norm_backward_kernel(nhk_layout l, unsigned n, const real
             slope += wg * c;
             level += wg;
         }
-        const real scale = 1 / nhk_sqrt(nhk_warp_sum(square) / (real)dim + (real)1e-5);
+        const real scale = 1 / nhk_sqrt(nhk_warp_sum(square) / (real)dim + eps);
         slope = nhk_warp_sum(slope) * scale * scale / (real)dim;
         level = nhk_warp_sum(level) / (real)dim;
         if (!scalar) level = 0;
@@ -78,8 +79,8 @@ static __global__ void norm_backward_kernel(nhk_layout l, unsigned n, const real
     }
 }
 
-void R(nhk_norm_backward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *gy, const real *x, const real *gain,
-                          real *gx, bool add, real *ggain, real *gshift)
+void R(nhk_norm_backward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *gy, const real *x, double eps,
+                          const real *gain, real *gx, bool add, real *ggain, real *gshift)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n * layout->dim)) return;
@@ -91,6 +92,6 @@ void R(nhk_norm_backward)(nh_gpu *g, const nh_layout *layout, size_t n, const re
         if (by_row == nullptr) return;
     }
     NHK_RUN(g, norm_backward_kernel, nhk_grid(g, n * layout->count * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l, (unsigned)n,
-            gy, x, gain, gx, add, by_row);
+            gy, x, (real)eps, gain, gx, add, by_row);
     if (by_row != nullptr) R(nhk_column_sums)(g, n, layout->channels, layout->channels, by_row, nullptr, ggain);
 }

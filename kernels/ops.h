@@ -121,9 +121,9 @@ void NH_NAME(nhk_linear_group_backward)(nh_gpu *g, const nh_linear_map *map, siz
 /* ---- norm and gate (norm.cu: one warp a row and group; gate.cu: one thread a number, or a channel on the way back);
  * 2 n dim s bytes forward, 3 n dim s backward */
 
-void NH_NAME(nhk_norm_forward)(nh_gpu *g, const nh_layout *layout, size_t n, const NH_REAL *x, const NH_REAL *gain,
-                               const NH_REAL *shift, NH_REAL *y);
-void NH_NAME(nhk_norm_backward)(nh_gpu *g, const nh_layout *layout, size_t n, const NH_REAL *gy, const NH_REAL *x,
+void NH_NAME(nhk_norm_forward)(nh_gpu *g, const nh_layout *layout, size_t n, const NH_REAL *x, double eps,
+                               const NH_REAL *gain, const NH_REAL *shift, NH_REAL *y);
+void NH_NAME(nhk_norm_backward)(nh_gpu *g, const nh_layout *layout, size_t n, const NH_REAL *gy, const NH_REAL *x, double eps,
                                 const NH_REAL *gain, NH_REAL *gx, bool add, NH_REAL *ggain, NH_REAL *gshift);
 void NH_NAME(nhk_gate_forward)(nh_gpu *g, const nh_layout *in, const nh_layout *out, const size_t *first, size_t n,
                                const NH_REAL *x, NH_REAL *y);

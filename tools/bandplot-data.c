@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const char *const FORMATS[] = {"tsv", "gnuplot", "json", NULL};
+static const char *const FORMATS[] = {"tsv", "gnuplot", "json", "summary", "kpoints", NULL};
 
 typedef struct arguments {
     nh_list references, reference_names;
@@ -151,6 +151,8 @@ static int check_arguments(const arguments *a, const nh_common *common, nh_error
         return nh_fail(err, "--nelec: a positive number expected, found %g", a->nelec);
     if (a->reference_names.count > a->references.count)
         return nh_fail(err, "--ref-name: more names than --ref");
+    if (a->format == NH_BANDPLOT_KPOINTS && a->references.count == 0)
+        return nh_fail(err, "--format kpoints compares: --ref missing");
     if (a->has_picture && a->format != NH_BANDPLOT_GNUPLOT)
         return nh_fail(err, "--picture belongs to --format gnuplot");
     return 0;
@@ -177,7 +179,7 @@ int main(int argc, char **argv)
          "Fermi level"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Output"},
         {NH_OPT_CHOICE, 0, "format", NULL, &a.format, FORMATS, NULL,
-         "a table, a script for gnuplot, or JSON [tsv]"},
+         "a table, a script for gnuplot, JSON, one row of gap and errors, or one row a k-point [tsv]"},
         {NH_OPT_RANGE, 0, "window", "LO:HI", a.window, NULL, &a.has_window,
          "bands that enter LO to HI, eV relative to the Fermi level [all; gnuplot: -10:10]"},
         {NH_OPT_STRING, 0, "title", "TEXT", (void *)&a.title, NULL, NULL, "title [from the file]"},
@@ -189,7 +191,7 @@ int main(int argc, char **argv)
          "picture that the gnuplot script makes, .png, .svg or .pdf [bands.png]"},
     };
     static const char *const synopsis[] = {"[--ref other-eig.nc] [--efermi E | --nelec N] [--format "
-                                           "tsv|gnuplot|json] [--window LO:HI] [-o FILE] [eig.nc]",
+                                           "tsv|gnuplot|json|summary|kpoints] [--window LO:HI] [-o FILE] [eig.nc]",
                                            NULL};
     const nh_program program = {
         .name = "bandplot-data",
@@ -207,7 +209,9 @@ int main(int argc, char **argv)
             "is called a ghost "
             "k-point if its largest difference exceeds 0.1 eV and 5 times the median over k of the largest "
             "differences.\n\n"
-            "A script of --format gnuplot contains the data: `gnuplot bands.gp` writes the picture.",
+            "A script of --format gnuplot contains the data: `gnuplot bands.gp` writes the picture.\n\n"
+            "--format kpoints has the largest difference at each k-point and, for bands of geneig --against the "
+            "reference's matrix, the bound that no difference can exceed: kappa(S)/||S|| ||D|| + |mu + shift|.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,

@@ -13,14 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum by { BY_SPIN, BY_ELEMENT, BY_DISTANCE, BY_SHELL } by;
+typedef enum by { BY_SPIN, BY_ELEMENT, BY_DISTANCE, BY_SHELL, BY_PAIR } by;
 
-enum { CONFIG_LIMIT = 1 << 20, N_DISTANCE = 5, N_ELEMENT = 128, MAX_GROUP = NH_GAUGE_MAX_L * NH_GAUGE_MAX_L };
+enum { CONFIG_LIMIT = 1 << 20, N_DISTANCE = 5, N_ELEMENT = 128, NAME_SIZE = 64 };
 static const double DISTANCE[N_DISTANCE + 1] = {0, 1, 2,
                                                 4, 6, INFINITY}; /* Å; the network's ranges and the rest */
 
 static const char *const RULES[] = {"l1", "l2", NULL};
-static const char *const GROUPINGS[] = {"spin", "element", "distance", "shell", NULL};
+static const char *const GROUPINGS[] = {"spin", "element", "distance", "shell", "pair", NULL};
 
 /* What is compared with the reference, in this order. */
 typedef enum subject { ZERO, ZEROTH_STEP, PREDICTION, FLOOR, N_SUBJECT } subject;
@@ -28,7 +28,7 @@ typedef enum subject { ZERO, ZEROTH_STEP, PREDICTION, FLOOR, N_SUBJECT } subject
 typedef struct settings {
     const char *pred_name, *ref_name;
     nh_matrix pred, ref;
-    bool pred_given, all_pairs, paired, json;
+    bool pred_given, all_pairs, paired, json, each;
     int rule, grouping; /* nh_gauge_rule, by */
     const char *floor_path;
     const nh_config *floor; /* NULL: no such rows */
@@ -44,8 +44,27 @@ typedef struct table {
     size_t n_structure;
     size_t seen[N_SUBJECT];       /* structures that have it */
     const char *first[N_SUBJECT]; /* the first file that has it */
-    tally *row;                   /* [N_SUBJECT][MAX_GROUP] */
+    size_t n_group;
+    tally *row;              /* [N_SUBJECT][n_group]; owned */
+    char (*name)[NAME_SIZE]; /* [n_group] by pair: "Ga1-As2(0,0,-1)"; owned */
 } table;
+
+/* Empty, with room for `n_group` rows of each subject. */
+static int table_new(size_t n_group, bool names, table *t, nh_error *err)
+{
+    size_t room;
+    *t = (table){.n_group = n_group};
+    if (nh_size_mul(n_group, N_SUBJECT, &room)) t->row = NH_ARRAY(tally, room);
+    if (t->row != NULL && names) t->name = calloc(n_group, sizeof *t->name);
+    return t->row != NULL && (!names || t->name != NULL) ? 0 : nh_fail_memory(err, "table");
+}
+
+static void table_free(table *t)
+{
+    free(t->row);
+    free(t->name);
+    *t = (table){0};
+}
 
 /* --- one structure --- */
 
@@ -126,7 +145,7 @@ static int input_read(const settings *set, const nh_nc *first, const nh_nc *seco
     in->matrix[ZEROTH_STEP] = g->matrix[NH_H0];
     in->matrix[PREDICTION] = g->matrix[set->pred];
     if (set->floor == NULL) return 0;
-    if (nh_graph_require(g, name, NH_WANT_H0, err)) return -1;
+    if (nh_graph_require(g, name, nh_config_needs_h0(set->floor) ? NH_WANT_H0 : 0, err)) return -1;
     if (nh_floor(set->floor, g, g->matrix[NH_H0], reference_of(set, in), in->n_pair, in->pair, &in->floor,
                  err))
         return nh_fail_at(err, "%s: --floor", name);
@@ -157,15 +176,53 @@ static void tally_elements(tally *t, const nh_structure *s, const nh_gauge_row *
     }
 }
 
+/* Rows of one subject. */
+static size_t group_count(const settings *set, const input *in)
+{
+    switch ((by)set->grouping) {
+    case BY_SPIN:
+        return NH_GAUGE_N_REGION;
+    case BY_ELEMENT:
+        return N_ELEMENT;
+    case BY_DISTANCE:
+        return N_DISTANCE;
+    case BY_SHELL:
+        return NH_GAUGE_MAX_L * NH_GAUGE_MAX_L;
+    case BY_PAIR:
+        break;
+    }
+    return in->n_pair;
+}
+
+/* "Ga1-As2(0,0,-1)": atoms counted from 1, the cell of the second. */
+static void pair_name(const nh_graph *g, size_t pair, char out[NAME_SIZE])
+{
+    const nh_structure *s = &g->structure;
+    const nh_pair *p = &g->pairs.pair[pair];
+    const char *a = nh_element_symbol(s->atomic_number[s->species[p->src]]),
+               *b = nh_element_symbol(s->atomic_number[s->species[p->dst]]);
+    snprintf(out, NAME_SIZE, "%s%d-%s%d(%d,%d,%d)", a != NULL ? a : "X", p->src + 1, b != NULL ? b : "X", p->dst + 1,
+             p->cell[0], p->cell[1], p->cell[2]);
+}
+
+/* The table of the first structure, and of each one with --each. */
+static int make_table(const settings *set, const input *in, table *t, nh_error *err)
+{
+    const bool pairs = set->grouping == BY_PAIR;
+    if (table_new(group_count(set, in), pairs, t, err)) return -1;
+    for (size_t i = 0; pairs && i < in->n_pair; i++)
+        pair_name(in->graph, in->pair[i], t->name[i]);
+    return 0;
+}
+
 static int compare(const settings *set, const input *in, subject x, tally *t, nh_gauge_row *row,
                    nh_error *err)
 {
     const nh_gauge q = {in->graph,  in->matrix[x], reference_of(set, in),
                         in->n_pair, in->pair,      (nh_gauge_rule)set->rule};
-    size_t n = 0;
+    size_t n = group_count(set, in);
     switch ((by)set->grouping) {
     case BY_SPIN:
-        n = NH_GAUGE_N_REGION;
         if (nh_gauge_by_spin(&q, row, err)) return -1;
         break;
     case BY_ELEMENT:
@@ -173,12 +230,13 @@ static int compare(const settings *set, const input *in, subject x, tally *t, nh
         tally_elements(t, &in->graph->structure, &row[NH_GAUGE_OVERALL]);
         return 0;
     case BY_DISTANCE:
-        n = N_DISTANCE;
         if (nh_gauge_by_distance(&q, n, DISTANCE, row, err)) return -1;
         break;
     case BY_SHELL:
-        n = MAX_GROUP;
         if (nh_gauge_by_shell(&q, row, err)) return -1;
+        break;
+    case BY_PAIR:
+        if (nh_gauge_by_pair(&q, row, err)) return -1;
         break;
     }
     for (size_t i = 0; i < n; i++)
@@ -190,67 +248,24 @@ static int add_structure(const settings *set, const nh_nc *first, const nh_nc *s
                          table *t, nh_error *err)
 {
     input in;
-    nh_gauge_row *row = NH_ARRAY(nh_gauge_row, MAX_GROUP);
-    int status = row == NULL ? nh_fail_memory(err, "table") : input_read(set, first, second, &in, err);
+    nh_gauge_row *row = NULL;
+    if (set->grouping == BY_PAIR && t->n_structure > 0)
+        return nh_fail(err, "%s: --by pair: pairs of different structures have no mean: one structure, or --each", path);
+    int status = input_read(set, first, second, &in, err);
+    if (status == 0 && t->row == NULL) status = make_table(set, &in, t, err);
+    if (status == 0 && (row = NH_ARRAY(nh_gauge_row, t->n_group)) == NULL) status = nh_fail_memory(err, "table");
     for (int x = 0; x < N_SUBJECT && status == 0; x++) {
         const char *name = x == FLOOR ? "floor" : nh_matrix_name(x == ZEROTH_STEP ? NH_H0 : set->pred);
         if (in.has[x] != (t->seen[x] > 0) && t->n_structure > 0)
             status = in.has[x] ? nh_fail(err, "%s: has a variable %s, the files before it do not", path, name)
                                : nh_fail(err, "%s: no variable %s, which %s has", path, name, t->first[x]);
-        else if (in.has[x] && compare(set, &in, (subject)x, t->row + x * MAX_GROUP, row, err))
+        else if (in.has[x] && compare(set, &in, (subject)x, t->row + (size_t)x * t->n_group, row, err))
             status = nh_fail_at(err, "%s", path);
         if (in.has[x] && t->seen[x]++ == 0) t->first[x] = path;
     }
     t->n_structure++;
-    if (row != NULL) input_free(&in);
+    input_free(&in);
     free(row);
-    return status;
-}
-
-/* --- which file is whose reference --- */
-
-/* The rule of the manual page: true where `next` holds the reference of `first`. */
-static bool is_reference(const settings *set, const nh_nc *first, const nh_nc *next)
-{
-    if (set->paired || set->pred == set->ref) return true;
-    if (!nh_nc_has(first, set->ref_name)) return true;
-    return nh_nc_has(first, set->pred_name) && nh_nc_has(next, set->ref_name) &&
-           !nh_nc_has(next, set->pred_name);
-}
-
-static int read_all(const settings *set, const nh_common *common, table *t, nh_error *err)
-{
-    const size_t n = common->inputs.count > 0 ? common->inputs.count : 1;
-    nh_nc *first = NULL, *next = NULL;
-    int status = -1;
-    for (size_t i = 0; i < n; i++) {
-        const char *path = common->inputs.count > 0 ? common->inputs.item[i] : "-";
-        first = next;
-        next = NULL;
-        if (first == NULL && nh_nc_open(path, &first, err)) goto done;
-        if (i + 1 < n && nh_nc_open(common->inputs.item[i + 1], &next, err)) goto done;
-        const bool two = next != NULL && is_reference(set, first, next);
-        if (next == NULL && (set->paired || set->pred == set->ref)) {
-            nh_fail(err, "%s: no second file to compare with (%s)", nh_nc_name(first),
-                    set->paired ? "--paired" : "--pred and --ref are the same");
-            goto done;
-        }
-        if (common->verbose > 0)
-            fprintf(stderr, "gaugemae: %s against %s of %s\n", path, set->ref_name,
-                    nh_nc_name(two ? next : first));
-        if (add_structure(set, first, two ? next : NULL, path, t, err)) goto done;
-        nh_nc_close(first);
-        first = NULL;
-        if (two) {
-            nh_nc_close(next);
-            next = NULL;
-            i++;
-        }
-    }
-    status = 0;
-done:
-    nh_nc_close(first);
-    nh_nc_close(next);
     return status;
 }
 
@@ -261,7 +276,7 @@ static const char *subject_name(const settings *set, int x)
     return x == ZERO ? "0" : x == FLOOR ? "floor" : nh_matrix_name(x == ZEROTH_STEP ? NH_H0 : set->pred);
 }
 
-static void group_name(const settings *set, size_t i, char *out, size_t size)
+static void group_name(const settings *set, const table *t, size_t i, char *out, size_t size)
 {
     static const char *const region[NH_GAUGE_N_REGION] = {"uu", "ud", "du", "dd", "overall"};
     static const char letter[NH_GAUGE_MAX_L + 1] = "spdfghiklmnoqrtu";
@@ -283,6 +298,9 @@ static void group_name(const settings *set, size_t i, char *out, size_t size)
     case BY_SHELL:
         snprintf(out, size, "%c%c", letter[i / NH_GAUGE_MAX_L], letter[i % NH_GAUGE_MAX_L]);
         break;
+    case BY_PAIR:
+        snprintf(out, size, "%s", t->name[i]);
+        break;
     }
 }
 
@@ -300,31 +318,42 @@ static double mean_meV(const tally *t, double sum)
 static const char *rule_text(const settings *set)
 {
     if (set->rule == NH_GAUGE_L2) return "mu: least squares over the complex matrix, one for all numbers";
-    return set->grouping == BY_DISTANCE || set->grouping == BY_SHELL
+    return set->grouping == BY_DISTANCE || set->grouping == BY_SHELL || set->grouping == BY_PAIR
                ? "mu: minimum of the overall mean modulus, one for all rows"
                : "mu: minimum of each mean by itself";
 }
 
-static void print_text(FILE *out, const settings *set, const table *t)
+static void print_header(FILE *out, const settings *set, size_t n_structure)
 {
-    static const char *const title[] = {"region", "element", "distance", "shells"};
-    fprintf(out, "# Gauge MAE in meV against %s; mean over structures: %zu; pairs: %s; %s (--mu %s)\n",
-            set->ref_name, t->n_structure, set->all_pairs ? "all" : "within the cutoff", rule_text(set),
-            RULES[set->rule]);
+    static const char *const title[] = {"region", "element", "distance", "shells", "pair"};
+    char count[64];
+    if (set->each)
+        snprintf(count, sizeof count, "each structure by itself");
+    else
+        snprintf(count, sizeof count, "mean over structures: %zu", n_structure);
+    fprintf(out, "# Gauge MAE in meV against %s; %s; pairs: %s; %s (--mu %s)\n", set->ref_name, count,
+            set->all_pairs ? "all" : "within the cutoff", rule_text(set), RULES[set->rule]);
     fprintf(out, "# real, imaginary: mean |Re|, |Im| of A - H - mu S; complex: mean modulus; mu in meV\n");
-    fprintf(out, "#%-7s %-8s %10s %10s %14s %14s %14s %16s %16s\n", "matrix", title[set->grouping],
-            "structures", "elements", "real", "imaginary", "complex", "mu_real", "mu_complex");
+    fprintf(out, "#%-7s %-8s %10s %10s %14s %14s %14s %16s %16s%s\n", "matrix", title[set->grouping],
+            "structures", "elements", "real", "imaginary", "complex", "mu_real", "mu_complex",
+            set->each ? " file" : "");
+}
+
+/* `file`: the last column of --each; NULL without. */
+static void print_rows(FILE *out, const settings *set, const table *t, const char *file)
+{
     for (int x = 0; x < N_SUBJECT; x++) {
         if (t->seen[x] == 0) continue;
-        for (size_t i = 0; i < MAX_GROUP; i++) {
-            const tally *r = &t->row[x * MAX_GROUP + (int)i];
+        for (size_t i = 0; i < t->n_group; i++) {
+            const tally *r = &t->row[(size_t)x * t->n_group + i];
             if (!is_shown(set, r, i)) continue;
-            char name[32];
-            group_name(set, i, name, sizeof name);
-            fprintf(out, "%-8s %-8s %10zu %10zu %14.6f %14.6f %14.6f %16.6f %16.6f\n", subject_name(set, x),
+            char name[NAME_SIZE];
+            group_name(set, t, i, name, sizeof name);
+            fprintf(out, "%-8s %-8s %10zu %10zu %14.6f %14.6f %14.6f %16.6f %16.6f%s%s\n", subject_name(set, x),
                     name, r->n_structure, r->n_elem, mean_meV(r, r->mae[NH_GAUGE_REAL]),
                     mean_meV(r, r->mae[NH_GAUGE_IMAGINARY]), mean_meV(r, r->mae[NH_GAUGE_COMPLEX]),
-                    mean_meV(r, r->mu[NH_GAUGE_REAL]), mean_meV(r, r->mu[NH_GAUGE_COMPLEX]));
+                    mean_meV(r, r->mu[NH_GAUGE_REAL]), mean_meV(r, r->mu[NH_GAUGE_COMPLEX]),
+                    file != NULL ? " " : "", file != NULL ? file : "");
         }
     }
 }
@@ -348,11 +377,11 @@ static void print_json(FILE *out, const settings *set, const table *t)
         if (t->seen[x] == 0) continue;
         fprintf(out, "%s\n  \"%s\": {", n++ > 0 ? "," : "", subject_name(set, x));
         int rows = 0;
-        for (size_t i = 0; i < MAX_GROUP; i++) {
-            const tally *r = &t->row[x * MAX_GROUP + (int)i];
+        for (size_t i = 0; i < t->n_group; i++) {
+            const tally *r = &t->row[(size_t)x * t->n_group + i];
             if (!is_shown(set, r, i)) continue;
-            char name[32];
-            group_name(set, i, name, sizeof name);
+            char name[NAME_SIZE];
+            group_name(set, t, i, name, sizeof name);
             fprintf(out, "%s\n   \"%s\": {\"structures\": %zu, \"elements\": %zu", rows++ > 0 ? "," : "",
                     name, r->n_structure, r->n_elem);
             print_number(out, "real_meV", mean_meV(r, r->mae[NH_GAUGE_REAL]));
@@ -367,20 +396,86 @@ static void print_json(FILE *out, const settings *set, const table *t)
     fputs("}}\n", out);
 }
 
-static int write_out(const settings *set, const nh_common *common, const table *t, nh_error *err)
+/* --- which file is whose reference --- */
+
+/* The rule of the manual page: true where `next` holds the reference of `first`. */
+static bool is_reference(const settings *set, const nh_nc *first, const nh_nc *next)
+{
+    if (set->paired || set->pred == set->ref) return true;
+    if (!nh_nc_has(first, set->ref_name)) return true;
+    return nh_nc_has(first, set->pred_name) && nh_nc_has(next, set->ref_name) &&
+           !nh_nc_has(next, set->pred_name);
+}
+
+/* With --each the rows of a structure go to `out` as soon as it is read; of *t only `seen` is left. */
+static int read_all(const settings *set, const nh_common *common, FILE *out, table *t, nh_error *err)
+{
+    const size_t n = common->inputs.count > 0 ? common->inputs.count : 1;
+    nh_nc *first = NULL, *next = NULL;
+    size_t seen[N_SUBJECT] = {0};
+    int status = -1;
+    for (size_t i = 0; i < n; i++) {
+        const char *path = common->inputs.count > 0 ? common->inputs.item[i] : "-";
+        first = next;
+        next = NULL;
+        if (first == NULL && nh_nc_open(path, &first, err)) goto done;
+        if (i + 1 < n && nh_nc_open(common->inputs.item[i + 1], &next, err)) goto done;
+        const bool two = next != NULL && is_reference(set, first, next);
+        if (next == NULL && (set->paired || set->pred == set->ref)) {
+            nh_fail(err, "%s: no second file to compare with (%s)", nh_nc_name(first),
+                    set->paired ? "--paired" : "--pred and --ref are the same");
+            goto done;
+        }
+        if (common->verbose > 0)
+            fprintf(stderr, "gaugemae: %s against %s of %s\n", path, set->ref_name,
+                    nh_nc_name(two ? next : first));
+        if (add_structure(set, first, two ? next : NULL, path, t, err)) goto done;
+        if (set->each) {
+            print_rows(out, set, t, path);
+            for (int x = 0; x < N_SUBJECT; x++)
+                seen[x] += t->seen[x];
+            table_free(t);
+        }
+        nh_nc_close(first);
+        first = NULL;
+        if (two) {
+            nh_nc_close(next);
+            next = NULL;
+            i++;
+        }
+    }
+    if (set->each) memcpy(t->seen, seen, sizeof seen);
+    status = 0;
+done:
+    nh_nc_close(first);
+    nh_nc_close(next);
+    return status;
+}
+
+static int tabulate(const settings *set, const nh_common *common, table *t, nh_error *err)
 {
     nh_outfile *o;
     if (nh_outfile_begin(common->output, &o, err)) return -1;
     FILE *out = nh_outfile_stream(o, err);
-    if (out == NULL) {
+    if (out != NULL && set->each) print_header(out, set, 1);
+    if (out == NULL || read_all(set, common, out, t, err)) {
         nh_outfile_abort(o);
         return -1;
     }
-    if (set->json)
+    if (set->json) {
         print_json(out, set, t);
-    else
-        print_text(out, set, t);
+    } else if (!set->each) {
+        print_header(out, set, t->n_structure);
+        print_rows(out, set, t, NULL);
+    }
     return nh_outfile_commit(o, err);
+}
+
+/* One line about options that do not go together, or NULL. */
+static const char *misuse(const settings *set)
+{
+    if (set->each && set->json) return "--each is a table of text: not with --json";
+    return NULL;
 }
 
 static int read_config(const char *path, nh_config *config, nh_error *err)
@@ -404,6 +499,8 @@ int main(int argc, char **argv)
         {NH_OPT_FLAG, 0, "all-pairs", NULL, &set.all_pairs, NULL, NULL,
          "count all pairs, also those beyond the cutoff"},
         {NH_OPT_CHOICE, 0, "by", NULL, &set.grouping, GROUPINGS, NULL, "rows of the table [spin]"},
+        {NH_OPT_FLAG, 0, "each", NULL, &set.each, NULL, NULL,
+         "rows for each structure, with its file in a last column, instead of means"},
         {NH_OPT_FLAG, 0, "paired", NULL, &set.paired, NULL, NULL,
          "every second file is the reference of the one before it [where the first lacks --ref or the second "
          "lacks --pred]"},
@@ -427,7 +524,7 @@ int main(int argc, char **argv)
             "\n"
             "--mu l1, the paper's definition: mu makes the mean smallest, for each number of the table by "
             "itself; in the "
-            "tables by distance and shell one mu, that of the overall complex number, serves all rows, so "
+            "tables by distance, shell and pair one mu, that of the overall complex number, serves all rows, so "
             "that they "
             "add up to it. --mu l2, the published code's: mu = Re sum (A-H) conj(S) / (sum |S|^2 + 1e-6) "
             "over all elements of the "
@@ -438,7 +535,7 @@ int main(int argc, char **argv)
             "--by element: for each element the mean of the overall numbers of the structures that contain "
             "it. --by "
             "distance: [0,1) [1,2) [2,4) [4,6) [6,inf) Å. --by shell: pairs of degrees (row, column), sp for "
-            "instance.\n"
+            "instance. --by pair: every block of one structure, Ga1-As2(0,0,-1) for instance: atoms from 1, the cell of the second.\n"
             "\n"
             "--floor: rows `floor`, the error that the architecture of a configuration leaves whatever its "
             "weights: of h0 plus the best correction (least squares, with the best shift mu) that the "
@@ -466,6 +563,7 @@ int main(int argc, char **argv)
         .max_inputs = SIZE_MAX,
         .example =
             "gaugemae ham.nc\ngaugemae --mu l2 --json pred.nc label.nc\ngaugemae --by element test/*.nc\n"
+            "gaugemae --each test/*.nc\ngaugemae --by pair ham.nc | grep ^h_pred | sort -k7gr | head      # the ten worst blocks\n"
             "gaugemae --mu l2 --floor pipelines/standard.yaml graph.nc",
         .see_also = "nhinfer(1), mkgraph(1)",
     };
@@ -475,11 +573,15 @@ int main(int argc, char **argv)
 
     nh_error err;
     nh_config floor = {0};
-    table t = {.row = NH_ARRAY(tally, N_SUBJECT * MAX_GROUP)};
+    table t = {0};
+    const char *wrong = misuse(&set);
+    if (wrong != NULL) {
+        fprintf(stderr, "%s: %s\n", program.name, wrong);
+        nh_common_free(&common);
+        return 2;
+    }
     int status = -1;
-    if (t.row == NULL)
-        nh_fail_memory(&err, "table");
-    else if (nh_matrix_from_name(set.pred_name, &set.pred, &err))
+    if (nh_matrix_from_name(set.pred_name, &set.pred, &err))
         nh_fail_at(&err, "--pred");
     else if (nh_matrix_from_name(set.ref_name, &set.ref, &err))
         nh_fail_at(&err, "--ref");
@@ -487,17 +589,16 @@ int main(int argc, char **argv)
         nh_fail_at(&err, "--floor");
     else {
         if (set.floor_path != NULL) set.floor = &floor;
-        status = read_all(&set, &common, &t, &err);
+        status = tabulate(&set, &common, &t, &err);
     }
     if (status == 0) {
         if (t.seen[ZEROTH_STEP] == 0 && set.ref != NH_H0)
             nh_warn(&program, &common, "no variable h0: its rows are left out");
         if (t.seen[PREDICTION] == 0 && set.pred != NH_H0)
             nh_warn(&program, &common, "no variable %s: its rows are left out", set.pred_name);
-        status = write_out(&set, &common, &t, &err);
     }
     if (set.floor != NULL) nh_config_free(&floor);
-    free(t.row);
+    table_free(&t);
     nh_common_free(&common);
     return status == 0 ? 0 : nh_report(&program, &err);
 }

@@ -23,8 +23,8 @@ enum { LARGE_BASIS = 1500 };
 
 typedef struct arguments {
     nh_kpoint_options k;
-    int matrix, nev;
-    bool has_matrix, has_bands, has_window, has_nev, has_sigma, has_threshold, vectors;
+    int matrix, against, nev;
+    bool has_matrix, has_against, has_bands, has_window, has_nev, has_sigma, has_threshold, vectors;
     double bands[2], window[2], sigma, threshold;
 } arguments;
 
@@ -59,7 +59,7 @@ static void warn_hermitian(const source *q)
 static int open_graph(source *q, const arguments *a, nh_error *err)
 {
     const nh_matrix m = MATRICES[a->matrix];
-    const unsigned want = 1u << m | NH_WANT_OVERLAP;
+    const unsigned want = 1u << m | NH_WANT_OVERLAP | (a->has_against ? 1u << MATRICES[a->against] : 0);
     if (nh_graph_read(q->in, want, &q->graph, err) != 0 ||
         nh_graph_require(q->graph, nh_nc_name(q->in), want, err) != 0 ||
         nh_kpoint_options_read(&a->k, q->graph->structure.lattice, &q->s.k, err) != 0)
@@ -86,10 +86,10 @@ static int source_open(source *q, const arguments *a, nh_error *err)
             "%s: neither a reciprocal-space file (variable hk) nor a real-space file (variable pair_src)",
             nh_nc_name(q->in));
     if (kspace) {
-        if (nh_kpoint_options_given(&a->k) || a->has_matrix) {
+        if (nh_kpoint_options_given(&a->k) || a->has_matrix || a->has_against) {
             nh_fail(err,
                     "%s: a reciprocal-space file has its k-points and its matrix: no --kpath, --path, "
-                    "--mesh, --kpoints, --matrix",
+                    "--mesh, --kpoints, --matrix, --against",
                     nh_nc_name(q->in));
             return 2;
         }
@@ -290,6 +290,22 @@ static int write_facts(nh_nc *out, const solver *v, const nh_bands *b, double me
                : 0;
 }
 
+/* The numbers of --against. */
+static int write_condition(nh_nc *out, const source *q, const arguments *a, nh_error *err)
+{
+    nh_condition c = {0};
+    nh_fourier *other = NULL;
+    nh_threads *threads = NULL;
+    int status = nh_fourier_new(q->graph, MATRICES[a->against], NULL, &other, err);
+    if (status == 0) status = nh_threads_new(q->common->threads, &threads, err);
+    if (status == 0) status = nh_condition_new(q->fourier, other, &q->s.k, threads, &c, err);
+    if (status == 0) status = nh_eigen_put_condition(out, &c, MATRIX_NAMES[a->against], err);
+    nh_condition_free(&c);
+    nh_threads_free(threads);
+    nh_fourier_free(other);
+    return status == 0 ? 0 : nh_fail_at(err, "%s", nh_nc_name(q->in));
+}
+
 static int solve(source *q, const arguments *a, nh_error *err)
 {
     const size_t n_k = q->s.k.count, basis = q->s.basis;
@@ -351,6 +367,10 @@ static int solve(source *q, const arguments *a, nh_error *err)
         if (isnan(b.efermi)) b.efermi = mesh_level;
         status = write_facts(out, &v, &b, mesh_level, a, err);
     }
+    if (status == 0 && a->has_against) {
+        solver_free(&v); /* its pool's threads would share the cores */
+        status = write_condition(out, q, a, err);
+    }
     if (status == 0) {
         nh_nc *finished = out;
         out = NULL;
@@ -379,6 +399,8 @@ static int check_arguments(const arguments *a, nh_error *err)
                        a->bands[1]);
     if (a->has_threshold && !(a->threshold > 0))
         return nh_fail(err, "--s-threshold: a positive number expected, found %g", a->threshold);
+    if (a->has_threshold && a->has_against)
+        return nh_fail(err, "--against: the bound is of the whole overlap matrix: not with --s-threshold");
     return 0;
 }
 
@@ -405,6 +427,8 @@ int main(int argc, char **argv)
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "From a real-space file"},
         {NH_OPT_CHOICE, 0, "matrix", NULL, &a.matrix, MATRIX_NAMES, &a.has_matrix,
          "the Hamiltonian [h_pred]"},
+        {NH_OPT_CHOICE, 0, "against", NULL, &a.against, MATRIX_NAMES, &a.has_against,
+         "also write the norms that bound how far these bands can be from those of another Hamiltonian of the file"},
         NH_KPOINT_OPTION_ROWS(a.k),
     };
     static const char *const synopsis[] = {
@@ -429,7 +453,11 @@ int main(int argc, char **argv)
                        "level found by filling these bands is the attribute efermi_mesh, and efermi too if "
                        "the input has none.\n\n"
                        "An overlap matrix that is not positive definite is an error that names the k-point "
-                       "and the smallest eigenvalue.",
+                       "and the smallest eigenvalue.\n\n"
+                       "--against: with D(k) = H(k) - H'(k) - mu S(k), where mu is the least-squares shift over all k-points, no "
+                       "energy of H is further than kappa(S)/||S|| ||D|| from that of H' plus mu (2-norms; kappa: largest over "
+                       "smallest eigenvalue). The file gets ||S||, kappa(S) and ||D|| of every k-point; bandplot-data --format "
+                       "kpoints sets the bound beside the difference.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,

@@ -28,6 +28,7 @@ typedef struct session {
     const arguments *a;
     const nh_common *common;
     nh_model *model;
+    nh_predictor *predictor;
     char hash[17];
     nh_threads *threads;
     nh_device *device; /* NULL: the CPU */
@@ -94,15 +95,16 @@ static int infer(const session *s, const char *input, const char *output, bool s
     nh_graph *g = NULL;
     const double begin = nh_seconds();
     if (nh_nc_open(input, &in, err)) return -1;
-    int status = nh_graph_read(in, NH_WANT_H0 | NH_WANT_FEATURES, &g, err);
-    if (!status) status = nh_graph_require(g, nh_nc_name(in), NH_WANT_H0, err);
+    const nh_config *c = &s->model->config;
+    const unsigned h0 = nh_config_needs_h0(c) ? NH_WANT_H0 : 0;
+    int status = nh_graph_read(in, h0 | (c->input == NH_INPUT_H0 ? NH_WANT_FEATURES : 0), &g, err);
+    if (!status) status = nh_graph_require(g, nh_nc_name(in), h0, err);
     if (!status && g->features) status = check_features(s, in, err);
     times->load = nh_seconds() - begin;
     if (!status) {
         const size_t work = s->model->n_range * nh_graph_edges(g, s->model->config.cutoff, NULL);
         nh_progress *progress = nh_progress_start("nhinfer", "edges", work, !show || s->common->quiet);
-        status = nh_predict(s->model, g, (nh_precision)s->a->precision, s->a->hermitize, s->device, s->threads,
-                            &times->predict, progress, err);
+        status = nh_predictor_run(s->predictor, g, s->a->hermitize, s->threads, &times->predict, progress, err);
         nh_progress_end(progress);
         if (status) nh_fail_at(err, "%s with %s", nh_nc_name(in), s->a->model);
     }
@@ -278,6 +280,7 @@ static int load(session *s, nh_error *err)
         nh_warn(s->program, s->common, "%s: %zu unknown variables are not used, %s the first", s->a->model,
                 s->model->n_unknown, s->model->unknown);
     s->load = nh_seconds() - begin;
+    if (nh_predictor_new(s->model, (nh_precision)s->a->precision, s->device, &s->predictor, err)) return -1;
     return nh_threads_new(s->common->threads, &s->threads, err);
 }
 
@@ -350,7 +353,7 @@ int main(int argc, char **argv)
             "program does. A model that was trained with another Rydberg factor than the input was made with "
             "gets its input in its own "
             "factor, and its correction is taken back.\n\n"
-            "With --batch the model is loaded once. A line of the list is the name of an input (relative "
+            "With --batch the model is loaded once, and its weights are laid out once for crystals of the same orbitals. A line of the list is the name of an input (relative "
             "names start from the list's "
             "folder), and, after a tab, the name of its output in DIR where it is not the input's own. A "
             "crystal that fails is reported "
@@ -372,8 +375,9 @@ int main(int argc, char **argv)
     if (!status) {
         session s = {.program = &program, .a = &a, .common = &common};
         if (run(&s, &err)) status = nh_report(&program, &err);
-        nh_device_close(s.device);
         nh_threads_free(s.threads);
+        nh_predictor_free(s.predictor);
+        nh_device_close(s.device);
         nh_model_free(s.model);
     }
     nh_common_free(&common);

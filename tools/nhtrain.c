@@ -80,7 +80,7 @@ static int test(const nh_settings *s, const nh_trainer_hooks *hooks, const nh_de
     best_settings.loss.lambda_p = best_settings.loss.lambda_q = best_settings.loss.lambda_pq = 0;
     int status = nh_run_first_model(&best_settings, &m, err) ||
                          nh_train_state_new(&best_settings, m, false, &best, err) ||
-                         nh_trainer_new(&best_settings, &best, hooks, (nh_ranks){0, 1}, device, common->threads, NULL,
+                         nh_trainer_new(&best_settings, &best, hooks, NH_ALONE, device, common->threads, NULL,
                                         common->quiet, &t, err) ||
                          nh_trainer_score(t, 2, NH_SCORE_BASE, &stop_signal, &stopped, &base_scores, &h0, err)
                      ? -1
@@ -140,8 +140,9 @@ static bool all_well(const nh_ranks *ranks, int status)
 }
 
 static int train(const arguments *a, const nh_common *common, const nh_settings *s, nh_train_state *state,
-                 nh_ranks ranks, const nh_device *device, nh_error *err)
+                 nh_team team, const nh_device *device, nh_error *err)
 {
+    const nh_ranks ranks = team.all;
     nh_run *run = NULL;
     nh_trainer *t = NULL;
     bool stopped = false;
@@ -151,7 +152,7 @@ static int train(const arguments *a, const nh_common *common, const nh_settings 
         return status ? -1 : SILENT;
     }
     const nh_trainer_hooks hooks = nh_run_hooks(run);
-    status = nh_trainer_new(s, state, &hooks, ranks, device, common->threads, nh_run_k_folder(run), common->quiet, &t,
+    status = nh_trainer_new(s, state, &hooks, team, device, common->threads, nh_run_k_folder(run), common->quiet, &t,
                             err);
     if (!status && ranks.rank == 0) status = nh_trainer_check(t, err);
     const bool well = all_well(&ranks, status);
@@ -189,9 +190,12 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
     if (!status && note.text[0] && ranks.rank == 0) nh_warn(program, common, "%s", note.text);
     const bool prepared = all_well(&ranks, status);
     if (!prepared && !status) status = SILENT;
-    if (prepared) status = train(a, common, &settings, &state, ranks, device, &err);
+    nh_team team;
+    if (prepared) status = nh_team_new(ranks, settings.processes, state.model->n_range, &team, &err);
+    const bool joined = prepared && !status;
+    if (joined) status = train(a, common, &settings, &state, team, device, &err);
     /* What all of them find is said once. */
-    if (status && status != SILENT && (ranks.rank == 0 || prepared)) nh_report(program, &err);
+    if (status && status != SILENT && (ranks.rank == 0 || joined)) nh_report(program, &err);
     if (status) status = !prepared && from_command_line ? 2 : 1;
     nh_device_close(device);
     nh_train_state_free(&state);
@@ -235,7 +239,8 @@ int main(int argc, char **argv)
             "Where the settings name a test list, the errors of the best model on it are printed at the "
             "end.\n\n"
             "mpirun -n N nhtrain ...: N processes share the crystals of a step; a step has accumulate "
-            "crystals of each.",
+            "crystals of each. With parallel: ensemble, or a number, groups of processes share a crystal, each "
+            "with a part of the sub-models; a step has then accumulate crystals of each group.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .computes = true,

@@ -36,6 +36,8 @@ void nh_bands_free(nh_bands *b)
     free(b->first);
     free(b->title);
     free(b->matrix);
+    free(b->against);
+    nh_condition_free(&b->condition);
     *b = (nh_bands){0};
 }
 

@@ -2,6 +2,7 @@
 #ifndef NH_CRYSTAL_BANDS_H
 #define NH_CRYSTAL_BANDS_H
 
+#include "crystal/condition.h"
 #include "crystal/kpoints.h"
 
 typedef struct nh_bands {
@@ -12,6 +13,8 @@ typedef struct nh_bands {
     double efermi, nelec; /* NaN where not known */
     double electrons_per_band; /* 2 without spin, otherwise 1 */
     char *title, *matrix;      /* formula, and the Hamiltonian ("h_pred"); may be NULL; owned */
+    char *against; /* the Hamiltonian that `condition` bounds the distance to; NULL: no such numbers; owned */
+    nh_condition condition; /* owned */
 } nh_bands;
 
 int nh_bands_new(const nh_kpoints *k, size_t n_band, nh_bands *out,

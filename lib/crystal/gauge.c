@@ -297,7 +297,7 @@ int nh_gauge_by_spin(const nh_gauge *q, nh_gauge_row row[NH_GAUGE_N_REGION], nh_
     return 0;
 }
 
-/* The one mu of tables by distance and shell. */
+/* The one mu of tables by distance, shell and pair. */
 static int overall_mu(const nh_gauge *q, double *mu, nh_error *err)
 {
     if (q->rule == NH_GAUGE_L2) {
@@ -310,8 +310,7 @@ static int overall_mu(const nh_gauge *q, double *mu, nh_error *err)
     return 0;
 }
 
-/* Group of an element: `pair_group` for the whole pair, or by the degrees of its two orbitals; SIZE_MAX:
- * none. */
+/* Group of an element: that of the whole pair, or by the degrees of its two orbitals; SIZE_MAX: none. */
 typedef size_t group_of(const void *context, size_t pair, size_t row, size_t column);
 
 static int by_group(const nh_gauge *q, size_t n_group, group_of *group, const void *context,
@@ -367,6 +366,26 @@ int nh_gauge_by_distance(const nh_gauge *q, size_t n, const double *limit, nh_ga
 {
     const distance_context context = {&q->graph->pairs, n, limit};
     return by_group(q, n, distance_group, &context, row, err);
+}
+
+/* Row of each pair of the graph; SIZE_MAX: it does not count. */
+static size_t pair_group(const void *context, size_t pair, size_t row, size_t column)
+{
+    (void)row, (void)column;
+    return ((const size_t *)context)[pair];
+}
+
+int nh_gauge_by_pair(const nh_gauge *q, nh_gauge_row *row, nh_error *err)
+{
+    size_t *number = NH_ARRAY(size_t, q->graph->pairs.count);
+    if (number == NULL) return nh_fail_memory(err, "rows of the pairs");
+    for (size_t i = 0; i < q->graph->pairs.count; i++)
+        number[i] = SIZE_MAX;
+    for (size_t k = 0; k < q->n_pair; k++)
+        number[pair_index(q, k)] = k;
+    const int status = by_group(q, q->n_pair, pair_group, number, row, err);
+    free(number);
+    return status;
 }
 
 typedef struct shell_context {

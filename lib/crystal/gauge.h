@@ -10,7 +10,7 @@
  * the four blocks, one mu for every number of the comparison; means are sums divided by (count + 1e-7).
  *   NH_GAUGE_L1  the paper's: the mu for which the mean is smallest. For a real part that is the weighted
  * median of d/S with weights |S|; for the modulus the minimum of a convex function of one variable. In a
- * table by spin each number has its own mu; in tables by distance or shell pair one mu, that of the modulus
+ * table by spin each number has its own mu; in tables by distance, shell pair or pair one mu, that of the modulus
  * over all counted elements and the four blocks, stands for all, so that the rows add up to the whole.
  * Imaginary parts, ud and du have no gauge term (S is real and spin-diagonal); their mu is 0 under
  * NH_GAUGE_L1. */
@@ -54,6 +54,9 @@ int nh_gauge_by_distance(const nh_gauge *q, size_t n, const double *limit, nh_ga
 /* Row l1*NH_GAUGE_MAX_L + l2 for the elements between shells of degree l1 (row) and l2 (column). */
 enum { NH_GAUGE_MAX_L = 16 };
 int nh_gauge_by_shell(const nh_gauge *q, nh_gauge_row row[NH_GAUGE_MAX_L * NH_GAUGE_MAX_L], nh_error *err);
+
+/* Row k for the elements of counted pair k: row[n_pair]. */
+int nh_gauge_by_pair(const nh_gauge *q, nh_gauge_row *row, nh_error *err);
 
 /* The blocks of `matrix`, laid out for the pairs of `from`, copied into the layout of `to`: for each of the
  * listed pairs of `to` (as in nh_gauge) the block of the same (i, j, R); the rest is zero. matrix:

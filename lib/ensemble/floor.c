@@ -1,6 +1,7 @@
 #include "ensemble/floor.h"
 
 #include "base/memory.h"
+#include "ensemble/base.h"
 #include "nextham/embedding.h"
 #include "o3/wigner.h"
 
@@ -156,14 +157,6 @@ static void project(const projection *q, int l1, int l2, double *d, size_t strid
         d[i / cols * stride + i % cols] = sum[i];
 }
 
-static bool in_range(const nh_config *c, double distance)
-{
-    bool inside = false;
-    for (size_t r = 0; r < c->n_range; r++)
-        inside = inside || (distance >= c->range[r][0] && distance < c->range[r][1]);
-    return inside && distance < c->cutoff;
-}
-
 /* y = P x for the block of one pair, row-major. */
 static void project_pair(const projection *q, const nh_graph *g, size_t pair, const double *x, double *y)
 {
@@ -171,7 +164,7 @@ static void project_pair(const projection *q, const nh_graph *g, size_t pair, co
     const nh_pair *p = &g->pairs.pair[pair];
     const size_t a = (size_t)s->species[p->src], b = (size_t)s->species[p->dst];
     const size_t n = g->pairs.start[pair + 1] - g->pairs.start[pair], cols = nh_species_orbitals(s, b);
-    if (!in_range(q->config, nh_round_distance(g->pairs.distance[pair]))) {
+    if (!nh_answered(q->config, nh_round_distance(g->pairs.distance[pair]))) {
         memset(y, 0, n * sizeof *y);
         return;
     }
@@ -248,8 +241,8 @@ int nh_floor(const nh_config *c, const nh_graph *g, const double *h0, const doub
         nh_fail_memory(err, "floor");
         goto done;
     }
-    memcpy(*out, h0, n * sizeof **out);
-    if (c->h0 == NH_H0_TIME_REVERSAL) nh_time_reversal_average(g, *out);
+    if (h0 != NULL) memcpy(*out, h0, n * sizeof **out);
+    nh_base(c, g, *out);
     mean_correction(g, reference, *out, d);
     const double mu = best_shift(&q, g, d, n_pair, pair, block);
     for (size_t i = 0; g->overlap != NULL && i < n_elem; i++)

@@ -1,6 +1,7 @@
 #include "ensemble/predict.h"
 
 #include "base/memory.h"
+#include "ensemble/base.h"
 #include "nextham/embedding.h"
 
 #include <math.h>
@@ -9,17 +10,105 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Sub-models packed for one choice of features and answers. */
+typedef struct packed {
+    size_t n_in, *in, n_out, *out; /* entries of the basis's type (nh_selection.entry); owned; in = NULL: nothing here */
+    nh_network_f *f[NH_MAX_RANGES]; /* NULL until a crystal needs it; owned */
+    nh_network_d *d[NH_MAX_RANGES];
+    size_t last; /* number of the crystal that used it last */
+} packed;
+
+struct nh_predictor {
+    const nh_model *m;
+    nh_precision precision;
+    const nh_device *device;
+    nh_types types;
+    packed kept[NH_PREDICTOR_KEEPS];
+    size_t n_crystal;
+};
+
+static void packed_free(packed *k)
+{
+    for (size_t r = 0; r < NH_MAX_RANGES; r++) {
+        nh_network_f_free(k->f[r]);
+        nh_network_d_free(k->d[r]);
+    }
+    free(k->in);
+    free(k->out);
+    *k = (packed){0};
+}
+
+int nh_predictor_new(const nh_model *m, nh_precision precision, const nh_device *device, nh_predictor **out,
+                     nh_error *err)
+{
+    *out = NULL;
+    nh_predictor *p = NH_ARRAY(nh_predictor, 1);
+    if (!p) return nh_fail_memory(err, "the model");
+    *p = (nh_predictor){.m = m, .precision = precision, .device = device};
+    if (nh_types_new(&m->config, &p->types, err)) {
+        free(p);
+        return -1;
+    }
+    *out = p;
+    return 0;
+}
+
+void nh_predictor_free(nh_predictor *p)
+{
+    if (!p) return;
+    for (size_t i = 0; i < NH_PREDICTOR_KEEPS; i++)
+        packed_free(&p->kept[i]);
+    nh_types_free(&p->types);
+    free(p);
+}
+
+static bool same_entries(size_t n_kept, const size_t *kept, size_t n, const size_t *entry)
+{
+    return n_kept == n && memcmp(kept, entry, n * sizeof *kept) == 0;
+}
+
+/* The place of this choice: where it is kept, or else the one that was used longest ago, emptied. */
+static packed *find_packed(nh_predictor *p, const nh_irreps *input, const size_t *input_entry, const nh_selection *out,
+                           nh_error *err)
+{
+    const size_t n_in = input->count, n_out = out->irreps.count;
+    packed *oldest = &p->kept[0];
+    for (size_t i = 0; i < NH_PREDICTOR_KEEPS; i++) {
+        packed *k = &p->kept[i];
+        if (k->in && same_entries(k->n_in, k->in, n_in, input_entry) &&
+            same_entries(k->n_out, k->out, n_out, out->entry))
+            return k;
+        if (k->last < oldest->last) oldest = k;
+    }
+    packed_free(oldest);
+    oldest->n_in = n_in;
+    oldest->n_out = n_out;
+    oldest->in = NH_ARRAY(size_t, oldest->n_in);
+    oldest->out = NH_ARRAY(size_t, oldest->n_out);
+    if (!oldest->in || !oldest->out) {
+        packed_free(oldest);
+        nh_fail_memory(err, "the model");
+        return NULL;
+    }
+    memcpy(oldest->in, input_entry, oldest->n_in * sizeof *oldest->in);
+    memcpy(oldest->out, out->entry, oldest->n_out * sizeof *oldest->out);
+    return oldest;
+}
+
 /* One crystal with one model. */
 typedef struct job {
     const nh_model *m;
     nh_graph *g;
     const nh_device *device;
-    nh_types types;
+    const nh_types *types;
+    packed *packed;
     nh_embedding *embedding;
     size_t *slot;     /* padded slot of each shell of each species */
     size_t *edge;     /* [n_edge] pair of each edge */
     size_t *row;      /* [n_edge] feature row of each edge; NULL where H0 is embedded here */
-    nh_selection in;  /* type of the feature vectors */
+    nh_selection in;  /* what the feature vectors hold of OUT; empty with `input: elements` */
+    const nh_irreps *input;    /* type of the feature vectors, and where its entries are in the network's */
+    const size_t *input_entry; /* complete one */
     bool *even;       /* [in.irreps.dim] numbers of them that the network sees, the others are 0; NULL: all */
     nh_selection out; /* what is asked of edge_lin */
     int *src, *dst;
@@ -33,7 +122,6 @@ typedef struct job {
 
 static void job_free(job *j)
 {
-    nh_types_free(&j->types);
     nh_embedding_free(j->embedding);
     nh_selection_free(&j->in);
     free(j->even);
@@ -131,7 +219,9 @@ static int use_features(job *j, const bool *used, nh_error *err)
 
 static int choose_types(job *j, nh_error *err)
 {
+    static const size_t only_entry = 0;
     const nh_config *c = &j->m->config;
+    const bool elements = c->input == NH_INPUT_ELEMENTS;
     const nh_structure *s = &j->g->structure;
     j->slot = NH_ARRAY(size_t, s->shell_start[s->n_species]);
     if (!j->slot) return nh_fail_memory(err, "the padded basis");
@@ -141,14 +231,19 @@ static int choose_types(job *j, nh_error *err)
     bool *used = NH_ARRAY(bool, nh_embedding_pairs(j->embedding));
     if (!used) return nh_fail_memory(err, "the padded basis");
     nh_embedding_used(j->embedding, j->g, j->slot, j->edges.n_edge, j->edge, used);
-    int status = j->g->features ? use_features(j, used, err)
-                                : nh_selection_new(j->embedding, NH_PART_ALL, used, &j->in, err);
+    int status = 0;
+    if (elements)
+        j->input_entry = &only_entry;
+    else if (!(status = j->g->features ? use_features(j, used, err)
+                                       : nh_selection_new(j->embedding, NH_PART_ALL, used, &j->in, err)))
+        j->input_entry = j->in.entry;
+    j->input = elements ? &j->types->in : &j->in.irreps;
     if (!status)
         status = nh_selection_new(j->embedding,
                                   c->reconstruct == NH_RECONSTRUCT_UU ? NH_PART_REAL : NH_PART_SCALAR, used,
                                   &j->out, err);
     free(used);
-    if (!status && c->h0 == NH_H0_TIME_REVERSAL) {
+    if (!status && !elements && c->h0 == NH_H0_TIME_REVERSAL) {
         j->even = NH_ARRAY(bool, j->in.irreps.dim);
         if (!j->even) return nh_fail_memory(err, "feature vectors");
         nh_selection_time_even(j->embedding, &j->in, j->even);
@@ -160,11 +255,17 @@ static int choose_types(job *j, nh_error *err)
 
 /* --- features for the network, corrections from it --- */
 
-/* Feature vector of one edge, from H0. */
+/* Feature vector of one edge, from H0 or the elements of its atoms. */
 static void embed_edge(const job *j, size_t e, double *out)
 {
     const nh_graph *g = j->g;
-    const int *species = g->structure.species;
+    const int *species = g->structure.species, *element = g->structure.atomic_number;
+    if (j->m->config.input == NH_INPUT_ELEMENTS) {
+        memset(out, 0, j->input->dim * sizeof *out);
+        out[element[species[j->src[e]]]] += 0.5;
+        out[element[species[j->dst[e]]]] += 0.5;
+        return;
+    }
     nh_block_to_irreps(j->embedding, &j->in, &g->structure, j->slot, species[j->src[e]], species[j->dst[e]],
                        g->n_spin, g->matrix[NH_H0] + 2 * g->pairs.start[j->edge[e]], 2 * g->pairs.n_elem,
                        j->scale, out);
@@ -202,9 +303,9 @@ static void count_time(job *j, double begin)
     static void source_##suffix(void *context, size_t first, size_t n, real *out)                            \
     {                                                                                                        \
         job *j = context;                                                                                    \
-        const size_t dim = j->in.irreps.dim;                                                                 \
+        const size_t dim = j->input->dim;                                                                    \
         const double begin = nh_seconds();                                                                   \
-        const nh_features *x = j->g->features;                                                               \
+        const nh_features *x = j->m->config.input == NH_INPUT_H0 ? j->g->features : NULL;                    \
         double *buffer = x ? NULL : NH_ARRAY(double, dim);                                                   \
         if (!x && !buffer) {                                                                                 \
             give_up(j);                                                                                      \
@@ -251,22 +352,25 @@ static void count_time(job *j, double begin)
                             nh_error *err)                                                                   \
     {                                                                                                        \
         const nh_model *m = j->m;                                                                            \
-        nh_network_##suffix *net;                                                                            \
+        nh_network_##suffix **net = &j->packed->suffix[range];                                               \
         const double begin = nh_seconds();                                                                   \
-        if (nh_network_##suffix##_new(&m->config, &j->types, &m->params, &m->weights[range], range,          \
-                                      &j->in.irreps, j->in.entry, &j->out.irreps, j->out.entry, false, &net, \
-                                      err))                                                                  \
-            return -1;                                                                                       \
-        if (nh_network_##suffix##_place(net, j->device, err)) {                                              \
-            nh_network_##suffix##_free(net);                                                                 \
-            return -1;                                                                                       \
+        if (!*net) {                                                                                         \
+            if (nh_network_##suffix##_new(&m->config, j->types, &m->params, &m->weights[range], range,       \
+                                          j->input, j->input_entry, &j->out.irreps, j->out.entry, false,        \
+                                          net, err))                                                         \
+                return -1;                                                                                   \
+            report->n_packed++;                                                                              \
+            if (nh_network_##suffix##_place(*net, j->device, err)) {                                             \
+                nh_network_##suffix##_free(*net);                                                                \
+                *net = NULL;                                                                                     \
+                return -1;                                                                                       \
+            }                                                                                                    \
         }                                                                                                    \
         const double ready = nh_seconds();                                                                   \
-        const int status = nh_network_##suffix##_forward(net, &j->edges, source_##suffix, j, sink_##suffix,  \
+        const int status = nh_network_##suffix##_forward(*net, &j->edges, source_##suffix, j, sink_##suffix,  \
                                                          j, false, NULL, threads, &report->part, err);       \
         report->setup += ready - begin;                                                                      \
         report->forward[range] = nh_seconds() - ready;                                                       \
-        nh_network_##suffix##_free(net);                                                                     \
         return status;                                                                                       \
     }
 CALLBACKS(float, f)
@@ -280,28 +384,42 @@ static bool any_within(const job *j, size_t range)
     return false;
 }
 
-static int prepare(job *j, nh_error *err)
+static int prepare(nh_predictor *p, job *j, nh_error *err)
 {
     nh_graph *g = j->g;
     size_t count, bytes;
-    if (!g->matrix[NH_H0]) return nh_fail(err, "the graph has no h0");
+    if (!g->matrix[NH_H0] && nh_config_needs_h0(&j->m->config)) return nh_fail(err, "the graph has no h0");
     if (!nh_size_mul(g->pairs.n_elem, 2 * (size_t)g->n_spin, &count) ||
         !nh_size_mul(count, sizeof(double), &bytes))
         return nh_fail_memory(err, "h_pred");
     if (!g->matrix[NH_H_PRED]) g->matrix[NH_H_PRED] = malloc(bytes > 0 ? bytes : 1);
     if (!g->matrix[NH_H_PRED]) return nh_fail_memory(err, "h_pred");
-    memcpy(g->matrix[NH_H_PRED], g->matrix[NH_H0], bytes);
-    if (j->m->config.h0 == NH_H0_TIME_REVERSAL) nh_time_reversal_average(g, g->matrix[NH_H_PRED]);
+    if (g->matrix[NH_H0]) memcpy(g->matrix[NH_H_PRED], g->matrix[NH_H0], bytes);
+    nh_base(&j->m->config, g, g->matrix[NH_H_PRED]);
     j->scale = j->m->config.rydberg / g->rydberg;
     if (find_edges(j, err) || choose_types(j, err)) return -1;
-    return nh_types_new(&j->m->config, &j->types, err);
+    j->packed = find_packed(p, j->input, j->input_entry, &j->out, err);
+    if (!j->packed) return -1;
+    j->packed->last = ++p->n_crystal;
+    return 0;
 }
 
 int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, const nh_device *device,
                nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err)
 {
+    nh_predictor *p;
+    if (nh_predictor_new(m, precision, device, &p, err)) return -1;
+    const int status = nh_predictor_run(p, g, hermitize, threads, report, progress, err);
+    nh_predictor_free(p);
+    return status;
+}
+
+int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *threads, nh_predict_report *report,
+                     nh_progress *progress, nh_error *err)
+{
+    const nh_model *m = p->m;
     nh_predict_report unused;
-    job j = {.m = m, .g = g, .device = device};
+    job j = {.m = m, .g = g, .device = p->device, .types = &p->types};
     if (!report) report = &unused;
     *report = (nh_predict_report){0};
     const double begin = nh_seconds();
@@ -309,13 +427,13 @@ int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool herm
     nh_threads *own = NULL;
     int status = threads ? 0 : nh_threads_new(1, &own, err);
     if (!threads) threads = own;
-    if (!status) status = prepare(&j, err);
+    if (!status) status = prepare(p, &j, err);
     report->n_edge = j.edges.n_edge;
     report->setup = nh_seconds() - begin;
     for (size_t r = 0; !status && r < m->n_range; r++) {
         if (!any_within(&j, r)) continue; /* this sub-model has no edge to answer for */
         status =
-            precision == NH_DOUBLE ? run_d(&j, r, threads, report, err) : run_f(&j, r, threads, report, err);
+            p->precision == NH_DOUBLE ? run_d(&j, r, threads, report, err) : run_f(&j, r, threads, report, err);
         if (status) nh_fail_at(err, "sub-model range%zu", r);
         if (!status && atomic_load(&j.no_memory)) status = nh_fail_memory(err, "feature vectors");
         nh_progress_add(progress, j.edges.n_edge);

@@ -15,27 +15,42 @@ typedef enum nh_precision { NH_SINGLE = 0, NH_DOUBLE = 1 } nh_precision;
 
 typedef struct nh_predict_report {
     size_t n_edge; /* directed edges within the model's cutoff */
-    double setup;  /* s: types, packed weights; all sub-models */
+    size_t n_packed; /* sub-models whose weights were packed for this crystal */
+    double setup;    /* s: edges, packed weights; all sub-models */
     double embed;  /* s: features from H0, summed over threads and sub-models; part of `forward` */
     double forward[NH_MAX_RANGES]; /* s of each sub-model */
     nh_network_times part;         /* of all sub-models */
     double finish;                 /* s: the Hermitian mean */
 } nh_predict_report;
 
-/* Fills g->matrix[NH_H_PRED] (allocated here where it is NULL): H0 everywhere (by the model's rule `h0` its mean
- * with its time reversal, which is then the network's input too; g's own h0 stays as it is), plus the correction D of
- * section 5, by the model's rule `reconstruct`, in the real parts of the uu and dd blocks of the pairs within
- * the sub-models' ranges. eV.
+/* A model and what of it can serve several crystals: the packed weights of the sub-models, which depend on the shell
+ * pairs that a crystal has. Those of the last few sets of shell pairs are kept (NH_PREDICTOR_KEEPS; each is about as large as the model
+ * in memory). One thread at a time. */
+enum { NH_PREDICTOR_KEEPS = 4 };
+typedef struct nh_predictor nh_predictor;
+/* `m` and `device`, on which the sub-models run one after another (NULL: on the CPU), must outlive it. */
+int nh_predictor_new(const nh_model *m, nh_precision precision, const nh_device *device, nh_predictor **out,
+                     nh_error *err);
+void nh_predictor_free(nh_predictor *p); /* NULL is fine */
+
+/* Fills g->matrix[NH_H_PRED] (allocated here where it is NULL): the base that the model makes of H0 (base.h; g's own h0
+ * stays as it is; with `h0: time-reversal` the mean with the time reversal is the network's input, too), plus the
+ * correction D of section 5, by the model's rule `reconstruct`, in the real parts of the uu and dd blocks of the pairs
+ * within the sub-models' ranges. eV.
  *
  * The network's edges are the pairs within the *model's* cutoff, its input is g->features where there are
- * any, and else embedded from H0 here, tile by tile. The model's Rydberg factor against the graph's
+ * any, and else embedded from H0 here, tile by tile (with `input: elements` the atoms' elements). The model's Rydberg factor against the graph's
  * (network-v11.md section 4): input times model/graph, correction times graph/model. A graph with n_spin = 1
  * has uu = dd = H0, and one corrected block. `hermitize`: the mean over (i,j,R) and (j,i,-R) at the end.
  *
- * Errors: no H0, a graph with a smaller cutoff, an element with more shells than the model's basis, features
- * that were made for another basis or lack an edge. The sub-models run on `device` (NULL: the CPU), one after another. `threads`, `report` and `progress` (n_edge for each
+ * Errors: no H0 where the model needs it, a graph with a smaller cutoff, an element with more shells than the model's basis, features
+ * that were made for another basis or lack an edge. `threads`, `report` and `progress` (n_edge for each
  * sub-model, when it is done) may be NULL. Deterministic: the
- * same numbers for every number of threads. */
+ * same numbers for every number of threads, and whatever crystals came before. */
+int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *threads, nh_predict_report *report,
+                     nh_progress *progress, nh_error *err);
+
+/* The same for one crystal. */
 int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, const nh_device *device,
                nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err);
 

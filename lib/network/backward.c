@@ -52,7 +52,7 @@ static void linear_back(const chunk *c, const nh_linear *l, size_t n, const real
 static void norm_back(const chunk *c, real *const norm[2], size_t n, const real *gy, const real *x, real *gx)
 {
     R(nh_norm_backward)
-    (&c->net->mid, n, gy, x, norm[0], gx, false, into(c, norm[0]), into(c, norm[1]));
+    (&c->net->mid, n, gy, x, c->net->config->norm_eps, norm[0], gx, false, into(c, norm[0]), into(c, norm[1]));
 }
 
 static void chain_back(const chunk *c, const nh_chain *m, size_t n, const real *gy, const real *x,
@@ -229,55 +229,51 @@ static void heads_back(const chunk *c, size_t n, nh_work *w)
     w->times.attention += R(nh_lap)(&lap);
 }
 
-/* v = LIN(DTP(gated)): from w->g_heads to w->g_value. */
-static void value_back(const chunk *c, size_t n, nh_work *w)
+/* Maps that read a product, and the gradients of what they make. */
+typedef struct reader {
+    const nh_linear *map;
+    const real *gradient;
+} reader;
+
+/* Back through the maps and t = DTP(x): writes gx, and the gradient of the weights to gw (`stride` as in nh_product_forward;
+ * 0, all edges share the weights: adds to gw). */
+static void product_back(const chunk *c, size_t n, size_t n_reader, const reader *to, const real *x,
+                         const real *weight, size_t stride, real *gx, real *gw, nh_work *w)
 {
-    const nh_net *net = c->net;
-    const nh_block *b = c->block;
-    const nh_product *p = &net->product;
+    const nh_product *p = &c->net->product;
     double lap = 0;
     R(nh_lap)(&lap);
     bool any = false;
-    group_back(c, &b->value_lin, SIZE_MAX, n, w->g_heads, NULL, NULL, &any);
-    memset(w->g_value, 0, n * net->mid.dim * sizeof(real));
+    for (size_t k = 0; k < n_reader; k++)
+        group_back(c, to[k].map, SIZE_MAX, n, to[k].gradient, NULL, NULL, &any);
+    memset(gx, 0, n * c->net->mid.dim * sizeof(real));
     for (size_t g = 0; g < p->out.count; g++) {
-        R(nh_product_forward)(p, g, n, w->value, w->coupling, b->value_weight, 0, w->product);
+        R(nh_product_forward)(p, g, n, x, w->coupling, weight, stride, w->product);
         w->times.product += R(nh_lap)(&lap);
         any = false;
-        group_back(c, &b->value_lin, g, n, w->g_heads, w->product, w->g_product, &any);
+        for (size_t k = 0; k < n_reader; k++)
+            group_back(c, to[k].map, g, n, to[k].gradient, w->product, w->g_product, &any);
+        if (!any) memset(w->g_product, 0, n * p->out.group[g].dim * sizeof(real));
         w->times.linear += R(nh_lap)(&lap);
-        if (!any) continue;
-        R(nh_product_backward)
-        (p, g, n, w->g_product, w->value, w->coupling, b->value_weight, 0, w->g_value,
-         into(c, b->value_weight));
+        R(nh_product_backward)(p, g, n, w->g_product, x, w->coupling, weight, stride, gx, gw);
         w->times.product += R(nh_lap)(&lap);
     }
+}
+
+/* v = LIN(DTP(gated)): from w->g_heads to w->g_value. */
+static void value_back(const chunk *c, size_t n, nh_work *w)
+{
+    const nh_block *b = c->block;
+    const reader to = {&b->value_lin, w->g_heads};
+    product_back(c, n, 1, &to, w->value, b->value_weight, 0, w->g_value, into(c, b->value_weight), w);
 }
 
 /* t = DTP(m), its scalars and gates: from w->g_gate_in and w->g_scalars to w->g_message and w->g_weight. */
 static void message_back(const chunk *c, size_t n, nh_work *w)
 {
-    const nh_net *net = c->net;
     const nh_block *b = c->block;
-    const nh_product *p = &net->product;
-    double lap = 0;
-    R(nh_lap)(&lap);
-    bool any = false;
-    group_back(c, &b->sep_lin, SIZE_MAX, n, w->g_gate_in, NULL, NULL, &any);
-    group_back(c, &b->sep_alpha, SIZE_MAX, n, w->g_scalars, NULL, NULL, &any);
-    memset(w->g_message, 0, n * net->mid.dim * sizeof(real));
-    for (size_t g = 0; g < p->out.count; g++) {
-        R(nh_product_forward)(p, g, n, w->message, w->coupling, w->weight, p->n_weight, w->product);
-        w->times.product += R(nh_lap)(&lap);
-        any = false;
-        group_back(c, &b->sep_lin, g, n, w->g_gate_in, w->product, w->g_product, &any);
-        group_back(c, &b->sep_alpha, g, n, w->g_scalars, w->product, w->g_product, &any);
-        if (!any) memset(w->g_product, 0, n * p->out.group[g].dim * sizeof(real));
-        w->times.linear += R(nh_lap)(&lap);
-        R(nh_product_backward)
-        (p, g, n, w->g_product, w->message, w->coupling, w->weight, p->n_weight, w->g_message, w->g_weight);
-        w->times.product += R(nh_lap)(&lap);
-    }
+    const reader to[] = {{&b->sep_lin, w->g_gate_in}, {&b->sep_alpha, w->g_scalars}};
+    product_back(c, n, 2, to, w->message, w->weight, c->net->product.n_weight, w->g_message, w->g_weight, w);
 }
 
 /* Attention on a tile of edges: gradients of its input e and of its messages, by position. */
@@ -307,7 +303,7 @@ static void edges_back(chunk *c, size_t tile)
 
     R(nh_rows_store)(&net->mid, n, w->row, w->g_message, f->back.message);
     R(nh_rows_load)(&net->mid, n, w->row, f->edge, w->x);
-    R(nh_norm_forward)(&net->mid, n, w->x, b->norm_edge[0], b->norm_edge[1], w->y);
+    R(nh_norm_forward)(&net->mid, n, w->x, net->config->norm_eps, b->norm_edge[0], b->norm_edge[1], w->y);
     linear_back(c, &b->pre_edge, n, w->g_message, w->y, w->g_x, false);
     norm_back(c, b->norm_edge, n, w->g_x, w->x, w->g_x);
     R(nh_rows_store)(&net->mid, n, w->row, w->g_x, f->back.edge);
@@ -393,7 +389,7 @@ static void node_end_back(chunk *c, size_t tile)
     R(nh_rows_load)(heads, n, w->row, f->merged, w->heads);
     R(nh_linear_forward)(b->proj.map, n, w->heads, b->proj.weight, b->proj.bias, false, w->x);
     R(nh_rows_add)(mid, n, w->row, f->normed, w->x);
-    R(nh_norm_forward)(mid, n, w->x, b->norm_2[0], b->norm_2[1], w->y);
+    R(nh_norm_forward)(mid, n, w->x, net->config->norm_eps, b->norm_2[0], b->norm_2[1], w->y);
     R(nh_linear_forward)(b->ffn_1.map, n, w->y, b->ffn_1.weight, b->ffn_1.bias, false, w->gate_in);
     R(nh_gate_forward)(&net->gate_in, mid, net->gate_first, n, w->gate_in, w->value);
 
@@ -500,25 +496,14 @@ static void init_edges_back(chunk *c, size_t tile)
 {
     nh_run *f = c->f;
     const nh_net *net = c->net;
-    const nh_product *p = &net->product;
     nh_work *w = &f->work[c->thread];
     const size_t n = R(nh_tile_rows)(f, tile, w);
     R(nh_init_message)(f, n, w);
+    R(nh_rows_load)(&net->mid, n, w->row, f->back.edge, w->g_x);
+    const reader to = {&net->init_lin, w->g_x};
+    product_back(c, n, 1, &to, w->message, w->weight, net->product.n_weight, w->g_message, w->g_weight, w);
     double lap = 0;
     R(nh_lap)(&lap);
-    R(nh_rows_load)(&net->mid, n, w->row, f->back.edge, w->g_x);
-    bool any = false;
-    group_back(c, &net->init_lin, SIZE_MAX, n, w->g_x, NULL, NULL, &any);
-    memset(w->g_message, 0, n * net->mid.dim * sizeof(real));
-    for (size_t g = 0; g < p->out.count; g++) {
-        R(nh_product_forward)(p, g, n, w->message, w->coupling, w->weight, p->n_weight, w->product);
-        any = false;
-        group_back(c, &net->init_lin, g, n, w->g_x, w->product, w->g_product, &any);
-        if (!any) memset(w->g_product, 0, n * p->out.group[g].dim * sizeof(real));
-        R(nh_product_backward)
-        (p, g, n, w->g_product, w->message, w->coupling, w->weight, p->n_weight, w->g_message, w->g_weight);
-    }
-    w->times.product += R(nh_lap)(&lap);
     chain_back(c, &net->init_radial, n, w->g_weight, w->gaussians, w->radial_hidden, w, NULL);
     w->times.radial += R(nh_lap)(&lap);
     R(nh_rows_store)(&net->mid, n, w->row, w->g_message, f->back.message);

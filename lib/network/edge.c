@@ -399,7 +399,7 @@ void R(nh_attention)(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
     w->times.radial += R(nh_lap)(&lap);
 
     R(nh_rows_load)(&net->mid, n, w->row, f->edge, w->x);
-    R(nh_norm_forward)(&net->mid, n, w->x, b->norm_edge[0], b->norm_edge[1], w->x);
+    R(nh_norm_forward)(&net->mid, n, w->x, net->config->norm_eps, b->norm_edge[0], b->norm_edge[1], w->x);
     R(nh_linear_forward)(b->pre_edge.map, n, w->x, b->pre_edge.weight, NULL, false, w->message);
     R(nh_rows_add)(&net->mid, n, w->source, f->p, w->message);
     R(nh_rows_add)(&net->mid, n, w->destination, f->q, w->message);

@@ -108,13 +108,16 @@ static void bind_all(packer *k, size_t param, size_t count, real **slot)
              .kind = NH_BIND_ROWS, .param = param, .rows = 1, .count = count, .at = place(k, count, slot)});
 }
 
-static void bind_linear(packer *k, const nh_linear_map *map, const char *name, bool bias, nh_linear *l)
+static void bind_weight(packer *k, const nh_linear_map *map, size_t param, nh_linear *l)
 {
     l->map = map;
-    bind(k, (nh_binding){.kind = NH_BIND_LINEAR,
-                         .param = find(k, 0, "%s.tp.weight", name),
-                         .map = map,
-                         .at = place(k, map->n_weight, &l->weight)});
+    bind(k, (nh_binding){
+                .kind = NH_BIND_LINEAR, .param = param, .map = map, .at = place(k, map->n_weight, &l->weight)});
+}
+
+static void bind_linear(packer *k, const nh_linear_map *map, const char *name, bool bias, nh_linear *l)
+{
+    bind_weight(k, map, find(k, 0, "%s.tp.weight", name), l);
     if (!bias || map->n_bias == 0) return;
     const size_t at = place(k, map->n_bias, &l->bias);
     for (size_t u = 0, end; u < map->n_bias; u = end) {
@@ -283,7 +286,9 @@ static void bind_network(packer *k)
 {
     nh_net *net = k->net;
     const nh_config *c = net->config;
-    bind_linear(k, &net->map_input, "input_rs", false, &net->input);
+    bind_weight(k, &net->map_input,
+                find(k, 0, "%s", c->input == NH_INPUT_H0 ? "input_rs.tp.weight" : "ele_embed.weight"),
+                &net->input);
     if (c->edge_init == NH_EDGE_INIT_PAPER) bind_edge_init(k);
     bind_linear(k, &net->map_output, "edge_lin", true, &net->output);
     if (c->lift) {
@@ -423,15 +428,15 @@ static int find_gates(nh_net *net, nh_error *err)
     return 0;
 }
 
-static int check_selection(const nh_types *t, const nh_irreps *chosen, const size_t *entry, const char *what,
-                           nh_error *err)
+static int check_selection(const nh_irreps *all, const nh_irreps *chosen, const size_t *entry,
+                           const char *what, nh_error *err)
 {
     for (size_t i = 0; i < chosen->count; i++) {
-        const bool known = entry[i] < t->out.count;
-        const nh_irrep *a = &chosen->entry[i], *b = known ? &t->out.entry[entry[i]] : a;
+        const bool known = entry[i] < all->count;
+        const nh_irrep *a = &chosen->entry[i], *b = known ? &all->entry[entry[i]] : a;
         if (!known || a->l != b->l || a->p != b->p || a->mul != b->mul)
             return nh_fail(err, "network: %s entry %zu does not fit entry %zu of the basis's %zu", what, i,
-                           entry[i], t->out.count);
+                           entry[i], all->count);
     }
     return 0;
 }
@@ -449,8 +454,8 @@ static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_
     int status = part != NULL ? 0 : nh_fail_memory(err, "network");
     for (size_t i = 0; status == 0 && i < n_part; i++)
         part[i] = i;
-    if (!status) status = check_selection(t, input, input_entry, "input", err);
-    if (!status) status = check_selection(t, wanted, wanted_entry, "output", err);
+    if (!status) status = check_selection(&t->in, input, input_entry, "input", err);
+    if (!status) status = check_selection(&t->out, wanted, wanted_entry, "output", err);
     if (!status) status = nh_irreps_concat(&t->mid, &t->mid, &two, err);
     if (!status) status = nh_irreps_concat(&two, &t->mid, &joined, err);
     if (!status) status = nh_irreps_build(1, &alpha_count, &zero, &even, &alpha, err);
@@ -462,7 +467,7 @@ static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_
     if (!status) status = nh_product_new(t, &net->product, err);
     if (!status)
         status =
-            nh_linear_map_new(&t->out, input->count, input_entry, &t->mid, 0, NULL, 0, &net->map_input, err);
+            nh_linear_map_new(&t->in, input->count, input_entry, &t->mid, 0, NULL, 0, &net->map_input, err);
     if (!status) status = nh_linear_map_new(&t->mid, 0, NULL, &t->mid, 0, NULL, 0, &net->map_mid, err);
     for (size_t i = 0; i < 3 && !status; i++)
         status = nh_linear_map_new(&joined, t->mid.count, part + i * t->mid.count, &t->mid, 0, NULL, 0,

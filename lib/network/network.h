@@ -53,7 +53,7 @@ typedef enum nh_tape_memory { NH_TAPE_RECOMPUTE, NH_TAPE_STORE } nh_tape_memory;
     } name##_probe;                                                                                          \
                                                                                                              \
     /* Prepares one sub-model: packs the weights for the kernels. `input` is the type of the feature vectors \
-     * and input_entry[] the index of each of its entries in the complete OUT (rows of input_rs.tp.weight);  \
+     * and input_entry[] the index of each of its entries in t->in (parts of input_rs.tp.weight);            \
      * `wanted`/wanted_entry the same for the outputs (columns of edge_lin). `with_trace`: edge_trace too.   \
      * The config, types and params must outlive the object; the weights not. */                             \
     int name##_new(const nh_config *c, const nh_types *t, const nh_params *p, const nh_weights *w,           \

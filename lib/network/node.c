@@ -39,7 +39,7 @@ void R(nh_run_node_begin)(void *run, size_t tile, int thread)
     R(nh_lap)(&lap);
     const size_t n = R(nh_tile_nodes)(f, tile, w);
     R(nh_rows_load)(mid, n, w->row, f->node, w->x);
-    R(nh_norm_forward)(mid, n, w->x, b->norm_1[0], b->norm_1[1], w->x);
+    R(nh_norm_forward)(mid, n, w->x, f->net->config->norm_eps, b->norm_1[0], b->norm_1[1], w->x);
     R(nh_rows_store)(mid, n, w->row, w->x, f->normed);
     R(nh_linear_forward)(b->merge_src.map, n, w->x, b->merge_src.weight, b->merge_src.bias, false, w->value);
     R(nh_linear_forward)(b->pre_src.map, n, w->value, b->pre_src.weight, b->pre_src.bias, false, w->y);
@@ -73,7 +73,7 @@ void R(nh_run_node_end)(void *run, size_t tile, int thread)
     R(nh_rows_load)(heads, n, f->keep ? w->row : w->pick, f->keep ? f->merged : w->weighted, w->heads);
     R(nh_linear_forward)(b->proj.map, n, w->heads, b->proj.weight, b->proj.bias, false, w->x);
     R(nh_rows_add)(mid, n, w->row, f->normed, w->x);
-    R(nh_norm_forward)(mid, n, w->x, b->norm_2[0], b->norm_2[1], w->x);
+    R(nh_norm_forward)(mid, n, w->x, net->config->norm_eps, b->norm_2[0], b->norm_2[1], w->x);
     R(nh_linear_forward)(b->ffn_1.map, n, w->x, b->ffn_1.weight, b->ffn_1.bias, false, w->gate_in);
     R(nh_gate_forward)(&net->gate_in, mid, net->gate_first, n, w->gate_in, w->value);
     R(nh_linear_forward)(b->ffn_2.map, n, w->value, b->ffn_2.weight, b->ffn_2.bias, true, w->x);

@@ -184,13 +184,18 @@ static int get_ranges(const nh_yaml *map, const char *name, nh_config *c, nh_err
         if (!(c->range[i][0] >= 0 && c->range[i][0] < c->range[i][1] && isfinite(c->range[i][1])))
             return nh_fail(err, "%s:%zu: ranges: [%g, %g] found, 0 <= lo < hi expected", name, item->line,
                            c->range[i][0], c->range[i][1]);
+        for (size_t k = 0; k < i; k++) /* a pair has one sub-model that answers for it */
+            if (c->range[i][0] < c->range[k][1] && c->range[k][0] < c->range[i][1])
+                return nh_fail(err, "%s:%zu: ranges: [%g, %g] and [%g, %g] overlap", name, item->line,
+                               c->range[k][0], c->range[k][1], c->range[i][0], c->range[i][1]);
     }
     return 0;
 }
 
 static int get_rules(const nh_yaml *map, const char *name, nh_config *c, nh_error *err)
 {
-    const char *network = "nextham-v1", *reconstruct = "uu", *h0 = "as-given", *edge_init = "linear";
+    const char *network = "nextham-v1", *reconstruct = "uu", *h0 = "as-given", *edge_init = "linear",
+               *input = "h0", *target = "correction";
     if (nh_yaml_get_text(map, name, "network", &network, err)) return -1;
     if (strcmp(network, "nextham-v1"))
         return nh_fail(err, "%s:%zu: network: '%s' is not known, nextham-v1 is", name,
@@ -217,9 +222,30 @@ static int get_rules(const nh_yaml *map, const char *name, nh_config *c, nh_erro
         c->h0 = NH_H0_AS_GIVEN;
     else if (!strcmp(h0, "time-reversal"))
         c->h0 = NH_H0_TIME_REVERSAL;
+    else if (!strcmp(h0, "none"))
+        c->h0 = NH_H0_NONE;
     else
-        return nh_fail(err, "%s:%zu: h0: '%s' found, as-given or time-reversal expected", name,
+        return nh_fail(err, "%s:%zu: h0: '%s' found, as-given, time-reversal or none expected", name,
                        line_of(map, "h0"), h0);
+    if (nh_yaml_get_text(map, name, "input", &input, err)) return -1;
+    if (!strcmp(input, "h0"))
+        c->input = NH_INPUT_H0;
+    else if (!strcmp(input, "elements"))
+        c->input = NH_INPUT_ELEMENTS;
+    else
+        return nh_fail(err, "%s:%zu: input: '%s' found, h0 or elements expected", name, line_of(map, "input"),
+                       input);
+    if (c->h0 == NH_H0_NONE && c->input == NH_INPUT_H0)
+        return nh_fail(err, "%s:%zu: h0: none leaves nothing to see, but with input: elements", name,
+                       line_of(map, "h0"));
+    if (nh_yaml_get_text(map, name, "target", &target, err)) return -1;
+    if (!strcmp(target, "correction"))
+        c->target = NH_TARGET_CORRECTION;
+    else if (!strcmp(target, "hamiltonian"))
+        c->target = NH_TARGET_HAMILTONIAN;
+    else
+        return nh_fail(err, "%s:%zu: target: '%s' found, correction or hamiltonian expected", name,
+                       line_of(map, "target"), target);
     return 0;
 }
 
@@ -232,6 +258,7 @@ static int get_scalars(const nh_yaml *map, const char *name, nh_config *c, nh_er
     if (get_size(map, name, "blocks", 1, MAX_BLOCKS, &c->blocks, err)) return -1;
     if (get_real(map, name, "decay", 0, false, &c->decay, err)) return -1;
     if (get_real(map, name, "output_scale", 0, true, &c->output_scale, err)) return -1;
+    if (get_real(map, name, "norm_eps", 0, true, &c->norm_eps, err)) return -1;
     if (get_real(map, name, "rydberg", 0, true, &c->rydberg, err)) return -1;
     if (get_size(map, name, "onsite_copies", 1, 2, &copies, err)) return -1;
     if (get_size(map, name, "edge_scalars", 1, MAX_WIDTH, &c->edge_scalars, err)) return -1;
@@ -246,7 +273,8 @@ int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh
     static const char *const known[] = {
         "network", "basis",         "cutoff",       "sh_lmax",      "mid",   "heads",       "blocks",
         "radial",  "tracegrad",     "trace_head",   "ranges",       "decay", "reconstruct", "h0",
-        "rydberg", "onsite_copies", "edge_scalars", "alpha_hidden", "lift",  "edge_init",   "output_scale", NULL};
+        "rydberg", "onsite_copies", "edge_scalars", "alpha_hidden", "lift",  "edge_init",   "output_scale",
+        "norm_eps", "input",        "target",       NULL};
     *out = (nh_config){.cutoff = 8.0,
                        .sh_lmax = 5,
                        .heads = 4,
@@ -260,6 +288,7 @@ int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh
                        .tg_scale = 0.2,
                        .decay = 0.2,
                        .output_scale = 1,
+                       .norm_eps = 1e-5,
                        .rydberg = NH_RYDBERG,
                        .onsite_copies = 1,
                        .edge_scalars = 32,
@@ -302,6 +331,11 @@ void nh_config_free(nh_config *c)
     free(c->trace_head);
     free(c->range);
     *c = (nh_config){0};
+}
+
+bool nh_config_needs_h0(const nh_config *c)
+{
+    return c->input == NH_INPUT_H0 || c->h0 != NH_H0_NONE;
 }
 
 /* Shortest decimal text that reads back as the same number. */
@@ -351,13 +385,19 @@ char *nh_config_text(const nh_config *c)
         fputs("]\n", f);
         print_key(f, "decay", c->decay);
         print_key(f, "output_scale", c->output_scale);
+        print_key(f, "norm_eps", c->norm_eps);
         fprintf(f, "reconstruct: %s\n", c->reconstruct == NH_RECONSTRUCT_UU ? "uu" : "spin-average");
-        fprintf(f, "h0: %s\n", c->h0 == NH_H0_AS_GIVEN ? "as-given" : "time-reversal");
+        fprintf(f, "h0: %s\n",
+                c->h0 == NH_H0_AS_GIVEN        ? "as-given"
+                : c->h0 == NH_H0_TIME_REVERSAL ? "time-reversal"
+                                               : "none");
         print_key(f, "rydberg", c->rydberg);
         fprintf(f, "onsite_copies: %ld\nedge_scalars: %zu\nalpha_hidden: [%zu, %zu]\n", c->onsite_copies,
                 c->edge_scalars, c->alpha_hidden[0], c->alpha_hidden[1]);
         fprintf(f, "lift: %s\nedge_init: %s\n", c->lift ? "true" : "false",
                 c->edge_init == NH_EDGE_INIT_LINEAR ? "linear" : "paper");
+        fprintf(f, "input: %s\ntarget: %s\n", c->input == NH_INPUT_H0 ? "h0" : "elements",
+                c->target == NH_TARGET_CORRECTION ? "correction" : "hamiltonian");
         const int failed = ferror(f);
         if (fclose(f) || failed) {
             free(text);
@@ -421,6 +461,14 @@ static int make_out(const nh_config *c, nh_irreps *out, nh_error *err)
     const int status = nh_irreps_build(t.count, t.mul, t.l, t.p, out, err);
     triples_free(&t);
     return status;
+}
+
+static int make_in(const nh_config *c, const nh_irreps *out, nh_irreps *in, nh_error *err)
+{
+    const size_t elements = NH_N_ELEMENT;
+    const int zero = 0, even = 1;
+    return c->input == NH_INPUT_H0 ? nh_irreps_copy(out, in, err)
+                                   : nh_irreps_build(1, &elements, &zero, &even, in, err);
 }
 
 /* The entries of `a` whose irrep is in `b`. */
@@ -571,6 +619,7 @@ int nh_types_new(const nh_config *c, nh_types *out, nh_error *err)
     *out = (nh_types){.n_shell_pair = c->n_shell * c->n_shell};
     if (nh_irreps_copy(&c->mid, &out->mid, err) || make_heads(c, &out->heads, err) ||
         make_gate_in(&c->mid, &out->gate_in, err) || make_out(c, &out->out, err) ||
+        make_in(c, &out->out, &out->in, err) ||
         make_post(c, &out->out, &out->last, &out->post, err) || make_harmonics(c, &out->harmonics, err) ||
         make_paths(c, out, err) || make_lift(c, out, err)) {
         nh_types_free(out);
@@ -582,6 +631,7 @@ int nh_types_new(const nh_config *c, nh_types *out, nh_error *err)
 void nh_types_free(nh_types *t)
 {
     if (!t) return;
+    nh_irreps_free(&t->in);
     nh_irreps_free(&t->mid);
     nh_irreps_free(&t->heads);
     nh_irreps_free(&t->gate_in);

@@ -9,13 +9,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { NH_MAX_RANGES = 64 }; /* sub-models */
+enum {
+    NH_MAX_RANGES = 64, /* sub-models */
+    NH_N_ELEMENT = 120  /* rows of the element table: atomic numbers */
+};
 
 typedef enum nh_reconstruct { NH_RECONSTRUCT_UU, NH_RECONSTRUCT_SPIN_AVERAGE } nh_reconstruct;
-/* What the network sees as H0, and adds its correction to: the file's, or its mean with its time reversal
- * (crystal/graph.h), which takes the magnetisation off an H0 that was made with a starting one. */
 typedef enum nh_edge_init { NH_EDGE_INIT_LINEAR, NH_EDGE_INIT_PAPER } nh_edge_init;
-typedef enum nh_h0_rule { NH_H0_AS_GIVEN, NH_H0_TIME_REVERSAL } nh_h0_rule;
+/* What the network sees as H0, and adds its correction to: the file's, or its mean with its time reversal
+ * (crystal/graph.h), which takes the magnetisation off an H0 that was made with a starting one, or nothing. */
+typedef enum nh_h0_rule { NH_H0_AS_GIVEN, NH_H0_TIME_REVERSAL, NH_H0_NONE } nh_h0_rule;
+/* network/OPTIONS.md, sections 4 and 5 */
+typedef enum nh_input_kind { NH_INPUT_H0, NH_INPUT_ELEMENTS } nh_input_kind;
+typedef enum nh_target_kind { NH_TARGET_CORRECTION, NH_TARGET_HAMILTONIAN } nh_target_kind;
 
 typedef struct nh_config {
     size_t n_shell; /* padded shells of every atom */
@@ -36,6 +42,7 @@ typedef struct nh_config {
     double (*range)[2];  /* [lo, hi) Å, owned */
     double decay;        /* exp(-decay r) on the output */
     double output_scale; /* factor on the output, 1 in the published network */
+    double norm_eps;     /* added to the mean square in the layer norms, 1e-5 in the published network */
     nh_reconstruct reconstruct;
     nh_h0_rule h0;
     double rydberg;
@@ -45,6 +52,8 @@ typedef struct nh_config {
     /* network/OPTIONS.md */
     bool lift;              /* the last block multiplies its edge features */
     nh_edge_init edge_init; /* PAPER: initial edge features are a product with the harmonics, too */
+    nh_input_kind input;    /* ELEMENTS: the network sees the elements of the atoms in place of H0 */
+    nh_target_kind target;  /* HAMILTONIAN: it answers with what H0 + correction is otherwise */
     size_t alpha_scalars;   /* n0: scalars of head 0 that lin_alpha sees = mul of MID's first entry */
 } nh_config;
 
@@ -56,10 +65,12 @@ int nh_config_parse(const char *text, const char *name, nh_config *out, nh_error
 /* Complete YAML text (every key). The caller frees; NULL when out of memory. */
 char *nh_config_text(const nh_config *c);
 void nh_config_free(nh_config *c);
+bool nh_config_needs_h0(const nh_config *c); /* as input, or in the prediction */
 
 /* The types that follow from the configuration (network.md 2.7, 3.1, 4.3). Each is freed with nh_irreps_free.
  */
 typedef struct nh_types {
+    nh_irreps in; /* what describes an edge: OUT, or with `input: elements` 120x0e */
     nh_irreps mid, heads, gate_in, dtp_out /* simplified, even-first */, out, post, harmonics;
     nh_irreps last;   /* of the last block's TraceGrad: the first entries of post */
     nh_irreps lift;   /* simplified, even-first; empty without the option, and so are its paths */

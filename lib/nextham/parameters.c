@@ -251,11 +251,21 @@ static void add_tracegrad(builder *b, const nh_config *c, const nh_types *t, siz
     }
 }
 
+/* The element table, OPTIONS.md 4: LIN from 120x0e to MID under the name and in the shape of a table of rows. */
+static void add_elements(builder *b, const nh_types *t)
+{
+    nh_param *p = add(b, "ele_embed.weight", NH_N_ELEMENT, t->mid.entry[0].mul);
+    if (p) p->init = NH_INIT_NORMAL;
+}
+
 static void add_all(builder *b, const nh_config *c, const private_types *types)
 {
     const nh_types *t = &types->t;
     b->acts = NH_ACTS_HAM | NH_ACTS_TRACE;
-    add_linear(b, "input_rs", &t->out, &t->mid, false);
+    if (c->input == NH_INPUT_H0)
+        add_linear(b, "input_rs", &t->in, &t->mid, false);
+    else
+        add_elements(b, t);
     add_edge_init(b, c, types);
     for (size_t k = 0; k < c->blocks; k++)
         add_block(b, c, types, k);
@@ -502,4 +512,16 @@ int nh_weights_rule(const nh_params *p, const char *prefix, nh_weights *w, nh_er
             put(w, i, k, base + scale * nh_hash_uniform(h, k));
     }
     return 0;
+}
+
+void nh_weights_round(const nh_params *p, nh_weights *w, int bits)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (w->real ? !w->real[i] : !w->single[i]) continue;
+        for (size_t k = 0; k < p->param[i].count; k++) {
+            int exponent;
+            const double x = frexp(w->real ? w->real[i][k] : (double)w->single[i][k], &exponent);
+            put(w, i, k, ldexp(rint(ldexp(x, bits + 1)), exponent - bits - 1));
+        }
+    }
 }

@@ -63,4 +63,8 @@ int nh_weights_init(const nh_params *p, uint64_t seed, size_t range, nh_weights 
  * parameter that acts. */
 int nh_weights_rule(const nh_params *p, const char *prefix, nh_weights *w, nh_error *err);
 
+/* Rounds every weight that is there to `bits` binary digits behind the leading one (a float has 23, a double
+ * 52); the zeros that follow are what compression can leave out. */
+void nh_weights_round(const nh_params *p, nh_weights *w, int bits);
+
 #endif

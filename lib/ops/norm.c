@@ -3,10 +3,9 @@
 
 #include <math.h>
 
-void R(nh_norm_forward)(const nh_layout *layout, size_t n, const real *x, const real *gain, const real *shift,
-                        real *y)
+void R(nh_norm_forward)(const nh_layout *layout, size_t n, const real *x, double eps, const real *gain,
+                        const real *shift, real *y)
 {
-    const real eps = (real)1e-5;
     for (size_t g = 0; g < layout->count; g++) {
         const nh_group *group = &layout->group[g];
         const bool scalar = group->l == 0 && group->p > 0;
@@ -18,7 +17,7 @@ void R(nh_norm_forward)(const nh_layout *layout, size_t n, const real *x, const 
             const real mean = scalar ? R(nh_sum)(dim, from) / (real)dim : 0;
             for (size_t i = 0; i < dim; i++)
                 to[i] = from[i] - mean;
-            const real scale = 1 / NH_SQRT(R(nh_dot)(dim, to, to) / (real)dim + eps);
+            const real scale = 1 / NH_SQRT(R(nh_dot)(dim, to, to) / (real)dim + (real)eps);
             for (size_t m = 0; m < group->rows; m++)
                 for (size_t u = 0; u < mul; u++)
                     to[m * mul + u] *= scale * w[u];
@@ -43,10 +42,9 @@ static real centred_dot(size_t n, const real *a, const real *b, const real *c, r
 
 /* With h = (x - mean) scale and g = gy gain: gx = scale (g - mean(g) - h mean(g h)), where the means over g
  * are of the 0e group only, whose x is centred. */
-void R(nh_norm_backward)(const nh_layout *layout, size_t n, const real *gy, const real *x, const real *gain,
-                         real *gx, bool add, real *ggain, real *gshift)
+void R(nh_norm_backward)(const nh_layout *layout, size_t n, const real *gy, const real *x, double eps,
+                         const real *gain, real *gx, bool add, real *ggain, real *gshift)
 {
-    const real eps = (real)1e-5;
     for (size_t k = 0; k < layout->count; k++) {
         const nh_group *group = &layout->group[k];
         const bool scalar = group->l == 0 && group->p > 0;
@@ -65,7 +63,7 @@ void R(nh_norm_backward)(const nh_layout *layout, size_t n, const real *gy, cons
             } else {
                 square = R(nh_dot)(dim, from, from);
             }
-            const real scale = 1 / NH_SQRT(square / (real)dim + eps),
+            const real scale = 1 / NH_SQRT(square / (real)dim + (real)eps),
                        level = scalar ? R(nh_dot)(mul, w, g) / (real)dim : 0;
             slope *= scale * scale / (real)dim;
             for (size_t m = 0; ggain != NULL && m < group->rows; m++) {

@@ -78,12 +78,13 @@ void NH_NAME(nh_linear_group_backward)(const nh_linear_map *map, size_t group, s
 /* ---- norms and gate (norm.c, gate.c) */
 
 /* Equivariant layer norm, network.md 2.2, one group per entry: gain[channels] in the order of the groups,
- * shift[mul of 0e]. y may be x. */
-void NH_NAME(nh_norm_forward)(const nh_layout *layout, size_t n, const NH_REAL *x, const NH_REAL *gain,
-                              const NH_REAL *shift, NH_REAL *y);
+ * shift[mul of 0e]; eps > 0 is added to the mean square under the root (OPTIONS.md 3). y may be x. */
+void NH_NAME(nh_norm_forward)(const nh_layout *layout, size_t n, const NH_REAL *x, double eps,
+                              const NH_REAL *gain, const NH_REAL *shift, NH_REAL *y);
 /* x: the input (not the output). gx may be gy where not `add`. */
 void NH_NAME(nh_norm_backward)(const nh_layout *layout, size_t n, const NH_REAL *gy, const NH_REAL *x,
-                               const NH_REAL *gain, NH_REAL *gx, bool add, NH_REAL *ggain, NH_REAL *gshift);
+                               double eps, const NH_REAL *gain, NH_REAL *gx, bool add, NH_REAL *ggain,
+                               NH_REAL *gshift);
 /* Gate, network.md 2.3: x of `in` (GIN), y of `out`; first[g] = column of x's 0e matrix with the gate of the
  * first channel of y's group g (first[0] is not used). */
 void NH_NAME(nh_gate_forward)(const nh_layout *in, const nh_layout *out, const size_t *first, size_t n,

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "ensemble/base.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -17,7 +18,6 @@ void nh_crystal_free(nh_crystal *c)
     nh_loss_data_free(c->loss);
     nh_kcache_free(c->k);
     nh_graph_free(c->graph);
-    nh_selection_free(&c->used);
     for (size_t i = 0; i < sizeof c->arrays / sizeof *c->arrays; i++)
         free(c->arrays[i]);
     free(c->run);
@@ -76,9 +76,9 @@ static int find_edges(nh_crystal *c, double cutoff, size_t **edge, nh_error *err
 }
 
 /* Where the networks see the numbers of the crystal's own shell pairs: runs that are contiguous on both sides. */
-static int find_runs(nh_crystal *c, const nh_selection *all, const size_t *place, nh_error *err)
+static int find_runs(nh_crystal *c, const nh_selection *used, const nh_crystal_kind *kind, nh_error *err)
 {
-    const nh_selection *used = &c->used;
+    const nh_selection *all = kind->input;
     /* At most a run for each entry. */
     c->run = nh_calloc(used->irreps.count, sizeof *c->run);
     if (!c->run) return nh_fail_memory(err, "features");
@@ -92,89 +92,137 @@ static int find_runs(nh_crystal *c, const nh_selection *all, const size_t *place
                          to = all->offset[k] + half * all->imaginary;
             struct nh_feature_run *last = NULL;
             for (size_t j = 0; j < end - used->offset[i]; j++) {
-                if (place[to + j] == SIZE_MAX)
+                if (kind->place[to + j] == SIZE_MAX)
                     last = NULL;
-                else if (last && place[to + j] == last->to + last->count)
+                else if (last && kind->place[to + j] == last->to + last->count)
                     last->count++;
                 else {
                     last = &c->run[c->n_run++];
-                    *last = (struct nh_feature_run){.from = from + j, .to = place[to + j], .count = 1};
+                    *last = (struct nh_feature_run){.from = from + j, .to = kind->place[to + j], .count = 1};
                 }
             }
         }
     }
+    c->n_feature = used->irreps.dim;
     return 0;
+}
+
+static int make_room(nh_crystal *c, bool as_double, nh_error *err)
+{
+    size_t count;
+    if (!nh_size_mul(c->edges.n_edge, c->n_feature, &count)) return nh_fail_memory(err, "features");
+    if (as_double)
+        c->feature_double = NH_ARRAY(double, count);
+    else
+        c->feature = NH_ARRAY(float, count);
+    if (!c->feature && !c->feature_double) return nh_fail_memory(err, "features");
+    c->bytes += count * (as_double ? sizeof(double) : sizeof(float));
+    return 0;
+}
+
+static void put_row(nh_crystal *c, size_t e, const double *row)
+{
+    const size_t n = c->n_feature;
+    for (size_t i = 0; i < n; i++)
+        if (c->feature_double)
+            c->feature_double[e * n + i] = row[i];
+        else
+            c->feature[e * n + i] = (float)row[i];
 }
 
 /* The features of H0, of the shell pairs that occur here alone: most pairs of a padded basis do not. */
 static int embed(nh_crystal *c, const nh_crystal_kind *kind, const size_t *edge, nh_error *err)
 {
     const nh_graph *g = c->graph;
+    const int *species = g->structure.species;
     const size_t n = c->edges.n_edge;
-    size_t count;
     size_t *slot = NH_ARRAY(size_t, g->structure.shell_start[g->structure.n_species]);
     bool *used = NH_ARRAY(bool, nh_embedding_pairs(kind->embedding));
+    nh_selection own = {0};
     double *row = NULL;
     int status = slot && used ? 0 : nh_fail_memory(err, "features");
     if (!status) status = nh_embedding_slots(kind->embedding, &g->structure, slot, err);
     if (!status) {
         nh_embedding_used(kind->embedding, g, slot, n, edge, used);
-        status = nh_selection_new(kind->embedding, NH_PART_ALL, used, &c->used, err);
+        status = nh_selection_new(kind->embedding, NH_PART_ALL, used, &own, err);
     }
-    if (!status) status = find_runs(c, kind->input, kind->place, err);
-    const size_t dim = c->used.irreps.dim;
-    if (!status && !nh_size_mul(n, dim, &count)) status = nh_fail_memory(err, "features");
-    if (!status) {
-        row = NH_ARRAY(double, dim);
-        if (kind->as_double)
-            c->feature_double = NH_ARRAY(double, count);
-        else
-            c->feature = NH_ARRAY(float, count);
-        if (!row || !(kind->as_double ? (void *)c->feature_double : (void *)c->feature))
-            status = nh_fail_memory(err, "features");
-    }
+    if (!status) status = find_runs(c, &own, kind, err) || make_room(c, kind->as_double, err) ? -1 : 0;
+    if (!status && !(row = NH_ARRAY(double, c->n_feature))) status = nh_fail_memory(err, "features");
     for (size_t e = 0; !status && e < n; e++) {
-        const int *species = g->structure.species;
-        nh_block_to_irreps(kind->embedding, &c->used, &g->structure, slot, species[c->edges.src[e]],
+        nh_block_to_irreps(kind->embedding, &own, &g->structure, slot, species[c->edges.src[e]],
                            species[c->edges.dst[e]], g->n_spin,
                            g->matrix[NH_H0] + 2 * g->pairs.start[edge[e]], 2 * g->pairs.n_elem, 1, row);
-        for (size_t i = 0; i < dim; i++)
-            if (kind->as_double)
-                c->feature_double[e * dim + i] = row[i];
-            else
-                c->feature[e * dim + i] = (float)row[i];
+        put_row(c, e, row);
     }
-    if (!status) c->bytes += count * (kind->as_double ? sizeof(double) : sizeof(float));
     free(row);
+    nh_selection_free(&own);
     free(used);
     free(slot);
     return status;
 }
 
-/* Errors of H0 as the file has it; after that H0 becomes what the network starts from. */
+/* `input: elements`: of the elements that occur here alone. */
+static int embed_elements(nh_crystal *c, bool as_double, nh_error *err)
+{
+    const nh_structure *s = &c->graph->structure;
+    c->n_feature = c->n_run = s->n_species;
+    c->run = nh_calloc(c->n_run, sizeof *c->run);
+    double *row = NH_ARRAY(double, c->n_feature);
+    int status = c->run && row ? make_room(c, as_double, err) : nh_fail_memory(err, "features");
+    for (size_t k = 0; !status && k < c->n_run; k++)
+        c->run[k] = (struct nh_feature_run){.from = k, .to = (size_t)s->atomic_number[k], .count = 1};
+    for (size_t e = 0; !status && e < c->edges.n_edge; e++) {
+        memset(row, 0, c->n_feature * sizeof *row);
+        row[s->species[c->edges.src[e]]] += 0.5;
+        row[s->species[c->edges.dst[e]]] += 0.5;
+        put_row(c, e, row);
+    }
+    free(row);
+    return status;
+}
+
+/* Errors of H0 as the file has it. */
 static int judge_h0(nh_crystal *c, const nh_crystal_kind *kind, const size_t *edge, nh_error *err)
 {
-    nh_graph *g = c->graph;
+    const nh_graph *g = c->graph;
     const nh_gauge q = {.graph = g,
                         .a = g->matrix[NH_H0],
                         .reference = g->matrix[NH_H_LABEL],
                         .n_pair = c->edges.n_edge,
                         .pair = edge,
                         .rule = NH_GAUGE_L2};
-    if (nh_gauge_by_spin(&q, c->h0.region, err) ||
-        nh_gauge_by_distance(&q, kind->n_limit, kind->limit, c->h0.range, err))
-        return -1;
-    if (kind->config->h0 == NH_H0_TIME_REVERSAL) nh_time_reversal_average(g, g->matrix[NH_H0]);
+    if (q.a)
+        return nh_gauge_by_spin(&q, c->h0.region, err) ||
+                       nh_gauge_by_distance(&q, kind->n_limit, kind->limit, c->h0.range, err)
+                   ? -1
+                   : 0;
+    for (size_t i = 0; i < NH_GAUGE_N_REGION; i++)
+        c->h0.region[i].part[NH_GAUGE_COMPLEX].mae = NAN;
     return 0;
 }
 
-/* FILE.kcache, or a file of k_folder where the data's folder cannot be written (and has none): its name has a
+/* What the network sees, and then, in the place of H0, what it is to correct. */
+static int take_h0(nh_crystal *c, const nh_crystal_kind *kind, const size_t *edge, nh_error *err)
+{
+    nh_graph *g = c->graph;
+    if (!g->matrix[NH_H0] && !(g->matrix[NH_H0] = nh_calloc(g->pairs.n_elem, 2 * (size_t)g->n_spin * sizeof(double))))
+        return nh_fail_memory(err, "H0");
+    if (kind->config->h0 == NH_H0_TIME_REVERSAL) nh_time_reversal_average(g, g->matrix[NH_H0]);
+    const int status =
+        kind->config->input == NH_INPUT_H0 ? embed(c, kind, edge, err) : embed_elements(c, kind->as_double, err);
+    nh_base(kind->config, g, g->matrix[NH_H0]);
+    return status;
+}
+
+/* FILE.4x4x4.kcache, with the mesh in its name so that runs with different meshes do not disturb each other,
+ * or a file of k_folder where the data's folder cannot be written (and has none): its name has a
  * hash of the path, for crystals of one name in several folders. */
 static int open_states(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
 {
     char *beside = NULL, *folder = nh_strdup(c->name), *path = NULL;
     int status = 0;
-    if (!folder || asprintf(&beside, "%s.kcache", c->name) < 0) {
+    const int *const mesh = kind->k.mesh;
+    if (!folder || asprintf(&beside, "%s.%dx%dx%d.kcache", c->name, mesh[0], mesh[1], mesh[2]) < 0) {
         free(folder);
         return nh_fail_memory(err, "name of the k-space states");
     }
@@ -185,8 +233,8 @@ static int open_states(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err
         beside = NULL;
     } else {
         const char *base = strrchr(c->name, '/');
-        if (asprintf(&path, "%s/%s-%016" PRIx64 ".kcache", kind->k_folder, base ? base + 1 : c->name,
-                     nh_hash(c->name)) < 0)
+        if (asprintf(&path, "%s/%s-%016" PRIx64 ".%dx%dx%d.kcache", kind->k_folder, base ? base + 1 : c->name,
+                     nh_hash(c->name), mesh[0], mesh[1], mesh[2]) < 0)
             path = NULL;
     }
     if (!path) status = nh_fail_memory(err, "name of the k-space states");
@@ -210,11 +258,12 @@ int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, n
     c->graph = g;
     c->name = nh_strdup(path);
     int status = c->name ? nh_crystal_check(kind, path, g, err) : nh_fail_memory(err, path);
-    if (!status && (!g->matrix[NH_H0] || !g->matrix[NH_H_LABEL] || !g->overlap))
+    const bool h0 = g->matrix[NH_H0] || !nh_config_needs_h0(kind->config);
+    if (!status && (!h0 || !g->matrix[NH_H_LABEL] || !g->overlap))
         status = nh_fail(err, "%s: h0, h_label and overlap are needed for training", path);
     if (!status) {
         status = find_edges(c, kind->config->cutoff, &edge, err) || judge_h0(c, kind, edge, err) ||
-                         embed(c, kind, edge, err) ||
+                         take_h0(c, kind, edge, err) ||
                          nh_loss_data_new(kind->config, g, kind->embedding, kind->output, kind->padding,
                                           &c->loss, err) ||
                          (kind->with_k && open_states(c, kind, err))
@@ -234,7 +283,7 @@ int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, n
 #define FEATURES(real, suffix, field, other)                                                                 \
     void nh_crystal_features_##suffix(const nh_crystal *c, size_t dim, size_t first, size_t n, real *out)    \
     {                                                                                                        \
-        const size_t own = c->used.irreps.dim;                                                               \
+        const size_t own = c->n_feature;                                                                     \
         memset(out, 0, n *dim * sizeof *out);                                                                \
         for (size_t e = first; e < first + n; e++, out += dim)                                               \
             for (size_t i = 0; i < c->n_run; i++) {                                                          \

@@ -10,8 +10,9 @@ typedef struct nh_crystal_kind {
     const nh_config *config;
     const nh_embedding *embedding; /* of the padded basis */
     const nh_selection *input;     /* all of OUT */
-    const size_t
-        *place; /* [input->irreps.dim] where the networks see each of its numbers; SIZE_MAX: not at all */
+    /* [input->irreps.dim] where the networks see each of its numbers; SIZE_MAX: not at all. Neither is used with
+     * `input: elements` */
+    const size_t *place;
     const nh_selection *output; /* what is asked of them */
     bool as_double;             /* precision of the features */
     bool padding;               /* loss.h */
@@ -30,26 +31,25 @@ typedef struct nh_judgement {
 
 typedef struct nh_crystal {
     char *name; /* its file */
-    nh_graph *graph;
+    nh_graph *graph; /* in the place of its H0: what the sub-models' answers are added to (ensemble/base.h) */
     nh_edges edges;
     nh_loss_data *loss;
-    nh_judgement
-        h0; /* of the file's H0; that in graph is averaged over time reversal, where the network wants it so */
+    nh_judgement h0; /* of the file's H0; NaN where it has none */
     nh_kcache *k; /* NULL without k-space terms */
     size_t bytes; /* of memory, about */
     /* private */
     void *arrays[4]; /* what edges points to */
-    nh_selection used;
+    size_t n_feature; /* numbers of an edge that are kept */
     size_t n_run;
     struct nh_feature_run {
         size_t from, to, count; /* numbers of the compact vector, place in what the networks see */
     } * run;
-    float *feature; /* [n_edge][used.irreps.dim], one of the two */
+    float *feature; /* [n_edge][n_feature], one of the two */
     double *feature_double;
 } nh_crystal;
 
-/* Takes g (with h0, label, overlap) over, also on failure. Errors name `path`: no such matrices, a smaller
- * cutoff than the network's, more shells than its basis has, another Rydberg factor. */
+/* Takes g (with label, overlap, and h0 where the network needs it) over, also on failure. Errors name `path`: no such
+ * matrices, a smaller cutoff than the network's, more shells than its basis has, another Rydberg factor. */
 int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, nh_crystal **out,
                    nh_error *err);
 void nh_crystal_free(nh_crystal *c); /* NULL is fine */

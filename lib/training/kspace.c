@@ -142,7 +142,7 @@ int nh_kspace_solve(const nh_graph *g, size_t n, const double *k, nh_threads *th
 typedef struct header {
     char magic[8];
     uint64_t order; /* tells byte orders apart */
-    uint64_t hash;  /* of the crystal, mesh and seed */
+    uint64_t hash;  /* of the crystal and the mesh */
     uint64_t n_k, basis;
     uint64_t sum; /* of k and gamma */
 } header;
@@ -194,8 +194,7 @@ static uint64_t hash_crystal(const nh_graph *g)
 
 static uint64_t hash_all(uint64_t crystal, const nh_kspace_options *o)
 {
-    uint64_t h = hash_bytes(crystal, o->mesh, sizeof o->mesh);
-    return hash_bytes(h, &o->seed, sizeof o->seed);
+    return hash_bytes(crystal, o->mesh, sizeof o->mesh);
 }
 
 static int make_mesh(uint64_t crystal, const nh_kspace_options *o, nh_kpoints *out, nh_error *err)
@@ -204,7 +203,7 @@ static int make_mesh(uint64_t crystal, const nh_kspace_options *o, nh_kpoints *o
     nh_random r;
     double shift[3];
     snprintf(stream, sizeof stream, "k-mesh of %016" PRIx64, crystal);
-    nh_random_seed(&r, o->seed, stream);
+    nh_random_seed(&r, 1, stream);
     for (int x = 0; x < 3; x++)
         shift[x] = nh_random_uniform(&r);
     return nh_kpoints_mesh(o->mesh, true, shift, out, err);
@@ -327,7 +326,7 @@ static bool read_energies(int file, const header *h, const nh_kpoints *mesh, dou
     return good;
 }
 
-/* True where the file is there, whole, and of this crystal, mesh and seed. */
+/* True where the file is there, whole, and of this crystal and mesh. */
 static bool load(const char *path, const nh_kpoints *mesh, size_t basis, uint64_t hash, header *h,
                  double *gamma, double *energy)
 {

@@ -2,9 +2,9 @@
  * mesh of k-points, the split of the bands into P and Q, and the file that keeps them (network.md
  * section 6.1).
  *
- * The mesh has one random common shift, a function of the seed and of the crystal alone. Eigenvectors come
- * from *all* pairs of the file, so that they are S-normalised exactly. They are stored in single precision,
- * as the published code has them, and used in double. */
+ * The mesh has one random common shift, a function of the crystal alone: runs with different seeds share a
+ * file, at the same time, too. Eigenvectors come from *all* pairs of the file, so that they are S-normalised
+ * exactly. They are stored in single precision, as the published code has them, and used in double. */
 #ifndef NH_TRAINING_KSPACE_H
 #define NH_TRAINING_KSPACE_H
 
@@ -24,7 +24,6 @@ typedef struct nh_kspace_options {
     int mesh[3];
     double energy_cut; /* eV above the Fermi level */
     nh_kcut cut;
-    uint64_t seed; /* of the shift */
 } nh_kspace_options;
 
 /* The bands at one k-point, as the loss takes them. Rows of `vector` are bands, ascending in energy, columns
@@ -47,7 +46,7 @@ int nh_kspace_solve(const nh_graph *g, size_t n, const double *k, nh_threads *th
 typedef struct nh_kcache nh_kcache;
 
 /* Opens the cache `path` of a crystal, or makes it first where it is absent, unreadable or of another label,
- * overlap, mesh, seed or version (a hash of all of them says so): written beside and renamed, so that a
+ * overlap, mesh or version (a hash of all of them says so): written beside and renamed, so that a
  * killed run leaves none that is half there, and several processes may make the same one. E_F is g's, or that
  * of g's electrons on this mesh where g has none. The energy cut is applied on opening and is not part of the
  * file. Keeps `path`, energies and the splits in memory, no vectors and no open file. *made (may be NULL): it

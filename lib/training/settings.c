@@ -289,6 +289,21 @@ static int get_ablations(const nh_yaml *root, const char *name, unsigned *out, n
     return 0;
 }
 
+/* data, ensemble, or how many processes share a crystal. */
+static int get_parallel(const nh_yaml *root, const char *name, size_t *out, nh_error *err)
+{
+    const nh_yaml *node = nh_yaml_find(root, "parallel");
+    if (!node) return 0;
+    if (node->kind == NH_YAML_SCALAR && !strcmp(node->text, "data"))
+        *out = 1;
+    else if (node->kind == NH_YAML_SCALAR && !strcmp(node->text, "ensemble"))
+        *out = 0;
+    else if (get_size(root, name, "parallel", 1, NH_MAX_RANGES, out, NULL))
+        return nh_fail(err, "%s:%zu: parallel: data, ensemble or a number of processes from 1 to %d expected", name,
+                       node->line, NH_MAX_RANGES);
+    return 0;
+}
+
 static int get_seed(const nh_yaml *root, const char *name, uint64_t *out, nh_error *err)
 {
     const char *text = NULL;
@@ -323,7 +338,8 @@ static int get_all(const nh_yaml *root, const char *name, const char *network_na
 {
     static const char *const known[] = {
         "network",   "init",     "data",       "run_dir", "seed",   "precision",  "ensemble",    "loss",
-        "optimizer", "schedule", "accumulate", "memory",  "ablate", "checkpoint", "zero_output", NULL};
+        "optimizer", "schedule", "accumulate", "memory",  "ablate", "checkpoint", "zero_output",
+        "parallel",  NULL};
     static const char *const precisions[] = {"single", "double", NULL},
                              *const memories[] = {"store", "recompute", NULL},
                              *const checkpoint_keys[] = {"every_steps", NULL};
@@ -342,7 +358,7 @@ static int get_all(const nh_yaml *root, const char *name, const char *network_na
         get_optimizer(root, name, &s->optimizer, err) || get_schedule(root, name, &s->schedule, err) ||
         get_size(root, name, "accumulate", 1, 1000000, &s->accumulate, err) ||
         get_choice(root, name, "memory", memories, &memory, err) ||
-        get_ablations(root, name, &s->ablate, err) ||
+        get_ablations(root, name, &s->ablate, err) || get_parallel(root, name, &s->processes, err) ||
         get_map(root, name, "checkpoint", checkpoint_keys, &checkpoint, err))
         return -1;
     s->as_double = precision == 1;
@@ -371,6 +387,7 @@ static nh_settings defaults(void)
                          .optimizer = {.lr = 5e-4, .beta = {0.9, 0.999}, .eps = 1e-8},
                          .schedule = {.epochs = 100, .warmup = 5, .warmup_lr = 1e-6, .min_lr = 1e-5},
                          .accumulate = 1,
+                         .processes = 1,
                          .checkpoint_steps = 200};
 }
 
@@ -603,12 +620,6 @@ int nh_settings_check(const nh_settings *s, const char *path, nh_error *err)
     if (!s->has_network && !s->init) return nh_fail(err, "%s: neither network nor init is there", path);
     if (!s->train) return nh_fail(err, "%s: data: no train", path);
     if (!s->run_dir) return nh_fail(err, "%s: no run_dir", path);
-    if (s->ablate & (NH_ABLATE_INPUT | NH_ABLATE_OUTPUT | NH_ABLATE_CUT_DOWN))
-        return nh_fail(err, "%s: ablate: %s is not there yet; tracegrad, ensemble, loss-k and loss-pq are",
-                       path,
-                       s->ablate & NH_ABLATE_INPUT    ? "input"
-                       : s->ablate & NH_ABLATE_OUTPUT ? "output"
-                                                      : "cut-down");
     return readable(s->train, path, "data: train", err) ||
                    readable(s->validation, path, "data: validation", err) ||
                    readable(s->test, path, "data: test", err) || readable(s->init, path, "init", err)
@@ -623,8 +634,17 @@ int nh_settings_ablate(nh_settings *s, nh_config *network, nh_error *err)
     if (s->ablate & (NH_ABLATE_LOSS_K | NH_ABLATE_LOSS_PQ) && s->loss.kind == NH_LOSS_REFERENCE)
         s->loss.lambda_r = 1 - s->loss.lambda_p - s->loss.lambda_q - s->loss.lambda_pq;
     if (s->ablate & NH_ABLATE_TRACEGRAD) network->tg_scale = 0;
+    const unsigned other = NH_ABLATE_INPUT | NH_ABLATE_OUTPUT | NH_ABLATE_CUT_DOWN | NH_ABLATE_ENSEMBLE;
+    for (size_t i = 0; s->init && ablations[i]; i++)
+        if (s->ablate & other & 1u << i)
+            return nh_fail(err, "ablate: %s needs a network of its own, not that of init", ablations[i]);
+    if (s->ablate & NH_ABLATE_INPUT) network->input = NH_INPUT_ELEMENTS;
+    if (s->ablate & NH_ABLATE_OUTPUT) network->target = NH_TARGET_HAMILTONIAN;
+    if (s->ablate & NH_ABLATE_CUT_DOWN) {
+        network->input = NH_INPUT_ELEMENTS;
+        network->h0 = NH_H0_NONE;
+    }
     if (s->ablate & NH_ABLATE_ENSEMBLE) {
-        if (s->init) return nh_fail(err, "ablate: ensemble needs a network of its own, not that of init");
         double lo = network->range[0][0], hi = network->range[0][1];
         for (size_t i = 1; i < network->n_range; i++) {
             lo = fmin(lo, network->range[i][0]);
@@ -720,7 +740,12 @@ char *nh_settings_text(const nh_settings *s, const nh_config *network)
             s->schedule.warmup);
     put_real(f, "  warmup_lr: ", s->schedule.warmup_lr);
     put_real(f, "\n  min_lr: ", s->schedule.min_lr);
-    fprintf(f, "\naccumulate: %zu\nmemory: %s\nablate: [", s->accumulate,
+    fprintf(f, "\naccumulate: %zu\n", s->accumulate);
+    if (s->processes > 1)
+        fprintf(f, "parallel: %zu\n", s->processes);
+    else
+        fprintf(f, "parallel: %s\n", s->processes == 1 ? "data" : "ensemble");
+    fprintf(f, "memory: %s\nablate: [",
             s->memory == NH_MEMORY_STORE ? "store" : "recompute");
     for (size_t i = 0, n = 0; ablations[i]; i++)
         if (s->ablate & 1u << i) fprintf(f, "%s%s", n++ ? ", " : "", ablations[i]);

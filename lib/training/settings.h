@@ -66,6 +66,7 @@ typedef struct nh_settings {
     nh_optimizer_settings optimizer;
     nh_schedule_settings schedule;
     size_t accumulate;
+    size_t processes; /* that share a crystal, of several (ranks.h); 0: as many as there is use for */
     nh_memory_kind memory;
     unsigned ablate;
     size_t checkpoint_steps;
@@ -81,12 +82,11 @@ int nh_settings_read(const char *path, size_t n_set, const char *const *set, nh_
                      bool *from_command_line, nh_error *err);
 void nh_settings_free(nh_settings *s);
 
-/* What a run needs: lists that exist, a network or `init`, a run_dir, ablations that this version has. `path`
- * names the file. */
+/* What a run needs: lists that exist, a network or `init`, a run_dir. `path` names the file. */
 int nh_settings_check(const nh_settings *s, const char *path, nh_error *err);
 
-/* Carries out the ablations that are changes of other settings (tracegrad, ensemble, loss-k, loss-pq). Doing
- * it twice changes nothing. `network` is the network that is trained. */
+/* Carries out the ablations: changes of other settings and of `network`, which is the network that is trained. Doing it
+ * twice changes nothing. */
 int nh_settings_ablate(nh_settings *s, nh_config *network, nh_error *err);
 
 /* Complete YAML text, every key with the value used; `network` as in nh_settings_ablate. Read again it gives

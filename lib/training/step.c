@@ -23,18 +23,19 @@ typedef struct part {
 struct nh_stepper {
     const nh_settings *settings;
     nh_train_state *state;
-    nh_ranks ranks;
+    nh_team team;
     nh_types types;
     nh_embedding *embedding;
     nh_selection all, output; /* all of OUT; what is asked of the networks */
-    nh_irreps input;          /* what they see of all */
+    nh_irreps input;          /* what they see of all, or of the elements */
     size_t *input_entry, *place;
     nh_crystal_kind crystals;
     const nh_submodel_kind *kind;
     nh_threads *threads;
     bool side_by_side; /* sub-models share the threads out among themselves */
     size_t n_part;
-    part *part;
+    part *part;               /* of this process */
+    int owner[NH_MAX_RANGES]; /* of each sub-model: rank in team.crystal, -1: nobody's */
     size_t n_limit;
     double limit[2 * NH_MAX_RANGES + 2];
     bool with_trace, average;
@@ -134,8 +135,12 @@ static int make_parts(nh_stepper *t, int threads, nh_error *err)
     const nh_tape_memory memory = t->settings->memory == NH_MEMORY_STORE ? NH_TAPE_STORE : NH_TAPE_RECOMPUTE;
     t->part = NH_ARRAY(part, m->n_range);
     if (!t->part) return nh_fail_memory(err, "sub-models");
+    size_t found = 0;
     for (size_t r = 0; r < m->n_range; r++) {
+        t->owner[r] = -1;
         if (!t->state->trained[r] && silent(&m->params, &m->weights[r])) continue;
+        t->owner[r] = (int)(found++ % (size_t)t->team.crystal.count);
+        if (t->owner[r] != t->team.crystal.rank) continue;
         part *p = &t->part[t->n_part++];
         p->range = r;
         p->trained = t->state->trained[r];
@@ -161,6 +166,10 @@ static int make_parts(nh_stepper *t, int threads, nh_error *err)
 static int choose_input(nh_stepper *t, nh_error *err)
 {
     const nh_irreps *all = &t->all.irreps;
+    if (t->state->model->config.input == NH_INPUT_ELEMENTS) {
+        t->input_entry = NH_ARRAY(size_t, 1);
+        return t->input_entry ? nh_irreps_copy(&t->types.in, &t->input, err) : nh_fail_memory(err, "feature vectors");
+    }
     bool *even = NH_ARRAY(bool, all->dim);
     size_t *mul = NH_ARRAY(size_t, all->count), n = 0, at = 0, to = 0;
     int *l = NH_ARRAY(int, all->count), *p = NH_ARRAY(int, all->count);
@@ -193,7 +202,7 @@ static int choose_input(nh_stepper *t, nh_error *err)
     return status;
 }
 
-int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_stepper **out, nh_error *err)
+int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, int threads, nh_stepper **out, nh_error *err)
 {
     const nh_config *c = &state->model->config;
     nh_stepper *t = NH_ARRAY(nh_stepper, 1);
@@ -201,7 +210,7 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_
     if (!t) return nh_fail_memory(err, "training");
     t->settings = s;
     t->state = state;
-    t->ranks = (nh_ranks){0, 1};
+    t->team = team;
     t->kind = s->as_double ? nh_submodel_kind_d() : nh_submodel_kind_f();
     t->with_trace = s->loss.lambda_c > 0;
     const bool padding = s->loss.kind == NH_LOSS_REFERENCE;
@@ -224,18 +233,12 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_
                                     .with_k = l->lambda_p > 0 || l->lambda_q > 0 || l->lambda_pq > 0,
                                     .k = {.mesh = {l->k_mesh[0], l->k_mesh[1], l->k_mesh[2]},
                                           .energy_cut = l->energy_cut,
-                                          .cut = l->cut,
-                                          .seed = s->seed}};
+                                          .cut = l->cut}};
     find_limits(t);
     t->crystals.limit = t->limit;
     t->crystals.n_limit = t->n_limit - 1;
     *out = t;
     return 0;
-}
-
-void nh_stepper_join(nh_stepper *t, nh_ranks ranks)
-{
-    t->ranks = ranks;
 }
 
 int nh_stepper_place(nh_stepper *t, const nh_device *device, nh_error *err)
@@ -382,7 +385,10 @@ static int forward(nh_stepper *t, const nh_crystal *c, bool keep, nh_error *err)
 {
     t->crystal = c;
     t->keep = keep;
-    return make_room(t, c->edges.n_edge, err) || for_parts(t, run_forward, err) ? -1 : 0;
+    if (make_room(t, c->edges.n_edge, err) || for_parts(t, run_forward, err)) return -1;
+    nh_ranks_sum(&t->team.crystal, c->edges.n_edge * t->output.irreps.dim, t->ham);
+    if (t->with_trace) nh_ranks_sum(&t->team.crystal, c->edges.n_edge * t->types.n_shell_pair, t->trace);
+    return 0;
 }
 
 /* The loss; with gradients into g_ham and g_trace. */
@@ -453,12 +459,13 @@ int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *
     int status = 0;
     for (size_t i = 0; !status && !skip && i < t->n_part; i++)
         if (t->part[i].trained)
-            status = nh_ranks_sum_weights(&t->ranks, &t->state->model->params, &t->part[i].gradient, err);
+            status = nh_ranks_sum_weights(&t->team.peers, &t->state->model->params, &t->part[i].gradient, err);
     if (!status && !skip) status = for_parts(t, run_norm, err);
     if (!status && !skip) {
         double sum = 0;
         for (size_t i = 0; i < t->n_part; i++)
             sum += t->part[i].norm * t->part[i].norm;
+        nh_ranks_sum(&t->team.crystal, 1, &sum);
         *norm = sqrt(sum);
     }
     *done = !status && !skip && isfinite(*norm);
@@ -469,6 +476,16 @@ int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *
     for (size_t i = 0; i < t->n_part; i++)
         if (t->part[i].trained) nh_weights_clear(&t->state->model->params, &t->part[i].gradient);
     return status;
+}
+
+void nh_stepper_gather(nh_stepper *t)
+{
+    nh_train_state *s = t->state;
+    for (size_t r = 0; r < s->model->n_range; r++) {
+        nh_weights *const list[] = {&s->model->weights[r], &s->m[r], &s->v[r], s->average ? &s->average[r] : NULL};
+        for (size_t i = 0; s->trained[r] && i < sizeof list / sizeof *list; i++)
+            if (list[i]) nh_ranks_share_weights(&t->team.crystal, t->owner[r], &s->model->params, list[i]);
+    }
 }
 
 int nh_stepper_load(nh_stepper *t, bool average, nh_error *err)

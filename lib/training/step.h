@@ -13,10 +13,10 @@
 typedef struct nh_stepper nh_stepper;
 
 /* For the sub-models of `state` that are trained, and those that are not but answer (nh_train_state_new). Settings and state
- * must outlive it. `threads` >= 1. */
-int nh_stepper_new(const nh_settings *s, nh_train_state *state, int threads, nh_stepper **out, nh_error *err);
-/* Gradients are summed over these processes; `count` in nh_stepper_apply is that of all of them. */
-void nh_stepper_join(nh_stepper *t, nh_ranks ranks);
+ * must outlive it. `threads` >= 1. The processes of the team that share a crystal have a part of these sub-models each, and
+ * call nh_stepper_add, _apply, _judge and _gather together; gradients are summed over the others, and `count` in
+ * nh_stepper_apply is that of all of them. */
+int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, int threads, nh_stepper **out, nh_error *err);
 /* The sub-models run on the device (NULL: on the CPU), which must outlive the stepper, one after another. Losses, their
  * gradients by the outputs, and Adam stay on the CPU. */
 int nh_stepper_place(nh_stepper *t, const nh_device *device, nh_error *err);
@@ -36,6 +36,9 @@ int nh_stepper_add_at(nh_stepper *t, const nh_crystal *c, bool squared, size_t n
  * the steps that were taken. */
 int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *norm, bool *done,
                      nh_error *err);
+
+/* Brings the sub-models that other processes have trained into the state. */
+void nh_stepper_gather(nh_stepper *t);
 
 /* The weights that nh_stepper_add and _judge use: the averages (if there are), or those that are trained. */
 int nh_stepper_load(nh_stepper *t, bool average, nh_error *err);

@@ -17,7 +17,7 @@ struct nh_trainer {
     const nh_settings *settings;
     nh_train_state *state;
     const nh_trainer_hooks *hooks;
-    nh_ranks ranks;
+    nh_team team;
     bool quiet;
     nh_stepper *stepper;
     nh_crystal_kind kind;
@@ -78,7 +78,7 @@ void nh_trainer_free(nh_trainer *t)
     free(t);
 }
 
-int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer_hooks *hooks, nh_ranks ranks,
+int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer_hooks *hooks, nh_team team,
                    const nh_device *device, int threads, const char *k_folder, bool quiet, nh_trainer **out, nh_error *err)
 {
     nh_trainer *t = NH_ARRAY(nh_trainer, 1);
@@ -87,8 +87,8 @@ int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer
     t->settings = s;
     t->state = state;
     t->hooks = hooks;
-    t->ranks = ranks;
-    t->quiet = quiet || ranks.rank > 0;
+    t->team = team;
+    t->quiet = quiet || team.all.rank > 0;
     t->list[TRAIN] = s->train;
     t->list[VALIDATION] = s->validation;
     t->list[TEST] = s->test;
@@ -97,9 +97,8 @@ int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer
         if (t->list[l]) status = nh_names_read(t->list[l], &t->names[l], err);
         t->first[l + 1] = t->first[l] + t->names[l].count;
     }
-    if (!status) status = nh_stepper_new(s, state, threads, &t->stepper, err);
+    if (!status) status = nh_stepper_new(s, state, team, threads, &t->stepper, err);
     if (!status) status = nh_stepper_place(t->stepper, device, err);
-    if (!status) nh_stepper_join(t->stepper, ranks);
     const nh_model *m = state->model;
     if (!status && !(t->best = NH_ARRAY(nh_weights, m->n_range))) status = nh_fail_memory(err, "best model");
     for (size_t r = 0; !status && r < m->n_range; r++)
@@ -194,17 +193,17 @@ static void add_scores(nh_scores *s, size_t n_range, size_t *in_range, const nh_
     s->n_crystal++;
 }
 
-/* Over the processes. */
+/* Over the groups; the processes of a group have the same numbers. */
 static void sum_scores(const nh_trainer *t, nh_scores *s, size_t n_range, size_t *in_range)
 {
     double count = (double)s->n_crystal, in[2 * NH_MAX_RANGES + 2];
     for (size_t i = 0; i < n_range; i++)
         in[i] = (double)in_range[i];
-    nh_ranks_sum(&t->ranks, 1, &count);
-    nh_ranks_sum(&t->ranks, 1, &s->loss_h);
-    nh_ranks_sum(&t->ranks, NH_GAUGE_N_REGION, s->region);
-    nh_ranks_sum(&t->ranks, n_range, s->range);
-    nh_ranks_sum(&t->ranks, n_range, in);
+    nh_ranks_sum(&t->team.peers, 1, &count);
+    nh_ranks_sum(&t->team.peers, 1, &s->loss_h);
+    nh_ranks_sum(&t->team.peers, NH_GAUGE_N_REGION, s->region);
+    nh_ranks_sum(&t->team.peers, n_range, s->range);
+    nh_ranks_sum(&t->team.peers, n_range, in);
     s->n_crystal = (size_t)count;
     for (size_t i = 0; i < n_range; i++)
         in_range[i] = (size_t)in[i];
@@ -235,15 +234,16 @@ int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig
     size_t *order = NH_ARRAY(size_t, n);
     if (!order) return nh_fail_memory(err, "order of the crystals");
     size_t own = 0;
-    for (size_t i = (size_t)t->ranks.rank; i < n; i += (size_t)t->ranks.count)
+    const size_t first = (size_t)t->team.peers.rank, stride = (size_t)t->team.peers.count;
+    for (size_t i = first; i < n; i += stride)
         order[own++] = t->first[list] + i;
     int status = nh_supply_plan(t->supply, own, order, err);
     free(order);
-    for (size_t i = (size_t)t->ranks.rank; !status && i < n; i += (size_t)t->ranks.count) {
+    for (size_t i = first; !status && i < n; i += stride) {
         void *thing;
         nh_judgement judgement;
         nh_loss_terms terms = {0};
-        if (*stop) break;
+        if (nh_ranks_max(&t->team.crystal, *stop != 0)) break; /* a group stops together */
         status = nh_supply_take(t->supply, &thing, err);
         if (status) break;
         const nh_crystal *c = thing;
@@ -258,7 +258,7 @@ int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig
         nh_supply_give_back(t->supply, thing);
     }
     if (status) return -1;
-    *stopped = nh_ranks_max(&t->ranks, *stop != 0) != 0;
+    *stopped = nh_ranks_max(&t->team.all, *stop != 0) != 0;
     if (*stopped) return 0;
     sum_scores(t, out, n_range, in_range[0]);
     sum_scores(t, h0, n_range, in_range[1]);
@@ -273,20 +273,21 @@ int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig
 static int save(nh_trainer *t, nh_error *err)
 {
     t->unsaved = 0;
-    if (t->ranks.rank > 0) return 0;
+    nh_stepper_gather(t->stepper);
+    if (t->team.all.rank > 0) return 0;
     if (t->have_best && t->hooks->save_best(t->hooks->context, t->state, t->best, &t->best_report, err))
         return -1;
     t->have_best = false;
     return t->hooks->save(t->hooks->context, t->state, err);
 }
 
-/* Whether crystal i of a step is this process's. */
+/* Whether crystal i of a step is this group's. */
 static bool is_own(const nh_trainer *t, size_t i)
 {
-    return i % (size_t)t->ranks.count == (size_t)t->ranks.rank;
+    return i % (size_t)t->team.peers.count == (size_t)t->team.peers.rank;
 }
 
-/* One step with the next `count` crystals of the epoch, of which the plan has this process's share. */
+/* One step with the next `count` crystals of the epoch, of which the plan has this group's share. */
 static int train_step(nh_trainer *t, double lr, bool squared, size_t count, nh_error *err)
 {
     nh_train_state *s = t->state;
@@ -313,8 +314,8 @@ static int train_step(nh_trainer *t, double lr, bool squared, size_t count, nh_e
     }
     free(k);
     if (!status) {
-        nh_ranks_sum(&t->ranks, NH_N_SUMS, sum);
-        skip = nh_ranks_max(&t->ranks, skip) != 0;
+        nh_ranks_sum(&t->team.peers, NH_N_SUMS, sum);
+        skip = nh_ranks_max(&t->team.all, skip) != 0;
     }
     if (!status) status = nh_stepper_apply(t->stepper, lr, count, skip, &norm, &done, err);
     if (status) return -1;
@@ -344,7 +345,7 @@ static int train_epoch(nh_trainer *t, double lr, bool squared, const volatile si
     size_t *order = NH_ARRAY(size_t, n);
     if (!order) return nh_fail_memory(err, "order of the crystals");
     nh_epoch_order(o->seed, s->epoch, n, order);
-    const size_t step = o->accumulate * (size_t)t->ranks.count;
+    const size_t step = o->accumulate * (size_t)t->team.peers.count;
     size_t own = 0;
     for (size_t i = s->position; i < n; i++)
         if (is_own(t, (i - s->position) % step)) order[own++] = order[i];
@@ -362,7 +363,7 @@ static int train_epoch(nh_trainer *t, double lr, bool squared, const volatile si
         s->sum[NH_SUM_SECONDS] += now - last;
         last = now;
         nh_progress_add(progress, count);
-        if (!status) *stopped = nh_ranks_max(&t->ranks, *stop != 0) != 0;
+        if (!status) *stopped = nh_ranks_max(&t->team.all, *stop != 0) != 0;
         if (!status && (*stopped || (t->unsaved >= o->checkpoint_steps && s->position < n)))
             status = save(t, err);
     }
@@ -406,13 +407,14 @@ static int finish_epoch(nh_trainer *t, nh_epoch_report *r, nh_error *err)
     if (r->best) {
         s->best = score;
         s->best_epoch = s->epoch;
+        nh_stepper_gather(t->stepper);
         for (size_t i = 0; i < s->model->n_range; i++)
             nh_weights_copy(&s->model->params, &t->best[i],
                             s->average && s->trained[i] ? &s->average[i] : &s->model->weights[i]);
         t->best_report = *r;
         t->have_best = true;
     }
-    if (t->ranks.rank == 0 && t->hooks->row(t->hooks->context, s, r, err)) return -1;
+    if (t->team.all.rank == 0 && t->hooks->row(t->hooks->context, s, r, err)) return -1;
     s->epoch++;
     s->position = 0;
     memset(s->sum, 0, sizeof s->sum);

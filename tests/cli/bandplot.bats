@@ -214,3 +214,39 @@ PY
     [ "$status" -eq 1 ]
     one_line
 }
+
+@test "--format summary: one row of facts" {
+    eig pred "$BAND - 0.3 + (b == 2 ? (k % 2 ? 0.01 : -0.01) : 0) - (k == 3 && b == 1 ? 0.5 : 0)"
+    run "$BIN/bandplot-data" --format summary --ref "$T/ref.nc" --top 2 --name p --ref-name r "$T/pred.nc"
+    [ "$status" -eq 0 ]
+    [ "${#lines[@]}" -eq 2 ]
+    [[ "${lines[1]}" == "-	p	r	1.000000	"*"	indirect	0.300000	27.727	500.000	22	1	11" ]]
+    run "$BIN/bandplot-data" --format summary "$T/ref.nc"
+    [ "${lines[1]}" = "-	bands	-	1.000000	4.000000	indirect	nan	nan	nan	0	0	11" ]
+}
+
+@test "--format kpoints: geneig --against bounds the differences, exactly where S has one eigenvalue" {
+    # at Gamma S = 2, and H0 - H = 0.44 eV in uu and dd, 1 meV in ud: after the shift of 0.22 eV half a meV is left
+    ncgen -k nc4 -o "$T/chain.nc" "$DATA/chain.cdl"
+    printf '0 0 0\n' > "$T/gamma"
+    "$BIN/geneig" --matrix h0 --against h_label --kpoints "$T/gamma" -o "$T/h0.nc" "$T/chain.nc"
+    "$BIN/geneig" --matrix h_label --kpoints "$T/gamma" -o "$T/label.nc" "$T/chain.nc"
+    "$BIN/bandplot-data" --efermi 100 --format kpoints --ref "$T/label.nc" "$T/h0.nc" > "$T/table"
+    awk -F'\t' 'NR == 2 { good = $5 == 0.0005 && $7 == 0 && ($8 - 0.0005) ^ 2 < 1e-20 && $9 == 1 && $10 == 2 && ($11 - 0.001) ^ 2 < 1e-20 }
+        END { exit !(good && NR == 2) }' "$T/table" || { cat "$T/table"; return 1; }
+    # a real crystal: no difference is above its bound, which is not the same everywhere
+    for m in h0 h_label; do
+        "$BIN/geneig" --matrix $m --against h_label --mesh 2 2 2 -o "$T/$m.nc" pipelines/tiny/LiCl-1.nc
+    done
+    "$BIN/bandplot-data" --format kpoints --ref "$T/h_label.nc" "$T/h0.nc" > "$T/table"
+    awk -F'\t' '!/^#/ { n++; if (!($5 <= $8 && $5 > 0 && $9 > 1)) bad = 1; if ($8 != first) other = 1; if (n == 1) first = $8 }
+        END { exit bad || n != 8 || !other }' "$T/table" || { cat "$T/table"; return 1; }
+    # against itself nothing is left of it; against another reference there is no bound
+    "$BIN/bandplot-data" --format kpoints --ref "$T/h_label.nc" "$T/h_label.nc" | awk -F'\t' '!/^#/ && !($8 < 1e-9) { exit 1 }'
+    "$BIN/bandplot-data" --format kpoints --ref "$T/h0.nc" "$T/h_label.nc" | awk -F'\t' '!/^#/ && $8 != "nan" { exit 1 }'
+    run "$BIN/bandplot-data" --format kpoints "$T/h0.nc"
+    [ "$status" -eq 2 ]
+    run "$BIN/geneig" --against h0 --mesh 2 2 2 --matrix h_label --s-threshold 1e-4 "$T/chain.nc"
+    [ "$status" -eq 2 ]
+    one_line
+}

@@ -67,6 +67,37 @@ one_line() { [ "$status" -eq "$1" ] && [ "$(printf '%s\n' "$output" | wc -l)" -e
     [ "$(cell h0 H 7 <<< "$output")" = 33.500000 ]
 }
 
+@test "--each: the rows of every structure, with its file" {
+    variant shifted 's/^  h0 = .*/  h0 = -1,0, -4,0, -9,0, -4,0, -1,0,/'
+    run --separate-stderr "$BIN/gaugemae" --each "$T/chain.nc" "$T/shifted.nc"
+    [ "$status" -eq 0 ]
+    for file in chain shifted; do
+        # but for the last column and the word "file", what the file alone gives
+        "$BIN/gaugemae" "$T/$file.nc" | grep -v '^#' | tr -s ' ' > "$T/alone"
+        sed -n "s| $T/$file.nc\$||p" <<< "$output" | tr -s ' ' | diff - "$T/alone"
+    done
+    [ "$(grep -vc '^#' <<< "$output")" -eq 30 ]
+    [ "$(grep -c '^#matrix .* file$' <<< "$output")" -eq 1 ]
+    run "$BIN/gaugemae" --each --json "$T/chain.nc"
+    one_line 2
+}
+
+@test "--by pair: blocks by name, their mean is the overall number" {
+    run "$BIN/gaugemae" --by pair "$T/chain.nc"
+    [ "$status" -eq 0 ]
+    [ "$(cell h0 'H1-H1(0,0,0)' 7 <<< "$output")" = 0.500000 ]
+    [ "$(cell h0 'H1-H1(-1,0,0)' 7 <<< "$output")" = 50.000000 ]
+    [ "$(grep -c '^h0 ' <<< "$output")" -eq 3 ]
+    run "$BIN/gaugemae" --by pair pipelines/tiny/LiCl-1.nc
+    mean=$(awk '$1 == "h0" { n += $4; s += $4 * $7 } END { printf "%.6f", s / n }' <<< "$output")
+    [ "$mean" = "$("$BIN/gaugemae" pipelines/tiny/LiCl-1.nc 2> /dev/null | cell h0 overall 7)" ]
+    run "$BIN/gaugemae" --by pair "$T/chain.nc" "$T/chain.nc"
+    one_line 1
+    [[ "$output" == *"--by pair"*"--each"* ]]
+    run "$BIN/gaugemae" --by pair --each "$T/chain.nc" "$T/chain.nc"
+    [ "$status" -eq 0 ]
+}
+
 @test "--floor: what an architecture cannot correct" {
     printf 'reconstruct: spin-average\n' > "$T/net.yaml"
     run --separate-stderr "$BIN/gaugemae" --mu l2 --floor "$T/net.yaml" "$T/chain.nc"

@@ -24,7 +24,7 @@ setup() {
     run bash -c "'$BIN/nhmodel' --man | groff -man -Tascii -ww 2>&1 >/dev/null"
     [ "$status" -eq 0 ] && [ -z "$output" ]
     run "$BIN/nhmodel"
-    fails 2 "nhmodel:" "init or info expected"
+    fails 2 "nhmodel:" "init, info or pack expected"
     run "$BIN/nhmodel" inti
     fails 2 "nhmodel:" "unknown command 'inti'"
     run "$BIN/nhmodel" init --seed 1 -o "$T/m.nc"
@@ -35,6 +35,31 @@ setup() {
     fails 2 "nhmodel info:"
     run "$BIN/nhmodel" info --seed 1 a.nc
     fails 2 "nhmodel info:" "--seed"
+    run "$BIN/nhmodel" pack --help
+    [ "$status" -eq 0 ]
+    [[ "$output" == *--bits* && "$output" != *--seed* ]]
+    run "$BIN/nhmodel" pack --bits 53 a.nc -o b.nc
+    fails 2 "nhmodel pack:" "--bits: 53 found"
+}
+
+@test "pack: the same model in fewer bytes, rounded on request only" {
+    ncgen -4 -o "$T/graph.nc" "$DATA/tiny_graph.cdl"
+    "$BIN/nhmodel" init --config "$T/net.yaml" --seed 5 -o "$T/a.nc"
+    "$BIN/nhmodel" pack "$T/a.nc" -o "$T/b.nc"
+    for m in a b; do "$BIN/nhinfer" -m "$T/$m.nc" -o "$T/$m.ham" "$T/graph.nc" && ncdump -v h_pred "$T/$m.ham" | sed -n '/h_pred =/,$p' > "$T/$m.txt"; done
+    grep -q h_pred "$T/a.txt"
+    cmp "$T/a.txt" "$T/b.txt"
+    ncdump -h "$T/b.nc" | grep -q 'provenance = "untrained: seeded initialisation"'
+    ncdump -h "$T/b.nc" | grep -q 'nhmodel init --config'
+    # 12 binary digits: every weight within 2^-13 of itself, and few different last bits
+    "$BIN/nhmodel" pack --bits 12 "$T/a.nc" -o "$T/c.nc"
+    for m in a c; do ncdump -p 9,9 -v range1/edge_lin.tp.weight "$T/$m.nc" | sed -n '/edge_lin.tp.weight =/,/;/p' | tr -d ' ;' | tr , '\n' | grep '[0-9]$' > "$T/$m.w"; done
+    paste "$T/a.w" "$T/c.w" | awk '{ d = $1 - $2; if (d < 0) d = -d; a = $1 < 0 ? -$1 : $1; if (d > a / 8191) bad++; if (d > 0) moved++ }
+        END { exit !(NR > 100 && !bad && moved > NR / 2) }'
+    sed 's/mid: .*/mid: 16x0e+8x1o+8x1e+8x2e/' "$T/net.yaml" > "$T/wide.yaml"
+    "$BIN/nhmodel" init --config "$T/wide.yaml" --seed 5 -o "$T/wide.nc"
+    "$BIN/nhmodel" pack --bits 8 "$T/wide.nc" -o "$T/small.nc"
+    [ "$(stat -c %s "$T/small.nc")" -lt "$(stat -c %s "$T/wide.nc")" ]
 }
 
 @test "the same seed gives the same bytes, another seed other numbers" {

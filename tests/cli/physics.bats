@@ -44,3 +44,19 @@ agrees() {
 @test "ABACUS's eigenvalues: PbTe" { agrees "$SHARED/data/abacus/PbTe"; }
 @test "ABACUS's eigenvalues: Au" { agrees "$SHARED/data/abacus/Au"; }
 @test "ABACUS's eigenvalues: MoS2" { agrees "$SHARED/data/abacus/MoS2"; }
+
+# At the symmetric sites of a perfect crystal the published layer norms amplify rounding noise; norm_eps leaves it small.
+@test "norm_eps: a perfect crystal's bands do not depend on the precision of the network" {
+    "$BIN/mkgraph" -q --abacus pipelines/GaAs -o "$T/graph.nc"
+    for eps in 1e-5 0.3; do
+        sed -n '/^network:/,/^zero_output/s/^  //p' pipelines/train.yaml |
+            sed "s/^norm_eps:.*/norm_eps: $eps/; s/^blocks:.*/blocks: 4/; s/^ranges:.*/ranges: [[0, 8]]/" > "$T/net.yaml"
+        "$BIN/nhmodel" init --config "$T/net.yaml" --seed 3 -o "$T/model.nc"
+        for p in single double; do
+            "$BIN/nhinfer" -q -m "$T/model.nc" --precision $p "$T/graph.nc" | "$BIN/geneig" -q --matrix h_pred --mesh 2 2 2 -o "$T/$p.nc"
+        done
+        "$BIN/bandplot-data" -q --ref "$T/double.nc" "$T/single.nc" | sed -n 's/.*band error after the shift.* max \([0-9.]*\) meV.*/\1/p' >> "$T/largest"
+    done
+    echo "# published eps, then 0.3: largest differences in meV: $(paste -s "$T/largest")" >&3
+    awk 'NR == 1 { published = $1 } NR == 2 { exit !(published > 0.1 && $1 < 0.01) }' "$T/largest"
+}

@@ -124,7 +124,7 @@ writers() {
 }
 
 @test "versions name the libraries" {
-    for program in mkgraph h0embed nhinfer nhtrain fourier geneig bandplot-data gaugemae nhmodel; do
+    for program in mkgraph mkabacus h0embed nhinfer nhtrain fourier geneig bandplot-data gaugemae nhmodel; do
         "$BIN/$program" --version > "$T/version"
         grep -q "^$program (nextham " "$T/version"
         grep -q '^netCDF: 4' "$T/version"

@@ -205,7 +205,7 @@ static void R(linear_case)(record *r)
 
 static void R(norm_forward)(const R(problem) * p, real *out)
 {
-    R(nh_norm_forward)(p->layout, p->n, p->in[0].x, p->in[1].x, p->in[2].x, out);
+    R(nh_norm_forward)(p->layout, p->n, p->in[0].x, 0.02, p->in[1].x, p->in[2].x, out);
 }
 
 static void R(norm_case)(record *r)
@@ -218,11 +218,11 @@ static void R(norm_case)(record *r)
     R(outputs)(&p, 4 * layout.dim);
     for (int call = 0; call < 2; call++)
         R(nh_norm_backward)
-    (&layout, 4, p.c, p.in[0].x, p.in[1].x, p.in[0].g, call == 1, p.in[1].g, p.in[2].g);
+    (&layout, 4, p.c, p.in[0].x, 0.02, p.in[1].x, p.in[0].g, call == 1, p.in[1].g, p.in[2].g);
     R(halve)(&p, 0);
     real *g = R(room)(4 * layout.dim);
     memcpy(g, p.c, 4 * layout.dim * sizeof *g);
-    R(nh_norm_backward)(&layout, 4, g, p.in[0].x, p.in[1].x, g, false, NULL, NULL);
+    R(nh_norm_backward)(&layout, 4, g, p.in[0].x, 0.02, p.in[1].x, g, false, NULL, NULL);
     R(same)(4 * layout.dim, g, p.in[0].g);
     free(g);
     R(verify)(&p, r);

@@ -92,7 +92,7 @@ static void R(norm_backward)(int nc, const char *name, const nh_layout *layout, 
                         *flat = R(room)(layout->channels);
     char full[64];
     R(norm_open)(nc, name, layout, &gain, &shift);
-    R(nh_norm_backward)(layout, n, g, x, gain, g, false, ggain, gshift);
+    R(nh_norm_backward)(layout, n, g, x, 1e-5, gain, g, false, ggain, gshift);
     for (size_t i = 0, channel = 0; i < layout->n_entry; i++)
         for (size_t u = 0; u < layout->entry[i].mul; u++)
             flat[channel++] =

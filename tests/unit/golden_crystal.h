@@ -3,6 +3,7 @@
 #ifndef NH_TESTS_GOLDEN_CRYSTAL_H
 #define NH_TESTS_GOLDEN_CRYSTAL_H
 
+#include "check.h"
 #include "golden.h"
 
 #include "crystal/graph.h"
@@ -45,7 +46,6 @@ static inline golden_crystal golden_crystal_load(int nc, size_t n_shell, const i
 {
     static const int perm[4][7] = {{0}, {1, 2, 0}, {2, 4, 0, 3, 1}, {6, 4, 2, 0, 1, 3, 5}};
     golden_crystal x = {.n_shell = n_shell};
-    nh_error err = {""};
     size_t first[16] = {0}, n_atom;
     for (size_t i = 0; i < n_shell; i++) {
         const size_t n = (size_t)(2 * shell_l[i] + 1);
@@ -63,7 +63,7 @@ static inline golden_crystal golden_crystal_load(int nc, size_t n_shell, const i
     /* every atom a species of its own */
     nh_graph *g = x.g = calloc(1, sizeof *g);
     assert_non_null(g);
-    assert_int_equal(nh_structure_new(n_atom, n_atom, &g->structure, &err), 0);
+    OK(nh_structure_new(n_atom, n_atom, &g->structure, &err));
     memcpy(g->structure.lattice, lattice, 9 * sizeof *lattice);
     memcpy(g->structure.position, position, 3 * n_atom * sizeof *position);
     size_t counts[16] = {0}, total = 0;
@@ -83,12 +83,12 @@ static inline golden_crystal golden_crystal_load(int nc, size_t n_shell, const i
             }
         }
     }
-    assert_int_equal(nh_structure_set_shells(&g->structure, counts, l, &err), 0);
+    OK(nh_structure_set_shells(&g->structure, counts, l, &err));
     nh_pair *pair = calloc(x.n_edge, sizeof *pair);
     assert_non_null(pair);
     for (size_t e = 0; e < x.n_edge; e++)
         pair[e] = (nh_pair){src[e], dst[e], {cell[3 * e], cell[3 * e + 1], cell[3 * e + 2]}};
-    assert_int_equal(nh_pairs_build(&g->structure, x.n_edge, pair, &g->pairs, &err), 0);
+    OK(nh_pairs_build(&g->structure, x.n_edge, pair, &g->pairs, &err));
     assert_int_equal(g->pairs.count, x.n_edge);
     g->cutoff = 8;
     g->n_spin = 4;

@@ -190,16 +190,16 @@ static void R(norm_body)(tables *t, size_t n)
          *gy = R(random)(n * dim, 5), *gx = R(random)(n * dim, 6), *gg = R(random)(c, 7), *gs = R(random)(s, 8);
     real *x_d = R(up)(n * dim, x), *gain_d = R(up)(c, gain), *shift_d = R(up)(s, shift), *y_d = R(blank)(n * dim),
          *gy_d = R(up)(n * dim, gy), *gx_d = R(up)(n * dim, gx), *gg_d = R(up)(c, gg), *gs_d = R(up)(s, gs);
-    R(nh_norm_forward)(l, n, x, gain, shift, y);
-    R(nhk_norm_forward)(gpu, l, n, x_d, gain_d, shift_d, y_d);
+    R(nh_norm_forward)(l, n, x, 0.03, gain, shift, y);
+    R(nhk_norm_forward)(gpu, l, n, x_d, 0.03, gain_d, shift_d, y_d);
     R(check)("norm", n * dim, R(copy)(n * dim, y), y_d);
     for (int add = 0; add < 2; add++) {
-        R(nh_norm_backward)(l, n, gy, x, gain, gx, add, gg, gs);
-        R(nhk_norm_backward)(gpu, l, n, gy_d, x_d, gain_d, gx_d, add, gg_d, gs_d);
+        R(nh_norm_backward)(l, n, gy, x, 0.03, gain, gx, add, gg, gs);
+        R(nhk_norm_backward)(gpu, l, n, gy_d, x_d, 0.03, gain_d, gx_d, add, gg_d, gs_d);
         R(check)("norm, gx", n * dim, R(copy)(n * dim, gx), gx_d);
     }
-    R(nhk_norm_backward)(gpu, l, n, gy_d, x_d, gain_d, gy_d, false, gg_d, gs_d); /* in place */
-    R(nh_norm_backward)(l, n, gy, x, gain, gy, false, gg, gs);
+    R(nhk_norm_backward)(gpu, l, n, gy_d, x_d, 0.03, gain_d, gy_d, false, gg_d, gs_d); /* in place */
+    R(nh_norm_backward)(l, n, gy, x, 0.03, gain, gy, false, gg, gs);
     R(check)("norm in place, gx", n * dim, gy, gy_d);
     R(check)("norm, ggain", c, gg, gg_d);
     R(check)("norm, gshift", s, gs, gs_d);

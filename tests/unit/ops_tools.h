@@ -3,17 +3,10 @@
 #ifndef NH_TESTS_OPS_TOOLS_H
 #define NH_TESTS_OPS_TOOLS_H
 
+#include "check.h"
 #include "golden.h"
 
 #include "ops/ops.h"
-
-static nh_error err;
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        err.text[0] = '\0';                                                                                  \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
-    } while (0)
 
 static inline nh_irreps type_of(int nc, const char *attribute)
 {
@@ -184,7 +177,7 @@ static inline void R(norm)(int nc, const char *name, const nh_layout *layout, si
 {
     real *gain, *shift;
     R(norm_open)(nc, name, layout, &gain, &shift);
-    R(nh_norm_forward)(layout, n, x, gain, shift, x);
+    R(nh_norm_forward)(layout, n, x, 1e-5, gain, shift, x);
     free(gain);
     free(shift);
 }

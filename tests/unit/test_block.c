@@ -1,17 +1,10 @@
 /* One block of the network there and back against the official program (transblock.nc), inside a sub-model
  * whose tape is opened for it. */
 #define NH_REAL_DOUBLE
+#include "check.h"
 #include "golden.h"
 
 #include "network/internal.h"
-
-static nh_error err;
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        err.text[0] = '\0';                                                                                  \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
-    } while (0)
 
 static const char CONFIG[] = "basis: 2s1p1d\nmid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x4e\nblocks: 2\n"
                              "tracegrad: {hidden: 8, hidden_last: 8, z: 32}\ntrace_head: [4, 4, 4]\n"

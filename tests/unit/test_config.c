@@ -90,9 +90,10 @@ static void every_key(void **state)
         "network: nextham-v1\nbasis: 2s1p\ncutoff: 7.25\nsh_lmax: 4\nmid: 6x0e+2x1o\nheads: 3\nblocks: 2\n"
         "radial: {basis: 10, max: 0.1, hidden: [7, 9]}\n"
         "tracegrad: {hidden: 5, hidden_last: 4, z: 3, scale: 0}\ntrace_head: [8]\n"
-        "ranges: [[0.5, 1.25], [2, 3]]\ndecay: 0\noutput_scale: 0.02\nreconstruct: spin-average\nh0: time-reversal\n"
+        "ranges: [[0.5, 1.25], [2, 3]]\ndecay: 0\noutput_scale: 0.02\nnorm_eps: 0.5\nreconstruct: spin-average\nh0: time-reversal\n"
         "rydberg: 13.6\nonsite_copies: 2\n"
-        "edge_scalars: 11\nalpha_hidden: [12, 13]\nlift: true\nedge_init: paper\n";
+        "edge_scalars: 11\nalpha_hidden: [12, 13]\nlift: true\nedge_init: paper\n"
+        "input: elements\ntarget: hamiltonian\n";
     nh_config c = parse(text);
     char *again = nh_config_text(&c);
     assert_string_equal(again, text);
@@ -111,6 +112,9 @@ static void bad_configs(void **state)
         const char *text, *expected;
     } bad[] = {
         {"network: nextham-v1\nwidth: 3", "net.yaml:2: unknown key"},
+        {"blocks: 4\nh0: none", "net.yaml:2: h0: none leaves nothing to see, but with input: elements"},
+        {"input: orbitals", "net.yaml:1: input: 'orbitals' found, h0 or elements expected"},
+        {"target: bands", "net.yaml:1: target: 'bands' found, correction or hamiltonian expected"},
         {"network: nextham-v9", "net.yaml:1: network: 'nextham-v9' is not known"},
         {"- 1\n- 2", "net.yaml:1: the network's keys expected"},
         {"blocks: 4\nmid: 16x1o+32x0e", "net.yaml:2: mid: the first entry must be even scalars"},
@@ -131,7 +135,7 @@ static void bad_configs(void **state)
         {"rydberg: -1", "rydberg: -1 found"},
         {"onsite_copies: 3", "onsite_copies: 3 found"},
         {"reconstruct: dd", "reconstruct: 'dd' found, uu or spin-average expected"},
-        {"blocks: 2\nh0: mean", "net.yaml:2: h0: 'mean' found, as-given or time-reversal expected"},
+        {"blocks: 2\nh0: mean", "net.yaml:2: h0: 'mean' found, as-given, time-reversal or none expected"},
         {"radial: 64", "net.yaml:1: radial: a map expected"},
         {"radial: {base: 64}", "unknown key"},
         {"radial: {basis: 1}", "basis: 1 found"},
@@ -141,6 +145,7 @@ static void bad_configs(void **state)
         {"trace_head: [512, 0]", "trace_head: width 0 found"},
         {"ranges: [[0, 1], [2, 2]]", "ranges: [2, 2] found, 0 <= lo < hi expected"},
         {"ranges: [[0, 1], [2]]", "ranges: range 1 is not of the form [lo, hi]"},
+        {"ranges: [[0, 2], [3, 4], [1, 3]]", "ranges: [0, 2] and [1, 3] overlap"},
         {"ranges: []", "ranges"},
         {"ranges: [[0, .inf]]", "ranges"},
         {"alpha_hidden: 3", "alpha_hidden: a list of 2 widths expected"},
@@ -341,6 +346,30 @@ static void shapes_of_the_table(void **state)
     nh_config_free(&c);
 }
 
+/* input: elements: the element table in the place of the map of H0, all else as it is. */
+static void table_of_elements(void **state)
+{
+    (void)state;
+    nh_error err = {""};
+    nh_params p, q;
+    nh_config h0 = parse("network: nextham-v1"), elements = parse("input: elements");
+    assert_int_equal(nh_params_new(&h0, &p, &err), 0);
+    assert_int_equal(nh_params_new(&elements, &q, &err), 0);
+    assert_int_equal(p.count, q.count);
+    assert_shape(&q, "ele_embed.weight", 120, 32);
+    assert_int_equal(nh_params_find(&q, "ele_embed.weight"), 0);
+    assert_true(q.param[0].acts == (NH_ACTS_HAM | NH_ACTS_TRACE) && !q.param[0].optional);
+    assert_string_equal(p.param[0].name, "input_rs.tp.weight");
+    for (size_t i = 1; i < p.count; i++) {
+        assert_string_equal(p.param[i].name, q.param[i].name);
+        assert_true(p.param[i].count == q.param[i].count && p.param[i].acts == q.param[i].acts);
+    }
+    nh_params_free(&p);
+    nh_params_free(&q);
+    nh_config_free(&h0);
+    nh_config_free(&elements);
+}
+
 /* The official program's list of parameters with a gradient is the list of live ones, and the shapes agree.
  */
 static void names_match_golden(void **state)
@@ -538,7 +567,8 @@ int main(void)
         cmocka_unit_test(out_matches_golden), cmocka_unit_test(paths_match_golden),
         cmocka_unit_test(live_parameters),    cmocka_unit_test(shapes_of_the_table),
         cmocka_unit_test(names_match_golden), cmocka_unit_test(dead_names),
-        cmocka_unit_test(rule_weights),       cmocka_unit_test(initialisation),
+        cmocka_unit_test(table_of_elements),  cmocka_unit_test(rule_weights),
+        cmocka_unit_test(initialisation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

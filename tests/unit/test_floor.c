@@ -1,27 +1,10 @@
 /* The error that an architecture leaves: against what networks of that architecture really do. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "check.h"
 
 #include "base/memory.h"
+#include "ensemble/base.h"
 #include "ensemble/floor.h"
 #include "ensemble/predict.h"
-
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static nh_error err;
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        err.text[0] = '\0';                                                                                  \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
-    } while (0)
 
 static const char NETWORK[] = "basis: 1s1p1d1f\ncutoff: 5\nmid: 3x0e+2x1o+2x1e+2x2e+2x2o+2x3e+2x3o+2x4e\n"
                               "heads: 1\nblocks: 2\nsh_lmax: 3\nradial: {basis: 8, max: 6, hidden: [8, 8]}\n"
@@ -103,6 +86,8 @@ static const char *const RULES[] = {
     "reconstruct: spin-average\nlift: true\n",
     "reconstruct: uu\nlift: true\nedge_init: paper\n",
     "reconstruct: uu\nh0: time-reversal\n",
+    "reconstruct: uu\nh0: time-reversal\ntarget: hamiltonian\n",
+    "reconstruct: uu\ninput: elements\nh0: none\n",
 };
 
 /* What a network predicts has no floor, and the rest of any label is orthogonal to it. */
@@ -116,7 +101,7 @@ static void networks_are_inside(void **state)
         double *base = malloc(n * sizeof *base), *found, *rest;
         assert_non_null(base);
         memcpy(base, g->matrix[NH_H0], n * sizeof *base);
-        if (c.h0 == NH_H0_TIME_REVERSAL) nh_time_reversal_average(g, base);
+        nh_base(&c, g, base);
         OK(nh_floor(&c, g, g->matrix[NH_H0], g->matrix[NH_H_LABEL], g->pairs.count, NULL, &rest, &err));
         for (uint64_t seed = 1; seed < 3; seed++) {
             double largest = 0, correction = 0, dot = 0, size = 0;

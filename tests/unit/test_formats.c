@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "formats/graph.h"
 
+#include <hdf5.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,6 +121,26 @@ static void test_round_trip(void **state)
     assert_non_null(strstr(err.text, "x.nc: no variable h_label"));
     nh_graph_free(a);
     nh_graph_free(b);
+}
+
+/* Reading a file leaves nothing of HDF5's behind: netCDF 4.9.0 forgets a property list in each (nc.c). */
+static void test_nothing_left(void **state)
+{
+    (void)state;
+    nh_error err;
+    nh_graph *g;
+    write_example(path_a);
+    assert_int_equal(read_back(path_a, &g, &err), 0);
+    nh_graph_free(g);
+    const hid_t begin = H5Pcreate(H5P_FILE_CREATE); /* identifiers ascend */
+    assert_int_equal(read_back(path_a, &g, &err), 0);
+    nh_graph_free(g);
+    const hid_t end = H5Pcreate(H5P_FILE_CREATE);
+    assert_true(begin > 0 && end > begin + 10 && end < begin + 1000);
+    for (hid_t id = begin + 1; id < end; id++)
+        assert_true(H5Iis_valid(id) <= 0);
+    H5Pclose(begin);
+    H5Pclose(end);
 }
 
 /* Everything that is in one file and not yet in the other is copied: unknown variables, attributes, strings.
@@ -279,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_carry),
         cmocka_unit_test(test_files_that_lie), cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_foreign),        cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_nothing_left),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -6,20 +6,12 @@
 #include "network/network.h"
 #include "training/loss.h"
 
-static nh_error err;
-
 /* With the networks on a device (test_kernels_gradient.c) the tape holds nothing, and threads do not matter. */
 #ifdef NH_TESTS_ON_DEVICE_H
 enum { ON_DEVICE = 1 };
 #else
 enum { ON_DEVICE = 0 };
 #endif
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        err.text[0] = '\0';                                                                                  \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
-    } while (0)
 
 /* A complete small architecture: two e3nn entries of every kind that matters, few channels. */
 static const char TINY[] = "basis: 2s1p\n"
@@ -68,13 +60,13 @@ static double uniform(uint64_t *s)
     return (double)(*s >> 11) * 0x1p-52 - 1;
 }
 
-/* The first half of OUT (the real part) as a selection for the outputs, or all of OUT for the input. */
+/* The first n entries of a type: the first half of OUT (the real part) for the outputs, all of it for the input. */
 typedef struct selection {
     nh_irreps type;
     size_t *entry;
 } selection;
 
-static selection select_entries(const model *m, size_t n)
+static selection select_entries(const nh_irreps *all, size_t n)
 {
     selection s = {.entry = calloc(n, sizeof *s.entry)};
     size_t *mul = calloc(n, sizeof *mul);
@@ -82,9 +74,9 @@ static selection select_entries(const model *m, size_t n)
     assert_true(s.entry && mul && l && p);
     for (size_t i = 0; i < n; i++) {
         s.entry[i] = i;
-        mul[i] = m->types.out.entry[i].mul;
-        l[i] = m->types.out.entry[i].l;
-        p[i] = m->types.out.entry[i].p;
+        mul[i] = all->entry[i].mul;
+        l[i] = all->entry[i].l;
+        p[i] = all->entry[i].p;
     }
     OK(nh_irreps_build(n, mul, l, p, &s.type, &err));
     free(mul);
@@ -109,8 +101,8 @@ typedef struct problem {
 static void problem_room(problem *p, size_t n_node, size_t n_edge)
 {
     p->g = (nh_edges){.n_node = n_node, .n_edge = n_edge};
-    p->in = select_entries(p->m, p->m->types.out.count);
-    p->out = select_entries(p->m, p->m->types.out.count / 2);
+    p->in = select_entries(&p->m->types.in, p->m->types.in.count);
+    p->out = select_entries(&p->m->types.out, p->m->types.out.count / 2);
     p->src = calloc(n_edge, sizeof *p->src);
     p->dst = calloc(n_edge, sizeof *p->dst);
     p->vector = calloc(3 * n_edge, sizeof *p->vector);
@@ -387,7 +379,7 @@ static void differences_of_variants(void **state)
     model_close(&m);
 }
 
-/* network/OPTIONS.md: lift, edge_init */
+/* network/OPTIONS.md: lift, edge_init, input */
 static void differences_of_options(void **state)
 {
     (void)state;
@@ -408,6 +400,9 @@ static void differences_of_options(void **state)
     model_close(&m);
     model_tiny(3, "", "lift: true\nedge_init: paper\n", &m);
     check_differences(&m, 1, false);
+    model_close(&m);
+    model_tiny(2, "", "input: elements\nedge_init: paper\n", &m);
+    check_differences(&m, 0, true);
     model_close(&m);
 }
 

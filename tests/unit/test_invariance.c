@@ -43,7 +43,8 @@ static void check(int status, const nh_error *err)
 
 /* A real run on a distorted crystal: at sites of high symmetry the features that symmetry forbids are
  * rounding noise, which each EQLN (x/sqrt(q + 1e-5)) makes 300 times larger, so that no implementation of
- * this network is reproducible there (README, limits). NH_CRYSTAL=graph.nc measures another crystal. */
+ * this network is reproducible there (README, limits). NH_CRYSTAL=graph.nc measures another crystal,
+ * NH_CONFIG=config.yaml another network. */
 static int load(nh_error *err)
 {
     const char *path = getenv("NH_CRYSTAL");
@@ -59,7 +60,8 @@ static int set_up(void **state)
 {
     (void)state;
     nh_error err;
-    FILE *f = fopen("pipelines/standard.yaml", "r");
+    const char *path = getenv("NH_CONFIG");
+    FILE *f = fopen(path != NULL ? path : "pipelines/standard.yaml", "r");
     if (f == NULL) return -1;
     static char text[8192];
     text[fread(text, 1, sizeof text - 1, f)] = '\0';

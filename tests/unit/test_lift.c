@@ -1,29 +1,11 @@
 /* The options of network/OPTIONS.md: types and parameters, the product, what symmetry demands of the whole
  * network. Gradients through the network: test_gradient.c. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "check.h"
 
 #include "base/memory.h"
 #include "network/network.h"
 #include "o3/wigner.h"
 #include "ops/ops.h"
-
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static nh_error err;
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        err.text[0] = '\0';                                                                                  \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
-    } while (0)
 
 /* Degrees and parities of the standard network, few channels; multiplicities that fill a vector and that do
  * not. */

@@ -9,12 +9,6 @@ static const int SHELLS[4] = {0, 0, 1, 2};
 static const char REDUCED[] = "basis: 2s1p1d\nmid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x4e\n";
 enum { N_PAIR = 16, DIM = 400 };
 
-static nh_error err;
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        if ((call) != 0) fail_msg("%s", err.text);                                                           \
-    } while (0)
-
 typedef struct fixture {
     int nc;
     golden_crystal x;

@@ -61,7 +61,7 @@ static void save(const nh_model *m)
     const nh_common common = {.output = path, .threads = 1, .history = true, .command_line = command};
     nh_nc *f;
     nh_error err = {""};
-    if (nh_nc_create(path, "test_model", &common, NULL, &f, &err) || nh_model_write(f, m, &err) ||
+    if (nh_nc_create(path, "test_model", &common, NULL, &f, &err) || nh_model_write(f, m, false, &err) ||
         nh_nc_commit(f, &err))
         fail_msg("%s", err.text);
 }

@@ -1,17 +1,10 @@
 /* The network against the reference implementation's numbers and against its own symmetries. */
+#include "check.h"
 #include "golden.h"
 
 #include "base/memory.h"
 #include "network/network.h"
 #include "o3/wigner.h"
-
-static nh_error err;
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        err.text[0] = '\0';                                                                                  \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
-    } while (0)
 
 /* ---- an architecture with its tables */
 

@@ -1,21 +1,12 @@
 /* From H0 to the corrected Hamiltonian: the official program's numbers, and what must not depend on how the
  * input came. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "made_crystal.h"
 
 #include "base/memory.h"
 #include "nextham/embedding.h"
 #include "ensemble/predict.h"
 
-#include <math.h>
 #include <netcdf.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #ifndef TEST_DEVICE /* test_kernels_predict.c: on a device */
 #define TEST_DEVICE NULL
@@ -78,7 +69,6 @@ static golden load_golden(const char *path, size_t n_shell, const int *shell_l)
 {
     static const int perm[4][7] = {{0}, {1, 2, 0}, {2, 4, 0, 3, 1}, {6, 4, 2, 0, 1, 3, 5}};
     golden x = {0};
-    nh_error err = {""};
     int file;
     size_t n_atom, count;
     if (nc_open(path, NC_NOWRITE, &file)) fail_msg("%s cannot be read", path);
@@ -86,13 +76,13 @@ static golden load_golden(const char *path, size_t n_shell, const int *shell_l)
     nh_graph *g = x.g;
     double *lattice = get(file, "lattice", &count), *position = get(file, "positions", &n_atom);
     n_atom /= 3;
-    assert_int_equal(nh_structure_new(n_atom, 1, &g->structure, &err), 0);
+    OK(nh_structure_new(n_atom, 1, &g->structure, &err));
     memcpy(g->structure.lattice, lattice, 9 * sizeof *lattice);
     memcpy(g->structure.position, position, 3 * n_atom * sizeof *position);
     free(lattice);
     free(position);
     g->structure.atomic_number[0] = 26;
-    assert_int_equal(nh_structure_set_shells(&g->structure, &n_shell, shell_l, &err), 0);
+    OK(nh_structure_set_shells(&g->structure, &n_shell, shell_l, &err));
     for (size_t i = 0; i < n_shell; i++)
         x.n_orbital += (size_t)(2 * shell_l[i] + 1);
     x.stored = calloc(x.n_orbital, sizeof *x.stored);
@@ -106,7 +96,7 @@ static golden load_golden(const char *path, size_t n_shell, const int *shell_l)
         pair[e] = (nh_pair){
             (int)src[e], (int)dst[e], {(int)cell[3 * e], (int)cell[3 * e + 1], (int)cell[3 * e + 2]}};
     memcpy(sorted, pair, x.n_edge * sizeof *pair);
-    assert_int_equal(nh_pairs_build(&g->structure, x.n_edge, sorted, &g->pairs, &err), 0);
+    OK(nh_pairs_build(&g->structure, x.n_edge, sorted, &g->pairs, &err));
     assert_int_equal(g->pairs.count, x.n_edge);
     x.pair = calloc(x.n_edge, sizeof *x.pair);
     for (size_t e = 0; e < x.n_edge; e++)
@@ -138,13 +128,12 @@ static nh_model *make_model(const char *text, const char *prefix)
 {
     nh_config c;
     nh_model *m;
-    nh_error err = {""};
-    if (nh_config_parse(text, "config", &c, &err) || nh_model_new(&c, true, &m, &err))
-        fail_msg("%s", err.text);
+    OK(nh_config_parse(text, "config", &c, &err));
+    OK(nh_model_new(&c, true, &m, &err));
     for (size_t r = 0; r < m->n_range; r++) {
         char full[32];
         snprintf(full, sizeof full, "%srange%zu:", prefix, r);
-        if (nh_weights_rule(&m->params, full, &m->weights[r], &err)) fail_msg("%s", err.text);
+        OK(nh_weights_rule(&m->params, full, &m->weights[r], &err));
     }
     return m;
 }
@@ -152,8 +141,7 @@ static nh_model *make_model(const char *text, const char *prefix)
 static void predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize,
                     nh_threads *threads)
 {
-    nh_error err = {""};
-    if (nh_predict(m, g, precision, hermitize, TEST_DEVICE, threads, NULL, NULL, &err)) fail_msg("%s", err.text);
+    OK(nh_predict(m, g, precision, hermitize, TEST_DEVICE, threads, NULL, NULL, &err));
 }
 
 /* Largest difference from the official H_pred, and from H0, over the largest element of the correction. */
@@ -213,42 +201,22 @@ static void full_network(void **state)
 
 /* --- a small crystal of our own --- */
 
-static double number(size_t i)
+/* A crystal of made_crystal.h with a Hermitian H0. */
+static nh_graph *with_h0(nh_graph *g)
 {
-    return sin(1.7 * (double)i + 0.3);
-}
-
-/* Two species (2s1p and 1s1p1d) in a skew cell, every pair within 8.5 Å, Hermitian H0. */
-static nh_graph *crystal(int n_spin)
-{
-    nh_error err = {""};
-    nh_graph *g = calloc(1, sizeof *g);
-    assert_int_equal(nh_structure_new(2, 2, &g->structure, &err), 0);
-    const double lattice[9] = {4.1, 0, 0, 0.5, 4.4, 0, 0.1, 0.2, 4.9}, position[6] = {0, 0, 0, 1.4, 1.5, 1.6};
-    memcpy(g->structure.lattice, lattice, sizeof lattice);
-    memcpy(g->structure.position, position, sizeof position);
-    g->structure.species[1] = 1;
-    g->structure.atomic_number[0] = 3;
-    g->structure.atomic_number[1] = 31;
-    assert_int_equal(
-        nh_structure_set_shells(&g->structure, (const size_t[]){3, 3}, (const int[]){0, 0, 1, 0, 1, 2}, &err),
-        0);
-    size_t count;
-    nh_pair *pair;
-    g->cutoff = 8.5;
-    assert_int_equal(nh_neighbours(&g->structure, g->cutoff, &count, &pair, &err), 0);
-    assert_int_equal(nh_pairs_build(&g->structure, count, pair, &g->pairs, &err), 0);
-    g->n_spin = n_spin;
-    g->rydberg = NH_RYDBERG;
-    g->efermi = g->nelec = NAN;
-    g->matrix[NH_H0] = calloc(2 * (size_t)n_spin * g->pairs.n_elem, sizeof(double));
+    double *h0 = made_matrix(g, NH_H0);
     for (size_t p = 0; p < g->pairs.count; p++)
         for (size_t i = 2 * g->pairs.start[p]; i < 2 * g->pairs.start[p + 1]; i++)
-            for (size_t s = 0; s < (size_t)n_spin; s++)
-                g->matrix[NH_H0][2 * s * g->pairs.n_elem + i] =
-                    number(i + 7919 * s) * exp(-0.3 * g->pairs.distance[p]);
-    assert_int_equal(nh_hermitize(g, g->matrix[NH_H0], &err), 0);
+            for (size_t s = 0; s < (size_t)g->n_spin; s++)
+                h0[2 * s * g->pairs.n_elem + i] =
+                    made_number(i + 7919 * s) * exp(-0.3 * g->pairs.distance[p]);
+    OK(nh_hermitize(g, h0, &err));
     return g;
+}
+
+static nh_graph *crystal(int n_spin)
+{
+    return with_h0(made_crystal(n_spin, 8.5));
 }
 
 static double *copy_prediction(const nh_graph *g)
@@ -304,11 +272,10 @@ static void threads_do_not_matter(void **state)
     nh_graph *g = crystal(4);
     nh_model *m = make_model(TINY, "");
     nh_threads *threads;
-    nh_error err;
     for (int precision = NH_SINGLE; precision <= NH_DOUBLE; precision++) {
         predict(m, g, (nh_precision)precision, true, NULL);
         double *alone = copy_prediction(g);
-        assert_int_equal(nh_threads_new(3, &threads, &err), 0);
+        OK(nh_threads_new(3, &threads, &err));
         predict(m, g, (nh_precision)precision, true, threads);
         nh_threads_free(threads);
         assert_memory_equal(alone, g->matrix[NH_H_PRED], 8 * g->pairs.n_elem * sizeof(double));
@@ -318,11 +285,46 @@ static void threads_do_not_matter(void **state)
     nh_graph_free(g);
 }
 
+/* One predictor for many crystals: the numbers of each alone, bit for bit; weights are packed for a new set of shell
+ * pairs only, and again after too many others. */
+static void many_crystals(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n_shell[2];
+        int shell_l[6];
+        size_t packed; /* no pair of these crystals is in the second of the four ranges */
+    } crystals[] = {
+        {{3, 3}, {0, 0, 1, 0, 1, 2}, 3}, {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{2, 2}, {0, 1, 0, 1}, 3}, {{2, 1}, {0, 1, 0}, 0},
+        {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{1, 1}, {0, 0}, 3},             {{3, 1}, {0, 0, 1, 0}, 3}, {{3, 3}, {0, 0, 1, 0, 1, 2}, 0},
+        {{2, 1}, {0, 2, 0}, 3},          {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{2, 2}, {0, 1, 0, 1}, 3}, {{3, 1}, {0, 0, 1, 0}, 0},
+    };
+    nh_model *m = make_model(TINY, "");
+    for (int precision = NH_SINGLE; precision <= NH_DOUBLE; precision++) {
+        nh_predictor *p;
+        OK(nh_predictor_new(m, (nh_precision)precision, TEST_DEVICE, &p, &err));
+        for (size_t i = 0; i < sizeof crystals / sizeof *crystals; i++) {
+            nh_graph *g = with_h0(made_crystal_of(4, 8.5, crystals[i].n_shell, crystals[i].shell_l));
+            nh_predict_report report;
+            predict(m, g, (nh_precision)precision, true, NULL);
+            double *alone = copy_prediction(g);
+            OK(nh_predictor_run(p, g, true, NULL, &report, NULL, &err));
+            assert_memory_equal(alone, g->matrix[NH_H_PRED], 8 * g->pairs.n_elem * sizeof(double));
+            if (report.n_packed != crystals[i].packed)
+                fail_msg("crystal %zu: %zu sub-models packed, %zu expected", i, report.n_packed, crystals[i].packed);
+            free(alone);
+            nh_graph_free(g);
+        }
+        nh_predictor_free(p);
+    }
+    nh_predictor_free(NULL);
+    nh_model_free(m);
+}
+
 static void hermitian(void **state)
 {
     (void)state;
     nh_graph *g = crystal(4);
-    nh_error err;
     double largest;
     static const char *const rules[] = {"uu", "spin-average"};
     for (size_t i = 0; i < 2; i++) {
@@ -330,10 +332,10 @@ static void hermitian(void **state)
         snprintf(text, sizeof text, "%sreconstruct: %s\n", TINY, rules[i]);
         nh_model *m = make_model(text, "");
         predict(m, g, NH_DOUBLE, false, NULL);
-        assert_int_equal(nh_hermiticity(g, g->matrix[NH_H_PRED], &largest, NULL, &err), 0);
+        OK(nh_hermiticity(g, g->matrix[NH_H_PRED], &largest, NULL, &err));
         assert_true(largest > 1e-6);
         predict(m, g, NH_DOUBLE, true, NULL);
-        assert_int_equal(nh_hermiticity(g, g->matrix[NH_H_PRED], &largest, NULL, &err), 0);
+        OK(nh_hermiticity(g, g->matrix[NH_H_PRED], &largest, NULL, &err));
         assert_true(largest == 0);
         nh_model_free(m);
     }
@@ -397,19 +399,18 @@ static void rydberg_factor(void **state)
 /* Features of all edges within `cutoff`, as h0embed makes them for the padded basis. */
 static void embed(nh_graph *g, size_t n_shell, const int *shell_l, double cutoff)
 {
-    nh_error err = {""};
     nh_embedding *e;
     nh_selection s;
     nh_features *x = calloc(1, sizeof *x);
     x->n_edge = nh_graph_edges(g, cutoff, NULL);
     x->edge_pair = calloc(x->n_edge, sizeof *x->edge_pair);
     nh_graph_edges(g, cutoff, x->edge_pair);
-    assert_int_equal(nh_embedding_new(n_shell, shell_l, &e, &err), 0);
+    OK(nh_embedding_new(n_shell, shell_l, &e, &err));
     size_t *slot = calloc(g->structure.shell_start[g->structure.n_species], sizeof *slot);
-    if (nh_embedding_slots(e, &g->structure, slot, &err)) fail_msg("%s", err.text);
+    OK(nh_embedding_slots(e, &g->structure, slot, &err));
     bool *used = calloc(nh_embedding_pairs(e), sizeof *used);
     nh_embedding_used(e, g, slot, x->n_edge, x->edge_pair, used);
-    assert_int_equal(nh_selection_new(e, NH_PART_ALL, used, &s, &err), 0);
+    OK(nh_selection_new(e, NH_PART_ALL, used, &s, &err));
     x->n_component = s.irreps.dim;
     x->value_double = calloc(x->n_edge * x->n_component, sizeof(double));
     for (size_t i = 0; i < x->n_edge; i++) {
@@ -453,9 +454,110 @@ static void features_or_h0(void **state)
     nh_graph_free(g);
 }
 
+/* Re D: what the prediction has more than `base` in uu. */
+static double *uu_correction(const nh_graph *g, const double *base)
+{
+    double *d = malloc(g->pairs.n_elem * sizeof *d);
+    assert_non_null(d);
+    for (size_t i = 0; i < g->pairs.n_elem; i++)
+        d[i] = g->matrix[NH_H_PRED][2 * i] - (base ? base[2 * i] : 0);
+    return d;
+}
+
+static double largest_difference(size_t n, const double *a, const double *b)
+{
+    double worst = 0;
+    for (size_t i = 0; i < n; i++)
+        worst = fmax(worst, fabs(a[i] - b[i]));
+    return worst;
+}
+
+/* input: elements: the correction depends on the elements, and on H0 no more. */
+static void elements_in_place_of_h0(void **state)
+{
+    (void)state;
+    char text[1024];
+    for (int elements = 0; elements < 2; elements++) {
+        nh_graph *g = crystal(4);
+        const size_t n = g->pairs.n_elem;
+        snprintf(text, sizeof text, "%sinput: %s\n", TINY, elements ? "elements" : "h0");
+        nh_model *m = make_model(text, "");
+        predict(m, g, NH_DOUBLE, false, NULL);
+        double *d = uu_correction(g, g->matrix[NH_H0]);
+        /* other atoms */
+        g->structure.atomic_number[1] = 49;
+        predict(m, g, NH_DOUBLE, false, NULL);
+        double *other = uu_correction(g, g->matrix[NH_H0]);
+        assert_true((largest_difference(n, d, other) > 1e-6) == (elements != 0));
+        g->structure.atomic_number[1] = 31;
+        /* another H0, in the graph and as features */
+        for (size_t i = 0; i < 8 * n; i++)
+            g->matrix[NH_H0][i] *= 1 + 0.2 * made_number(i);
+        if (elements) embed(g, 4, PADDED, 8);
+        predict(m, g, NH_DOUBLE, false, NULL);
+        free(other);
+        other = uu_correction(g, g->matrix[NH_H0]);
+        const double change = largest_difference(n, d, other);
+        assert_true(elements ? change < 1e-13 : change > 1e-6);
+        free(d);
+        free(other);
+        nh_model_free(m);
+        nh_graph_free(g);
+    }
+}
+
+/* target: hamiltonian: the network's answer stands in the place of the real parts that it corrects otherwise, and the rest
+ * is as before. h0: none: nothing else is there, and no H0 is needed. */
+static void targets(void **state)
+{
+    (void)state;
+    char text[1024];
+    nh_graph *g = crystal(4);
+    const size_t n = g->pairs.n_elem;
+    nh_model *m = make_model(TINY, "");
+    predict(m, g, NH_DOUBLE, false, NULL);
+    double *expected = copy_prediction(g);
+    size_t moved = 0;
+    for (size_t p = 0; p < g->pairs.count; p++)
+        for (size_t i = 2 * g->pairs.start[p]; g->pairs.distance[p] < 6 && i < 2 * g->pairs.start[p + 1]; i += 2)
+            for (size_t s = 0; s < 4; s += 3, moved++)
+                expected[2 * s * n + i] -= g->matrix[NH_H0][2 * s * n + i];
+    assert_true(moved > 0 && moved < n);
+    nh_model_free(m);
+    snprintf(text, sizeof text, "%starget: hamiltonian\n", TINY);
+    m = make_model(text, "");
+    predict(m, g, NH_DOUBLE, false, NULL);
+    assert_true(difference(g, expected, g->matrix[NH_H_PRED]) < 1e-13);
+    free(expected);
+    nh_model_free(m);
+
+    snprintf(text, sizeof text, "%sinput: elements\n", TINY);
+    m = make_model(text, "");
+    predict(m, g, NH_DOUBLE, false, NULL);
+    double *d = uu_correction(g, g->matrix[NH_H0]);
+    nh_model_free(m);
+    snprintf(text, sizeof text, "%sinput: elements\nh0: none\n", TINY);
+    m = make_model(text, "");
+    predict(m, g, NH_DOUBLE, true, NULL);
+    double *with_h0 = copy_prediction(g);
+    predict(m, g, NH_DOUBLE, false, NULL);
+    for (size_t i = 0; i < n; i++)
+        for (size_t s = 0; s < 4; s++) {
+            const double *x = g->matrix[NH_H_PRED] + 2 * (s * n + i);
+            assert_true(x[1] == 0 && (s == 0 || s == 3 ? fabs(x[0] - d[i]) < 1e-13 : x[0] == 0));
+        }
+    free(d);
+    free(g->matrix[NH_H0]);
+    g->matrix[NH_H0] = NULL;
+    predict(m, g, NH_DOUBLE, true, NULL);
+    assert_memory_equal(with_h0, g->matrix[NH_H_PRED], 8 * n * sizeof(double));
+    free(with_h0);
+    nh_model_free(m);
+    nh_graph_free(g);
+}
+
 static void assert_refused(const nh_model *m, nh_graph *g, const char *expected)
 {
-    nh_error err = {""};
     if (!nh_predict(m, g, NH_SINGLE, true, TEST_DEVICE, NULL, NULL, NULL, &err))
         fail_msg("accepted; expected: %s", expected);
     if (!strstr(err.text, expected)) fail_msg("'%s' lacks '%s'", err.text, expected);
@@ -472,6 +574,11 @@ static void wrong_input(void **state)
     double *h0 = g->matrix[NH_H0];
     g->matrix[NH_H0] = NULL;
     assert_refused(m, g, "the graph has no h0");
+    char elements[1024];
+    snprintf(elements, sizeof elements, "%sinput: elements\ntarget: hamiltonian\n", TINY);
+    nh_model *other = make_model(elements, "");
+    assert_refused(other, g, "the graph has no h0"); /* what the network does not answer with comes from it */
+    nh_model_free(other);
     g->matrix[NH_H0] = h0;
     embed(g, 4, PADDED, 7.5);
     assert_refused(m, g, "no feature for the pair");
@@ -501,10 +608,13 @@ int main(void)
         cmocka_unit_test(full_network),
         cmocka_unit_test(where_the_correction_sits),
         cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(many_crystals),
         cmocka_unit_test(hermitian),
         cmocka_unit_test(without_spin),
         cmocka_unit_test(rydberg_factor),
         cmocka_unit_test(features_or_h0),
+        cmocka_unit_test(elements_in_place_of_h0),
+        cmocka_unit_test(targets),
         cmocka_unit_test(wrong_input),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* The mean of a Hamiltonian with its time reversal: of the matrix, of its irreps vectors, and as a model's
  * rule. */
 #include "golden.h"
+#include "made_crystal.h"
 
 #include "base/random.h"
 #include "ensemble/predict.h"
@@ -8,38 +9,14 @@
 
 #include <complex.h>
 
-static nh_error err;
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        if ((call) != 0) fail_msg("%s", err.text);                                                           \
-    } while (0)
-
-/* Two species in a skew cell, Hermitian H0 without any other symmetry. */
+/* The made crystal, its H0 Hermitian and without any other symmetry. */
 static nh_graph *crystal(int n_spin)
 {
-    nh_graph *g = calloc(1, sizeof *g);
-    assert_non_null(g);
-    OK(nh_structure_new(2, 2, &g->structure, &err));
-    const double lattice[9] = {4.1, 0, 0, 0.5, 4.4, 0, 0.1, 0.2, 4.9}, position[6] = {0, 0, 0, 1.4, 1.5, 1.6};
-    memcpy(g->structure.lattice, lattice, sizeof lattice);
-    memcpy(g->structure.position, position, sizeof position);
-    g->structure.species[1] = 1;
-    g->structure.atomic_number[0] = 3;
-    g->structure.atomic_number[1] = 31;
-    OK(nh_structure_set_shells(&g->structure, (const size_t[]){3, 3}, (const int[]){0, 0, 1, 0, 1, 2}, &err));
-    size_t count;
-    nh_pair *pair;
-    g->cutoff = 8;
-    OK(nh_neighbours(&g->structure, g->cutoff, &count, &pair, &err));
-    OK(nh_pairs_build(&g->structure, count, pair, &g->pairs, &err));
-    g->n_spin = n_spin;
-    g->rydberg = NH_RYDBERG;
-    g->efermi = g->nelec = NAN;
-    const size_t n = 2 * (size_t)n_spin * g->pairs.n_elem;
-    g->matrix[NH_H0] = calloc(n, sizeof(double));
-    for (size_t i = 0; i < n; i++)
-        g->matrix[NH_H0][i] = nh_hash_uniform(1, i);
-    OK(nh_hermitize(g, g->matrix[NH_H0], &err));
+    nh_graph *g = made_crystal(n_spin, 8);
+    double *h0 = made_matrix(g, NH_H0);
+    for (size_t i = 0; i < 2 * (size_t)n_spin * g->pairs.n_elem; i++)
+        h0[i] = nh_hash_uniform(1, i);
+    OK(nh_hermitize(g, h0, &err));
     return g;
 }
 

@@ -209,11 +209,11 @@ static void rows_and_norms(const tables *t)
     int *row_d = int_array(n, row_i);
     COMPARE("rows_load", y, 2 * s, 0, nh_rows_load_f(&t->mid, n, row, x.host, y.host),
             nhk_rows_load_f(gpu, &t->mid, n, row_d, 0, x.device, y.device));
-    COMPARE("norm", y, 2 * s, 6 * s / 4, nh_norm_forward_f(&t->mid, n, x.host, gain.host, shift.host, y.host),
-            nhk_norm_forward_f(gpu, &t->mid, n, x.device, gain.device, shift.device, y.device));
+    COMPARE("norm", y, 2 * s, 6 * s / 4, nh_norm_forward_f(&t->mid, n, x.host, 1e-5, gain.host, shift.host, y.host),
+            nhk_norm_forward_f(gpu, &t->mid, n, x.device, 1e-5, gain.device, shift.device, y.device));
     COMPARE("norm, backward", y, 3 * s, 14 * s / 4,
-            nh_norm_backward_f(&t->mid, n, z.host, x.host, gain.host, y.host, false, NULL, NULL),
-            nhk_norm_backward_f(gpu, &t->mid, n, z.device, x.device, gain.device, y.device, false, NULL, NULL));
+            nh_norm_backward_f(&t->mid, n, z.host, x.host, 1e-5, gain.host, y.host, false, NULL, NULL),
+            nhk_norm_backward_f(gpu, &t->mid, n, z.device, x.device, 1e-5, gain.device, y.device, false, NULL, NULL));
     COMPARE("gate", y, s + s_gate, 4 * s / 4,
             nh_gate_forward_f(&t->gate, &t->mid, t->first, n, in.host, y.host),
             nhk_gate_forward_f(gpu, &t->gate, &t->mid, t->first, n, in.device, y.device));

@@ -1,0 +1,68 @@
+# pipelines/report.sh, and what README says can be done by hand after the demo.
+load helper
+
+setup() {
+    T=$BATS_TEST_TMPDIR
+    export BIN
+    command -v gnuplot > /dev/null || skip "no gnuplot"
+}
+
+@test "report.sh: numbers of the programs, one page that refers to nothing, what failed" {
+    export MESH="2 2 2"
+    echo garbage > "$T/bad.nc"
+    cp pipelines/tiny/LiCl-2.nc "$T"
+    "$BIN/mkgraph" --abacus pipelines/GaAs -o "$T/GaAs.nc"
+    printf 'GaAs.nc\n# comment\nbad.nc\nLiCl-2.nc\n' > "$T/test.list"
+    echo LiCl-2.nc > "$T/other.list"
+    printf 'stage one\t1\nstage one\t4\n' > "$T/x.times"
+    printf 'earlier\tno reason\n' > "$T/earlier"
+    run pipelines/report.sh -o "$T/report" -m pipelines/model.nc -t "$T" -f "$T/earlier" -n 'A <title>' "$T/test.list" "$T/other.list"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    # the tables are those of gaugemae and bandplot-data
+    "$BIN/gaugemae" -q --by element "$T/report/test/predicted/"{GaAs,LiCl-2}.nc | grep -v '^#' | tr -s ' ' '\t' |
+        diff - <(tail -n +2 "$T/report/test/elements.tsv")
+    for m in h_label h_pred; do "$BIN/geneig" -q --matrix $m --mesh 2 2 2 -o "$T/$m.nc" "$T/report/test/predicted/GaAs.nc"; done
+    "$BIN/bandplot-data" --format summary --title GaAs --ref "$T/h_label.nc" "$T/h_pred.nc" | tail -1 | grep -Fxf - "$T/report/test/crystals.tsv"
+    error=$(awk -F'\t' '$2 == "h_pred" { s += $8; n++ } END { printf "%.4g", s / n }' "$T/report/test/crystals.tsv")
+    awk -F'\t' -v e="$error" '/^bands/ { good = $2 == 2 && $4 == e && $5 <= e && $6 >= e && $7 > 1 } END { exit !good }' "$T/report/test/summary.tsv"
+    # no difference of bands above its bound
+    awk -F'\t' 'NR > 1 { n++; if (!($7 <= $10)) bad = 1 } END { exit bad || n != 32 }' "$T/report/test/kpoints.tsv"
+    [ "$(cut -f1 "$T/report/failed.tsv" | tr '\n' ' ')" = "earlier bad " ]
+    grep -q "^stage one	2	1	4	2.5$" "$T/report/times.tsv"
+    grep -q "^network	3	" "$T/report/times.tsv"
+    # one page: pictures inside, well-formed, nothing asked for elsewhere
+    page=$T/report/report.html
+    [ "$(grep -c '<img ' "$page")" -eq 8 ]
+    ! grep -Eo '(src|href)="[^"]*"|url\([^)]*\)|@import' "$page" | grep -v '^src="data:image/svg+xml;base64,'
+    grep -q 'A &lt;title&gt;' "$page"
+    python3 - "$page" << 'PY'
+import base64, re, sys, xml.dom.minidom
+page = open(sys.argv[1]).read()
+for data in re.findall(r'base64,([^"]*)"', page):
+    svg = base64.b64decode(data).decode()
+    assert xml.dom.minidom.parseString(svg).documentElement.tagName == "svg"
+    assert not re.search(r'(href|src)\s*=\s*["\'](?!#)', svg)
+for tag in "table", "tr", "p", "h2", "h3":
+    assert len(re.findall("<%s[ >]" % tag, page)) == page.count("</%s>" % tag), tag
+PY
+    # predictions that are there already
+    ls "$T/report/test/predicted/"*.nc > "$T/hams.list"
+    pipelines/report.sh -o "$T/second" "$T/hams.list" > "$T/printed"
+    diff "$T/report/test/summary.tsv" "$T/second/hams/summary.tsv"
+}
+
+@test "README: the ten lines run after the demo" {
+    pipelines/demo.sh "$BIN" "$T/demo" > "$T/log" 2>&1 || { cat "$T/log"; return 1; }
+    [ "$(head -c 4 "$T/demo/bands.png" | tail -c 3)" = PNG ]
+    grep -q '^h_pred  *overall' "$T/demo/errors.txt"
+    ln -s "$PWD/pipelines" "$T/pipelines"
+    sed -n '/^### Ten lines/,/^## /s/^    //p' README.md > "$T/lines"
+    [ "$(wc -l < "$T/lines")" -eq 10 ]
+    cd "$T"
+    export PATH=$BIN:$PATH
+    while IFS= read -r line; do
+        bash -c "$line" > out 2> err < /dev/null || { echo "$line"; cat err; return 1; }
+        [ -s out ] && [ ! -s err ] || { echo "$line"; cat out err; return 1; }
+    done < lines
+}
