@@ -19,6 +19,7 @@
 
 #include "base/real.h"
 #include "kernels/nhkernels.h"
+#include "plan/layout.h"
 
 #include <cstdint>
 #include <cstdio>

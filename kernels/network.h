@@ -59,7 +59,7 @@ typedef struct nhk_run {
     nhk_list all, inside;
     int *place_d, *slot_d, *part_begin, *node_part, *onsite_begin, *onsite, *incoming, *outgoing, *from;
     real *damping;            /* [n_out] */
-    real *first, *node_first; /* what the input map makes; of `keep`: trail[0] */
+    real *first;              /* what the input map makes */
     real *edge, *raw, *edge_next, *node, *node_next, *merged, *normed, *p, *q;
     real *part_max, *part_sum, *part_value, *trace;
     nh_trail *trail; /* [blocks], on the host, arrays on the device */

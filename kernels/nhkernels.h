@@ -10,8 +10,6 @@
 #define NH_KERNELS_NHKERNELS_H
 
 #include "base/error.h"
-#include "network/network.h"
-#include "plan/layout.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,27 +47,36 @@ void nhk_zero(nh_gpu *g, void *p, size_t bytes);
 
 /* ---- sub-models (network.cu), for float and double: suffix _f, _d */
 
+struct nh_network_f; /* network/network.h, as are nh_edges and what the three callbacks are */
+struct nh_network_d;
+struct nh_edges;
+
 #define NHK_NETWORK_DECLARE(real, name, host)                                                                     \
     typedef struct name name;                                                                                     \
+    typedef void name##_source(void *context, size_t first, size_t n, real *out);                                 \
+    typedef void name##_sink(void *context, size_t n, const size_t *edge, const real *ham, const real *trace);    \
+    typedef void name##_seed(void *context, size_t n, const size_t *edge, real *g_ham, real *g_trace);            \
     /* `host` with its weights as they are now, on the device; it must outlive the object. */                     \
     int name##_new(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                 \
     void name##_free(name *d); /* NULL is fine */                                                                 \
     int name##_update(name *d, nh_error *err);                                                                    \
-    /* As nh_network_forward; where `kept` is not NULL as nh_network_forward_keep, and *kept is the number of the  \
-     * run that is kept, the last one only. The callbacks run in the calling thread. Where the features do not fit, \
-     * tiles become smaller, down to 64 rows. */                                                                  \
-    int name##_forward(name *d, const nh_edges *graph, host##_source *source, void *source_context,               \
-                       host##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
-    /* As nh_network_backward for the run with that number, up to the gradients of the packed weights:             \
+    /* As nh_network_forward; where `kept` is not NULL as nh_network_forward_keep, and *kept is the number of the \
+     * run that is kept, the last one only. The callbacks run in the calling thread. Where the features do not    \
+     * fit, tiles become smaller, down to 64 rows. */                                                             \
+    int name##_forward(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
+                       name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
+    /* As nh_network_backward for the run with that number, up to the gradients of the packed weights:            \
      * packed[n_packed] on the host, written. */                                                                  \
-    int name##_backward(name *d, size_t kept, host##_seed *seed, void *seed_context, real *packed, nh_error *err); \
+    int name##_backward(name *d, size_t kept, name##_seed *seed, void *seed_context, real *packed,                \
+                        nh_error *err);                                                                           \
     typedef struct name##_calls { /* the functions above, as libnhkernels.so offers them */                       \
         int (*make)(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                \
         void (*drop)(name *d);                                                                                    \
         int (*update)(name *d, nh_error *err);                                                                    \
-        int (*forward)(name *d, const nh_edges *graph, host##_source *source, void *source_context,               \
-                       host##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
-        int (*backward)(name *d, size_t kept, host##_seed *seed, void *seed_context, real *packed, nh_error *err); \
+        int (*forward)(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
+                       name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
+        int (*backward)(name *d, size_t kept, name##_seed *seed, void *seed_context, real *packed,                \
+                        nh_error *err);                                                                           \
     } name##_calls;
 NHK_NETWORK_DECLARE(float, nhk_network_f, nh_network_f)
 NHK_NETWORK_DECLARE(double, nhk_network_d, nh_network_d)

@@ -77,10 +77,6 @@ void NH_NAME(nhk_rows_store)(nh_gpu *g, const nh_layout *layout, size_t n, const
                              const NH_REAL *tile, NH_REAL *array);
 void NH_NAME(nhk_rows_add)(nh_gpu *g, const nh_layout *layout, size_t n, const int *row, int base,
                            const NH_REAL *array, NH_REAL *tile);
-/* Rows of a tile of n_from (numbers `row`, less base) as a tile of n; the others of `to` stay where `back`, which goes
- * the other way. */
-void NH_NAME(nhk_rows_pick)(nh_gpu *g, const nh_layout *layout, size_t n_from, size_t n, const int *row, int base,
-                            const NH_REAL *from, NH_REAL *to);
 /* Row t of the tile = sum over i = begin[t]..begin[t+1]-1 of the stored rows list[i] (NULL: i), without those whose
  * slot is negative (slot NULL: all): nh_rows_load_backward, gathered. */
 void NH_NAME(nhk_rows_sum)(nh_gpu *g, const nh_layout *layout, size_t n, const int *begin, const int *list,

@@ -117,22 +117,6 @@ void R(nhk_rows_add)(nh_gpu *g, const nh_layout *layout, size_t n, const int *ro
     rows(g, layout, n, row, base, array, tile, ADD);
 }
 
-static __global__ void pick_kernel(nhk_layout l, unsigned n_from, unsigned n, const int *row, int base, const real *from,
-                                   real *to)
-{
-    GROUP_FOR(l, n)
-    to[(size_t)n * l.offset[group] + i] =
-        from[(size_t)n_from * l.offset[group] + (size_t)(row[t] - base) * width + j];
-}
-
-void R(nhk_rows_pick)(nh_gpu *g, const nh_layout *layout, size_t n_from, size_t n, const int *row, int base,
-                      const real *from, real *to)
-{
-    const nhk_layout l = nhk_layout_of(g, layout);
-    if (!nhk_ready(g, n * layout->dim)) return;
-    NHK_RUN(g, pick_kernel, group_grid(g, &l, n), NHK_BLOCK, 0, l, (unsigned)n_from, (unsigned)n, row, base, from, to);
-}
-
 static __global__ void rows_sum_kernel(nhk_layout l, unsigned n, const int *begin, const int *list, const int *slot,
                                        const real *array, real *tile)
 {

@@ -56,10 +56,10 @@ static void R(check)(const char *what, size_t n, real *expected, const real *dev
 static void R(rows_body)(tables *t, size_t n)
 {
     const nh_layout *l = &t->mid;
-    const size_t dim = l->dim, stored = n + 5, picked = n / 2;
+    const size_t dim = l->dim, stored = n + 5;
     size_t *row = calloc(n + 1, sizeof *row);
-    int *row_i = calloc(n + 1, sizeof *row_i), *pick = calloc(n + 1, sizeof *pick), *begin = calloc(stored + 2, sizeof *begin);
-    assert_true(row && row_i && pick && begin);
+    int *row_i = calloc(n + 1, sizeof *row_i), *begin = calloc(stored + 2, sizeof *begin);
+    assert_true(row && row_i && begin);
     for (size_t i = 0; i < n; i++) { /* distinct, in no order */
         row[i] = (3 * i + 2) % stored;
         if (stored % 3 == 0) row[i] = (i + 2) % stored;
@@ -83,17 +83,6 @@ static void R(rows_body)(tables *t, size_t n)
     R(nh_rows_store)(l, n, row, tile, array);
     R(nhk_rows_store)(gpu, l, n, row_d, 0, tile_d, array_d);
     R(check)("rows_store", stored * dim, R(copy)(stored * dim, array), array_d);
-
-    /* every other row, numbered from 7 */
-    real *few = calloc(picked * dim + 1, sizeof *few), *few_d = R(blank)(picked * dim);
-    for (size_t i = 0; i < picked; i++) {
-        pick[i] = (int)(2 * i + 7);
-        for (size_t g = 0; g < l->count; g++)
-            memcpy(few + picked * l->group[g].offset + i * l->group[g].dim,
-                   tile + n * l->group[g].offset + 2 * i * l->group[g].dim, l->group[g].dim * sizeof *few);
-    }
-    R(nhk_rows_pick)(gpu, l, n, picked, ints(picked, pick), 7, tile_d, few_d);
-    R(check)("rows_pick", picked * dim, few, few_d);
 
     /* a hub: row 0 sums all stored rows but two, the others one or none */
     if (n > 0) {
@@ -128,7 +117,6 @@ static void R(rows_body)(tables *t, size_t n)
     free(array);
     free(row);
     free(row_i);
-    free(pick);
     free(begin);
 }
 
