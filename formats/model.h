@@ -3,6 +3,7 @@
 #ifndef NH_FORMATS_MODEL_H
 #define NH_FORMATS_MODEL_H
 
+#include "base/threads.h"
 #include "formats/nc.h"
 #include "nextham/model.h"
 
@@ -10,9 +11,10 @@
  * ones that are there too). The weights are float, or double where the file has doubles. A missing live
  * parameter, a wrong shape, a number that is no weight (not finite, or never written): errors that name file,
  * group and variable; they count for all parameters, read or not, but for the values, which are seen only
- * where they are read. */
-int nh_model_read(const char *path, unsigned acts, nh_model **out, nh_error *err);
-/* The same from a file that is open already. */
+ * where they are read. A file's weights are mapped where they can be: the model keeps the map, and changes of it are its
+ * own. `threads` (NULL: none) look at the values. */
+int nh_model_read(const char *path, unsigned acts, nh_threads *threads, nh_model **out, nh_error *err);
+/* The same from a file that is open already, without a map. */
 int nh_model_read_from(const nh_nc *f, unsigned acts, nh_model **out, nh_error *err);
 /* Writes an uncommitted file created with nh_nc_create: groups, variables, attribute config. `packed`: all
  * variables but the smallest compressed, for a file that is small instead of one that can be mapped. */

@@ -2,8 +2,9 @@
 
 #include "base/memory.h"
 #include "base/outfile.h"
+#include "formats/hdf.h"
 
-#include <hdf5.h>
+#include <netcdf_filter.h>
 #include <netcdf_mem.h>
 
 #include <errno.h>
@@ -29,7 +30,12 @@ struct nh_nc {
     bool image;      /* writing: into memory */
     char *name;      /* for messages */
     void *memory;    /* reading from a pipe: the image */
+    size_t size;     /* of it */
     nh_outfile *out; /* writing */
+    /* variables whose chunks are copied as they are on commit, and where from */
+    hid_t from; /* 0: none */
+    char **raw; /* [n_raw], owned */
+    size_t n_raw;
 };
 
 static const char *const CONVENTIONS = "NextHAM-1";
@@ -47,13 +53,6 @@ int nh_nc_failed(const nh_nc *f, const char *what, int status, nh_error *err)
 }
 
 /* --- opening --- */
-
-/* HDF5's clean-up at exit closes its files once more and crashes on one whose write has failed (a full disk); everything
- * here is closed by hand, so it is not needed. Must come before HDF5's first call; harmless later. */
-static void no_cleanup_at_exit(void)
-{
-    H5dont_atexit();
-}
 
 /* An identifier of HDF5; they ascend. */
 static hid_t mark(void)
@@ -106,11 +105,10 @@ static int open_pipe(nh_nc *f, nh_error *err)
     if (isatty(STDIN_FILENO))
         return nh_fail(
             err, "(standard input): a terminal; expected a netCDF image through a pipe, or a file's name");
-    size_t size = 0;
-    if (read_all(stdin, &f->memory, &size, err)) return -1;
-    if (size == 0)
+    if (read_all(stdin, &f->memory, &f->size, err)) return -1;
+    if (f->size == 0)
         return nh_fail(err, "(standard input): empty; the program before in the pipe wrote nothing");
-    const int status = nc_open_mem("(standard input)", NC_NOWRITE, size, f->memory, &f->id);
+    const int status = nc_open_mem("(standard input)", NC_NOWRITE, f->size, f->memory, &f->id);
     if (status) return nh_fail(err, "%s: no complete netCDF image: %s", f->name, nc_strerror(status));
     return 0;
 }
@@ -118,7 +116,7 @@ static int open_pipe(nh_nc *f, nh_error *err)
 int nh_nc_open_any(const char *path, nh_nc **out, nh_error *err)
 {
     *out = NULL;
-    no_cleanup_at_exit();
+    nh_hdf_begin();
     nh_nc *f = calloc(1, sizeof *f);
     if (f == NULL) return nh_fail_memory(err, path);
     const bool pipe = strcmp(path, "-") == 0;
@@ -147,14 +145,34 @@ int nh_nc_open_any(const char *path, nh_nc **out, nh_error *err)
     return 0;
 }
 
+int nh_nc_hdf(const nh_nc *f, hid_t *out, nh_error *err)
+{
+    return f->memory != NULL ? nh_hdf_open_image(f->name, f->memory, f->size, out, err)
+                             : nh_hdf_open(f->name, out, err);
+}
+
+static int check_conventions(const char *name, const char *found, nh_error *err)
+{
+    if (found != NULL && strcmp(found, CONVENTIONS) == 0) return 0;
+    return nh_fail(err, "%s: attribute Conventions: found \"%s\", expected \"%s\"", name, found ? found : "",
+                   CONVENTIONS);
+}
+
+int nh_nc_check_conventions(hid_t file, const char *name, nh_error *err)
+{
+    char *found;
+    if (nh_hdf_text(file, name, "Conventions", &found, err)) return -1;
+    const int failure = check_conventions(name, found, err);
+    free(found);
+    return failure;
+}
+
 int nh_nc_open(const char *path, nh_nc **out, nh_error *err)
 {
     if (nh_nc_open_any(path, out, err)) return -1;
     char *found = NULL;
     int failure = nh_nc_att_text(*out, "Conventions", &found, err);
-    if (!failure && (found == NULL || strcmp(found, CONVENTIONS) != 0))
-        failure = nh_fail(err, "%s: attribute Conventions: found \"%s\", expected \"%s\"", (*out)->name,
-                          found ? found : "", CONVENTIONS);
+    if (!failure) failure = check_conventions((*out)->name, found, err);
     free(found);
     if (failure) {
         nh_nc_close(*out);
@@ -180,6 +198,10 @@ void nh_nc_close(nh_nc *f)
     if (f == NULL) return;
     close_handle(f);
     nh_outfile_abort(f->out);
+    if (f->from > 0) H5Fclose(f->from);
+    for (size_t i = 0; i < f->n_raw; i++)
+        free(f->raw[i]);
+    free(f->raw);
     free(f->memory);
     free(f->name);
     free(f);
@@ -450,7 +472,7 @@ int nh_nc_create(const char *path, const char *program, const nh_common *common,
                  nh_nc **out, nh_error *err)
 {
     *out = NULL;
-    no_cleanup_at_exit();
+    nh_hdf_begin();
     const bool to_stdout = strcmp(path, "-") == 0;
     if (nh_output_is_terminal(path))
         return nh_fail(
@@ -656,6 +678,49 @@ static int carry_define(nh_nc *out, const nh_nc *in, int v, const char *name, in
     return carry_attributes(out, *new_id, in, v, name, err);
 }
 
+/* Whether the variable is stored in both files in the same compressed chunks, all of them there: fixed dimensions, and
+ * no filters but the ones that the writer here knows. */
+static bool same_chunks(const nh_nc *out, int new_id, const nh_nc *in, int v)
+{
+    int storage, other, n_dims, dim_id[NC_MAX_VAR_DIMS], n_unlimited, filter[2][5];
+    size_t chunk[2][NC_MAX_VAR_DIMS], n_filter[2];
+    unsigned filters[2][2];
+    nc_type type[2];
+    if (out->image || in->memory != NULL || nc_inq_var(in->id, v, NULL, &type[0], &n_dims, dim_id, NULL) ||
+        nc_inq_vartype(out->id, new_id, &type[1]) || nc_inq_unlimdims(in->id, &n_unlimited, NULL) ||
+        n_unlimited > 0 || type[0] != type[1] || type[0] == NC_STRING || n_dims == 0 ||
+        nc_inq_var_chunking(in->id, v, &storage, chunk[0]) || storage != NC_CHUNKED ||
+        nc_inq_var_chunking(out->id, new_id, &other, chunk[1]) || other != NC_CHUNKED)
+        return false;
+    for (int i = 0; i < n_dims; i++)
+        if (chunk[0][i] != chunk[1][i]) return false;
+    for (int i = 0; i < 2; i++) {
+        const int id = i ? out->id : in->id, variable = i ? new_id : v;
+        filter[i][4] = 0;
+        if (nc_inq_var_filter_ids(id, variable, &n_filter[i], NULL) || n_filter[i] > 2 ||
+            nc_inq_var_filter_ids(id, variable, &n_filter[i], filters[i]) ||
+            nc_inq_var_deflate(id, variable, &filter[i][0], &filter[i][1], NULL) ||
+            nc_inq_var_fletcher32(id, variable, &filter[i][2]) ||
+            nc_inq_var_endian(id, variable, &filter[i][3]))
+            return false;
+        if (filter[i][3] == NC_ENDIAN_NATIVE) filter[i][3] = NC_ENDIAN_LITTLE;
+    }
+    return memcmp(filter[0], filter[1], sizeof filter[0]) == 0 && n_filter[0] == n_filter[1] &&
+           filter[0][1] != 0;
+}
+
+/* Leaves a variable for commit_raw. */
+static int carry_later(nh_nc *out, const nh_nc *in, const char *name, nh_error *err)
+{
+    char **grown = realloc(out->raw, (out->n_raw + 1) * sizeof *grown);
+    if (grown == NULL) return nh_fail_memory(err, name);
+    out->raw = grown;
+    out->raw[out->n_raw] = nh_strdup(name);
+    if (out->raw[out->n_raw] == NULL) return nh_fail_memory(err, name);
+    out->n_raw++;
+    return out->from > 0 ? 0 : nh_nc_hdf(in, &out->from, err);
+}
+
 static int carry_values(nh_nc *out, int new_id, const nh_nc *in, int v, const char *name, nh_error *err)
 {
     nc_type type;
@@ -719,7 +784,8 @@ int nh_nc_carry(nh_nc *out, const nh_nc *in, const char *const *skip, nh_error *
     for (int v = 0; v < n && !failure; v++) {
         if (new_id[v] < 0) continue;
         nc_inq_varname(in->id, v, name);
-        failure = carry_values(out, new_id[v], in, v, name, err);
+        failure = same_chunks(out, new_id[v], in, v) ? carry_later(out, in, name, err)
+                                                     : carry_values(out, new_id[v], in, v, name, err);
     }
     free(new_id);
     return failure;
@@ -741,6 +807,19 @@ static int commit_image(nh_nc *f, nh_error *err)
     return failure;
 }
 
+/* The chunks of the variables that carry_later left. */
+static int commit_raw(nh_nc *f, nh_error *err)
+{
+    if (f->n_raw == 0) return 0;
+    errno = 0;
+    const hid_t to = H5Fopen(nh_outfile_path(f->out), H5F_ACC_RDWR, H5P_DEFAULT);
+    int failure = to < 0 ? nh_nc_failed(f, NULL, NC_EHDFERR, err) : 0;
+    for (size_t i = 0; i < f->n_raw && !failure; i++)
+        if (nh_hdf_copy_chunks(f->from, to, f->raw[i])) failure = nh_nc_failed(f, f->raw[i], NC_EHDFERR, err);
+    if (to >= 0 && H5Fclose(to) < 0 && !failure) failure = nh_nc_failed(f, NULL, NC_EHDFERR, err);
+    return failure;
+}
+
 int nh_nc_commit(nh_nc *f, nh_error *err)
 {
     int failure = 0;
@@ -750,7 +829,7 @@ int nh_nc_commit(nh_nc *f, nh_error *err)
         errno = 0;
         const int status = nc_close(f->id);
         f->open = false;
-        if (status) failure = nh_nc_failed(f, NULL, status, err);
+        failure = status ? nh_nc_failed(f, NULL, status, err) : commit_raw(f, err);
     }
     if (!failure) {
         nh_outfile *const o = f->out;

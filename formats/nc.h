@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/options.h"
 
+#include <hdf5.h>
 #include <netcdf.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +21,9 @@ typedef struct nh_nc nh_nc; /* an open file, for reading or for writing */
 int nh_nc_open(const char *path, nh_nc **out, nh_error *err);
 /* As nh_nc_open without the check of Conventions (golden files, foreign files). */
 int nh_nc_open_any(const char *path, nh_nc **out, nh_error *err);
+/* The HDF5 file beneath a reader, opened once more, and the check of Conventions of one; the caller closes it. */
+int nh_nc_hdf(const nh_nc *f, hid_t *out, nh_error *err);
+int nh_nc_check_conventions(hid_t file, const char *name, nh_error *err);
 void nh_nc_close(nh_nc *f); /* closes; an output that was not committed is removed. NULL is fine */
 int nh_nc_id(const nh_nc *f);
 const char *nh_nc_name(const nh_nc *f); /* the path, or "(standard input)" */
@@ -76,7 +80,7 @@ int nh_nc_put_string(nh_nc *f, const char *variable, size_t index, const char *t
 int nh_nc_set_double(nh_nc *f, const char *attribute, double value, nh_error *err); /* global */
 int nh_nc_set_text(nh_nc *f, const char *attribute, const char *text, nh_error *err);
 
-/* Copies every dimension, variable and global attribute of `in` (raw, slab by slab) that `out` does not have
+/* Copies (from file to file: compressed as they are, on commit) every dimension, variable and global attribute of `in` that `out` does not have
  * yet, except the variables in the NULL-terminated list `skip` (and dimensions that no copied variable uses).
  */
 int nh_nc_carry(nh_nc *out, const nh_nc *in, const char *const *skip, nh_error *err);

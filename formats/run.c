@@ -453,7 +453,7 @@ int nh_run_first_model(nh_settings *s, nh_model **out, nh_error *err)
     nh_model *m = NULL;
     *out = NULL;
     if (s->init) {
-        if (nh_model_read(s->init, NH_ACTS_HAM | NH_ACTS_TRACE, &m, err)) return -1;
+        if (nh_model_read(s->init, NH_ACTS_HAM | NH_ACTS_TRACE, NULL, &m, err)) return -1;
         if (nh_settings_ablate(s, &m->config, err)) {
             nh_model_free(m);
             return -1;

@@ -1,7 +1,7 @@
 /* nhkernels.h - the C interface of the kernel archive: devices, device memory, and the operations of lib/ops on it.
  *
  * The archive (libnhkernels.a) needs CUDA's libraries and nothing of libnextham; libnhkernels.so, which the programs load
- * where a device is asked for (base/device.h), is the same with the table nh_kernels as its one way in.
+ * where a device is asked for (base/device.h), is the same with the table nhk_calls as its one way in.
  *
  * An nh_gpu is one open device with a stream, used by one thread at a time. Operations are queued and return at once;
  * the first thing that goes wrong is kept in the nh_gpu, everything queued after it does nothing, and nhk_sync, which
@@ -112,7 +112,7 @@ int nhk_eigen_solve(nhk_eigen *w, double *h, const double *s, double *energy, in
 /* ---- what libnhkernels.so offers (table.cu) */
 
 enum { NHK_VERSION = 1 }; /* of this file: changes with every change of the table */
-typedef struct nh_kernels {
+typedef struct nhk_calls {
     int version;
     int (*count)(int *n, nh_error *err);
     int (*open)(const nh_gpu_options *o, nh_gpu **out, nh_error *err);
@@ -126,8 +126,8 @@ typedef struct nh_kernels {
     int (*eigen_new)(nh_gpu *g, size_t n, bool vectors, nhk_eigen **out, nh_error *err);
     void (*eigen_free)(nhk_eigen *w);
     int (*eigen_solve)(nhk_eigen *w, double *h, const double *s, double *energy, int *info, nh_error *err);
-} nh_kernels;
-const nh_kernels *nhk_table(void);
+} nhk_calls;
+const nhk_calls *nhk_table(void);
 
 #ifdef __cplusplus
 }

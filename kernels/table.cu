@@ -6,9 +6,9 @@
         name##_new, name##_free, name##_update, name##_forward, name##_backward                                   \
     }
 
-const nh_kernels *nhk_table(void)
+const nhk_calls *nhk_table(void)
 {
-    static const nh_kernels table = {NHK_VERSION,
+    static const nhk_calls table = {NHK_VERSION,
                                      nhk_count,
                                      nhk_open,
                                      nhk_close,

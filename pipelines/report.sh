@@ -143,6 +143,7 @@ judge() {
     awk '!/^title/ || !n++' "$part/crystals.all" > "$part/crystals.tsv"
     tabs < "$part/each.all" | awk '!/^matrix/ || !n++' > "$part/each.tsv"
     "$bin/gaugemae" -q --each --mu l2 "${good[@]}" | tabs > "$part/each-l2.tsv"
+    grep -q '^h_pred' "$part/each.tsv" || { echo "report.sh: $list: no file has h_pred: predict first, or name a model with -m" >&2; exit 1; }
     for by in spin element distance; do
         "$bin/gaugemae" -q --by $by "${good[@]}" | tabs > "$part/${by}s.tsv"
     done

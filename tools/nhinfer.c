@@ -19,7 +19,7 @@ enum { LIST_LIMIT = 64 << 20 };
 
 typedef struct arguments {
     const char *model, *batch, *outdir;
-    int precision;
+    int precision, kernels;
     bool hermitize, timing, keep_features;
 } arguments;
 
@@ -273,15 +273,17 @@ static int load(session *s, nh_error *err)
 {
     const double begin = nh_seconds();
     uint64_t hash;
-    if (nh_model_read(s->a->model, NH_ACTS_HAM, &s->model, err) || nh_model_hash(s->model, &hash, err))
+    if (nh_threads_new(s->common->threads, &s->threads, err) ||
+        nh_model_read(s->a->model, NH_ACTS_HAM, s->threads, &s->model, err) ||
+        nh_model_hash(s->model, s->threads, &hash, err))
         return -1;
     snprintf(s->hash, sizeof s->hash, "%016" PRIx64, hash);
     if (s->model->n_unknown)
         nh_warn(s->program, s->common, "%s: %zu unknown variables are not used, %s the first", s->a->model,
                 s->model->n_unknown, s->model->unknown);
     s->load = nh_seconds() - begin;
-    if (nh_predictor_new(s->model, (nh_precision)s->a->precision, s->device, &s->predictor, err)) return -1;
-    return nh_threads_new(s->common->threads, &s->threads, err);
+    return nh_predictor_new(s->model, (nh_precision)s->a->precision, (nh_kernels)s->a->kernels, s->device,
+                            &s->predictor, err);
 }
 
 static int run(session *s, nh_error *err)
@@ -318,13 +320,16 @@ static int check(const arguments *a, const nh_common *c)
 int main(int argc, char **argv)
 {
     static const char *const precisions[] = {"single", "double", NULL};
+    static const char *const kernels[] = {"fast", "reference", NULL};
     static const char *const synopsis[] = {"-m MODEL.nc [options] [-o ham.nc] [embedded.nc|graph.nc]",
                                            "-m MODEL.nc [options] --batch LIST --outdir DIR", NULL};
-    arguments a = {.precision = NH_SINGLE, .hermitize = true};
+    arguments a = {.precision = NH_SINGLE, .kernels = NH_KERNELS_FAST, .hermitize = true};
     const nh_option options[] = {
         {NH_OPT_STRING, 'm', "model", "FILE", &a.model, NULL, NULL, "model file"},
         {NH_OPT_CHOICE, 0, "precision", NULL, &a.precision, precisions, NULL,
          "precision of the network [single]"},
+        {NH_OPT_CHOICE, 0, "kernels", NULL, &a.kernels, kernels, NULL,
+         "fast: made for tiles, radial functions shared; reference: BLAS, every edge for itself [fast]"},
         {NH_OPT_UNSET, 0, "no-hermitize", NULL, &a.hermitize, NULL, NULL,
          "leave the prediction as the network gives it"},
         {NH_OPT_FLAG, 0, "keep-features", NULL, &a.keep_features, NULL, NULL,

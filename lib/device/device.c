@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 /* dlsym's pointer as a function's. */
-typedef const nh_kernels *table_function(void);
+typedef const nhk_calls *table_function(void);
 
-static int load(void **library, const nh_kernels **kernels, nh_error *err)
+static int load(void **library, const nhk_calls **calls, nh_error *err)
 {
     char path[PATH_MAX + 64], self[PATH_MAX];
     const char *named = getenv("NH_KERNELS");
@@ -35,14 +35,14 @@ static int load(void **library, const nh_kernels **kernels, nh_error *err)
     void *const symbol = dlsym(*library, "nhk_table");
     table_function *table = NULL;
     memcpy(&table, &symbol, sizeof table);
-    if (table) *kernels = table();
-    if (table && (*kernels)->version == NHK_VERSION) return 0;
+    if (table) *calls = table();
+    if (table && (*calls)->version == NHK_VERSION) return 0;
     dlclose(*library);
     *library = NULL;
     return nh_fail(err, "%s: not the kernels of this version", path);
 }
 
-int nh_device_open_with(const nh_kernels *kernels, const char *choice, int rank, nh_device **out, nh_error *err)
+int nh_device_open_with(const nhk_calls *calls, const char *choice, int rank, nh_device **out, nh_error *err)
 {
     nh_device_choice c;
     int n;
@@ -50,12 +50,12 @@ int nh_device_open_with(const nh_kernels *kernels, const char *choice, int rank,
     if (nh_device_parse(choice, &c)) return nh_fail(err, "--device %s", choice);
     nh_device *d = NH_ARRAY(nh_device, 1);
     if (!d) return nh_fail_memory(err, "the device");
-    d->call = kernels;
-    int status = kernels->count(&n, err);
+    d->call = calls;
+    int status = calls->count(&n, err);
     if (!status) {
         const nh_gpu_options o = {.index = c.index >= 0 ? c.index : rank % n, .tf32 = c.tf32};
         d->index = o.index;
-        status = kernels->open(&o, &d->gpu, err);
+        status = calls->open(&o, &d->gpu, err);
     }
     if (!status) {
         *out = d;
@@ -68,15 +68,15 @@ int nh_device_open_with(const nh_kernels *kernels, const char *choice, int rank,
 int nh_device_open(const char *choice, int rank, nh_device **out, nh_error *note, nh_error *err)
 {
     void *library = NULL;
-    const nh_kernels *kernels = NULL;
+    const nhk_calls *calls = NULL;
     nh_device_choice c;
     nh_error why;
     *out = NULL;
     note->text[0] = '\0';
     if (nh_device_parse(choice, &c)) return nh_fail(err, "--device %s", choice);
     if (c.kind == NH_DEVICE_CPU) return 0;
-    int status = load(&library, &kernels, &why);
-    if (!status) status = nh_device_open_with(kernels, choice, rank, out, &why);
+    int status = load(&library, &calls, &why);
+    if (!status) status = nh_device_open_with(calls, choice, rank, out, &why);
     if (!status) {
         (*out)->library = library;
         return 0;

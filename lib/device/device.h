@@ -6,7 +6,7 @@
 #include "kernels/nhkernels.h"
 
 typedef struct nh_device {
-    const nh_kernels *call;
+    const nhk_calls *call;
     nh_gpu *gpu;
     int index;
     void *library;
@@ -20,7 +20,7 @@ typedef struct nh_device {
  * driver, no device (one line). */
 int nh_device_open(const char *choice, int rank, nh_device **out, nh_error *note, nh_error *err);
 /* One with the table given, for programs that are linked with the archive. */
-int nh_device_open_with(const nh_kernels *kernels, const char *choice, int rank, nh_device **out, nh_error *err);
+int nh_device_open_with(const nhk_calls *calls, const char *choice, int rank, nh_device **out, nh_error *err);
 void nh_device_close(nh_device *d); /* NULL is fine */
 /* Rank of this process among those of its machine, as mpirun and srun say; 0 without them. */
 int nh_device_local_rank(void);

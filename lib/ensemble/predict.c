@@ -22,6 +22,7 @@ struct nh_predictor {
     const nh_model *m;
     nh_precision precision;
     const nh_device *device;
+    nh_kernels kernels;
     nh_types types;
     packed kept[NH_PREDICTOR_KEEPS];
     size_t n_crystal;
@@ -38,13 +39,13 @@ static void packed_free(packed *k)
     *k = (packed){0};
 }
 
-int nh_predictor_new(const nh_model *m, nh_precision precision, const nh_device *device, nh_predictor **out,
-                     nh_error *err)
+int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, const nh_device *device,
+                     nh_predictor **out, nh_error *err)
 {
     *out = NULL;
     nh_predictor *p = NH_ARRAY(nh_predictor, 1);
     if (!p) return nh_fail_memory(err, "the model");
-    *p = (nh_predictor){.m = m, .precision = precision, .device = device};
+    *p = (nh_predictor){.m = m, .precision = precision, .kernels = kernels, .device = device};
     if (nh_types_new(&m->config, &p->types, err)) {
         free(p);
         return -1;
@@ -98,15 +99,16 @@ static packed *find_packed(nh_predictor *p, const nh_irreps *input, const size_t
 /* One crystal with one model. */
 typedef struct job {
     const nh_model *m;
+    nh_kernels kernels;
     nh_graph *g;
     const nh_device *device;
     const nh_types *types;
     packed *packed;
     nh_embedding *embedding;
-    size_t *slot;     /* padded slot of each shell of each species */
-    size_t *edge;     /* [n_edge] pair of each edge */
-    size_t *row;      /* [n_edge] feature row of each edge; NULL where H0 is embedded here */
-    nh_selection in;  /* what the feature vectors hold of OUT; empty with `input: elements` */
+    size_t *slot;              /* padded slot of each shell of each species */
+    size_t *edge;              /* [n_edge] pair of each edge */
+    size_t *row;               /* [n_edge] feature row of each edge; NULL where H0 is embedded here */
+    nh_selection in;           /* what the feature vectors hold of OUT; empty with `input: elements` */
     const nh_irreps *input;    /* type of the feature vectors, and where its entries are in the network's */
     const size_t *input_entry; /* complete one */
     bool *even;       /* [in.irreps.dim] numbers of them that the network sees, the others are 0; NULL: all */
@@ -356,8 +358,8 @@ static void count_time(job *j, double begin)
         const double begin = nh_seconds();                                                                   \
         if (!*net) {                                                                                         \
             if (nh_network_##suffix##_new(&m->config, j->types, &m->params, &m->weights[range], range,       \
-                                          j->input, j->input_entry, &j->out.irreps, j->out.entry, false,        \
-                                          net, err))                                                         \
+                                          j->input, j->input_entry, &j->out.irreps, j->out.entry, false,     \
+                                          j->kernels, threads, net, err))                                    \
                 return -1;                                                                                   \
             report->n_packed++;                                                                              \
             if (nh_network_##suffix##_place(*net, j->device, err)) {                                             \
@@ -404,11 +406,11 @@ static int prepare(nh_predictor *p, job *j, nh_error *err)
     return 0;
 }
 
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize, const nh_device *device,
-               nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err)
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, const nh_device *device,
+               bool hermitize, nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err)
 {
     nh_predictor *p;
-    if (nh_predictor_new(m, precision, device, &p, err)) return -1;
+    if (nh_predictor_new(m, precision, kernels, device, &p, err)) return -1;
     const int status = nh_predictor_run(p, g, hermitize, threads, report, progress, err);
     nh_predictor_free(p);
     return status;
@@ -419,7 +421,7 @@ int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *t
 {
     const nh_model *m = p->m;
     nh_predict_report unused;
-    job j = {.m = m, .g = g, .device = p->device, .types = &p->types};
+    job j = {.m = m, .g = g, .types = &p->types, .kernels = p->kernels, .device = p->device};
     if (!report) report = &unused;
     *report = (nh_predict_report){0};
     const double begin = nh_seconds();

@@ -8,7 +8,6 @@
 
 #include "base/memory.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -20,6 +19,7 @@ typedef struct chunk {
     const nh_block *block;
     int thread;
     real *packed; /* gradients of the packed weights */
+    real *knot;   /* of the radial weights on the knots */
     R(nh_mlp_gradient) table;
 } chunk;
 
@@ -52,7 +52,8 @@ static void linear_back(const chunk *c, const nh_linear *l, size_t n, const real
 static void norm_back(const chunk *c, real *const norm[2], size_t n, const real *gy, const real *x, real *gx)
 {
     R(nh_norm_backward)
-    (&c->net->mid, n, gy, x, c->net->config->norm_eps, norm[0], gx, false, into(c, norm[0]), into(c, norm[1]));
+    (&c->net->mid, n, gy, x, c->net->config->norm_eps, norm[0], gx, false, into(c, norm[0]),
+     into(c, norm[1]));
 }
 
 static void chain_back(const chunk *c, const nh_chain *m, size_t n, const real *gy, const real *x,
@@ -84,7 +85,7 @@ static void trace_back(const chunk *c, size_t slot, size_t n, real *g_z)
     const nh_net *net = c->net;
     const size_t z = net->config->tg_z, width = net->trace_width;
     R(nh_dense_backward)
-    (n, z, width, c->f->back.trace + slot * width, c->f->trail[c->f->block].z + slot * z,
+    (net->kernels, n, z, width, c->f->back.trace + slot * width, c->f->trail[c->f->block].z + slot * z,
      c->block->trace_first, g_z, false, into(c, c->block->trace_first), NULL);
 }
 
@@ -276,6 +277,43 @@ static void message_back(const chunk *c, size_t n, nh_work *w)
     product_back(c, n, 2, to, w->message, w->weight, c->net->product.n_weight, w->g_message, w->g_weight, w);
 }
 
+/* Gradients of the rows' radial weights, to those on their knots. */
+static void add_to_knots(const chunk *c, size_t n, nh_work *w)
+{
+    const nh_run *f = c->f;
+    const size_t width = c->net->product.n_weight;
+    for (size_t t = 0; t < n; t++) {
+        const real *restrict from = w->g_weight + t * width;
+        real *restrict to = c->knot + f->knot_of[w->row[t]] * width;
+        for (size_t i = 0; i < width; i++)
+            to[i] += from[i];
+    }
+}
+
+/* The radial network, from the sums of all chunks. */
+static void knots_back(chunk *c, size_t tile)
+{
+    nh_run *f = c->f;
+    const nh_config *config = c->net->config;
+    nh_work *w = &f->work[c->thread];
+    const size_t width = c->net->product.n_weight, first = tile * NH_TILE, left = f->n_knot - first,
+                 n = left < NH_TILE ? left : NH_TILE;
+    double lap = 0;
+    R(nh_lap)(&lap);
+    if (!R(nh_knots_needed)(f, first, n)) return;
+    memcpy(w->g_weight, f->back.knot[0] + first * width, n * width * sizeof(real));
+    for (size_t k = 1; k < f->back.n_chunk; k++) {
+        const real *restrict from = f->back.knot[k] + first * width;
+        for (size_t i = 0; i < n * width; i++)
+            w->g_weight[i] += from[i];
+    }
+    R(nh_gaussians_forward)
+    (n, config->radial_basis, config->radial_max, f->knot + first, config->radial_basis, w->gaussians);
+    R(nh_mlp_forward)(f->radial, n, w->gaussians, w->radial_hidden, NULL, false);
+    chain_back(c, f->radial, n, w->g_weight, w->gaussians, w->radial_hidden, w, NULL);
+    w->times.radial += R(nh_lap)(&lap);
+}
+
 /* Attention on a tile of edges: gradients of its input e and of its messages, by position. */
 static void edges_back(chunk *c, size_t tile)
 {
@@ -286,7 +324,10 @@ static void edges_back(chunk *c, size_t tile)
                  width = basis + scalars;
     nh_work work = R(nh_tile_work)(f, tile, c->thread), *w = &work;
     const size_t n = R(nh_tile_rows)(f, tile, w);
-    if (!f->store) R(nh_attention)(f, b, n, w);
+    if (f->store)
+        R(nh_radial_weights)(f, n, w);
+    else
+        R(nh_attention)(f, b, n, w);
     heads_back(c, n, w);
     value_back(c, n, w);
     double lap = 0;
@@ -298,7 +339,7 @@ static void edges_back(chunk *c, size_t tile)
     w->times.attention += R(nh_lap)(&lap);
     message_back(c, n, w);
     R(nh_lap)(&lap);
-    chain_back(c, &b->radial, n, w->g_weight, w->gaussians, w->radial_hidden, w, NULL);
+    add_to_knots(c, n, w);
     w->times.radial += R(nh_lap)(&lap);
 
     R(nh_rows_store)(&net->mid, n, w->row, w->g_message, f->back.message);
@@ -504,7 +545,7 @@ static void init_edges_back(chunk *c, size_t tile)
     product_back(c, n, 1, &to, w->message, w->weight, net->product.n_weight, w->g_message, w->g_weight, w);
     double lap = 0;
     R(nh_lap)(&lap);
-    chain_back(c, &net->init_radial, n, w->g_weight, w->gaussians, w->radial_hidden, w, NULL);
+    add_to_knots(c, n, w);
     w->times.radial += R(nh_lap)(&lap);
     R(nh_rows_store)(&net->mid, n, w->row, w->g_message, f->back.message);
     linear_back(c, &net->init_edge, n, w->g_message, w->x, w->g_x, true);
@@ -543,6 +584,7 @@ static void run_chunk(void *context, size_t index, int thread)
                .block = &l->f->net->block[l->f->block],
                .thread = thread,
                .packed = b->packed[index],
+               .knot = b->knot[index],
                .table = b->chain[index]};
     for (size_t tile = l->n_tile * index / b->n_chunk; tile < l->n_tile * (index + 1) / b->n_chunk; tile++)
         l->body(&c, tile);
@@ -560,6 +602,12 @@ static void over_list(nh_run *f, bool all, void (*body)(chunk *, size_t), nh_thr
     over_tiles(f, R(nh_tiles)(f->n_list, f->rows), body, threads);
 }
 
+static void clear_knots(nh_run *f)
+{
+    for (size_t i = 0; i < f->back.n_chunk; i++)
+        memset(f->back.knot[i], 0, f->n_knot * f->net->product.n_weight * sizeof(real));
+}
+
 void R(nh_block_back)(nh_run *f, nh_threads *threads)
 {
     const nh_net *net = f->net;
@@ -571,7 +619,10 @@ void R(nh_block_back)(nh_run *f, nh_threads *threads)
             over_list(f, R(nh_tracegrad_all)(f), tracegrad_back, threads);
         over_tiles(f, node_tiles, node_end_back, threads);
     }
+    R(nh_make_knots)(f, &net->block[f->block].radial, !last, threads);
+    clear_knots(f);
     over_list(f, !last, edges_back, threads);
+    over_tiles(f, R(nh_tiles)(f->n_knot, NH_TILE), knots_back, threads);
     over_tiles(f, node_tiles, node_begin_back, threads);
 }
 
@@ -649,13 +700,13 @@ static void split_layers(void *context, size_t index, int thread)
         const size_t first = z * part / SLABS, n = z * (part + 1) / SLABS - first;
         real *to = u->gradient[layer->param];
         if (to != NULL) R(nh_dense_backward)
-        (n, hidden, pairs, g + first * pairs, NULL, b->form, to + first * hidden, true, NULL, NULL);
+        (net->kernels, n, hidden, pairs, g + first * pairs, NULL, b->form, to + first * hidden, true, NULL,
+         NULL);
     } else {
         const size_t first = pairs * part / SLABS, n = pairs * (part + 1) / SLABS - first;
         real *to = u->f->back.form[(size_t)(b - net->block)] + first * hidden;
-        if (n > 0)
-            NH_GEMM(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, (int)hidden, (int)z, 1, g + first,
-                    (int)pairs, b->layer, (int)hidden, 0, to, (int)hidden);
+        if (n > 0) R(nh_gemm)
+        (net->kernels, true, false, n, hidden, z, g + first, pairs, b->layer, hidden, false, to, hidden);
     }
 }
 
@@ -748,7 +799,10 @@ int NH_NET(_backward)(const nh_net *net, nh_tape *tape, NH_NET(_seed) * seed, vo
     if (net->config->edge_init == NH_EDGE_INIT_PAPER) {
         const size_t node_tiles = R(nh_tiles)(f->graph->n_node, NH_TILE);
         nh_parallel_for(threads, node_tiles, R(nh_run_init_nodes), f); /* their parts of m again */
+        R(nh_make_knots)(f, &net->init_radial, true, threads);
+        clear_knots(f);
         over_list(f, true, init_edges_back, threads);
+        over_tiles(f, R(nh_tiles)(f->n_knot, NH_TILE), knots_back, threads);
         over_tiles(f, node_tiles, init_nodes_back, threads);
     }
     begin_nodes_back(f);

@@ -87,7 +87,7 @@ void R(nh_run_input)(void *run, size_t tile, int thread)
 }
 
 /* Geometry of the tile's edges: Gaussians, weights of the product, matrices of the harmonics. */
-static void radial(const nh_run *f, const nh_chain *chain, size_t n, nh_work *w)
+static void radial(const nh_run *f, size_t n, nh_work *w)
 {
     const nh_net *net = f->net;
     const nh_config *c = net->config;
@@ -103,7 +103,7 @@ static void radial(const nh_run *f, const nh_chain *chain, size_t n, nh_work *w)
         w->copies[t] = R(nh_onsite)(g, e) ? (real)c->onsite_copies : 1;
     }
     R(nh_gaussians_forward)(n, c->radial_basis, c->radial_max, w->distance, c->radial_basis, w->gaussians);
-    R(nh_mlp_forward)(chain, n, w->gaussians, w->radial_hidden, w->weight, false);
+    R(nh_radial_weights)(f, n, w);
 
     const size_t n_y = net->product.n_harmonic;
     nh_spherical_harmonics(c->sh_lmax, n, w->vector, w->harmonics64);
@@ -128,7 +128,7 @@ void R(nh_init_message)(const nh_run *f, size_t n, nh_work *w)
     const nh_linear *l = &net->init_edge;
     double lap = 0;
     R(nh_lap)(&lap);
-    radial(f, &net->init_radial, n, w);
+    radial(f, n, w);
     w->times.radial += R(nh_lap)(&lap);
     R(nh_rows_load)(&net->mid, n, w->row, f->first, w->x);
     R(nh_linear_forward)(l->map, n, w->x, l->weight, NULL, false, w->message);
@@ -201,7 +201,7 @@ static void invariants(const nh_run *f, const nh_block *b, const nh_layout *layo
     R(nh_mlp_forward)(m, n, w->pairs, w->hidden, NULL, false);
     const real *last = R(nh_mlp_last_hidden)(m, n, w->hidden);
     if (f->net->with_trace || z_probe != NULL) {
-        R(nh_dense_forward)(n, z, z, last, m->weight[3], m->bias[3], false, w->z);
+        R(nh_dense_forward)(m->kernels, n, z, z, last, m->weight[3], m->bias[3], false, w->z);
         for (size_t t = 0; z_probe != NULL && t < n; t++)
             memcpy(z_probe + f->order[w->row[t]] * z, w->z + t * z, z * sizeof(real));
     }
@@ -216,7 +216,7 @@ static void invariants(const nh_run *f, const nh_block *b, const nh_layout *layo
             kept++;
         }
         if (kept > 0) R(nh_dense_forward)
-        (kept, z, f->net->trace_width, w->z, b->trace_first, NULL, true,
+        (m->kernels, kept, z, f->net->trace_width, w->z, b->trace_first, NULL, true,
          f->trace + slot * f->net->trace_width);
         if (kept > 0 && f->keep) memcpy(f->trail[f->block].z + slot * z, w->z, kept * z * sizeof(real));
     }
@@ -395,7 +395,7 @@ void R(nh_attention)(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
     const nh_net *net = f->net;
     double lap = 0;
     R(nh_lap)(&lap);
-    radial(f, &b->radial, n, w);
+    radial(f, n, w);
     w->times.radial += R(nh_lap)(&lap);
 
     R(nh_rows_load)(&net->mid, n, w->row, f->edge, w->x);

@@ -46,9 +46,6 @@ void R(nh_carve_activations)(const nh_net *net, size_t rows, nh_work *w, nh_carv
     w->source = sizes(c, rows);
     w->destination = sizes(c, rows);
     w->distance = R(nh_carve)(c, rows, 1, sizeof(double));
-    w->gaussians = reals(c, rows, config->radial_basis);
-    w->radial_hidden = reals(c, rows, R(nh_mlp_hidden_size)(&net->block[0].radial));
-    w->weight = reals(c, rows, net->product.n_weight);
     w->coupling = reals(c, rows, net->product.n_matrix);
     w->copies = reals(c, rows, 1);
     w->message = reals(c, rows, net->mid.dim);
@@ -121,6 +118,9 @@ static void carve_work(const nh_run *f, nh_work *w, nh_carver *c)
     w->trace = reals(c, NH_TILE, trace);
     w->lifted = reals(c, NH_TILE, config->lift ? mid : 0);
     w->lift = reals(c, NH_TILE, lift);
+    w->gaussians = reals(c, NH_TILE, config->radial_basis);
+    w->radial_hidden = reals(c, NH_TILE, R(nh_mlp_hidden_size)(&net->block[0].radial));
+    w->weight = reals(c, NH_TILE, net->product.n_weight);
     R(nh_carve_activations)(net, NH_TILE, w, c);
     if (!f->keep) return;
     w->g_first = reals(c, NH_TILE, config->lift ? mid : 0);
@@ -256,8 +256,9 @@ static void carve_return(nh_run *f, nh_carver *c)
     b->packed = R(nh_carve)(c, b->n_chunk, 1, sizeof *b->packed);
     b->chain = R(nh_carve)(c, b->n_chunk, 1, sizeof *b->chain);
     const size_t layers = max_of(net->with_trace ? net->trace.layers : 0, 4);
+    b->knot = R(nh_carve)(c, b->n_chunk, 1, sizeof *b->knot);
     for (size_t i = 0; i < b->n_chunk; i++) {
-        real *packed = reals(c, net->n_packed, 1);
+        real *packed = reals(c, net->n_packed, 1), *knot = reals(c, f->n_knot, net->product.n_weight);
         R(nh_mlp_gradient)
         chain = {.weight = R(nh_carve)(c, layers, 1, sizeof(real *)),
                  .bias = R(nh_carve)(c, layers, 1, sizeof(real *)),
@@ -265,6 +266,7 @@ static void carve_return(nh_run *f, nh_carver *c)
                  .shift = R(nh_carve)(c, layers, 1, sizeof(real *))};
         if (b->packed == NULL) continue;
         b->packed[i] = packed;
+        b->knot[i] = knot;
         b->chain[i] = chain;
     }
     b->form = R(nh_carve)(c, blocks, 1, sizeof *b->form);
@@ -285,6 +287,9 @@ static void carve_run(nh_run *f, nh_carver *c)
     f->position = sizes(c, g->n_edge);
     f->out = sizes(c, f->n_out);
     f->slot = sizes(c, g->n_edge);
+    f->knot = R(nh_carve)(c, f->n_knot, 1, sizeof *f->knot);
+    f->knot_of = sizes(c, g->n_edge);
+    f->knot_weight = reals(c, f->n_knot, net->product.n_weight);
     f->tile_partial = sizes(c, n_tile + 1);
     f->node_partial = sizes(c, g->n_node + 1);
     f->normed = reals(c, g->n_node, net->mid.dim);
@@ -315,6 +320,7 @@ static void carve_run(nh_run *f, nh_carver *c)
 static int run_new(nh_run *f, char **room, size_t *size, nh_error *err)
 {
     const nh_edges *g = f->graph;
+    if (R(nh_count_knots)(f, err) != 0) return -1;
     f->n_out = 0;
     for (size_t e = 0; e < g->n_edge; e++)
         f->n_out += f->all || R(nh_inside)(f->net, g->distance[e]);
@@ -346,6 +352,7 @@ static int run_new(nh_run *f, char **room, size_t *size, nh_error *err)
     sort_edges(f);
     number_partials(f);
     choose_outputs(f);
+    if (R(nh_set_knots)(f, err) != 0) return -1;
     R(nh_enter_block)(f, 0);
     memset(f->node, 0, g->n_node * f->net->mid.dim * sizeof *f->node);
     return 0;
@@ -410,6 +417,7 @@ static void run_block(nh_run *f, nh_threads *threads)
     const size_t n_node = f->graph->n_node;
     const bool last = f->block + 1 == net->config->blocks;
     nh_parallel_for(threads, tiles(n_node), R(nh_run_node_begin), f);
+    R(nh_make_knots)(f, &net->block[f->block].radial, f->all || !last, threads);
     over_list(f, !last, R(nh_run_edges), threads);
     if (last) return;
     nh_parallel_for(threads, tiles(n_node), R(nh_run_node_end), f);
@@ -456,6 +464,7 @@ static void run(nh_run *f, nh_threads *threads, nh_network_times *times)
         begin_nodes(f);
         if (f->net->config->edge_init == NH_EDGE_INIT_PAPER) {
             nh_parallel_for(threads, tiles(f->graph->n_node), R(nh_run_init_nodes), f);
+            R(nh_make_knots)(f, &f->net->init_radial, true, threads);
             over_list(f, true, R(nh_run_init_edges), threads);
         }
         for (size_t k = 0; k < f->net->config->blocks; k++) {

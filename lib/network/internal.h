@@ -12,7 +12,7 @@
 typedef R(nh_network) nh_net;
 typedef R(nh_mlp) nh_chain;
 
-enum { NH_TILE = 64 }; /* rows that an operation sees at once */
+enum { NH_TILE = 48 }; /* rows that an operation sees at once */
 
 /* An irreps linear map with its packed weights; bias NULL: none. */
 typedef struct nh_linear {
@@ -58,6 +58,7 @@ typedef struct nh_block {
 } nh_block;
 
 struct R(nh_network) {
+    nh_kernels kernels;
     const nh_config *config;
     const nh_types *types;
     const nh_params *params;
@@ -114,10 +115,11 @@ typedef struct nh_work {
     real *pairs, *pairs_gradient, *hidden, *gradient, *scratch, *z;
     real *trace_in, *trace_hidden, *trace;
     real *lifted, *lift; /* o: MID; a group of LIFT */
+    real *gaussians, *radial_hidden, *weight;
     /* what attention makes on a tile, needed again on the way back: R(nh_carve_activations) */
     size_t *source, *destination;
     double *distance;
-    real *gaussians, *radial_hidden, *weight, *coupling, *copies;
+    real *coupling, *copies;
     real *message, *gate_in, *value; /* MID, GIN, MID */
     real *scalars, *alpha_in, *alpha_hidden, *alpha, *heads;
     /* gradients of those of like name, and room for the chains; NULL unless the run is kept */
@@ -155,6 +157,7 @@ typedef struct nh_return {
     real *trace;                /* [n_out][trace width] of the sums of the trace head's first layer */
     size_t n_chunk;             /* parts that loops over tiles are cut into, each with its own sums: */
     real **packed;              /* [n_chunk] -> [n_packed] gradients of the packed weights */
+    real **knot;                /* [n_chunk] -> [n_knot][n_weight] those of f->knot_weight */
     R(nh_mlp_gradient) * chain; /* [n_chunk] tables to point into them */
     real **form;                /* [blocks] gradients of the bilinear form */
     size_t *incoming;           /* [n_node+1] first position of each destination */
@@ -187,6 +190,14 @@ typedef struct nh_run {
     real *partial_max, *partial_sum, *partial_value; /* [..][heads], [..][heads], [..][HEADS] */
     real *trace;   /* [n_out][trace width] sums of the trace head's first layer */
     nh_work *work; /* [threads] */
+    /* The product's radial weights are functions of the distance alone: they are made on knots, which are the edges'
+     * distances, equal ones once, or the points of a grid where that are fewer (knots.c). */
+    size_t n_knot;
+    double step;            /* Å: of the grid, whose knot 1 is at 0; 0: no grid */
+    double *knot;           /* [n_knot] Å, ascending unless kernels are the reference ones */
+    size_t *knot_of;        /* [n_edge] knot of each position; in a grid, the first of four */
+    const nh_chain *radial; /* that knot_weight was made with */
+    real *knot_weight;      /* [n_knot][n_weight] */
     /* kept runs */
     bool keep, store;
     int threads;
@@ -194,6 +205,7 @@ typedef struct nh_run {
     nh_trail *trail;
     nh_return back;
     /* the loop in progress */
+    bool every_knot;
     size_t block, n_list, rows;
     const size_t *list; /* positions; NULL: all */
 } nh_run;
@@ -219,6 +231,15 @@ void R(nh_attention)(const nh_run *f, const nh_block *b, size_t n, nh_work *w);
 nh_work R(nh_tile_work)(const nh_run *f, size_t tile, int thread);
 /* Rows of the tile that the block's e' is needed of, in w->pick; returns how many. */
 size_t R(nh_tile_kept)(const nh_run *f, size_t n, nh_work *w);
+/* knots.c: counts the knots of a run, and sets the grid (before memory is carved); fills knot and knot_of. */
+int R(nh_count_knots)(nh_run *f, nh_error *err);
+int R(nh_set_knots)(nh_run *f, nh_error *err);
+/* Radial weights on the knots that f's current block (`all`: every edge) needs. */
+void R(nh_make_knots)(nh_run *f, const nh_chain *radial, bool all, nh_threads *threads);
+/* Whether those are among the n knots from `first`. */
+bool R(nh_knots_needed)(const nh_run *f, size_t first, size_t n);
+/* w->weight of the n rows of w->row. */
+void R(nh_radial_weights)(const nh_run *f, size_t n, nh_work *w);
 /* Points the run at block k's arrays. */
 void R(nh_enter_block)(nh_run *f, size_t k);
 

@@ -111,8 +111,9 @@ static void bind_all(packer *k, size_t param, size_t count, real **slot)
 static void bind_weight(packer *k, const nh_linear_map *map, size_t param, nh_linear *l)
 {
     l->map = map;
-    bind(k, (nh_binding){
-                .kind = NH_BIND_LINEAR, .param = param, .map = map, .at = place(k, map->n_weight, &l->weight)});
+    bind(k,
+         (nh_binding){
+             .kind = NH_BIND_LINEAR, .param = param, .map = map, .at = place(k, map->n_weight, &l->weight)});
 }
 
 static void bind_linear(packer *k, const nh_linear_map *map, const char *name, bool bias, nh_linear *l)
@@ -152,10 +153,15 @@ static void bind_norm(packer *k, const char *name, real *norm[2])
 /* An empty chain of `layers` maps with the given widths. */
 static nh_chain new_chain(packer *k, size_t layers, const size_t *width, bool norm, double eps)
 {
-    nh_chain m = {.layers = layers, .eps = (real)eps};
+    nh_chain m = {.layers = layers, .eps = (real)eps, .kernels = k->net->kernels};
     size_t *w = own(k, layers + 1, sizeof *w);
     m.weight = own(k, layers, sizeof *m.weight);
     m.bias = own(k, layers, sizeof *m.bias);
+    if (k->net->kernels == NH_KERNELS_FAST) m.panels = own(k, 2 * layers, sizeof *m.panels);
+    for (size_t i = 0; m.panels != NULL && i < layers; i++) {
+        m.panels[i] = own(k, R(nh_panels_size)(width[i + 1], width[i]), sizeof(real));
+        m.panels[layers + i] = own(k, R(nh_panels_size)(width[i], width[i + 1]), sizeof(real));
+    }
     if (norm) {
         m.gain = own(k, layers, sizeof *m.gain);
         m.shift = own(k, layers, sizeof *m.shift);
@@ -374,13 +380,28 @@ static void join_layers(void *context, size_t index, int thread)
     const size_t z = b->invariants.width[1], pairs = b->invariants.width[0], part = index % SLABS,
                  first = z * part / SLABS, n = z * (part + 1) / SLABS - first;
     R(nh_dense_forward)
-    (n, b->form_hidden, pairs, b->layer + first * b->form_hidden, b->form, NULL, false,
+    (p->net->kernels, n, b->form_hidden, pairs, b->layer + first * b->form_hidden, b->form, NULL, false,
      b->invariants.weight[0] + first * pairs);
     if (part > 0) return;
     memset(b->seed, 0, z * sizeof *b->seed);
     for (size_t i = 0; i < z; i++)
         for (size_t j = 0; j < z; j++)
             b->seed[j] += b->invariants.weight[3][i * z + j];
+}
+
+/* A chain of block i: three, and those of the network as the last block's fourth and fifth. */
+enum { CHAINS = 5 };
+static void fill_panels(void *context, size_t index, int thread)
+{
+    (void)thread;
+    nh_net *net = ((const packing *)context)->net;
+    const nh_block *b = &net->block[index / CHAINS];
+    const bool last = index / CHAINS + 1 == net->config->blocks;
+    const nh_chain *const chain[CHAINS] = {&b->invariants, &b->radial, &b->alpha, last ? &net->trace : NULL,
+                                           last ? &net->init_radial : NULL};
+    const nh_chain *m = chain[index % CHAINS];
+    for (size_t i = 0; m != NULL && i < m->layers; i++)
+        if (m->weight[i] != NULL) R(nh_mlp_panels)(m, i);
 }
 
 static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error *err)
@@ -403,6 +424,8 @@ static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error 
     }
     nh_parallel_for(p.room == NULL ? threads : NULL /* the room is one */, net->n_binding, pack_one, &p);
     nh_parallel_for(threads, net->config->blocks * SLABS, join_layers, &p);
+    if (net->kernels == NH_KERNELS_FAST)
+        nh_parallel_for(threads, net->config->blocks * CHAINS, fill_panels, &p);
     free(p.room);
     return 0;
 }
@@ -426,6 +449,16 @@ static int find_gates(nh_net *net, nh_error *err)
         next += mid->entry[i].mul;
     }
     return 0;
+}
+
+enum { N_MAP = 14 };
+static nh_linear_map *linear_map(nh_net *net, size_t i)
+{
+    nh_linear_map *const map[N_MAP] = {
+        &net->map_input,     &net->map_mid,   &net->map_pre[0], &net->map_pre[1], &net->map_pre[2],
+        &net->map_sep_lin,   &net->map_value, &net->map_proj,   &net->map_post,   &net->map_ffn,
+        &net->map_sep_alpha, &net->map_lift,  &net->map_init,   &net->map_output};
+    return map[i];
 }
 
 static int check_selection(const nh_irreps *all, const nh_irreps *chosen, const size_t *entry,
@@ -502,12 +535,14 @@ static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_
 
 int NH_NET(_new)(const nh_config *c, const nh_types *t, const nh_params *p, const nh_weights *w, size_t range,
                  const nh_irreps *input, const size_t *input_entry, const nh_irreps *wanted,
-                 const size_t *wanted_entry, bool with_trace, nh_net **out, nh_error *err)
+                 const size_t *wanted_entry, bool with_trace, nh_kernels kernels, nh_threads *threads,
+                 nh_net **out, nh_error *err)
 {
     *out = NULL;
     if (range >= c->n_range) return nh_fail(err, "network: sub-model %zu of %zu", range, c->n_range);
     nh_net *net = NH_ARRAY(nh_net, 1);
     if (net == NULL) return nh_fail_memory(err, "network");
+    net->kernels = kernels;
     net->config = c;
     net->types = t;
     net->lo = c->range[range][0];
@@ -517,9 +552,11 @@ int NH_NET(_new)(const nh_config *c, const nh_types *t, const nh_params *p, cons
     net->range = range;
     packer k = {.net = net, .weights = w, .err = err};
     int status = make_tables(net, input, input_entry, wanted, wanted_entry, err);
+    for (size_t i = 0; i < N_MAP; i++)
+        linear_map(net, i)->kernels = kernels;
     if (status == 0) {
         bind_network(&k);
-        status = k.failed ? -1 : pack(net, w, NULL, err);
+        status = k.failed ? -1 : pack(net, w, threads, err);
     }
     free(k.slot);
     free(k.at);
@@ -545,11 +582,7 @@ void NH_NET(_free)(nh_net *net)
     free(net->gate_first);
     nh_product_free(&net->product);
     nh_lift_free(&net->lift);
-    nh_linear_map *map[] = {&net->map_input,  &net->map_mid,     &net->map_pre[0],    &net->map_pre[1],
-                            &net->map_pre[2], &net->map_sep_lin, &net->map_sep_alpha, &net->map_value,
-                            &net->map_proj,   &net->map_post,    &net->map_ffn,       &net->map_output,
-                            &net->map_lift,   &net->map_init};
-    for (size_t i = 0; i < sizeof map / sizeof *map; i++)
-        nh_linear_map_free(map[i]);
+    for (size_t i = 0; i < N_MAP; i++)
+        nh_linear_map_free(linear_map(net, i));
     free(net);
 }

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 int nh_model_new(nh_config *config, bool as_double, nh_model **out, nh_error *err)
 {
@@ -39,6 +40,7 @@ void nh_model_free(nh_model *m)
     free(m->weights);
     nh_params_free(&m->params);
     nh_config_free(&m->config);
+    if (m->map) munmap(m->map, m->map_size);
     free(m);
 }
 
@@ -57,19 +59,33 @@ static uint64_t mix(uint64_t h, size_t n, const void *bytes)
     return (h ^ word) * UINT64_C(1099511628211);
 }
 
-int nh_model_hash(const nh_model *m, uint64_t *out, nh_error *err)
+typedef struct hashing {
+    const nh_model *m;
+    uint64_t *of; /* [n_range][params]: 0 where there is no weight */
+} hashing;
+
+static void hash_one(void *context, size_t index, int thread)
 {
+    (void)thread;
+    const hashing *h = context;
+    const nh_weights *w = &h->m->weights[index / h->m->params.count];
+    const size_t i = index % h->m->params.count, count = h->m->params.param[i].count;
+    const uint64_t begin = UINT64_C(14695981039346656037);
+    if (w->real && w->real[i]) h->of[index] = mix(begin, count * sizeof(double), w->real[i]);
+    if (w->single && w->single[i]) h->of[index] = mix(begin, count * sizeof(float), w->single[i]);
+}
+
+int nh_model_hash(const nh_model *m, nh_threads *threads, uint64_t *out, nh_error *err)
+{
+    const size_t n = m->n_range * m->params.count;
     char *text = nh_config_text(&m->config);
-    if (!text) return nh_fail_memory(err, "the config text");
-    uint64_t h = nh_hash(text);
+    const hashing h = {.m = m, .of = NH_ARRAY(uint64_t, n)};
+    int status = text && h.of ? 0 : nh_fail_memory(err, "the hash of a model");
+    if (!status) {
+        nh_parallel_for(threads, n, hash_one, (void *)&h);
+        *out = mix(nh_hash(text), n * sizeof *h.of, h.of);
+    }
     free(text);
-    for (size_t r = 0; r < m->n_range; r++)
-        for (size_t i = 0; i < m->params.count; i++) {
-            const nh_weights *w = &m->weights[r];
-            const size_t count = m->params.param[i].count;
-            if (w->real && w->real[i]) h = mix(h, count * sizeof(double), w->real[i]);
-            if (w->single && w->single[i]) h = mix(h, count * sizeof(float), w->single[i]);
-        }
-    *out = h;
-    return 0;
+    free(h.of);
+    return status;
 }

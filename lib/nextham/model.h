@@ -2,6 +2,7 @@
 #ifndef NH_NEXTHAM_MODEL_H
 #define NH_NEXTHAM_MODEL_H
 
+#include "base/threads.h"
 #include "nextham/parameters.h"
 
 enum { NH_NAME_MAX = 256 };
@@ -16,6 +17,8 @@ typedef struct nh_model {
     size_t n_unknown; /* variables that are neither parameters nor known dead ones; the first is named in
                          `unknown` */
     char unknown[NH_NAME_MAX + 1];
+    void *map; /* the file, mapped; weights may lie in it. NULL: not mapped. Unmapped with the model */
+    size_t map_size;
 } nh_model;
 
 /* A model without weights yet (all pointers NULL), as float or as double. Takes `config` over (also on
@@ -24,7 +27,7 @@ int nh_model_new(nh_config *config, bool as_double, nh_model **out, nh_error *er
 void nh_model_free(nh_model *m); /* NULL is fine */
 
 /* A number that tells models apart: of the configuration, and of all weights that are there, in the precision
- * they have. */
-int nh_model_hash(const nh_model *m, uint64_t *out, nh_error *err);
+ * they have. `threads`: NULL is fine. */
+int nh_model_hash(const nh_model *m, nh_threads *threads, uint64_t *out, nh_error *err);
 
 #endif

@@ -392,9 +392,10 @@ int nh_weights_new(const nh_params *p, bool as_double, nh_weights *out, nh_error
 void nh_weights_free(nh_weights *w)
 {
     if (!w) return;
+    const uintptr_t begin = (uintptr_t)w->map;
     for (size_t i = 0; i < w->count; i++) {
-        if (w->single) free(w->single[i]);
-        if (w->real) free(w->real[i]);
+        void *values = w->single ? (void *)w->single[i] : (void *)w->real[i];
+        if (begin == 0 || (uintptr_t)values - begin >= w->map_size) free(values);
     }
     free(w->single);
     free(w->real);

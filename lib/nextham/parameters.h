@@ -51,6 +51,8 @@ typedef struct nh_weights {
     size_t count;
     float **single; /* exactly one of single and real is set: as stored in the file */
     double **real;
+    const void *map; /* numbers in here (a mapped file, of whoever mapped it) are not freed with the others */
+    size_t map_size;
 } nh_weights;
 int nh_weights_new(const nh_params *p, bool as_double, nh_weights *out,
                    nh_error *err); /* all pointers NULL */

@@ -1,22 +1,49 @@
 #include "ops/ops.h"
 #include "ops/vector.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
-void R(nh_dense_forward)(size_t n, size_t in, size_t out, const real *x, const real *weight, const real *bias,
-                         bool add, real *y)
+static void add_bias(size_t n, size_t out, const real *restrict bias, real *restrict y)
+{
+    for (size_t t = 0; bias != NULL && t < n; t++)
+        for (size_t i = 0; i < out; i++)
+            y[t * out + i] += bias[i];
+}
+
+void R(nh_dense_forward)(nh_kernels kernels, size_t n, size_t in, size_t out, const real *x,
+                         const real *weight, const real *bias, bool add, real *y)
 {
     if (n == 0 || out == 0) return;
-    NH_GEMM(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)out, (int)in, 1, x, (int)in, weight,
-            (int)in, add ? 1 : 0, y, (int)out);
-    if (bias == NULL) return;
-    for (size_t t = 0; t < n; t++) {
-        real *restrict row = y + t * out;
-        for (size_t i = 0; i < out; i++)
-            row[i] += bias[i];
+    R(nh_gemm)(kernels, false, true, n, out, in, x, in, weight, in, add, y, out);
+    add_bias(n, out, bias, y);
+}
+
+/* Panels of layer i for the way forward (0) or back (1), or NULL. */
+static real *panels_of(const R(nh_mlp) * m, size_t way, size_t i)
+{
+    return m->panels != NULL && m->kernels == NH_KERNELS_FAST ? m->panels[way * m->layers + i] : NULL;
+}
+
+void R(nh_mlp_panels)(const R(nh_mlp) * m, size_t layer)
+{
+    const size_t in = m->width[layer], out = m->width[layer + 1];
+    R(nh_panels)(true, out, in, m->weight[layer], in, panels_of(m, 0, layer));
+    R(nh_panels)(false, in, out, m->weight[layer], in, panels_of(m, 1, layer));
+}
+
+/* Layer i of a chain. */
+static void layer_forward(const R(nh_mlp) * m, size_t i, size_t n, const real *x, const real *bias, bool add,
+                          real *y)
+{
+    const size_t in = m->width[i], out = m->width[i + 1];
+    const real *panels = panels_of(m, 0, i);
+    if (panels == NULL) {
+        R(nh_dense_forward)(m->kernels, n, in, out, x, m->weight[i], bias, add, y);
+        return;
     }
+    R(nh_gemm_panels)(n, out, in, x, in, panels, add, y, out);
+    add_bias(n, out, bias, y);
 }
 
 /* s = silu(h w + b) after h <- (h - mean)/sqrt(var + eps), one row; returns the scale. */
@@ -69,7 +96,7 @@ void R(nh_mlp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *hidde
     for (size_t i = 0; i + 1 < m->layers; i++) {
         const size_t width = m->width[i + 1];
         real *s = hidden, *h = s + n * width, *scale = h + n * width;
-        R(nh_dense_forward)(n, m->width[i], width, x, m->weight[i], m->bias[i], false, h);
+        layer_forward(m, i, n, x, m->bias[i], false, h);
         for (size_t t = 0; t < n; t++) {
             if (m->gain != NULL)
                 scale[t] = norm_silu(width, m->eps, m->gain[i], m->shift[i], h + t * width, s + t * width);
@@ -80,8 +107,7 @@ void R(nh_mlp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *hidde
         x = s;
     }
     const size_t last = m->layers - 1;
-    if (y != NULL)
-        R(nh_dense_forward)(n, m->width[last], m->width[last + 1], x, m->weight[last], m->bias[last], add, y);
+    if (y != NULL) layer_forward(m, last, n, x, m->bias[last], add, y);
 }
 
 static void column_sums(size_t n, size_t width, const real *g, real *restrict sum)
@@ -91,17 +117,23 @@ static void column_sums(size_t n, size_t width, const real *g, real *restrict su
             sum[i] += g[t * width + i];
 }
 
-void R(nh_dense_backward)(size_t n, size_t in, size_t out, const real *gy, const real *x, const real *weight,
-                          real *gx, bool add, real *gw, real *gbias)
+void R(nh_dense_backward)(nh_kernels kernels, size_t n, size_t in, size_t out, const real *gy, const real *x,
+                          const real *weight, real *gx, bool add, real *gw, real *gbias)
 {
     if (n == 0 || in == 0 || out == 0) return;
-    if (gx != NULL)
-        NH_GEMM(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)in, (int)out, 1, gy, (int)out, weight,
-                (int)in, add ? 1 : 0, gx, (int)in);
-    if (gw != NULL)
-        NH_GEMM(CblasRowMajor, CblasTrans, CblasNoTrans, (int)out, (int)in, (int)n, 1, gy, (int)out, x,
-                (int)in, 1, gw, (int)in);
+    if (gx != NULL) R(nh_gemm)(kernels, false, false, n, in, out, gy, out, weight, in, add, gx, in);
+    if (gw != NULL) R(nh_gemm)(kernels, true, false, out, in, n, gy, out, x, in, true, gw, in);
     if (gbias != NULL) column_sums(n, out, gy, gbias);
+}
+
+static void layer_backward(const R(nh_mlp) * m, size_t i, size_t n, const real *gy, const real *x, real *gx,
+                           bool add, real *gw, real *gbias)
+{
+    const size_t in = m->width[i], out = m->width[i + 1];
+    const real *panels = panels_of(m, 1, i);
+    if (panels != NULL && gx != NULL) R(nh_gemm_panels)(n, in, out, gy, out, panels, add, gx, in);
+    R(nh_dense_backward)
+    (m->kernels, n, in, out, gy, x, m->weight[i], panels == NULL ? gx : NULL, add, gw, gbias);
 }
 
 /* Gradient of the pre-activation sum from that of the activation, one row, in place; ggain and gshift are
@@ -153,7 +185,7 @@ void R(nh_mlp_input_gradient)(const R(nh_mlp) * m, size_t n, real *g, const real
     if (n == 0) return;
     hidden += n * R(nh_mlp_hidden_size)(m);
     for (size_t i = m->layers - 1; i-- > 0;) {
-        const size_t width = m->width[i + 1], below = m->width[i];
+        const size_t width = m->width[i + 1];
         const real *scale = hidden - n, *h = scale - n * width;
         hidden = h - n * width;
         for (size_t t = 0; t < n; t++) {
@@ -164,7 +196,7 @@ void R(nh_mlp_input_gradient)(const R(nh_mlp) * m, size_t n, real *g, const real
                 R(nh_silu_backward)(width, h + t * width, g + t * width);
         }
         real *to = i == 0 ? gx : scratch;
-        R(nh_dense_backward)(n, below, width, g, NULL, m->weight[i], to, false, NULL, NULL);
+        layer_backward(m, i, n, g, NULL, to, false, NULL, NULL);
         scratch = g;
         g = to;
     }
@@ -177,10 +209,8 @@ void R(nh_mlp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const rea
     const size_t last = m->layers - 1;
     if (n == 0) return;
     real *g = scratch, *other = scratch + n * widest_hidden(m);
-    R(nh_dense_backward)
-    (n, m->width[last], m->width[last + 1], gy, last > 0 ? R(nh_mlp_last_hidden)(m, n, hidden) : x,
-     m->weight[last], last > 0 ? g : gx, last > 0 ? false : add, entry(to->weight, last),
-     entry(to->bias, last));
+    layer_backward(m, last, n, gy, last > 0 ? R(nh_mlp_last_hidden)(m, n, hidden) : x, last > 0 ? g : gx,
+                   last > 0 ? false : add, entry(to->weight, last), entry(to->bias, last));
     hidden += n * R(nh_mlp_hidden_size)(m);
     for (size_t i = last; i-- > 0;) {
         const size_t width = m->width[i + 1], below = m->width[i];
@@ -195,9 +225,8 @@ void R(nh_mlp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const rea
         }
         /* below this layer in `hidden`: activation, sum and scale of the layer before */
         const real *input = i == 0 ? x : hidden - n * (2 * below + 1);
-        R(nh_dense_backward)
-        (n, below, width, g, input, m->weight[i], i == 0 ? gx : other, i == 0 ? add : false,
-         entry(to->weight, i), entry(to->bias, i));
+        layer_backward(m, i, n, g, input, i == 0 ? gx : other, i == 0 ? add : false, entry(to->weight, i),
+                       entry(to->bias, i));
         real *swap = g;
         g = other;
         other = swap;
@@ -212,14 +241,11 @@ size_t R(nh_mlp_jvp_size)(const R(nh_mlp) * m)
     return size;
 }
 
-/* Rows of values and rows of tangents through one dense map: the bias acts on the values alone. */
-static void dense_both(size_t n, size_t in, size_t out, const real *x, const real *weight, const real *bias,
-                       real *y)
+/* Rows of values and rows of tangents through layer i: the bias acts on the values alone. */
+static void layer_both(const R(nh_mlp) * m, size_t i, size_t n, const real *x, real *y)
 {
-    R(nh_dense_forward)(2 * n, in, out, x, weight, NULL, false, y);
-    for (size_t t = 0; bias != NULL && t < n; t++)
-        for (size_t i = 0; i < out; i++)
-            y[t * out + i] += bias[i];
+    layer_forward(m, i, 2 * n, x, NULL, false, y);
+    add_bias(n, m->width[i + 1], m->bias[i], y);
 }
 
 /* d <- tangent of the normalised sum h from that of the sum, ds = tangent of the activation. Returns the mean
@@ -243,7 +269,7 @@ void R(nh_mlp_jvp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *k
     for (size_t i = 0; i + 1 < m->layers; i++) {
         const size_t width = m->width[i + 1], half = n * width;
         real *s = kept, *h = s + 2 * half, *scale = h + 2 * half, *slope = scale + n;
-        dense_both(n, m->width[i], width, x, m->weight[i], m->bias[i], h);
+        layer_both(m, i, n, x, h);
         for (size_t t = 0; t < n; t++) {
             real *ht = h + t * width, *st = s + t * width;
             if (m->gain != NULL) {
@@ -260,7 +286,7 @@ void R(nh_mlp_jvp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *k
         x = s;
     }
     const size_t last = m->layers - 1;
-    if (y != NULL) dense_both(n, m->width[last], m->width[last + 1], x, m->weight[last], m->bias[last], y);
+    if (y != NULL) layer_both(m, last, n, x, y);
 }
 
 /* g, d: gradients of silu(a) and of its tangent silu'(a) da, replaced by those of a and da. */
@@ -313,17 +339,18 @@ static void norm_silu_both_backward(size_t n, const real *restrict gain, const r
 }
 
 /* Gradients of the last map's input from gy and gdy as nh_mlp_jvp_backward takes them; NULL: not wanted. */
-static void last_both_backward(size_t n, size_t in, size_t out, const real *gy, const real *gdy,
-                               const real *x, const real *weight, real *gx, real *gw, real *gbias)
+static void last_both_backward(nh_kernels kernels, size_t n, size_t in, size_t out, const real *gy,
+                               const real *gdy, const real *x, const real *weight, real *gx, real *gw,
+                               real *gbias)
 {
     const size_t half = n * in;
     if (gy != NULL)
-        R(nh_dense_backward)(n, in, out, gy, x, weight, gx, false, gw, gbias);
+        R(nh_dense_backward)(kernels, n, in, out, gy, x, weight, gx, false, gw, gbias);
     else if (gx != NULL)
         memset(gx, 0, half * sizeof(real));
     if (gdy != NULL) {
         R(nh_dense_backward)
-        (n, in, out, gdy, x + half, weight, gx != NULL ? gx + half : NULL, false, gw, NULL);
+        (kernels, n, in, out, gdy, x + half, weight, gx != NULL ? gx + half : NULL, false, gw, NULL);
         return;
     }
     if (gx != NULL) {
@@ -345,7 +372,7 @@ void R(nh_mlp_jvp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const
     if (n == 0) return;
     real *g = scratch, *other = scratch + 2 * n * widest_hidden(m);
     kept += n * R(nh_mlp_jvp_size)(m);
-    last_both_backward(n, m->width[last], m->width[last + 1], gy, gdy,
+    last_both_backward(m->kernels, n, m->width[last], m->width[last + 1], gy, gdy,
                        last > 0 ? kept - n * (4 * m->width[last] + 2) : x, m->weight[last], last > 0 ? g : gx,
                        entry(to->weight, last), entry(to->bias, last));
     for (size_t i = last; i-- > 0;) {
@@ -362,8 +389,7 @@ void R(nh_mlp_jvp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const
                 silu_both_backward(width, ht, ht + half, gt, gt + half);
         }
         const real *input = i == 0 ? x : kept - n * (4 * below + 2);
-        R(nh_dense_backward)
-        (2 * n, below, width, g, input, m->weight[i], i == 0 ? gx : other, false, entry(to->weight, i), NULL);
+        layer_backward(m, i, 2 * n, g, input, i == 0 ? gx : other, false, entry(to->weight, i), NULL);
         if (entry(to->bias, i) != NULL) column_sums(n, width, g, to->bias[i]);
         real *swap = g;
         g = other;

@@ -1,7 +1,6 @@
 #include "base/real.h"
 #include "ops/ops.h"
 
-#include <cblas.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -20,8 +19,9 @@ void R(nh_linear_group_forward)(const nh_linear_map *map, size_t group, size_t n
     if (b->in == SIZE_MAX) {
         if (!add) memset(y, 0, rows * b->cout * sizeof(real));
     } else {
-        NH_GEMM(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)b->cout, (int)b->cin, 1, x,
-                (int)b->cin, weight + b->weight, (int)b->cout, add ? 1 : 0, y, (int)b->cout);
+        R(nh_gemm)
+        (map->kernels, false, false, rows, b->cout, b->cin, x, b->cin, weight + b->weight, b->cout, add, y,
+         b->cout);
     }
     if (bias == NULL || group != 0 || map->n_bias == 0) return;
     for (size_t t = 0; t < n; t++)
@@ -50,14 +50,12 @@ void R(nh_linear_group_backward)(const nh_linear_map *map, size_t group, size_t 
                                  const real *x, const real *weight, real *gx, bool add, real *gw, real *gbias)
 {
     const nh_linear_block *b = &map->block[group];
-    const int rows = (int)(n * map->out.group[group].rows), cin = (int)b->cin, cout = (int)b->cout;
+    const size_t rows = n * map->out.group[group].rows, cin = b->cin, cout = b->cout;
     if (rows == 0) return;
-    if (b->in != SIZE_MAX && gx != NULL)
-        NH_GEMM(CblasRowMajor, CblasNoTrans, CblasTrans, rows, cin, cout, 1, gy, cout, weight + b->weight,
-                cout, add ? 1 : 0, gx, cin);
-    if (b->in != SIZE_MAX && gw != NULL)
-        NH_GEMM(CblasRowMajor, CblasTrans, CblasNoTrans, cin, cout, rows, 1, x, cin, gy, cout, 1,
-                gw + b->weight, cout);
+    if (b->in != SIZE_MAX && gx != NULL) R(nh_gemm)
+    (map->kernels, false, true, rows, cin, cout, gy, cout, weight + b->weight, cout, add, gx, cin);
+    if (b->in != SIZE_MAX && gw != NULL) R(nh_gemm)
+    (map->kernels, true, false, cin, cout, rows, x, cin, gy, cout, true, gw + b->weight, cout);
     if (gbias == NULL || group != 0 || map->n_bias == 0) return;
     for (size_t t = 0; t < n; t++)
         for (size_t u = 0; u < b->cout; u++)

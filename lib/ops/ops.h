@@ -35,6 +35,21 @@
 #endif
 #else
 
+/* ---- matrix products (gemm.c) */
+
+/* C[m][n] = A B, added to C where `add`: A[m][k], or its transpose [k][m]; B[k][n], or its transpose [n][k]. lda, ldb
+ * and ldc: from row to row, as stored. Row-major. Our own: a row of C does not depend on the others. */
+void NH_NAME(nh_gemm)(nh_kernels kernels, bool a_transposed, bool b_transposed, size_t m, size_t n, size_t k,
+                      const NH_REAL *a, size_t lda, const NH_REAL *b, size_t ldb, bool add, NH_REAL *c,
+                      size_t ldc);
+
+/* A matrix B[k][n], or its transpose, as panels of columns one after another, for many products with few rows:
+ * how many numbers; the panels; and C[m][n] = A B with them (our own kernels). */
+size_t NH_NAME(nh_panels_size)(size_t n, size_t k);
+void NH_NAME(nh_panels)(bool b_transposed, size_t n, size_t k, const NH_REAL *b, size_t ldb, NH_REAL *panels);
+void NH_NAME(nh_gemm_panels)(size_t m, size_t n, size_t k, const NH_REAL *a, size_t lda,
+                             const NH_REAL *panels, bool add, NH_REAL *c, size_t ldc);
+
 /* ---- rows and tiles (rows.c) */
 
 /* Tile from e3nn-order vectors x[n][dim], and back. */
@@ -97,12 +112,16 @@ void NH_NAME(nh_gate_backward)(const nh_layout *in, const nh_layout *out, const 
 
 /* A chain of DENSE, each but the last followed by LN (where gain is not NULL) and silu. */
 typedef struct NH_NAME(nh_mlp) {
-    size_t layers;           /* dense maps, at least 1 */
-    const size_t *width;     /* [layers+1]: of the input, of each hidden layer, of the output */
-    NH_REAL **weight;        /* [layers] -> [width[i+1]][width[i]] */
+    size_t layers;       /* dense maps, at least 1 */
+    const size_t *width; /* [layers+1]: of the input, of each hidden layer, of the output */
+    NH_REAL **weight;    /* [layers] -> [width[i+1]][width[i]] */
+    /* [2][layers] -> panels of the weights' transposes (forward) and of the weights (backward), which products
+     * are faster with; NULL: not there */
+    NH_REAL **panels;
     NH_REAL **bias;          /* [layers], NULL: none */
     NH_REAL **gain, **shift; /* [layers-1], of LN; all NULL: no LN */
     NH_REAL eps;
+    nh_kernels kernels;
 } NH_NAME(nh_mlp);
 /* Numbers that the hidden layers take per row: each its activation and its normalised sum, and one
  * 1/sqrt(var+eps). */
@@ -138,18 +157,21 @@ void NH_NAME(nh_mlp_jvp_forward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_R
 void NH_NAME(nh_mlp_jvp_backward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_REAL *gy, const NH_REAL *gdy,
                                   const NH_REAL *x, const NH_REAL *kept, NH_REAL *scratch, NH_REAL *gx,
                                   const NH_NAME(nh_mlp_gradient) * g);
+/* Fills the panels of a layer from its weights. */
+void NH_NAME(nh_mlp_panels)(const NH_NAME(nh_mlp) * m, size_t layer);
 /* x = silu(x), n numbers */
 void NH_NAME(nh_silu_forward)(size_t n, NH_REAL *x);
 /* g *= silu'(x), x as before nh_silu_forward */
 void NH_NAME(nh_silu_backward)(size_t n, const NH_REAL *x, NH_REAL *g);
 /* y[n][out] (+)= x[n][in] weight[out][in]^T + bias */
-void NH_NAME(nh_dense_forward)(size_t n, size_t in, size_t out, const NH_REAL *x, const NH_REAL *weight,
-                               const NH_REAL *bias, bool add, NH_REAL *y);
+void NH_NAME(nh_dense_forward)(nh_kernels kernels, size_t n, size_t in, size_t out, const NH_REAL *x,
+                               const NH_REAL *weight, const NH_REAL *bias, bool add, NH_REAL *y);
 /* gx[n][in] = gy weight, gw[out][in] += gy^T x, gbias[out] += sum_t gy. x may be NULL where gw is. (A product
  * of weights F[z][p] = L[z][h] B[p][h]^T is nh_dense_forward(z, h, p, L, B): its backward is this one too.)
  */
-void NH_NAME(nh_dense_backward)(size_t n, size_t in, size_t out, const NH_REAL *gy, const NH_REAL *x,
-                                const NH_REAL *weight, NH_REAL *gx, bool add, NH_REAL *gw, NH_REAL *gbias);
+void NH_NAME(nh_dense_backward)(nh_kernels kernels, size_t n, size_t in, size_t out, const NH_REAL *gy,
+                                const NH_REAL *x, const NH_REAL *weight, NH_REAL *gx, bool add, NH_REAL *gw,
+                                NH_REAL *gbias);
 
 /* ---- radial basis (radial.c): network.md 2.5 */
 

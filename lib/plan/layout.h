@@ -39,6 +39,9 @@ void nh_layout_free(nh_layout *l);
 /* Index of the group (l,p), or SIZE_MAX. */
 size_t nh_layout_find(const nh_layout *l, int degree, int parity);
 
+/* Whose matrix products: our own, made for tiles (ops/gemm.c), or BLAS's, which tests compare them with. */
+typedef enum nh_kernels { NH_KERNELS_FAST, NH_KERNELS_REFERENCE } nh_kernels;
+
 /* An irreps linear map (network.md 2.1) between two layouts: for each group of the output a dense matrix
  * [cin][cout], and where its numbers come from in the flat parameter `tp.weight`. */
 typedef struct nh_linear_block {
@@ -48,6 +51,7 @@ typedef struct nh_linear_block {
 } nh_linear_block;
 
 typedef struct nh_linear_map {
+    nh_kernels kernels;
     nh_layout in, out;
     nh_linear_block *block; /* [out.count]; owned */
     size_t n_weight;

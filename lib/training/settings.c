@@ -299,8 +299,8 @@ static int get_parallel(const nh_yaml *root, const char *name, size_t *out, nh_e
     else if (node->kind == NH_YAML_SCALAR && !strcmp(node->text, "ensemble"))
         *out = 0;
     else if (get_size(root, name, "parallel", 1, NH_MAX_RANGES, out, NULL))
-        return nh_fail(err, "%s:%zu: parallel: data, ensemble or a number of processes from 1 to %d expected", name,
-                       node->line, NH_MAX_RANGES);
+        return nh_fail(err, "%s:%zu: parallel: data, ensemble or a number of processes from 1 to %d expected",
+                       name, node->line, NH_MAX_RANGES);
     return 0;
 }
 
@@ -336,15 +336,16 @@ static int get_network(const nh_yaml *root, const char *name, const char *networ
 static int get_all(const nh_yaml *root, const char *name, const char *network_name, const char *folder,
                    const char *run_folder, nh_settings *s, nh_error *err)
 {
-    static const char *const known[] = {
-        "network",   "init",     "data",       "run_dir", "seed",   "precision",  "ensemble",    "loss",
-        "optimizer", "schedule", "accumulate", "memory",  "ablate", "checkpoint", "zero_output",
-        "parallel",  NULL};
+    static const char *const known[] = {"network",    "init",     "data",   "run_dir",    "seed",
+                                        "precision",  "ensemble", "loss",   "optimizer",  "schedule",
+                                        "accumulate", "memory",   "ablate", "checkpoint", "zero_output",
+                                        "parallel",   "kernels",  NULL};
     static const char *const precisions[] = {"single", "double", NULL},
+                             *const kernel_names[] = {"fast", "reference", NULL},
                              *const memories[] = {"store", "recompute", NULL},
                              *const checkpoint_keys[] = {"every_steps", NULL};
     const nh_yaml *checkpoint;
-    int precision = s->as_double, memory = (int)s->memory;
+    int precision = s->as_double, memory = (int)s->memory, kernels = (int)s->kernels;
     if (root->kind != NH_YAML_MAP)
         return nh_fail(err, "%s:%zu: a map of settings expected", name, root->line);
     if (nh_yaml_check_keys(root, name, known, err) ||
@@ -358,11 +359,13 @@ static int get_all(const nh_yaml *root, const char *name, const char *network_na
         get_optimizer(root, name, &s->optimizer, err) || get_schedule(root, name, &s->schedule, err) ||
         get_size(root, name, "accumulate", 1, 1000000, &s->accumulate, err) ||
         get_choice(root, name, "memory", memories, &memory, err) ||
+        get_choice(root, name, "kernels", kernel_names, &kernels, err) ||
         get_ablations(root, name, &s->ablate, err) || get_parallel(root, name, &s->processes, err) ||
         get_map(root, name, "checkpoint", checkpoint_keys, &checkpoint, err))
         return -1;
     s->as_double = precision == 1;
     s->memory = (nh_memory_kind)memory;
+    s->kernels = (nh_kernels)kernels;
     return checkpoint ? get_size(checkpoint, name, "every_steps", 1, 1000000000, &s->checkpoint_steps, err)
                       : 0;
 }
@@ -745,8 +748,8 @@ char *nh_settings_text(const nh_settings *s, const nh_config *network)
         fprintf(f, "parallel: %zu\n", s->processes);
     else
         fprintf(f, "parallel: %s\n", s->processes == 1 ? "data" : "ensemble");
-    fprintf(f, "memory: %s\nablate: [",
-            s->memory == NH_MEMORY_STORE ? "store" : "recompute");
+    fprintf(f, "memory: %s\nkernels: %s\nablate: [", s->memory == NH_MEMORY_STORE ? "store" : "recompute",
+            s->kernels == NH_KERNELS_FAST ? "fast" : "reference");
     for (size_t i = 0, n = 0; ablations[i]; i++)
         if (s->ablate & 1u << i) fprintf(f, "%s%s", n++ ? ", " : "", ablations[i]);
     fprintf(f, "]\ncheckpoint:\n  every_steps: %zu\n", s->checkpoint_steps);

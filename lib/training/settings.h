@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/yaml.h"
 #include "nextham/config.h"
+#include "plan/layout.h"
 #include "training/loss.h"
 
 #include <stdbool.h>
@@ -68,6 +69,7 @@ typedef struct nh_settings {
     size_t accumulate;
     size_t processes; /* that share a crystal, of several (ranks.h); 0: as many as there is use for */
     nh_memory_kind memory;
+    nh_kernels kernels;
     unsigned ablate;
     size_t checkpoint_steps;
 } nh_settings;

@@ -149,7 +149,7 @@ static int make_parts(nh_stepper *t, int threads, nh_error *err)
             if (t->state->average) clear_unused(&m->params, &t->output, &t->state->average[r]);
         }
         if (t->kind->make(m, &t->types, r, &t->input, t->input_entry, &t->output, t->with_trace, memory,
-                          &p->net, err) ||
+                          t->settings->kernels, &p->net, err) ||
             (p->trained && t->kind->gradients(p->net, &p->gradient, err)))
             return nh_fail_at(err, "sub-model range%zu", r);
     }

@@ -13,7 +13,7 @@ typedef struct nh_submodel_kind {
     /* The types must outlive it. `weights` gives the first values. */
     int (*make)(const nh_model *m, const nh_types *types, size_t range, const nh_irreps *input,
                 const size_t *input_entry, const nh_selection *output, bool with_trace, nh_tape_memory memory,
-                nh_submodel **out, nh_error *err);
+                nh_kernels kernels, nh_submodel **out, nh_error *err);
     void (*drop)(nh_submodel *s); /* NULL is fine */
     int (*place)(nh_submodel *s, const nh_device *device, nh_error *err); /* nh_network_place */
     int (*update)(nh_submodel *s, const nh_weights *w, nh_threads *threads, nh_error *err);

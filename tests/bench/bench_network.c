@@ -2,11 +2,14 @@
  * Å, and a step of training of each.
  *
  *     bench_network [THREADS [REPEATS [CONFIG [COPIES]]]]
+ *     bench_network THREADS REPEATS CONFIG COPIES forward        (no steps of training)
  *
- * COPIES repeats the cell along each axis (2: 48 atoms). Prints the best time of each sub-model, where it
- * went (summed over threads), the memory, and the rate of sgemm (1024, one per thread at a time) measured in
- * the same run. A step is forward, backward and the new weights into the network (the optimiser's own work is
- * not in it), with the trace head. */
+ * COPIES repeats the cell along each axis (2: 48 atoms). Prints the best time of each sub-model, where the
+ * threads' time went, the memory, and the rate of sgemm (1024, one per thread at a time) measured in the same
+ * run, between the sub-models. "Of it": the operations of the matrix products that the edges cannot do without (linear
+ * maps, TraceGrad's chain; not the radial networks, which edges share, nor the nodes), per second, over that rate. A step
+ * is forward, backward and the new weights into the network (the optimiser's own work is not in it), with the trace head.
+ */
 #include "base/memory.h"
 #include "network/network.h"
 
@@ -44,7 +47,7 @@ static int make_crystal(size_t copies, crystal *c)
     const double base[6][3] = {{0, 0, 0},        {0.333, 0.667, 0.02}, {0.5, 0.02, 0.26},
                                {0.03, 0.5, 0.5}, {0.5, 0.5, 0.74},     {0.667, 0.3, 0.51}};
     const size_t n = 6 * copies * copies * copies;
-    const int reach = 3;
+    const int reach = copies > 1 ? 1 : 3; /* two cells are 8.05 Å across */
     double(*position)[3] = calloc(n, sizeof *position);
     if (position == NULL) return -1;
     size_t a = 0;
@@ -95,18 +98,17 @@ static int make_crystal(size_t copies, crystal *c)
     return 0;
 }
 
+enum { ROWS = 16 }; /* of made-up features, used over and over */
 typedef struct feed {
+    float *features;           /* [ROWS][dim] */
     size_t dim, wanted, pairs; /* numbers of an edge: features, edge_ham, edge_trace */
 } feed;
 
 static void source(void *context, size_t first, size_t n, float *out)
 {
     const feed *f = context;
-    for (size_t t = 0; t < n; t++) {
-        uint64_t s = first + t;
-        for (size_t i = 0; i < f->dim; i++)
-            out[t * f->dim + i] = (float)uniform(&s);
-    }
+    for (size_t t = 0; t < n; t++)
+        memcpy(out + t * f->dim, f->features + (first + t) % ROWS * f->dim, f->dim * sizeof *out);
 }
 
 static void sink(void *context, size_t n, const size_t *edge, const float *ham, const float *trace)
@@ -179,11 +181,26 @@ static void seed(void *context, size_t n, const size_t *edge, float *g_ham, floa
     }
 }
 
-static void print_times(const nh_network_times *t)
+/* Where `threads` threads spent `wall` seconds each. */
+static void print_times(const nh_network_times *t, int threads, double wall)
 {
-    printf("thread seconds: input %.3f node %.3f radial %.3f product %.3f linear %.3f attention %.3f "
-           "tracegrad %.3f output %.3f\n",
-           t->input, t->node, t->radial, t->product, t->linear, t->attention, t->tracegrad, t->output);
+    const double all = threads * wall, rest = all - (t->input + t->node + t->radial + t->product + t->linear +
+                                                     t->attention + t->tracegrad + t->output);
+    printf("thread seconds %.3f: input %.3f node %.3f radial %.3f product %.3f linear %.3f attention %.3f "
+           "tracegrad %.3f output %.3f, waiting and the rest %.3f\n",
+           all, t->input, t->node, t->radial, t->product, t->linear, t->attention, t->tracegrad, t->output,
+           rest);
+}
+
+/* Multiply-adds of a linear map, or of the entries entry[] of its output. */
+static double map_work(const nh_irreps *in, const nh_irreps *out)
+{
+    double work = 0;
+    for (size_t i = 0; i < in->count; i++)
+        for (size_t o = 0; o < out->count; o++)
+            if (in->entry[i].l == out->entry[o].l && in->entry[i].p == out->entry[o].p)
+                work += (double)(in->entry[i].mul * out->entry[o].mul) * (2 * in->entry[i].l + 1);
+    return work;
 }
 
 static double peak_memory(void)
@@ -231,6 +248,11 @@ static int setup_new(setup *s, int threads, const char *path, size_t copies, nh_
     free(l);
     free(p);
     s->feed = (feed){.dim = s->types.out.dim, .wanted = s->wanted.dim, .pairs = s->types.n_shell_pair};
+    s->feed.features = NH_ARRAY(float, ROWS * s->feed.dim);
+    if (s->feed.features == NULL) return nh_fail_memory(err, "features");
+    uint64_t random = 1;
+    for (size_t i = 0; i < ROWS * s->feed.dim; i++)
+        s->feed.features[i] = (float)uniform(&random);
     return status;
 }
 
@@ -242,6 +264,7 @@ static void setup_free(setup *s)
     nh_config_free(&s->config);
     nh_threads_free(s->pool);
     free(s->entry);
+    free(s->feed.features);
     free(s->c.src);
     free(s->c.dst);
     free(s->c.vector);
@@ -255,12 +278,37 @@ static int sub_model(const setup *s, size_t k, bool with_trace, nh_weights *w, n
     if (nh_weights_new(&s->params, false, w, err) != 0 || nh_weights_init(&s->params, 1, k, w, err) != 0)
         return -1;
     return nh_network_f_new(&s->config, &s->types, &s->params, w, k, &s->types.out, s->entry, &s->wanted,
-                            s->entry, with_trace, net, err);
+                            s->entry, with_trace, NH_KERNELS_FAST, NULL, net, err);
+}
+
+/* Floating-point operations of one sub-model with `inside` of the edges in its range; see the top. */
+static double operations(const setup *s, size_t inside)
+{
+    const nh_types *t = &s->types;
+    const nh_config *c = &s->config;
+    const double all = (double)s->c.edges.n_edge, in = (double)inside;
+    double pairs = 0;
+    for (size_t i = 0; i < t->mid.count; i++)
+        pairs += (double)(t->mid.entry[i].mul * (t->mid.entry[i].mul + 1)) / 2;
+    const double z = (double)c->tg_z, chain = 2 * z * pairs + 4 * z * z,
+                 scores = (double)((c->radial_basis + c->alpha_scalars) * c->alpha_hidden[0] +
+                                   c->alpha_hidden[0] * c->alpha_hidden[1] + c->alpha_hidden[1] * c->heads),
+                 attention = map_work(&t->mid, &t->mid) + map_work(&t->dtp_out, &t->gate_in) +
+                             map_work(&t->dtp_out, &t->heads) + scores,
+                 project = map_work(&t->heads, &t->mid);
+    double work = all * map_work(&t->out, &t->mid);
+    for (size_t k = 0; k < c->blocks; k++) {
+        const bool last = k + 1 == c->blocks, before = k + 2 == c->blocks;
+        work += (last ? in : all) * attention;
+        work += last ? in * (map_work(&t->heads, &t->post) + map_work(&t->post, &s->wanted))
+                     : (before ? in : all) * (project + (c->tg_scale > 0 ? chain : 0));
+    }
+    return inside > 0 ? 2 * work : 0;
 }
 
 static int bench_forward(setup *s, nh_error *err)
 {
-    double total = 0;
+    double total = 0, work = 0, rate = 0;
     nh_network_times sum = {0};
     for (size_t k = 0; k < s->config.n_range; k++) {
         size_t inside = 0;
@@ -283,7 +331,11 @@ static int bench_forward(setup *s, nh_error *err)
                 times = now;
             }
         }
-        printf("sub-model %zu: %5zu edges in range, %.3f s\n", k, inside, best);
+        const double now = gemm_rate(s->pool);
+        rate = now > rate ? now : rate;
+        printf("sub-model %zu: %5zu edges in range, %.3f s, %.0f GFLOP/s\n", k, inside, best,
+               1e-9 * operations(s, inside) / best);
+        work += operations(s, inside);
         total += best;
         sum.input += times.input;
         sum.node += times.node;
@@ -296,8 +348,11 @@ static int bench_forward(setup *s, nh_error *err)
         nh_network_f_free(net);
         nh_weights_free(&weights);
     }
-    printf("all: %.3f s, peak memory %.0f MB\n", total, peak_memory());
-    print_times(&sum);
+    printf("all: %.3f s, %.2f us and %.2f kB an edge, %.0f GFLOP/s; sgemm %.0f GFLOP/s, %.0f %% of it; peak "
+           "memory %.0f MB\n",
+           total, 1e6 * total / (double)s->c.edges.n_edge, 1e3 * peak_memory() / (double)s->c.edges.n_edge,
+           1e-9 * work / total, rate, 1e-7 * work / total / rate, peak_memory());
+    print_times(&sum, nh_threads_count(s->pool), total);
     return 0;
 }
 
@@ -337,7 +392,10 @@ static int bench_training(setup *s, nh_tape_memory memory, nh_error *err)
             "MB, peak memory %.0f MB\n",
             k, memory == NH_TAPE_STORE ? "store" : "recompute", best, part[0], part[1], part[2],
             (double)nh_network_f_tape_bytes(tape) * 1e-6, peak_memory());
-        if (k == s->config.n_range - 1) print_times(&back);
+        if (k == s->config.n_range - 1) {
+            printf("backward of it: ");
+            print_times(&back, nh_threads_count(s->pool), part[1]);
+        }
         nh_network_f_tape_free(tape);
         nh_network_f_free(net);
         nh_weights_free(&weights);
@@ -346,7 +404,7 @@ static int bench_training(setup *s, nh_tape_memory memory, nh_error *err)
     return 0;
 }
 
-static int bench(int threads, int repeats, const char *path, size_t copies, nh_error *err)
+static int bench(int threads, int repeats, const char *path, size_t copies, bool training, nh_error *err)
 {
     setup s = {.repeats = repeats};
     int status = setup_new(&s, threads, path, copies, err);
@@ -355,8 +413,8 @@ static int bench(int threads, int repeats, const char *path, size_t copies, nh_e
                threads, path);
         status = bench_forward(&s, err);
     }
-    if (status == 0) status = bench_training(&s, NH_TAPE_RECOMPUTE, err);
-    if (status == 0) status = bench_training(&s, NH_TAPE_STORE, err);
+    if (status == 0 && training) status = bench_training(&s, NH_TAPE_RECOMPUTE, err);
+    if (status == 0 && training) status = bench_training(&s, NH_TAPE_STORE, err);
     if (status == 0) printf("sgemm: %.0f GFLOP/s\n", gemm_rate(s.pool));
     setup_free(&s);
     return status;
@@ -368,7 +426,8 @@ int main(int argc, char **argv)
     const int threads = argc > 1 ? atoi(argv[1]) : nh_cores(), repeats = argc > 2 ? atoi(argv[2]) : 3;
     const char *config = argc > 3 ? argv[3] : "tests/data/network_standard.yaml";
     const size_t copies = argc > 4 ? strtoul(argv[4], NULL, 10) : 1;
-    if (bench(threads, repeats > 0 ? repeats : 1, config, copies > 0 ? copies : 1, &err) == 0) return 0;
+    if (bench(threads, repeats > 0 ? repeats : 1, config, copies > 0 ? copies : 1, argc <= 5, &err) == 0)
+        return 0;
     fprintf(stderr, "bench_network: %s\n", err.text);
     return 1;
 }

@@ -382,7 +382,7 @@ static void R(silu_case)(record *r)
 /* F = L B^T, as TraceGrad's first layer is made. */
 static void R(weights_forward)(const R(problem) * p, real *out)
 {
-    R(nh_dense_forward)(3, 5, 7, p->in[0].x, p->in[1].x, NULL, false, out);
+    R(nh_dense_forward)(NH_KERNELS_FAST, 3, 5, 7, p->in[0].x, p->in[1].x, NULL, false, out);
 }
 
 static void R(weights_case)(record *r)
@@ -391,7 +391,8 @@ static void R(weights_case)(record *r)
     R(input_add)(&p, "first layer", 3 * 5, 0);
     R(input_add)(&p, "bilinear form", 7 * 5, 0);
     R(outputs)(&p, 3 * 7);
-    R(nh_dense_backward)(3, 5, 7, p.c, p.in[0].x, p.in[1].x, p.in[0].g, true, p.in[1].g, NULL);
+    R(nh_dense_backward)
+    (NH_KERNELS_FAST, 3, 5, 7, p.c, p.in[0].x, p.in[1].x, p.in[0].g, true, p.in[1].g, NULL);
     R(verify)(&p, r);
 }
 

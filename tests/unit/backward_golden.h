@@ -119,7 +119,7 @@ static void R(golden_tracegrad)(void **state)
     R(chain) *chain = R(chain_open)(nc, "nonlinear_layers", 4, 1e-6, NULL);
     R(nh_pairs_pack)(mid, H, flat, form);
     real *first = chain->weight[0];
-    R(nh_dense_forward)(Z, H, mid->pairs, first, form, NULL, false, fused);
+    R(nh_dense_forward)(NH_KERNELS_FAST, Z, H, mid->pairs, first, form, NULL, false, fused);
     chain->weight[0] = fused;
     chain->width[0] = mid->pairs;
 
@@ -146,7 +146,8 @@ static void R(golden_tracegrad)(void **state)
     R(check_tile)(nc, "g_in", mid, g);
     R(chain_check)(nc, "nonlinear_layers", 4, NULL, gradient, false);
     real *g_first = R(room)(Z * H), *g_form = R(room)(mid->pairs * H), *g_flat = R(room)(4640);
-    R(nh_dense_backward)(Z, H, mid->pairs, gradient->weight[0], first, form, g_first, false, g_form, NULL);
+    R(nh_dense_backward)
+    (NH_KERNELS_FAST, Z, H, mid->pairs, gradient->weight[0], first, form, g_first, false, g_form, NULL);
     R(nh_pairs_unpack_add)(mid, H, g_form, g_flat);
     R(check)(nc, "g.nonlinear_layers.0.weight", g_first);
     R(check)(nc, "g.fctp.weight", g_flat);

@@ -231,10 +231,14 @@ static void R(chain_new)(const size_t *width, bool norm, R(chain) * c)
             c->list_d[k][i] = n[k % 4] > 0 ? R(up)(n[k % 4], c->list[k][i]) : NULL;
         }
     }
-    c->host = (R(nh_mlp)){LAYERS, width, c->list[0], c->list[1], norm ? c->list[2] : NULL, norm ? c->list[3] : NULL,
-                          (real)1e-5};
-    c->device = (R(nh_mlp)){LAYERS, width, c->list_d[0], c->list_d[1], norm ? c->list_d[2] : NULL,
-                            norm ? c->list_d[3] : NULL, (real)1e-5};
+    c->host = (R(nh_mlp)){.layers = LAYERS, .width = width, .weight = c->list[0], .bias = c->list[1], .eps = (real)1e-5};
+    c->device = (R(nh_mlp)){.layers = LAYERS, .width = width, .weight = c->list_d[0], .bias = c->list_d[1], .eps = (real)1e-5};
+    if (norm) {
+        c->host.gain = c->list[2];
+        c->host.shift = c->list[3];
+        c->device.gain = c->list_d[2];
+        c->device.shift = c->list_d[3];
+    }
     c->g = (R(nh_mlp_gradient)){c->list[4], c->list[5], norm ? c->list[6] : NULL, norm ? c->list[7] : NULL};
     c->g_d = (R(nh_mlp_gradient)){c->list_d[4], c->list_d[5], norm ? c->list_d[6] : NULL, norm ? c->list_d[7] : NULL};
 }

@@ -87,7 +87,7 @@ static void set_up(block_test *b)
     for (size_t i = 0; i < b->types.out.count; i++)
         all[i] = i;
     OK(nh_network_d_new(&b->config, &b->types, &b->params, &b->weights, 0, &b->types.out, all, &b->types.out,
-                        all, false, &b->net, &err));
+                        all, false, NH_KERNELS_FAST, NULL, &b->net, &err));
     free(all);
 
     /* edge_proj in the place of TraceGrad's first layer, which is not run */
@@ -194,6 +194,7 @@ static void there_and_back(nh_tape_memory memory)
     load(mid, n_edge, f->position, edge_in, f->trail[0].edge);
     load(mid, n_node, b.node, node_in, f->trail[0].node);
     nh_run_node_begin_d(f, 0, 0);
+    nh_make_knots_d(f, &b.net->block[0].radial, true, NULL);
     nh_choose_list_d(f, true);
     for (size_t tile = 0; tile < nh_tiles_d(n_edge, f->rows); tile++)
         nh_run_edges_d(f, tile, 0);

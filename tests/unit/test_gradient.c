@@ -89,6 +89,7 @@ typedef struct problem {
     const model *m;
     selection in, out;
     bool trace;
+    nh_kernels kernels;
     size_t range;
     nh_edges g;
     int *src, *dst;
@@ -195,7 +196,7 @@ static void problem_close(problem *p)
     {                                                                                                        \
         net *n = NULL;                                                                                       \
         OK(net##_new(&p->m->config, &p->m->types, &p->m->params, w, p->range, &p->in.type, p->in.entry,      \
-                     &p->out.type, p->out.entry, p->trace, &n, &err));                                       \
+                     &p->out.type, p->out.entry, p->trace, p->kernels, NULL, &n, &err));                     \
         return n;                                                                                            \
     }                                                                                                        \
     static void net##_there(net *n, problem *p, net##_tape *tape, nh_threads *pool)                          \
@@ -612,6 +613,40 @@ static void stored_activations(void **state)
     model_close(&m);
 }
 
+/* Gradients and outputs with our own products and shared distances, and with BLAS and every edge for itself. */
+static void kernels_agree(void **state)
+{
+    model m;
+    model_tiny(3, "", *state, &m);
+    problem p = problem_random(&m, 1, true, 5, 200, 3);
+    const size_t n_ham = p.g.n_edge * p.out.type.dim;
+    for (size_t e = 100; e < 200; e++) /* every distance twice, in opposite directions */
+        for (size_t x = 0; x < 3; x++)
+            p.vector[3 * e + x] = -p.vector[3 * (e - 95) + x];
+    problem_measure(&p);
+    nh_weights w = rule(&m, "test:", true);
+    double *ham = calloc(n_ham, sizeof *ham);
+    assert_non_null(ham);
+    for (int memory = 0; memory < 2; memory++) {
+        p.kernels = NH_KERNELS_REFERENCE;
+        nh_weights a = nh_network_d_gradient(&p, &w, (nh_tape_memory)memory, 2);
+        memcpy(ham, p.ham, n_ham * sizeof *ham);
+        p.kernels = NH_KERNELS_FAST;
+        nh_weights b = nh_network_d_gradient(&p, &w, (nh_tape_memory)memory, 2);
+        assert_true(norm(n_ham, ham) > 0);
+        for (size_t i = 0; i < n_ham; i++)
+            ham[i] -= p.ham[i];
+        assert_true(norm(n_ham, ham) < 1e-11 * norm(n_ham, p.ham));
+        assert_true(distance(&m, &a, &b) < 1e-11);
+        nh_weights_free(&a);
+        nh_weights_free(&b);
+    }
+    free(ham);
+    nh_weights_free(&w);
+    problem_close(&p);
+    model_close(&m);
+}
+
 static void threads_only_round(void **state)
 {
     model m;
@@ -849,6 +884,8 @@ int main(void)
         cmocka_unit_test(golden_gradients),
         {"stored_activations", stored_activations, NULL, NULL, NONE},
         {"stored_activations, options", stored_activations, NULL, NULL, OPTIONS},
+        {"kernels_agree", kernels_agree, NULL, NULL, NONE},
+        {"kernels_agree, options", kernels_agree, NULL, NULL, OPTIONS},
         {"threads_only_round", threads_only_round, NULL, NULL, NONE},
         {"threads_only_round, options", threads_only_round, NULL, NULL, OPTIONS},
         {"single_precision", single_precision, NULL, NULL, NONE},

@@ -210,7 +210,7 @@ static void graph_free(graph *g)
             OK(nh_weights_new(&m->params, true, &w, &err));                                                  \
             OK(nh_weights_init(&m->params, 7, r, &w, &err));                                                 \
             OK(net##_new(&m->config, &m->types, &m->params, &w, r, &m->types.out, entry, &m->types.out,      \
-                         entry, trace, &n, &err));                                                           \
+                         entry, trace, NH_KERNELS_FAST, NULL, &n, &err));                                    \
             OK(net##_forward(n, &edges, net##_features, g, net##_answers, g, everywhere, probe, NULL, NULL,  \
                              &err));                                                                         \
             net##_free(n);                                                                                   \
@@ -397,7 +397,7 @@ static void edge_init_is_added(void **state)
             memset(w.real[i], 0, m.params.param[i].count * sizeof(double));
         }
         OK(nh_network_d_new(&m.config, &m.types, &m.params, &w, r, &m.types.out, entry, &m.types.out, entry,
-                            true, &net, &err));
+                            true, NH_KERNELS_FAST, NULL, &net, &err));
         OK(nh_network_d_forward(net, &edges, nh_network_d_features, &a, nh_network_d_answers, &a, false, NULL,
                                 NULL, NULL, &err));
         nh_network_d_free(net);

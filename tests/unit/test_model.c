@@ -92,7 +92,7 @@ static nh_model *load(unsigned acts)
 {
     nh_model *m;
     nh_error err = {""};
-    if (nh_model_read(path, acts, &m, &err)) fail_msg("%s", err.text);
+    if (nh_model_read(path, acts, NULL, &m, &err)) fail_msg("%s", err.text);
     return m;
 }
 
@@ -100,7 +100,7 @@ static void assert_refused(const char *expected)
 {
     nh_model *m;
     nh_error err = {""};
-    if (!nh_model_read(path, BOTH, &m, &err)) fail_msg("accepted; expected: %s", expected);
+    if (!nh_model_read(path, BOTH, NULL, &m, &err)) fail_msg("accepted; expected: %s", expected);
     assert_null(m);
     if (strncmp(err.text, path, strlen(path))) fail_msg("'%s' does not begin with the file's name", err.text);
     if (!strstr(err.text, expected)) fail_msg("'%s' lacks '%s'", err.text, expected);
@@ -143,15 +143,15 @@ static void check_round_trip(bool as_double)
             else
                 assert_memory_equal(a->weights[r].single[i], b->weights[r].single[i], n * sizeof(float));
         }
-    assert_int_equal(nh_model_hash(a, &hash_a, &err), 0);
-    assert_int_equal(nh_model_hash(b, &hash_b, &err), 0);
+    assert_int_equal(nh_model_hash(a, NULL, &hash_a, &err), 0);
+    assert_int_equal(nh_model_hash(b, NULL, &hash_b, &err), 0);
     assert_true(hash_a == hash_b);
     const size_t k = nh_params_find(&b->params, NORM);
     if (as_double)
         b->weights[1].real[k][2] = 1 + 1e-15;
     else
         b->weights[1].single[k][2] = 1 + 1e-6F;
-    assert_int_equal(nh_model_hash(b, &hash_b, &err), 0);
+    assert_int_equal(nh_model_hash(b, NULL, &hash_b, &err), 0);
     assert_true(hash_a != hash_b);
     free(text_a);
     free(text_b);

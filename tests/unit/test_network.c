@@ -110,6 +110,7 @@ typedef struct options {
     int threads;                  /* 0: no pool */
     const size_t *input, *wanted; /* entries of OUT; NULL: all */
     size_t n_input, n_wanted;
+    nh_kernels kernels;
 } options;
 
 typedef struct result {
@@ -211,7 +212,7 @@ typedef struct stream {
                              .trace_nomask = net##_room(p && o->trace, E * r->pairs)};                       \
         if (o->threads > 0) OK(nh_threads_new(o->threads, &pool, &err));                                     \
         OK(net##_new(&m->config, &m->types, &m->params, w, o->range, in, in_entry, out, out_entry, o->trace, \
-                     &n, &err));                                                                             \
+                     o->kernels, pool, &n, &err));                                                           \
         OK(net##_forward(n, g, net##_test_source, (void *)s, net##_test_sink, (void *)s, o->everywhere,      \
                          p ? &probe : NULL, pool, NULL, &err));                                              \
         net##_free(n);                                                                                       \
@@ -348,7 +349,8 @@ static void compare_probes(int nc, const result *r, double tolerance)
     }
 }
 
-static void golden_case(const char *file, const char *config, const char *prefix, bool single)
+static void golden_case(const char *file, const char *config, const char *prefix, bool single,
+                        nh_kernels kernels)
 {
     const double tolerance = single ? 5e-5 : 1e-10;
     const int nc = golden_open(file);
@@ -359,7 +361,8 @@ static void golden_case(const char *file, const char *config, const char *prefix
     for (size_t k = 0; k < m.config.n_range; k++) {
         char text[64];
         snprintf(text, sizeof text, "%srange%zu:", prefix, k);
-        options o = {.range = k, .prefix = text, .single = single, .trace = true, .threads = 2};
+        options o = {
+            .range = k, .prefix = text, .single = single, .trace = true, .threads = 2, .kernels = kernels};
         result r = run(&m, &c, &o);
         compare_outputs(nc, &m, &c, k, &r, tolerance);
         result_close(&r);
@@ -378,20 +381,29 @@ static void golden_case(const char *file, const char *config, const char *prefix
 static void small_double(void **state)
 {
     (void)state;
-    golden_case("network_small.nc", "tests/data/network_small.yaml", "small:", false);
+    golden_case("network_small.nc", "tests/data/network_small.yaml", "small:", false, NH_KERNELS_FAST);
 }
 
 static void small_single(void **state)
 {
     (void)state;
-    golden_case("network_small.nc", "tests/data/network_small.yaml", "small:", true);
+    golden_case("network_small.nc", "tests/data/network_small.yaml", "small:", true, NH_KERNELS_FAST);
+}
+
+/* The plain version is right, too. */
+static void small_reference(void **state)
+{
+    (void)state;
+    for (int single = 0; single < 2; single++)
+        golden_case("network_small.nc", "tests/data/network_small.yaml", "small:", single == 1,
+                    NH_KERNELS_REFERENCE);
 }
 
 static void full(bool single)
 {
     char path[512];
     if (golden_path("network_full.nc", path) == NULL) skip();
-    golden_case("network_full.nc", "tests/data/network_standard.yaml", "", single);
+    golden_case("network_full.nc", "tests/data/network_standard.yaml", "", single, NH_KERNELS_FAST);
 }
 
 static void full_double(void **state)
@@ -736,18 +748,18 @@ static void bad_input(void **state)
     free(w.real[lost]);
     w.real[lost] = NULL;
     assert_int_equal(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all,
-                                      &m->types.out, all, true, &net, &err),
+                                      &m->types.out, all, true, NH_KERNELS_FAST, NULL, &net, &err),
                      -1);
     assert_null(net);
     assert_non_null(strstr(err.text, "blocks.1.ga.edge_proj.bias.0 is missing"));
     OK(nh_weights_rule(&m->params, "small:range0:", &w, &err));
     all[0] = m->types.out.count;
     assert_int_equal(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all,
-                                      &m->types.out, all, true, &net, &err),
+                                      &m->types.out, all, true, NH_KERNELS_FAST, NULL, &net, &err),
                      -1);
     all[0] = 0;
     OK(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all, &m->types.out, all,
-                        true, &net, &err));
+                        true, NH_KERNELS_FAST, NULL, &net, &err));
     const int zero = 0, three = 3;
     const double v[3] = {0}, r = 0;
     const nh_edges g = {.n_node = 3, .n_edge = 1, .src = &zero, .dst = &three, .vector = v, .distance = &r};
@@ -792,8 +804,8 @@ static void v11_rotation(void **state)
 int main(void)
 {
     const struct CMUnitTest golden[] = {
-        cmocka_unit_test(small_double), cmocka_unit_test(small_single), cmocka_unit_test(full_double),
-        cmocka_unit_test(full_single),  cmocka_unit_test(v11_rotation),
+        cmocka_unit_test(small_double), cmocka_unit_test(small_single), cmocka_unit_test(small_reference),
+        cmocka_unit_test(full_double),  cmocka_unit_test(full_single),  cmocka_unit_test(v11_rotation),
     };
     const struct CMUnitTest properties[] = {
         cmocka_unit_test(threads_do_not_matter),

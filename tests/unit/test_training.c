@@ -275,7 +275,8 @@ static void adam_by_hand(void **state)
         const nh_optimizer_settings o = {
             .kind = (nh_optimizer_kind)kind, .beta = {0.9, 0.99}, .eps = 1e-3, .weight_decay = 0.1};
         double wi = 0.5, mi = 0, vi = 0, gi, *pw = &wi, *pm = &mi, *pv = &vi, *pg = &gi;
-        nh_weights W = {1, NULL, &pw}, M = {1, NULL, &pm}, V = {1, NULL, &pv}, G = {1, NULL, &pg};
+        nh_weights W = {.count = 1, .real = &pw}, M = {.count = 1, .real = &pm},
+                   V = {.count = 1, .real = &pv}, G = {.count = 1, .real = &pg};
         w = 0.5, m = v = 0;
         for (int step = 1; step <= 5; step++) {
             const double lr = 0.01 * step, raw = sin(step);
@@ -535,7 +536,7 @@ static void ten_steps_single(void **state)
 static uint64_t hash(const training *t)
 {
     uint64_t h;
-    OK(nh_model_hash(t->state.model, &h, &err));
+    OK(nh_model_hash(t->state.model, NULL, &h, &err));
     return h;
 }
 
@@ -654,7 +655,8 @@ static void part_of_the_ensemble(void **state)
         assert_true(fresh ? bias[0] == 0 : bias[0] != 0);
         end(&t);
     }
-    assert_true(some.loss_h == all.loss_h && some.loss_trace == all.loss_trace);
+    /* to rounding: runs that are kept for the way back take the edges in other tiles */
+    assert_true(fabs(some.loss_h / all.loss_h - 1) < 1e-14 && fabs(some.loss_trace / all.loss_trace - 1) < 1e-14);
     assert_true(one.loss_h != all.loss_h);
 }
 

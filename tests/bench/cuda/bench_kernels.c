@@ -370,7 +370,13 @@ static void invariants(const tables *t)
     }
     nh_mlp_f m[2];
     for (size_t k = 0; k < 2; k++)
-        m[k] = (nh_mlp_f){4, width, weight[k][0], weight[k][1], weight[k][2], weight[k][3], 1e-6F};
+        m[k] = (nh_mlp_f){.layers = 4,
+                          .width = width,
+                          .weight = weight[k][0],
+                          .bias = weight[k][1],
+                          .gain = weight[k][2],
+                          .shift = weight[k][3],
+                          .eps = 1e-6F};
     array hidden = random_array(n * nh_mlp_hidden_size_f(&m[0]));
     double multiply_adds = 0, chain = 0;
     for (size_t g = 0; g < t->mid.count; g++)
@@ -467,7 +473,7 @@ static void submodel(const tables *t, const nh_device *device, size_t n_edge)
     nh_network_f_tape *tape;
     if (nh_weights_new(&t->params, false, &w, &err) || nh_weights_init(&t->params, 1, RANGE, &w, &err) ||
         nh_network_f_new(&t->config, &t->types, &t->params, &w, RANGE, &t->types.out, entry, &t->types.out, entry, false,
-                         &net, &err) ||
+                         NH_KERNELS_FAST, NULL, &net, &err) ||
         nh_network_f_tape_new(NH_TAPE_RECOMPUTE, &tape, &err) || nh_network_f_gradients_new(net, &gradient, &err) ||
         nh_network_f_forward(net, &c.g, source, &c, sink, &c, false, NULL, NULL, NULL, &err))
         die("sub-model");
