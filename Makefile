@@ -40,12 +40,14 @@ TWICE := $(wildcard lib/ops/*.c lib/network/*.c) lib/training/submodel.c
 ONCE  := $(filter-out $(TWICE),$(wildcard lib/*/*.c formats/*.c))
 OBJ   := $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/%.f.o) $(TWICE:%.c=$(BUILD)/%.d.o)
 PROGRAMS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
-UNIT  := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+UNIT  := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/unit/test_*.cc)))
 
+include kernels/kernels.mk
+.DEFAULT_GOAL := all
 .PHONY: all help check unit bench demo install dist deps clean man format
 .SECONDARY:
 
-all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter 0,$(SAN)),man)
+all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter 0,$(SAN)),man $(if $(NVCC),cuda))
 
 $(LIB): $(OBJ)
 	@mkdir -p $(@D)
@@ -76,7 +78,7 @@ $(BUILD)/unit/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
 	$Q$(CC) $(LDFLAGS) $< $(LIB) $(LDLIBS) $(shell pkg-config --libs cmocka) -o $@
 
 # --- tests and timings ---------------------------------------------------------------------------------------------
-unit: $(UNIT:%=$(BUILD)/unit/%)
+unit: $(UNIT:%=$(BUILD)/unit/%) $(EMU_SO)
 
 # Everything: unit tests and the programs through their command lines. SAN=1: under AddressSanitizer and UBSan.
 check: all unit
@@ -104,7 +106,7 @@ man/%.1: $(BIN)/%
 	$Q$< --man > $@.tmp && mv $@.tmp $@
 
 # --- packages ---------------------------------------------------------------------------------------------------------
-DEBIAN := gcc make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev liblzma-dev \
+DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev liblzma-dev \
           gnuplot-nox libcmocka-dev bats netcdf-bin groff-base xz-utils python3-numpy python3-netcdf4
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 deps:
@@ -116,7 +118,7 @@ deps:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/nextham
 	install -m 755 $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 lib/libnextham.a $(DESTDIR)$(PREFIX)/lib
+	install -m 644 lib/libnextham.a $(if $(NVCC),lib/libnhkernels.so) $(DESTDIR)$(PREFIX)/lib
 	install -m 644 $(PROGRAMS:%=man/%.1) $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(wildcard pipelines/*.yaml) $(DESTDIR)$(PREFIX)/share/nextham
 	cd lib && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/include/nextham/{} \;
@@ -134,9 +136,11 @@ help:
 	@echo 'make demo       the whole pipe on the GaAs run in pipelines/, results in demo/'
 	@echo 'make check      all tests (SAN=1: under AddressSanitizer and UBSan)'
 	@echo 'make bench      timings, with the sgemm rate of the same run'
+	@echo 'make cuda       the kernels, where nvcc is; part of make then'
+	@echo 'make check-cuda the tests of the kernels on the CUDA device   make bench-cuda their times'
 	@echo 'make install PREFIX=/usr/local [DESTDIR=]    make dist    make clean    make format'
 
 clean:
-	rm -rf build bin man lib/libnextham.a demo
+	rm -rf build bin man lib/libnextham.a lib/libnhkernels.so kernels/libnhkernels.a demo
 
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "crystal/fourier.h"
+#include "device/device.h"
 #include "formats/graph.h"
 #include "formats/kpt.h"
 #include "formats/kspace.h"
@@ -52,9 +53,13 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
     nh_nc *in = NULL, *out = NULL;
     nh_graph *g = NULL;
     nh_fourier *f = NULL;
+    nh_device *device = NULL;
     nh_kspace s = {0};
+    nh_error note;
     double anti;
     int status = -1;
+    if (nh_device_open(common->device, nh_device_local_rank(), &device, &note, err) != 0) return -1;
+    if (note.text[0] != '\0') nh_warn(program, common, "%s", note.text);
     if (nh_nc_open(nh_input(common), &in, err) != 0 || nh_graph_read(in, want, &g, err) != 0 ||
         nh_graph_require(g, nh_nc_name(in), want, err) != 0 ||
         nh_kpoint_options_read(&a->k, g->structure.lattice, &s.k, err) != 0)
@@ -67,7 +72,7 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
         nh_warn(program, common, "%s: %s is not Hermitian; what is left out is up to %.3e eV", nh_nc_name(in),
                 nh_matrix_name(m), anti);
     s.basis = nh_fourier_basis(f);
-    if (nh_electrons_of(g, m, &s.electrons, err) != 0 ||
+    if (nh_fourier_place(f, device, err) != 0 || nh_electrons_of(g, m, &s.electrons, err) != 0 ||
         nh_nc_create(common->output, program->name, common, in, &out, err) != 0 ||
         nh_kspace_write(out, &s, err) != 0 || transform(f, &s, out, common, err) != 0)
         goto done;
@@ -78,6 +83,7 @@ done:
     nh_nc_close(out);
     nh_kspace_free(&s);
     nh_fourier_free(f);
+    nh_device_close(device);
     nh_graph_free(g);
     nh_nc_close(in);
     return status;
@@ -116,6 +122,7 @@ int main(int argc, char **argv)
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
         .computes = true,
+        .on_device = true,
         .example = "fourier --path \"L .5 .5 .5; G 0 0 0; X .5 0 .5\" -n 40 ham.nc | geneig -o eig.nc\n"
                    "fourier --matrix h_label --kpath KPT -o hk.nc graph.nc",
         .see_also = "nhinfer(1), geneig(1), bandplot-data(1)",

@@ -3,6 +3,7 @@
 #include "base/progress.h"
 #include "crystal/eigen.h"
 #include "crystal/fourier.h"
+#include "device/device.h"
 #include "formats/eigen.h"
 #include "formats/graph.h"
 #include "formats/kpt.h"
@@ -34,6 +35,7 @@ typedef struct source {
     nh_nc *in;
     nh_graph *graph; /* NULL: reciprocal-space file */
     nh_fourier *fourier;
+    nh_device *device; /* NULL: the CPU */
     nh_kspace s;
     double anti;
 } source;
@@ -42,6 +44,7 @@ static void source_close(source *q)
 {
     nh_kspace_free(&q->s);
     nh_fourier_free(q->fourier);
+    nh_device_close(q->device);
     nh_graph_free(q->graph);
     nh_nc_close(q->in);
 }
@@ -63,6 +66,7 @@ static int open_graph(source *q, const arguments *a, nh_error *err)
         return -1;
     if (nh_fourier_new(q->graph, m, &q->anti, &q->fourier, err) != 0)
         return nh_fail_at(err, "%s", nh_nc_name(q->in));
+    if (nh_fourier_place(q->fourier, q->device, err) != 0) return -1;
     warn_hermitian(q);
     q->s.basis = nh_fourier_basis(q->fourier);
     return nh_electrons_of(q->graph, m, &q->s.electrons, err);
@@ -71,6 +75,9 @@ static int open_graph(source *q, const arguments *a, nh_error *err)
 /* Returns -1 after a failure, 2 where the command line does not fit the file. */
 static int source_open(source *q, const arguments *a, nh_error *err)
 {
+    nh_error note;
+    if (nh_device_open(q->common->device, nh_device_local_rank(), &q->device, &note, err) != 0) return -1;
+    if (note.text[0] != '\0') nh_warn(q->program, q->common, "%s", note.text);
     if (nh_nc_open(nh_input(q->common), &q->in, err) != 0) return -1;
     const bool kspace = nh_nc_has(q->in, "hk"), real_space = nh_nc_has(q->in, "pair_src");
     if (!kspace && !real_space)
@@ -191,7 +198,9 @@ static int solve_all(solver *v, double threshold, size_t most, nh_nc *out, nh_er
     int status =
         good ? nh_threads_new((int)v->n_thread, &v->threads, err) : nh_fail_memory(err, "the eigenproblem");
     for (size_t i = 0; i < v->n_thread && status == 0; i++)
-        status = nh_eigen_new(basis, threshold, most > 0, &v->work[i], err);
+        if (nh_eigen_new(basis, threshold, most > 0, &v->work[i], err) != 0 ||
+            nh_eigen_place(v->work[i], q->device, err) != 0)
+            status = -1;
     if (status == 0 && blas_threads) openblas_set_num_threads(cores);
     nh_progress *progress =
         status == 0 ? nh_progress_start(q->program->name, "k-points", n_k, q->common->quiet) : NULL;
@@ -453,6 +462,7 @@ int main(int argc, char **argv)
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
         .computes = true,
+        .on_device = true,
         .example = "geneig --path \"L .5 .5 .5; G 0 0 0; X .5 0 .5\" --total 200 -o eig.nc ham.nc\n"
                    "geneig --matrix h_label --mesh 8 8 8 --gamma -o eig.nc graph.nc\n"
                    "fourier --kpath KPT ham.nc | geneig --bands 1:40 --vectors -o eig.nc",

@@ -61,7 +61,8 @@ static void print_scores(const char *name, const nh_scores *h0, const nh_scores 
 }
 
 /* The best model on the test list. */
-static int test(const nh_settings *s, const nh_trainer_hooks *hooks, const nh_common *common, nh_error *err)
+static int test(const nh_settings *s, const nh_trainer_hooks *hooks, const nh_device *device, const nh_common *common,
+                nh_error *err)
 {
     nh_settings best_settings = *s;
     nh_train_state best = {0};
@@ -79,7 +80,7 @@ static int test(const nh_settings *s, const nh_trainer_hooks *hooks, const nh_co
     best_settings.loss.lambda_p = best_settings.loss.lambda_q = best_settings.loss.lambda_pq = 0;
     int status = nh_run_first_model(&best_settings, &m, err) ||
                          nh_train_state_new(&best_settings, m, false, &best, err) ||
-                         nh_trainer_new(&best_settings, &best, hooks, NH_ALONE, common->threads, NULL,
+                         nh_trainer_new(&best_settings, &best, hooks, NH_ALONE, device, common->threads, NULL,
                                         common->quiet, &t, err) ||
                          nh_trainer_score(t, 2, NH_SCORE_BASE, &stop_signal, &stopped, &base_scores, &h0, err)
                      ? -1
@@ -139,7 +140,7 @@ static bool all_well(const nh_ranks *ranks, int status)
 }
 
 static int train(const arguments *a, const nh_common *common, const nh_settings *s, nh_train_state *state,
-                 nh_team team, nh_error *err)
+                 nh_team team, const nh_device *device, nh_error *err)
 {
     const nh_ranks ranks = team.all;
     nh_run *run = NULL;
@@ -151,7 +152,7 @@ static int train(const arguments *a, const nh_common *common, const nh_settings 
         return status ? -1 : SILENT;
     }
     const nh_trainer_hooks hooks = nh_run_hooks(run);
-    status = nh_trainer_new(s, state, &hooks, team, common->threads, nh_run_k_folder(run), common->quiet, &t,
+    status = nh_trainer_new(s, state, &hooks, team, device, common->threads, nh_run_k_folder(run), common->quiet, &t,
                             err);
     if (!status && ranks.rank == 0) status = nh_trainer_check(t, err);
     const bool well = all_well(&ranks, status);
@@ -168,7 +169,7 @@ static int train(const arguments *a, const nh_common *common, const nh_settings 
                 " of its crystals; go on with: nhtrain --resume %s\n",
                 state->epoch + 1, state->position, s->run_dir);
     nh_trainer_free(t);
-    if (well && !status && !stopped && ranks.rank == 0 && s->test) status = test(s, &hooks, common, err);
+    if (well && !status && !stopped && ranks.rank == 0 && s->test) status = test(s, &hooks, device, common, err);
     nh_run_free(run);
     return well || status ? status : SILENT;
 }
@@ -182,16 +183,21 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
     catch_signals();
     if (nh_ranks_begin(&ranks, &err)) return nh_report(program, &err);
     bool from_command_line;
+    nh_device *device = NULL;
+    nh_error note = {""};
     int status = prepare(a, &settings, &state, &from_command_line, &err);
+    if (!status) status = nh_device_open(common->device, nh_device_local_rank(), &device, &note, &err);
+    if (!status && note.text[0] && ranks.rank == 0) nh_warn(program, common, "%s", note.text);
     const bool prepared = all_well(&ranks, status);
     if (!prepared && !status) status = SILENT;
     nh_team team;
     if (prepared) status = nh_team_new(ranks, settings.processes, state.model->n_range, &team, &err);
     const bool joined = prepared && !status;
-    if (joined) status = train(a, common, &settings, &state, team, &err);
+    if (joined) status = train(a, common, &settings, &state, team, device, &err);
     /* What all of them find is said once. */
     if (status && status != SILENT && (ranks.rank == 0 || joined)) nh_report(program, &err);
     if (status) status = !prepared && from_command_line ? 2 : 1;
+    nh_device_close(device);
     nh_train_state_free(&state);
     nh_settings_free(&settings);
     nh_ranks_end(&ranks);
@@ -238,6 +244,7 @@ int main(int argc, char **argv)
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .computes = true,
+        .on_device = true,
         .no_output = true,
         .example = "nhtrain -c pipelines/train-tiny.yaml --set run_dir=/tmp/tiny\nnhtrain --resume /tmp/tiny "
                    "--set schedule.epochs=20",

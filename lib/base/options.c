@@ -27,7 +27,6 @@ typedef struct table {
     size_t count;
 } table;
 
-static const char *const DEVICES[] = {"cpu", "cuda", NULL};
 
 /* One line about a wrong command line. Returns 2, the exit status that goes with it. */
 __attribute__((format(printf, 2, 3))) static int usage_error(const nh_program *program, const char *format,
@@ -78,12 +77,13 @@ static int build_table(const nh_program *program, nh_common *common, requests *w
     if (!program->no_output)
         add_common(t, (nh_option){NH_OPT_STRING, 'o', "output", "FILE", (void *)&common->output, NULL, NULL,
                                   "write to FILE [-: standard output]"});
-    if (program->computes) {
+    if (program->computes)
         add_common(t, (nh_option){NH_OPT_INT, 'j', "threads", "N", &common->threads, NULL, NULL,
                                   "threads to compute with [all cores the process may use]"});
-        add_common(t, (nh_option){NH_OPT_CHOICE, 0, "device", NULL, &common->device, DEVICES, NULL,
-                                  "where to compute [cpu]"});
-    }
+    if (program->on_device)
+        add_common(t, (nh_option){NH_OPT_STRING, 0, "device", "cpu|cuda[:I]|auto", (void *)&common->device, NULL, NULL,
+                                  "where to compute [cpu]; cuda:I: device I, ...,tf32: faster products with 10 bits "
+                                  "of mantissa; auto: a CUDA device if there is one"});
     if (!program->no_output)
         add_common(t, (nh_option){NH_OPT_UNSET, 0, "no-history", NULL, &common->history, NULL, NULL,
                                   "leave out the history attribute of a netCDF output"});
@@ -212,11 +212,7 @@ static void print_version(const nh_program *program)
 #else
     printf("compiler: GCC %s\n", __VERSION__);
 #endif
-#ifdef NH_CUDA
-    printf("CUDA: built in\n");
-#else
-    printf("CUDA: not built in\n");
-#endif
+    printf("CUDA: %s\n", program->on_device ? "--device loads libnhkernels.so" : "not used by this program");
 }
 
 /* Length and code point of the UTF-8 sequence at `text`; a byte that begins none stands for itself (Latin-1).
@@ -686,18 +682,39 @@ static int parse_all(const nh_program *program, const table *t, const requests *
     if (status != 0) return status;
     if (common->threads < 1 || common->threads > MAX_THREADS)
         return usage_error(program, "--threads: 1 to %d expected, found %d", MAX_THREADS, common->threads);
-#ifndef NH_CUDA
-    if (common->device == NH_DEVICE_CUDA) {
-        usage_error(program, "--device cuda: this build has no CUDA kernels (use --device cpu)");
-        return 1;
-    }
-#endif
+    nh_device_choice device;
+    if (nh_device_parse(common->device, &device) != 0)
+        return usage_error(program, "--device: cpu, auto or cuda[:I][,tf32] expected, found '%s'", common->device);
     return -1;
+}
+
+int nh_device_parse(const char *text, nh_device_choice *out)
+{
+    *out = (nh_device_choice){.kind = NH_DEVICE_CPU, .index = -1};
+    if (strcmp(text, "cpu") == 0) return 0;
+    if (strncmp(text, "auto", 4) == 0) {
+        out->kind = NH_DEVICE_AUTO;
+        text += 4;
+    } else if (strncmp(text, "cuda", 4) == 0) {
+        out->kind = NH_DEVICE_CUDA;
+        text += 4;
+        if (text[0] == ':' && text[1] >= '0' && text[1] <= '9') {
+            char *end;
+            const long index = strtol(text + 1, &end, 10);
+            if (index > 1023) return -1;
+            out->index = (int)index;
+            text = end;
+        }
+    } else {
+        return -1;
+    }
+    out->tf32 = strcmp(text, ",tf32") == 0;
+    return text[0] == '\0' || out->tf32 ? 0 : -1;
 }
 
 int nh_parse(const nh_program *program, int argc, char **argv, nh_common *common)
 {
-    *common = (nh_common){.output = "-", .threads = nh_cores(), .device = NH_DEVICE_CPU, .history = true};
+    *common = (nh_common){.output = "-", .threads = nh_cores(), .device = "cpu", .history = true};
     if (common->threads > MAX_THREADS) common->threads = MAX_THREADS;
     requests wanted = {false, false, false};
     table t;

@@ -49,7 +49,8 @@ typedef struct nh_program {
     const nh_option *options;
     size_t n_options;
     size_t min_inputs, max_inputs;  /* positional arguments */
-    bool computes;                  /* has --threads and --device */
+    bool computes;                  /* has --threads */
+    bool on_device;                 /* has --device */
     bool no_output;                 /* has no -o */
     const char *example;            /* one or more command lines, one a line */
     const char *see_also;           /* "h0embed(1), nhinfer(1)" */
@@ -58,7 +59,7 @@ typedef struct nh_program {
 typedef struct nh_common {
     const char *output; /* "-" is standard output, the default */
     int threads;        /* -j; default: all cores the process may use */
-    int device;         /* NH_DEVICE_CPU or NH_DEVICE_CUDA */
+    const char *device; /* as given, "cpu" by default; nh_device_parse understands it */
     bool quiet;
     int verbose;        /* number of -v */
     bool history;       /* false after --no-history */
@@ -66,7 +67,14 @@ typedef struct nh_common {
     nh_list inputs;     /* positional arguments; empty means standard input */
 } nh_common;
 
-enum { NH_DEVICE_CPU = 0, NH_DEVICE_CUDA = 1 };
+/* --device: cpu, auto, cuda[:I][,tf32] */
+typedef struct nh_device_choice {
+    enum { NH_DEVICE_CPU, NH_DEVICE_AUTO, NH_DEVICE_CUDA } kind;
+    int index; /* -1: not given */
+    bool tf32;
+} nh_device_choice;
+/* 0, or -1 where `text` is none of them. */
+int nh_device_parse(const char *text, nh_device_choice *out);
 
 /* Parses argv. Returns -1 to go on, otherwise the exit status with which the program must end now
  * (0 after --help, --version, --man; 2 after one line about a wrong command line). Options may stand after

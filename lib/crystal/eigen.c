@@ -1,6 +1,7 @@
 #include "crystal/eigen.h"
 
 #include "base/memory.h"
+#include "device/device.h"
 
 #include <cblas.h>
 #include <complex.h>
@@ -28,6 +29,9 @@ struct nh_eigen {
         *e; /* [n] tridiagonal matrix and a copy to destroy; `d` holds the diagonal of S before that */
     double complex *tau, *z, *basis; /* [n], [n][n]; `basis` only with threshold */
     lapack_int *support;
+    const nh_device *device;
+    nh_gpu *gpu; /* NULL: on the CPU */
+    nhk_eigen *placed;
 };
 
 void nh_bands_choose(const nh_band_choice *choice, size_t n, const double *energy, size_t *first,
@@ -94,6 +98,10 @@ int nh_eigen_new(size_t n, double threshold, bool vectors, nh_eigen **out, nh_er
 void nh_eigen_free(nh_eigen *w)
 {
     if (w == NULL) return;
+    if (w->gpu != NULL) {
+        w->device->call->eigen_free(w->placed);
+        w->device->call->close(w->gpu);
+    }
     free(w->diagonal);
     free(w->off);
     free(w->d);
@@ -220,12 +228,44 @@ static void store_vector(size_t n, const double complex *from, double complex *t
         to[i] = conj(from[i]) * turn;
 }
 
+int nh_eigen_place(nh_eigen *w, const nh_device *device, nh_error *err)
+{
+    const nh_gpu_options o = {.index = device != NULL ? device->index : 0};
+    if (device == NULL) return 0;
+    if (w->threshold > 0)
+        return nh_fail(err, "--s-threshold: no kernels for it yet (use --device cpu)");
+    w->device = device;
+    if (device->call->open(&o, &w->gpu, err) != 0) return -1;
+    return device->call->eigen_new(w->gpu, w->n, w->vectors, &w->placed, err);
+}
+
+/* nh_eigen_solve on the device; the bands are chosen afterwards. */
+static int solve_placed(nh_eigen *w, double *h, double *s, const nh_band_choice *choice, size_t most, double *energy,
+                        size_t *first, size_t *count, double *vector, nh_error *err)
+{
+    const size_t n = w->n;
+    double complex *b = (double complex *)s;
+    int info = 0;
+    for (size_t i = 0; i < n; i++)
+        w->d[i] = creal(b[i * n + i]);
+    if (w->device->call->eigen_solve(w->placed, h, s, energy, &info, err) != 0) return -1;
+    if (info > (int)n) return not_positive(w, b, err);
+    if (info != 0) return lapack_failed("zhegvd", info, err);
+    nh_bands_choose(choice, n, energy, first, count);
+    if (vector == NULL || !w->vectors || *count == 0) return 0;
+    if (*count > most) return nh_fail(err, "%zu bands chosen, room for %zu", *count, most);
+    for (size_t i = 0; i < *count; i++)
+        store_vector(n, (const double complex *)h + (*first + i) * n, (double complex *)vector + i * n);
+    return 0;
+}
+
 int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choice, size_t most, size_t *rank,
                    double *energy, size_t *first, size_t *count, double *vector, nh_error *err)
 {
     const size_t n = w->n;
     double complex *a = (double complex *)h, *b = (double complex *)s;
     *rank = n;
+    if (w->gpu != NULL) return solve_placed(w, h, s, choice, most, energy, first, count, vector, err);
     if (w->threshold > 0 ? reduce_projected(w, a, b, rank, err) : reduce_cholesky(w, a, b, err)) return -1;
     const size_t m = *rank;
     const lapack_int size = (lapack_int)m;

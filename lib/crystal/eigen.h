@@ -31,6 +31,11 @@ typedef struct nh_eigen nh_eigen; /* work space of one thread */
  * otherwise an S that is not positive definite (or singular to working precision) is an error. */
 int nh_eigen_new(size_t n, double threshold, bool vectors, nh_eigen **out, nh_error *err);
 void nh_eigen_free(nh_eigen *w); /* NULL is fine */
+/* From now on solved on the device (NULL: by the CPU, as before) by LAPACK's zhegvd, in a stream of its own, so that several
+ * threads with a work space each keep the device busy with small matrices. Differs in this: the check that S is not singular
+ * to working precision is zhegvd's alone. threshold > 0 is an error. Once. */
+struct nh_device; /* device/device.h */
+int nh_eigen_place(nh_eigen *w, const struct nh_device *device, nh_error *err);
 
 /* Solves for h, s [n][n][2], row-major and Hermitian (only one triangle is looked at), both overwritten.
  * *rank: number of bands there are, n without projection. energy[n]: all of them, ascending, NaN from *rank

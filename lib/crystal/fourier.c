@@ -1,6 +1,7 @@
 #include "crystal/fourier.h"
 
 #include "base/memory.h"
+#include "device/device.h"
 
 #include <cblas.h>
 #include <complex.h>
@@ -26,6 +27,8 @@ struct nh_fourier {
     group *groups;
     int (*cell)[3];  /* distinct R */
     size_t *cell_of; /* [pair] index into cell */
+    const nh_device *device;
+    nhk_fourier *placed; /* NULL: on the CPU */
 };
 
 static int compare_cells(const void *pa, const void *pb)
@@ -153,11 +156,52 @@ fail:
 void nh_fourier_free(nh_fourier *f)
 {
     if (f == NULL) return;
+    if (f->placed != NULL) f->device->call->fourier_free(f->placed);
     free(f->orbital);
     free(f->groups);
     free(f->cell);
     free(f->cell_of);
     free(f);
+}
+
+int nh_fourier_place(nh_fourier *f, const nh_device *device, nh_error *err)
+{
+    if (device == NULL) return 0;
+    const nh_pairs *p = &f->graph->pairs;
+    nhk_fourier_group *groups = nh_calloc(f->n_group, sizeof *groups);
+    int *cell = NH_ARRAY(int, p->count), status = -1;
+    if (groups == NULL || cell == NULL || p->count > INT_MAX || 2 * f->n_orbital > INT_MAX) {
+        nh_fail_memory(err, "the Fourier sums");
+        goto done;
+    }
+    for (size_t i = 0; i < f->n_group; i++) {
+        const group *a = &f->groups[i];
+        groups[i] = (nhk_fourier_group){.start = p->start[a->first],
+                                        .width = (int)(p->start[a->first + 1] - p->start[a->first]),
+                                        .first = (int)a->first,
+                                        .count = (int)a->count,
+                                        .row = (int)f->orbital[a->src],
+                                        .column = (int)f->orbital[a->dst],
+                                        .columns = (int)(f->orbital[a->dst + 1] - f->orbital[a->dst])};
+    }
+    for (size_t i = 0; i < p->count; i++)
+        cell[i] = (int)f->cell_of[i];
+    const nhk_fourier_input in = {.n_group = f->n_group,
+                                  .n_pair = p->count,
+                                  .n_cell = f->n_cell,
+                                  .n_elem = p->n_elem,
+                                  .basis = nh_fourier_basis(f),
+                                  .spin_blocks = f->graph->n_spin == 4 ? 4 : 1,
+                                  .group = groups,
+                                  .cell_of = cell,
+                                  .matrix = f->matrix,
+                                  .overlap = f->graph->overlap};
+    f->device = device;
+    status = device->call->fourier_new(device->gpu, &in, &f->placed, err);
+done:
+    free(groups);
+    free(cell);
+    return status;
 }
 
 size_t nh_fourier_basis(const nh_fourier *f)
@@ -215,6 +259,10 @@ int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, dou
             turn -= floor(turn);
             phase[i * f->n_cell + c] = CMPLX(cos(2 * M_PI * turn), sin(2 * M_PI * turn));
         }
+    if (f->placed != NULL) {
+        status = f->device->call->fourier_at(f->placed, n, (const double *)phase, h, s, err);
+        goto done;
+    }
     for (size_t q = 0; q < f->n_group; q++) {
         const group *a = &f->groups[q];
         const size_t start = g->pairs.start[a->first], width = g->pairs.start[a->first + 1] - start;
@@ -285,7 +333,7 @@ int nh_fourier_many(const nh_fourier *f, size_t n, const double *k, double *h, d
     batches b = {.f = f, .n = n, .batch = batch, .size = 2 * basis * basis, .k = k, .h = h, .s = s};
     b.error = NH_ARRAY(nh_error, count);
     if (b.error == NULL) return nh_fail_memory(err, "the Fourier sums");
-    nh_parallel_for(threads, count, run_batch, &b);
+    nh_parallel_for(f->placed != NULL ? NULL : threads, count, run_batch, &b);
     int status = 0;
     for (size_t i = 0; i < count && status == 0; i++)
         if (b.error[i].text[0] != '\0') status = nh_fail(err, "%s", b.error[i].text);

@@ -13,6 +13,10 @@ typedef struct nh_fourier nh_fourier;
  * reverse pair is missing and for an S that is not symmetric within 1e-6. */
 int nh_fourier_new(nh_graph *g, nh_matrix m, double *anti, nh_fourier **out, nh_error *err);
 void nh_fourier_free(nh_fourier *f); /* NULL is fine */
+/* From now on the sums are taken on the device (NULL: on the CPU, as before), which must outlive f, and by one thread at a
+ * time. Once. */
+struct nh_device; /* device/device.h */
+int nh_fourier_place(nh_fourier *f, const struct nh_device *device, nh_error *err);
 
 /* Orbitals, or twice as many with spin: orbital-major, spin fastest. */
 size_t nh_fourier_basis(const nh_fourier *f);

@@ -21,6 +21,7 @@ typedef struct packed {
 struct nh_predictor {
     const nh_model *m;
     nh_precision precision;
+    const nh_device *device;
     nh_kernels kernels;
     nh_types types;
     packed kept[NH_PREDICTOR_KEEPS];
@@ -38,12 +39,13 @@ static void packed_free(packed *k)
     *k = (packed){0};
 }
 
-int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, nh_predictor **out, nh_error *err)
+int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, const nh_device *device,
+                     nh_predictor **out, nh_error *err)
 {
     *out = NULL;
     nh_predictor *p = NH_ARRAY(nh_predictor, 1);
     if (!p) return nh_fail_memory(err, "the model");
-    *p = (nh_predictor){.m = m, .precision = precision, .kernels = kernels};
+    *p = (nh_predictor){.m = m, .precision = precision, .kernels = kernels, .device = device};
     if (nh_types_new(&m->config, &p->types, err)) {
         free(p);
         return -1;
@@ -99,6 +101,7 @@ typedef struct job {
     const nh_model *m;
     nh_kernels kernels;
     nh_graph *g;
+    const nh_device *device;
     const nh_types *types;
     packed *packed;
     nh_embedding *embedding;
@@ -359,6 +362,11 @@ static void count_time(job *j, double begin)
                                           j->kernels, threads, net, err))                                    \
                 return -1;                                                                                   \
             report->n_packed++;                                                                              \
+            if (nh_network_##suffix##_place(*net, j->device, err)) {                                             \
+                nh_network_##suffix##_free(*net);                                                                \
+                *net = NULL;                                                                                     \
+                return -1;                                                                                       \
+            }                                                                                                    \
         }                                                                                                    \
         const double ready = nh_seconds();                                                                   \
         const int status = nh_network_##suffix##_forward(*net, &j->edges, source_##suffix, j, sink_##suffix,  \
@@ -398,11 +406,11 @@ static int prepare(nh_predictor *p, job *j, nh_error *err)
     return 0;
 }
 
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, bool hermitize,
-               nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err)
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, const nh_device *device,
+               bool hermitize, nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err)
 {
     nh_predictor *p;
-    if (nh_predictor_new(m, precision, kernels, &p, err)) return -1;
+    if (nh_predictor_new(m, precision, kernels, device, &p, err)) return -1;
     const int status = nh_predictor_run(p, g, hermitize, threads, report, progress, err);
     nh_predictor_free(p);
     return status;
@@ -413,7 +421,7 @@ int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *t
 {
     const nh_model *m = p->m;
     nh_predict_report unused;
-    job j = {.m = m, .g = g, .types = &p->types, .kernels = p->kernels};
+    job j = {.m = m, .g = g, .types = &p->types, .kernels = p->kernels, .device = p->device};
     if (!report) report = &unused;
     *report = (nh_predict_report){0};
     const double begin = nh_seconds();

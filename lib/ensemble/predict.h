@@ -5,6 +5,7 @@
 
 #include "crystal/graph.h"
 #include "base/progress.h"
+#include "device/device.h"
 #include "network/network.h"
 #include "nextham/model.h"
 
@@ -27,8 +28,9 @@ typedef struct nh_predict_report {
  * in memory). One thread at a time. */
 enum { NH_PREDICTOR_KEEPS = 4 };
 typedef struct nh_predictor nh_predictor;
-/* `m` must outlive it. */
-int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, nh_predictor **out, nh_error *err);
+/* `m` and `device`, on which the sub-models run one after another (NULL: on the CPU), must outlive it. */
+int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, const nh_device *device,
+                     nh_predictor **out, nh_error *err);
 void nh_predictor_free(nh_predictor *p); /* NULL is fine */
 
 /* Fills g->matrix[NH_H_PRED] (allocated here where it is NULL): the base that the model makes of H0 (base.h; g's own h0
@@ -49,7 +51,7 @@ int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *t
                      nh_progress *progress, nh_error *err);
 
 /* The same for one crystal. */
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, bool hermitize,
-               nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err);
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, const nh_device *device,
+               bool hermitize, nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err);
 
 #endif

@@ -776,7 +776,7 @@ int NH_NET(_backward)(const nh_net *net, nh_tape *tape, NH_NET(_seed) * seed, vo
     nh_return *b = &f->back;
     if (!tape->filled || f->net != net)
         return nh_fail(err, "network: the tape holds no run of this sub-model");
-    if (nh_threads_count(threads) != f->threads)
+    if (net->placed == NULL && nh_threads_count(threads) != f->threads)
         return nh_fail(err, "network: %d threads on the way back, %d on the way there",
                        nh_threads_count(threads), f->threads);
     if (native(gradient) == NULL || gradient->count != net->params->count)
@@ -784,6 +784,8 @@ int NH_NET(_backward)(const nh_net *net, nh_tape *tape, NH_NET(_seed) * seed, vo
                        "network: gradients of the network's precision, one for each of %zu parameters, "
                        "expected",
                        net->params->count);
+    if (net->placed != NULL)
+        return R(nh_placed_backward)(net, tape->placed, seed, seed_context, native(gradient), threads, err);
     if (f->n_out == 0) return 0;
     b->seed = seed;
     b->seed_context = seed_context;

@@ -481,6 +481,8 @@ int NH_NET(_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * sou
                      nh_threads *threads, nh_network_times *times, nh_error *err)
 {
     if (check_edges(g, err) != 0) return -1;
+    if (net->placed != NULL && probe == NULL)
+        return R(nh_placed_forward)(net, g, source, source_context, sink, sink_context, everywhere, NULL, err);
     nh_run f = {.net = net,
                 .graph = g,
                 .probe = probe,
@@ -525,6 +527,13 @@ int NH_NET(_forward_keep)(const nh_net *net, const nh_edges *g, NH_NET(_source) 
 {
     tape->filled = false;
     if (check_edges(g, err) != 0) return -1;
+    if (net->placed != NULL) {
+        tape->run = (nh_run){.net = net};
+        if (R(nh_placed_forward)(net, g, source, source_context, sink, sink_context, false, &tape->placed, err) != 0)
+            return -1;
+        tape->filled = true;
+        return 0;
+    }
     tape->run = (nh_run){.net = net,
                          .graph = g,
                          .source = source,

@@ -91,6 +91,9 @@ struct R(nh_network) {
     size_t n_binding, room_binding;
     void **owned; /* other allocations */
     size_t n_owned, room;
+    /* on a device (placed.c); NULL: on the CPU */
+    struct R(nhk_network) * placed;
+    const struct nh_device *device;
 };
 
 /* Carves arrays out of one allocation: with base NULL it measures. Each array begins a cache line. */
@@ -209,7 +212,8 @@ typedef struct nh_run {
 
 struct NH_NET(_tape) {
     nh_tape_memory memory;
-    bool filled; /* run is one that can be gone back through */
+    bool filled;   /* run is one that can be gone back through */
+    size_t placed; /* number of the run on a device */
     char *room;
     size_t size;
     nh_run run;
@@ -272,6 +276,13 @@ void R(nh_back_begin)(nh_run *f);
 void R(nh_block_back)(nh_run *f, nh_threads *threads);
 void R(nh_back_end)(nh_run *f, real **gradient, nh_threads *threads);
 bool R(nh_onsite)(const nh_edges *g, size_t edge);
+/* The same as nh_network_X, for a network on a device (placed.c). */
+int R(nh_placed_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source, void *source_context,
+                         NH_NET(_sink) * sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);
+int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) * seed, void *seed_context, real **gradient,
+                          nh_threads *threads, nh_error *err);
+int R(nh_placed_update)(nh_net *net, nh_error *err);
+void R(nh_placed_free)(nh_net *net);
 /* Seconds since *t; *t becomes now. */
 double R(nh_lap)(double *t);
 

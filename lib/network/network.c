@@ -432,7 +432,8 @@ static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error 
 
 int NH_NET(_update)(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error *err)
 {
-    return pack(net, w, threads, err);
+    if (pack(net, w, threads, err) != 0) return -1;
+    return net->placed != NULL ? R(nh_placed_update)(net, err) : 0;
 }
 
 /* Column of GIN's scalars with the gate of the first channel of each group of MID. */
@@ -569,6 +570,7 @@ int NH_NET(_new)(const nh_config *c, const nh_types *t, const nh_params *p, cons
 void NH_NET(_free)(nh_net *net)
 {
     if (net == NULL) return;
+    R(nh_placed_free)(net);
     for (size_t i = 0; i < net->n_owned; i++)
         free(net->owned[i]);
     free(net->owned);

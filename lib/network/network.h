@@ -23,6 +23,8 @@ typedef struct nh_network_times {
     double input, node, radial, product, linear, attention, tracegrad, output;
 } nh_network_times;
 
+struct nh_device; /* device/device.h */
+
 /* What a tape keeps of the inner activations of a forward run: nothing (they are made again, tile by tile, on
  * the way back), or all of them. The gradients are the same numbers. */
 typedef enum nh_tape_memory { NH_TAPE_RECOMPUTE, NH_TAPE_STORE } nh_tape_memory;
@@ -61,6 +63,10 @@ typedef enum nh_tape_memory { NH_TAPE_RECOMPUTE, NH_TAPE_STORE } nh_tape_memory;
                    const size_t *wanted_entry, bool with_trace, nh_kernels kernels, nh_threads *threads,       \
                    name **out, nh_error *err);                                                                 \
     void name##_free(name *net); /* NULL is fine */                                                            \
+    /* From now on the network runs on the device (NULL: on the CPU, as before), which must outlive it: all of \
+     * the functions below, with its own memory in place of the tape's; `threads` and `times` are not used.    \
+     * Runs with a probe stay on the CPU. Once for each network. */                                           \
+    int name##_place(name *net, const struct nh_device *device, nh_error *err);                              \
     /* Runs it. Only edges inside the sub-model's distance range reach the sink (all of them if              \
      * `everywhere`: outside, zeros). `threads`, `probe`, `times` may be NULL. Deterministic: the same       \
      * numbers for every number of threads. */ \

@@ -241,6 +241,16 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, in
     return 0;
 }
 
+int nh_stepper_place(nh_stepper *t, const nh_device *device, nh_error *err)
+{
+    if (!device) return 0;
+    t->side_by_side = false; /* a device serves one thread */
+    for (size_t i = 0; i < t->n_part; i++)
+        if (t->kind->place(t->part[i].net, device, err))
+            return nh_fail_at(err, "sub-model range%zu", t->part[i].range);
+    return 0;
+}
+
 const nh_crystal_kind *nh_stepper_kind(const nh_stepper *t)
 {
     return &t->crystals;

@@ -17,6 +17,9 @@ typedef struct nh_stepper nh_stepper;
  * call nh_stepper_add, _apply, _judge and _gather together; gradients are summed over the others, and `count` in
  * nh_stepper_apply is that of all of them. */
 int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, int threads, nh_stepper **out, nh_error *err);
+/* The sub-models run on the device (NULL: on the CPU), which must outlive the stepper, one after another. Losses, their
+ * gradients by the outputs, and Adam stay on the CPU. */
+int nh_stepper_place(nh_stepper *t, const nh_device *device, nh_error *err);
 void nh_stepper_free(nh_stepper *t); /* NULL is fine */
 /* What the crystals of this run have in common (k_folder: NULL). Lives as long as the stepper. */
 const nh_crystal_kind *nh_stepper_kind(const nh_stepper *t);

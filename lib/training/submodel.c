@@ -81,6 +81,11 @@ static int make(const nh_model *m, const nh_types *types, size_t range, const nh
     return 0;
 }
 
+static int place(nh_submodel *s, const nh_device *device, nh_error *err)
+{
+    return NH_NET(_place)(s->net, device, err);
+}
+
 static int update(nh_submodel *s, const nh_weights *w, nh_threads *threads, nh_error *err)
 {
     return NH_NET(_update)(s->net, w, threads, err);
@@ -112,6 +117,6 @@ static int backward(nh_submodel *s, const double *g_ham, const double *g_trace, 
 
 const nh_submodel_kind *R(nh_submodel_kind)(void)
 {
-    static const nh_submodel_kind kind = {make, drop, update, gradients, forward, backward};
+    static const nh_submodel_kind kind = {make, drop, place, update, gradients, forward, backward};
     return &kind;
 }

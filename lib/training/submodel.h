@@ -3,6 +3,7 @@
 #ifndef NH_TRAINING_SUBMODEL_H
 #define NH_TRAINING_SUBMODEL_H
 
+#include "device/device.h"
 #include "nextham/model.h"
 #include "training/crystal.h"
 
@@ -14,6 +15,7 @@ typedef struct nh_submodel_kind {
                 const size_t *input_entry, const nh_selection *output, bool with_trace, nh_tape_memory memory,
                 nh_kernels kernels, nh_submodel **out, nh_error *err);
     void (*drop)(nh_submodel *s); /* NULL is fine */
+    int (*place)(nh_submodel *s, const nh_device *device, nh_error *err); /* nh_network_place */
     int (*update)(nh_submodel *s, const nh_weights *w, nh_threads *threads, nh_error *err);
     int (*gradients)(const nh_submodel *s, nh_weights *out, nh_error *err); /* zeros; nh_weights_free */
     /* Writes the rows of the sub-model's edges: ham[n_edge][dim of output], trace[n_edge][n_pair] (NULL: not

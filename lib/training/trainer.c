@@ -79,7 +79,7 @@ void nh_trainer_free(nh_trainer *t)
 }
 
 int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer_hooks *hooks, nh_team team,
-                   int threads, const char *k_folder, bool quiet, nh_trainer **out, nh_error *err)
+                   const nh_device *device, int threads, const char *k_folder, bool quiet, nh_trainer **out, nh_error *err)
 {
     nh_trainer *t = NH_ARRAY(nh_trainer, 1);
     *out = NULL;
@@ -98,6 +98,7 @@ int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer
         t->first[l + 1] = t->first[l] + t->names[l].count;
     }
     if (!status) status = nh_stepper_new(s, state, team, threads, &t->stepper, err);
+    if (!status) status = nh_stepper_place(t->stepper, device, err);
     const nh_model *m = state->model;
     if (!status && !(t->best = NH_ARRAY(nh_weights, m->n_range))) status = nh_fail_memory(err, "best model");
     for (size_t r = 0; !status && r < m->n_range; r++)

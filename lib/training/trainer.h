@@ -45,9 +45,9 @@ typedef struct nh_trainer nh_trainer;
 
 /* Reads the lists. Settings, state and hooks must outlive it. `k_folder`: crystal.h. With several processes, all of which have
  * the same settings and state, each group of the team takes its share of every step (accumulate crystals each) and of the
- * validation; only the first process saves and reports. */
+ * validation; only the first process saves and reports. `device`: nh_stepper_place. */
 int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer_hooks *hooks, nh_team team,
-                   int threads, const char *k_folder, bool quiet, nh_trainer **out, nh_error *err);
+                   const nh_device *device, int threads, const char *k_folder, bool quiet, nh_trainer **out, nh_error *err);
 void nh_trainer_free(nh_trainer *t); /* NULL is fine */
 
 /* Every listed file: there, complete, of one cutoff, Rydberg factor and basis with the network, and with each other in the

@@ -70,6 +70,7 @@ static void describe_program(run *r)
         .n_options = 11,
         .max_inputs = 2,
         .computes = true,
+        .on_device = true,
         .example = "example --mesh 8 8 8 'a b' | other\nexample \\\n  -x",
         .see_also = "other(1), one-more(1)",
     };
@@ -145,7 +146,7 @@ static void defaults(void **state)
     assert_string_equal(r->common.output, "-");
     assert_string_equal(nh_input(&r->common), "-");
     assert_int_equal(r->common.threads, nh_cores());
-    assert_int_equal(r->common.device, NH_DEVICE_CPU);
+    assert_string_equal(r->common.device, "cpu");
     assert_true(r->common.history);
     assert_false(r->common.quiet);
     assert_int_equal(r->common.verbose, 0);
@@ -260,7 +261,9 @@ static void wrong_command_lines(void **state)
         {"--window|1:2:3", "--window: LOW:HIGH with LOW <= HIGH expected, found '1:2:3'"},
         {"a|b|c", "at most 2 inputs expected, found 3 (unexpected: 'c')"},
         {"-j|0", "--threads: 1 to 4096 expected, found 0"},
-        {"--device|gpu", "--device: one of cpu|cuda expected, found 'gpu'"},
+        {"--device|gpu", "--device: cpu, auto or cuda[:I][,tf32] expected, found 'gpu'"},
+        {"--device|cuda:", "--device: cpu, auto or cuda[:I][,tf32] expected, found 'cuda:'"},
+        {"--device|cuda:1,fp8", "--device: cpu, auto or cuda[:I][,tf32] expected, found 'cuda:1,fp8'"},
         {"-s|a|-s|b|in|--nope", "unknown option '--nope' (example --help lists the options)"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -302,7 +305,7 @@ static void common_options_where_they_belong(void **state)
     run *r = NH_ARRAY(run, 1);
     assert_non_null(r);
     describe_program(r);
-    r->program.computes = false;
+    r->program.computes = r->program.on_device = false;
     r->program.no_output = true;
     static const char *const gone[] = {"-j|1", "--device|cpu", "-o|x", "--no-history"};
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) {
@@ -327,18 +330,24 @@ static void common_options_where_they_belong(void **state)
     free(r);
 }
 
-static void cuda_is_refused_where_it_is_not_built(void **state)
+static void devices(void **state)
 {
     (void)state;
-#ifdef NH_CUDA
-    skip();
-#else
-    run *r = run_line("--device|cuda");
-    assert_int_equal(r->status, 1);
-    assert_string_equal(r->err,
-                        "example: --device cuda: this build has no CUDA kernels (use --device cpu)\n");
-    free(r);
-#endif
+    static const struct {
+        const char *text;
+        nh_device_choice c;
+    } good[] = {{"cpu", {NH_DEVICE_CPU, -1, false}},         {"auto", {NH_DEVICE_AUTO, -1, false}},
+                {"auto,tf32", {NH_DEVICE_AUTO, -1, true}},   {"cuda", {NH_DEVICE_CUDA, -1, false}},
+                {"cuda:3", {NH_DEVICE_CUDA, 3, false}},      {"cuda,tf32", {NH_DEVICE_CUDA, -1, true}},
+                {"cuda:12,tf32", {NH_DEVICE_CUDA, 12, true}}};
+    nh_device_choice c;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_int_equal(nh_device_parse(good[i].text, &c), 0);
+        assert_true(c.kind == good[i].c.kind && c.index == good[i].c.index && c.tf32 == good[i].c.tf32);
+    }
+    static const char *const bad[] = {"", "cud", "cpu:0", "auto:1", "cuda:-1", "cuda:1x", "cuda:99999999999", "cuda,tf32,"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(nh_device_parse(bad[i], &c), -1);
 }
 
 static void help(void **state)
@@ -360,7 +369,7 @@ static void help(void **state)
         "\n      --precision single|double\n                            number type [double]\n",
         "\n  -s, --set KEY=VALUE       'quoted' text. .dots and \\slashes\n",
         "\n  -j, --threads N ",
-        "\n      --device cpu|cuda     where to compute [cpu]\n",
+        "\n      --device cpu|cuda[:I]|auto\n                            where to compute [cpu]; ",
         "\n  -h, --help ",
         "\nExample:\n  example --mesh 8 8 8 'a b' | other\n  example \\\n    -x\n"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
@@ -504,7 +513,7 @@ int main(void)
         cmocka_unit_test(wrong_command_lines),
         cmocka_unit_test(numbers_of_inputs),
         cmocka_unit_test(common_options_where_they_belong),
-        cmocka_unit_test(cuda_is_refused_where_it_is_not_built),
+        cmocka_unit_test(devices),
         cmocka_unit_test(help),
         cmocka_unit_test(version),
         cmocka_unit_test(man_page),

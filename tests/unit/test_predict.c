@@ -8,6 +8,10 @@
 
 #include <netcdf.h>
 
+#ifndef TEST_DEVICE /* test_kernels_predict.c: on a device */
+#define TEST_DEVICE NULL
+#endif
+
 static const char SMALL[] =
     "network: nextham-v1\nbasis: 2s1p1d\nmid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x4e\n"
     "tracegrad: {hidden: 1024, hidden_last: 64, z: 256, scale: 0.2}\n";
@@ -137,7 +141,7 @@ static nh_model *make_model(const char *text, const char *prefix)
 static void predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize,
                     nh_threads *threads)
 {
-    OK(nh_predict(m, g, precision, NH_KERNELS_FAST, hermitize, threads, NULL, NULL, &err));
+    OK(nh_predict(m, g, precision, NH_KERNELS_FAST, TEST_DEVICE, hermitize, threads, NULL, NULL, &err));
 }
 
 /* Largest difference from the official H_pred, and from H0, over the largest element of the correction. */
@@ -298,7 +302,7 @@ static void many_crystals(void **state)
     nh_model *m = make_model(TINY, "");
     for (int precision = NH_SINGLE; precision <= NH_DOUBLE; precision++) {
         nh_predictor *p;
-        OK(nh_predictor_new(m, (nh_precision)precision, NH_KERNELS_FAST, &p, &err));
+        OK(nh_predictor_new(m, (nh_precision)precision, NH_KERNELS_FAST, TEST_DEVICE, &p, &err));
         for (size_t i = 0; i < sizeof crystals / sizeof *crystals; i++) {
             nh_graph *g = with_h0(made_crystal_of(4, 8.5, crystals[i].n_shell, crystals[i].shell_l));
             nh_predict_report report;
@@ -555,7 +559,7 @@ static void targets(void **state)
 
 static void assert_refused(const nh_model *m, nh_graph *g, const char *expected)
 {
-    if (!nh_predict(m, g, NH_SINGLE, NH_KERNELS_FAST, true, NULL, NULL, NULL, &err))
+    if (!nh_predict(m, g, NH_SINGLE, NH_KERNELS_FAST, TEST_DEVICE, true, NULL, NULL, NULL, &err))
         fail_msg("accepted; expected: %s", expected);
     if (!strstr(err.text, expected)) fail_msg("'%s' lacks '%s'", err.text, expected);
 }

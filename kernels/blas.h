@@ -1,0 +1,23 @@
+/* blas.h - a thin layer over cuBLAS and cuSOLVER, with CBLAS and LAPACKE behind it in the emulation. Matrices are on the
+ * device and row-major. Queued in the device's stream; failures as everywhere here (nhkernels.h). */
+#ifndef NH_KERNELS_BLAS_H
+#define NH_KERNELS_BLAS_H
+
+#include "kernels/gpu.h"
+
+void nhk_blas_open(nh_gpu *g, bool tf32);
+void nhk_blas_close(nh_gpu *g);
+
+/* c[m][n] = a b + beta c, where a is [m][k] (or [k][m] if across_a), b [k][n] (or [n][k] if across_b); ld.: numbers from
+ * one row to the next. Nothing is done where m or n is 0. */
+void nhk_gemm_f(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const float *a, size_t lda,
+                const float *b, size_t ldb, float beta, float *c, size_t ldc);
+void nhk_gemm_d(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const double *a, size_t lda,
+                const double *b, size_t ldb, double beta, double *c, size_t ldc);
+
+/* LAPACK's zhegvd for A C = E B C with both matrices n x n on the device, lower triangles in column-major order: energy[n]
+ * on the device, eigenvectors in the columns of a where `vectors`; b becomes its Cholesky factor. *info on the device as
+ * in LAPACK. The work space is the device's scratch. */
+void nhk_zhegvd(nh_gpu *g, bool vectors, size_t n, double *a, double *b, double *energy, int *info);
+
+#endif

@@ -1,0 +1,796 @@
+/* The emulation: device memory, streams and events, blocks of fibers. */
+#include "emu.h"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define EMU_ASAN 1
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#else
+#define EMU_ASAN 0
+#endif
+
+dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+/* ---- what runs now, for messages */
+
+static std::recursive_mutex lock; /* one kernel at a time, whoever asks */
+static const char *running;       /* NULL: nothing, device memory is out of reach */
+static uint64_t seed;
+static size_t launches;
+
+[[noreturn]] static void fault(const char *format, ...)
+{
+    char text[512], where[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (running != nullptr)
+        snprintf(where, sizeof where, "%s, block (%u,%u,%u), thread (%u,%u,%u)", running, blockIdx.x, blockIdx.y,
+                 blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
+    else
+        snprintf(where, sizeof where, "host");
+    char line[800];
+    const int n = snprintf(line, sizeof line, "emu: %s: %s\n", where, text);
+    if (write(2, line, (size_t)n) != n) _exit(3);
+    signal(SIGABRT, SIG_DFL);
+    abort();
+}
+
+static uint64_t random_next(uint64_t *state)
+{
+    uint64_t z = *state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+/* ---- device memory: each allocation between two pages that nobody may touch, its end at the end of a page but for
+ * the alignment; what lies there in between is filled and looked at again. After cudaFree its addresses stay forbidden. */
+
+enum { PAGE = 4096, ALIGN = 256, PATTERN = 0xff /* four or eight of them are a NaN */, GUARD = 0xA5 };
+
+typedef struct allocation {
+    char *map;
+    size_t map_bytes, bytes, slack;
+    bool live;
+    unsigned long number;
+} allocation;
+
+static std::map<char *, allocation> memory; /* by first byte */
+static std::deque<char *> freed;         /* the oldest are forgotten */
+enum { FREED_MOST = 2000 };
+static std::map<char *, size_t> pinned;
+static size_t capacity = (size_t)8 << 30, used, peak;
+static int device_count = 2;
+
+static void check_slack(const allocation &a, const char *begin)
+{
+#if EMU_ASAN
+    __asan_unpoison_memory_region(begin + a.bytes, a.slack);
+#endif
+    for (size_t i = 0; i < a.slack; i++)
+        if ((unsigned char)begin[a.bytes + i] != GUARD)
+            fault("allocation %lu of %zu bytes was written %zu bytes behind its end", a.number, a.bytes, i);
+}
+
+static void reach(bool open)
+{
+    for (auto &m : memory) {
+        if (!m.second.live) continue;
+        char *data = m.second.map + PAGE;
+        const size_t n = m.second.map_bytes - 2 * PAGE;
+        if (n > 0 && mprotect(data, n, open ? PROT_READ | PROT_WRITE : PROT_NONE)) fault("mprotect failed");
+    }
+}
+
+static void on_segv(int, siginfo_t *info, void *)
+{
+    char *at = (char *)info->si_addr;
+    for (auto &m : memory) {
+        const allocation &a = m.second;
+        if (at < a.map || at >= a.map + a.map_bytes) continue;
+        const long distance = (long)(at - m.first);
+        if (!a.live) fault("access to allocation %lu after cudaFree, at byte %ld", a.number, distance);
+        if (at < m.first || at >= m.first + a.bytes)
+            fault("access out of bounds: byte %ld of allocation %lu, which has %zu", distance, a.number, a.bytes);
+        fault("the host touches device memory, byte %ld of allocation %lu", distance, a.number);
+    }
+    fault("access to %p, which is no device memory", (void *)at);
+}
+
+/* Again and again: test frameworks put handlers of their own in its place. */
+static void install_handler(void)
+{
+    struct sigaction action = {};
+    action.sa_sigaction = on_segv;
+    action.sa_flags = SA_SIGINFO;
+    sigaction(SIGSEGV, &action, nullptr);
+    sigaction(SIGBUS, &action, nullptr);
+}
+
+cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    static unsigned long number = 0;
+    install_handler();
+    if (bytes > capacity || used + bytes > capacity) return cudaErrorMemoryAllocation;
+    const size_t padded = (bytes + ALIGN - 1) / ALIGN * ALIGN, pages = (padded + PAGE - 1) / PAGE * PAGE;
+    allocation a = {};
+    a.map_bytes = pages + 2 * PAGE;
+    void *map = mmap(nullptr, a.map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED) return cudaErrorMemoryAllocation;
+    a.map = static_cast<char *>(map);
+    a.bytes = bytes;
+    a.slack = padded - bytes;
+    a.live = true;
+    a.number = ++number;
+    char *begin = a.map + PAGE + pages - padded;
+    if (pages > 0) {
+        if (mprotect(a.map + PAGE, pages, PROT_READ | PROT_WRITE)) return cudaErrorMemoryAllocation;
+        memset(begin, PATTERN, bytes);
+        memset(begin + bytes, GUARD, a.slack);
+#if EMU_ASAN
+        __asan_poison_memory_region(begin + bytes, a.slack);
+#endif
+        if (!running && mprotect(a.map + PAGE, pages, PROT_NONE)) return cudaErrorMemoryAllocation;
+    }
+    memory[begin] = a;
+    used += bytes;
+    peak = std::max(peak, used);
+    *p = begin;
+    return cudaSuccess;
+}
+
+static void drain(const std::function<bool()> &done);
+static bool idle(void);
+
+cudaError_t cudaFree(void *p)
+{
+    if (p == nullptr) return cudaSuccess;
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    drain(idle); /* as the real one: it waits for the device */
+    auto found = memory.find(static_cast<char *>(p));
+    if (found == memory.end()) fault("cudaFree of %p, which cudaMalloc did not return", p);
+    allocation &a = found->second;
+    if (!a.live) fault("allocation %lu is freed twice", a.number);
+    if (a.map_bytes > 2 * PAGE && mprotect(a.map + PAGE, a.map_bytes - 2 * PAGE, PROT_READ | PROT_WRITE))
+        fault("mprotect failed");
+    check_slack(a, found->first);
+    used -= a.bytes;
+    a.live = false;
+    /* the addresses stay, the memory does not */
+    if (mmap(a.map, a.map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+        fault("mmap failed");
+    freed.push_back(found->first);
+    if (freed.size() > FREED_MOST) {
+        const auto oldest = memory.find(freed.front());
+        munmap(oldest->second.map, oldest->second.map_bytes);
+        memory.erase(oldest);
+        freed.pop_front();
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **p, size_t bytes)
+{
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    *p = malloc(bytes > 0 ? bytes : 1);
+    if (*p == nullptr) return cudaErrorMemoryAllocation;
+    memset(*p, PATTERN, bytes);
+    pinned[static_cast<char *>(*p)] = bytes;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    if (p == nullptr) return cudaSuccess;
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    drain(idle);
+    if (pinned.erase(static_cast<char *>(p)) == 0) fault("cudaFreeHost of %p, which cudaMallocHost did not return", p);
+    free(p);
+    return cudaSuccess;
+}
+
+static bool is_pinned(const void *p)
+{
+    char *at = static_cast<char *>(const_cast<void *>(p));
+    auto next = pinned.upper_bound(at);
+    return next != pinned.begin() && at < std::prev(next)->first + std::prev(next)->second;
+}
+
+static bool is_device(const void *p, size_t bytes)
+{
+    char *at = static_cast<char *>(const_cast<void *>(p));
+    auto next = memory.upper_bound(at);
+    if (next == memory.begin()) return false;
+    const auto a = std::prev(next);
+    if (at >= a->first + std::max<size_t>(a->second.bytes, 1)) return false;
+    if (!a->second.live) fault("a copy touches allocation %lu after cudaFree", a->second.number);
+    if (at + bytes > a->first + a->second.bytes)
+        fault("a copy of %zu bytes goes beyond allocation %lu of %zu bytes", bytes, a->second.number, a->second.bytes);
+    return true;
+}
+
+/* ---- streams and events */
+
+struct emu_event {
+    uint64_t recorded, passed; /* number of the last cudaEventRecord, and of the last one that was reached */
+    double seconds;
+};
+typedef struct work {
+    const char *name;
+    std::function<void()> run;
+    emu_event *wait; /* not before wait->passed >= after */
+    uint64_t after;
+} work;
+struct emu_stream {
+    std::deque<work> queue;
+};
+static std::vector<emu_stream *> streams;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Runs what waits in the streams until `done`. */
+static void drain(const std::function<bool()> &done)
+{
+    if (done()) return;
+    static uint64_t turn = 0;
+    uint64_t state = seed + ++turn;
+    reach(true);
+    while (!done()) {
+        std::vector<emu_stream *> ready;
+        for (emu_stream *s : streams)
+            if (!s->queue.empty() && (!s->queue.front().wait || s->queue.front().wait->passed >= s->queue.front().after))
+                ready.push_back(s);
+        if (ready.empty()) fault("streams wait for events that nobody will record");
+        emu_stream *s = ready[seed == 0 ? 0 : random_next(&state) % ready.size()];
+        work w = std::move(s->queue.front());
+        s->queue.pop_front();
+        running = w.name;
+        if (w.run) w.run();
+    }
+    running = nullptr;
+    for (auto &m : memory)
+        if (m.second.live && m.second.slack > 0) {
+            check_slack(m.second, m.first);
+#if EMU_ASAN
+            __asan_poison_memory_region(m.first + m.second.bytes, m.second.slack);
+#endif
+        }
+    reach(false);
+}
+
+void emu_enqueue(cudaStream_t s, const char *name, std::function<void()> run)
+{
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    if (s == nullptr) fault("%s: the default stream is not used here", name);
+    s->queue.push_back(work{name, std::move(run), nullptr, 0});
+}
+
+static bool idle(void)
+{
+    for (emu_stream *s : streams)
+        if (!s->queue.empty()) return false;
+    return true;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
+{
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    *s = new emu_stream;
+    streams.push_back(*s);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
+{
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    drain([=] { return s->queue.empty(); });
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceSynchronize(void)
+{
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    drain(idle);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t s)
+{
+    cudaStreamSynchronize(s);
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    streams.erase(std::find(streams.begin(), streams.end(), s));
+    delete s;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+{
+    *e = new emu_event{};
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    drain(idle); /* somebody may wait for it */
+    delete e;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
+{
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    const uint64_t number = ++e->recorded;
+    emu_enqueue(s, "cudaEventRecord", [=] {
+        e->passed = number;
+        e->seconds = now();
+    });
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
+{
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    s->queue.push_back(work{"cudaStreamWaitEvent", nullptr, e, e->recorded});
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t e)
+{
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    const uint64_t number = e->recorded;
+    drain([=] { return e->passed >= number; });
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+    if (from->passed != from->recorded || to->passed != to->recorded) return cudaErrorNotReady;
+    *ms = (float)(1e3 * (to->seconds - from->seconds));
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t s)
+{
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    if (bytes == 0) return cudaSuccess;
+    const bool device_to = is_device(to, bytes), device_from = is_device(from, bytes);
+    if (device_to != (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice) ||
+        device_from != (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice))
+        fault("a copy in a direction that its addresses do not have");
+    if (!device_from && !is_pinned(from)) { /* read now, from pageable memory */
+        char *copy = static_cast<char *>(malloc(bytes));
+        if (copy == nullptr) return cudaErrorMemoryAllocation;
+        memcpy(copy, from, bytes);
+        emu_enqueue(s, "cudaMemcpyAsync", [=] {
+            memcpy(to, copy, bytes);
+            free(copy);
+        });
+        return cudaSuccess;
+    }
+    emu_enqueue(s, "cudaMemcpyAsync", [=] { memmove(to, from, bytes); });
+    if (!device_to && !is_pinned(to)) drain([=] { return s->queue.empty(); }); /* to pageable memory it waits */
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
+{
+    const std::lock_guard<std::recursive_mutex> hold(lock);
+    if (bytes == 0) return cudaSuccess;
+    if (!is_device(p, bytes)) fault("cudaMemsetAsync of host memory");
+    emu_enqueue(s, "cudaMemsetAsync", [=] { memset(p, value, bytes); });
+    return cudaSuccess;
+}
+
+const char *cudaGetErrorString(cudaError_t e)
+{
+    switch (e) {
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorMemoryAllocation:
+        return "out of memory";
+    case cudaErrorNoDevice:
+        return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice:
+        return "invalid device ordinal";
+    case cudaErrorNotReady:
+        return "device not ready";
+    default:
+        return "invalid argument";
+    }
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    return cudaSuccess;
+}
+
+/* Programs under test are told by the environment, tests by calling emu_devices and emu_memory. */
+static void read_environment(void)
+{
+    static bool done = false;
+    if (done) return;
+    done = true;
+    const char *text = getenv("NH_EMU_DEVICES");
+    if (text != nullptr) device_count = atoi(text);
+    if ((text = getenv("NH_EMU_MEMORY")) != nullptr) capacity = strtoull(text, nullptr, 10);
+    if ((text = getenv("NH_EMU_SEED")) != nullptr) seed = strtoull(text, nullptr, 10);
+}
+
+cudaError_t cudaGetDeviceCount(int *n)
+{
+    read_environment();
+    *n = device_count;
+    return device_count > 0 ? cudaSuccess : cudaErrorNoDevice;
+}
+
+cudaError_t cudaSetDevice(int index)
+{
+    return index >= 0 && index < device_count ? cudaSuccess : cudaErrorInvalidDevice;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int index)
+{
+    if (index < 0 || index >= device_count) return cudaErrorInvalidDevice;
+    *p = cudaDeviceProp{};
+    snprintf(p->name, sizeof p->name, "emulation on the host");
+    p->totalGlobalMem = capacity;
+    p->sharedMemPerBlockOptin = 227 * 1024;
+    p->major = 8;
+    p->multiProcessorCount = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int)
+{
+    *value = 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
+{
+    *available = capacity > used ? capacity - used : 0;
+    *total = capacity;
+    return cudaSuccess;
+}
+
+void emu_seed(uint64_t value)
+{
+    seed = value;
+}
+
+void emu_memory(size_t bytes)
+{
+    capacity = bytes;
+}
+
+void emu_devices(int n)
+{
+    read_environment();
+    device_count = n;
+}
+
+size_t emu_leaks(void)
+{
+    size_t n = pinned.size();
+    for (auto &m : memory)
+        n += m.second.live;
+    return n;
+}
+
+size_t emu_peak(void)
+{
+    return peak;
+}
+
+size_t emu_launches(void)
+{
+    const size_t n = launches;
+    launches = 0;
+    return n;
+}
+
+/* ---- blocks: a fiber runs threads one after another until one of them waits; then the next fiber takes over with
+ * the threads that have not begun, so that a kernel without barriers costs no switch at all. */
+
+enum { STACK = 128 * 1024, MOST_THREADS = 1024 };
+
+typedef enum progress { NEW, WAIT_BLOCK, WAIT_WARP, READY, DONE } progress;
+typedef struct thread_slot {
+    progress now;
+    int line; /* of the barrier that it waits at */
+    unsigned mask;
+    int fiber;
+} thread_slot;
+typedef struct fiber {
+    void *stack;
+    void *sp; /* x86-64 */
+    ucontext_t context;
+    int thread; /* that it is in the middle of */
+#if EMU_ASAN
+    void *fake;
+#endif
+} fiber;
+
+static thread_slot slot[MOST_THREADS];
+static std::vector<fiber *> fibers;
+static std::vector<int> spare; /* fibers that hold no thread */
+static fiber host;
+static int current, begun, total; /* thread, threads begun, threads in the block */
+static const std::function<void()> *body;
+static char *shared_memory;
+static size_t shared_bytes;
+static char exchange[MOST_THREADS / 32][2][32][16];
+static unsigned phase[MOST_THREADS / 32];
+
+#if defined(__x86_64__) && !EMU_ASAN
+extern "C" void emu_switch(void **save, void *load);
+__asm__(".text\n.globl emu_switch\n.hidden emu_switch\n.type emu_switch,@function\nemu_switch:\n"
+        "pushq %rbp\npushq %rbx\npushq %r12\npushq %r13\npushq %r14\npushq %r15\n"
+        "movq %rsp, (%rdi)\nmovq %rsi, %rsp\n"
+        "popq %r15\npopq %r14\npopq %r13\npopq %r12\npopq %rbx\npopq %rbp\nret\n"
+        ".size emu_switch, .-emu_switch\n");
+#define EMU_SWITCH 1
+#else
+#define EMU_SWITCH 0
+#endif
+
+static void jump(fiber *from, fiber *to)
+{
+#if EMU_SWITCH
+    emu_switch(&from->sp, to->sp);
+#else
+#if EMU_ASAN
+    static thread_local char *host_bottom = nullptr;
+    static thread_local size_t host_size = 0;
+    if (host_bottom == nullptr) { /* the stack of the thread that emulates */
+        pthread_attr_t attributes;
+        void *bottom;
+        pthread_getattr_np(pthread_self(), &attributes);
+        pthread_attr_getstack(&attributes, &bottom, &host_size);
+        pthread_attr_destroy(&attributes);
+        host_bottom = static_cast<char *>(bottom);
+    }
+    __sanitizer_start_switch_fiber(&from->fake, to == &host ? host_bottom : to->stack, to == &host ? host_size : (size_t)STACK);
+#endif
+    swapcontext(&from->context, &to->context);
+#if EMU_ASAN
+    __sanitizer_finish_switch_fiber(from->fake, nullptr, nullptr);
+#endif
+#endif
+}
+
+static void place_thread(int index)
+{
+    current = index;
+    threadIdx.x = (unsigned)index % blockDim.x;
+    threadIdx.y = (unsigned)index / blockDim.x % blockDim.y;
+    threadIdx.z = (unsigned)index / blockDim.x / blockDim.y;
+}
+
+static fiber *mine(void)
+{
+    return fibers[(size_t)slot[current].fiber];
+}
+
+static int running_fiber;
+
+static void fiber_main(void)
+{
+#if EMU_ASAN
+    __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+#endif
+    for (;;) {
+        const int self = running_fiber;
+        while (begun < total) {
+            const int index = begun++;
+            slot[index].fiber = self;
+            place_thread(index);
+            (*body)();
+            slot[current].now = DONE;
+        }
+        spare.push_back(self);
+        jump(fibers[(size_t)self], &host);
+    }
+}
+
+static int new_fiber(void)
+{
+    if (!spare.empty()) {
+        const int f = spare.back();
+        spare.pop_back();
+        return f;
+    }
+    fiber *f = new fiber{};
+    f->stack = mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (f->stack == MAP_FAILED) fault("no memory for a thread");
+    mprotect(f->stack, PAGE, PROT_NONE);
+#if EMU_SWITCH
+    void **top = reinterpret_cast<void **>(static_cast<char *>(f->stack) + STACK - 64);
+    *--top = nullptr; /* so that the stack is aligned as after a call */
+    *--top = reinterpret_cast<void *>(fiber_main);
+    for (int i = 0; i < 6; i++)
+        *--top = nullptr;
+    f->sp = top;
+#else
+    getcontext(&f->context);
+    f->context.uc_stack.ss_sp = f->stack;
+    f->context.uc_stack.ss_size = STACK;
+    makecontext(&f->context, fiber_main, 0);
+#endif
+    fibers.push_back(f);
+    return (int)fibers.size() - 1;
+}
+
+static void wait_here(progress why, int line, unsigned mask)
+{
+    slot[current].now = why;
+    slot[current].line = line;
+    slot[current].mask = mask;
+    fiber *f = mine();
+    jump(f, &host);
+}
+
+static void resume(int index)
+{
+    place_thread(index);
+    running_fiber = slot[index].fiber;
+    jump(&host, mine());
+}
+
+/* Lets the lanes of a warp go on that wait for one another; false where none does. Says what is wrong where they cannot. */
+static bool release_warp(int w)
+{
+    const int first = w * 32, end = first + 32;
+    unsigned waiting = 0, wanted = 0;
+    int line = -1;
+    for (int i = first; i < end; i++)
+        if (slot[i].now == WAIT_WARP) {
+            if (line >= 0 && (slot[i].line != line || slot[i].mask != wanted)) {
+                place_thread(i);
+                fault("lanes of a warp are at different functions or masks (lines %d and %d)", line, slot[i].line);
+            }
+            line = slot[i].line;
+            wanted = slot[i].mask;
+            waiting |= 1u << (i & 31);
+        }
+    if (waiting == 0) return false;
+    for (int i = first; waiting != wanted && i < end; i++)
+        if ((wanted >> (i & 31) & 1) && slot[i].now != WAIT_WARP) {
+            place_thread(i);
+            fault("the warp function in line %d waits for this lane, which %s", line,
+                  slot[i].now == DONE ? "has ended" : "waits at a barrier");
+        }
+    for (int i = first; i < end; i++)
+        if (slot[i].now == WAIT_WARP) slot[i].now = READY;
+    phase[w] ^= 1u;
+    return true;
+}
+
+/* The same for the block's barrier. */
+static bool release_block(void)
+{
+    int line = -1;
+    for (int i = 0; i < total && line < 0; i++)
+        if (slot[i].now == WAIT_BLOCK) line = slot[i].line;
+    if (line < 0) return false;
+    for (int i = 0; i < total; i++) {
+        place_thread(i);
+        if (slot[i].now == DONE) fault("__syncthreads in line %d: this thread has ended before it", line);
+        if (slot[i].line != line) fault("threads wait at different __syncthreads, lines %d and %d", slot[i].line, line);
+        slot[i].now = READY;
+    }
+    return true;
+}
+
+static void run_block(void)
+{
+    begun = 0;
+    for (int i = 0; i < total; i++)
+        slot[i].now = NEW;
+    if (shared_bytes > 0) memset(shared_memory, PATTERN, shared_bytes);
+    memset(phase, 0, sizeof phase);
+    while (begun < total) {
+        running_fiber = new_fiber();
+        jump(&host, fibers[(size_t)running_fiber]);
+    }
+    do {
+        for (int w = 0; w * 32 < total; w++)
+            do
+                for (int i = w * 32; i < w * 32 + 32; i++)
+                    if (slot[i].now == READY) resume(i);
+            while (release_warp(w));
+    } while (release_block());
+}
+
+void emu_check_launch(const char *name, dim3 grid, dim3 block, size_t shared)
+{
+    const size_t threads = (size_t)block.x * block.y * block.z;
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
+        fault("%s: a grid of %u x %u x %u blocks", name, grid.x, grid.y, grid.z);
+    if (threads == 0 || threads > MOST_THREADS) fault("%s: blocks of %zu threads", name, threads);
+    if (threads % 32 != 0) fault("%s: blocks of %zu threads, no whole warps", name, threads);
+    if (shared > 227 * 1024) fault("%s: %zu bytes of shared memory", name, shared);
+}
+
+void emu_run_grid(const char *, dim3 grid, dim3 block, size_t shared, const std::function<void()> &kernel)
+{
+    const size_t n = (size_t)grid.x * grid.y * grid.z;
+    std::vector<size_t> order(n);
+    for (size_t i = 0; i < n; i++)
+        order[i] = i;
+    uint64_t state = seed;
+    for (size_t i = n; seed != 0 && i > 1; i--)
+        std::swap(order[i - 1], order[random_next(&state) % i]);
+    gridDim = grid;
+    blockDim = block;
+    total = (int)(block.x * block.y * block.z);
+    body = &kernel;
+    launches++;
+    shared_bytes = shared;
+    shared_memory = static_cast<char *>(shared > 0 ? malloc(shared) : nullptr); /* exactly: for AddressSanitizer */
+    for (size_t index : order) {
+        blockIdx = dim3((unsigned)(index % grid.x), (unsigned)(index / grid.x % grid.y),
+                        (unsigned)(index / grid.x / grid.y));
+        run_block();
+    }
+    free(shared_memory);
+    shared_memory = nullptr;
+}
+
+void *emu_shared(void)
+{
+    if (shared_bytes == 0) fault("shared memory is used, the launch gave none");
+    return shared_memory;
+}
+
+void emu_barrier(int line)
+{
+    wait_here(WAIT_BLOCK, line, 0);
+}
+
+const void *emu_exchange(unsigned mask, const void *value, size_t bytes, int line)
+{
+    const int warp = current / 32, lane = current % 32;
+    if (bytes > 16) fault("a warp exchanges %zu bytes a lane", bytes);
+    if (!(mask >> lane & 1)) fault("line %d: the mask %08x leaves out the lane that calls", line, mask);
+    const unsigned turn = phase[warp];
+    memcpy(exchange[warp][turn][lane], value, bytes);
+    wait_here(WAIT_WARP, line, mask);
+    return exchange[warp][turn];
+}
+
+unsigned emu_ballot(unsigned mask, bool yes, int line)
+{
+    const int32_t mine_says = yes;
+    const char *all = static_cast<const char *>(emu_exchange(mask, &mine_says, sizeof mine_says, line));
+    unsigned out = 0;
+    for (int i = 0; i < 32; i++) {
+        int32_t theirs;
+        memcpy(&theirs, all + 16 * i, sizeof theirs);
+        if ((mask >> i & 1) && theirs) out |= 1u << i;
+    }
+    return out;
+}

@@ -1,0 +1,135 @@
+/* nhkernels.h - the C interface of the kernel archive: devices, device memory, and the operations of lib/ops on it.
+ *
+ * The archive (libnhkernels.a) needs CUDA's libraries and nothing of libnextham; libnhkernels.so, which the programs load
+ * where a device is asked for (base/device.h), is the same with the table nhk_calls as its one way in.
+ *
+ * An nh_gpu is one open device with a stream, used by one thread at a time. Operations are queued and return at once;
+ * the first thing that goes wrong is kept in the nh_gpu, everything queued after it does nothing, and nhk_sync, which
+ * waits for the stream, reports it. Row numbers on the device are int; host tables (layouts, maps) are those of lib/plan. */
+#ifndef NH_KERNELS_NHKERNELS_H
+#define NH_KERNELS_NHKERNELS_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- devices (gpu.cu) */
+
+typedef struct nh_gpu nh_gpu;
+typedef struct nh_gpu_options {
+    int index;
+    bool tf32; /* matrix products of single precision in TF32: ten bits of mantissa, faster */
+} nh_gpu_options;
+/* Number of devices; an error where there is no driver or no device. */
+int nhk_count(int *n, nh_error *err);
+int nhk_open(const nh_gpu_options *o, nh_gpu **out, nh_error *err);
+void nhk_close(nh_gpu *g); /* NULL is fine */
+/* "NVIDIA H100 80GB HBM3"; valid until nhk_close. */
+const char *nhk_name(const nh_gpu *g);
+/* Waits; reports the first failure since the last call, and forgets it. */
+int nhk_sync(nh_gpu *g, nh_error *err);
+/* Bytes of device memory that are free. */
+size_t nhk_available(nh_gpu *g);
+
+/* Device memory; NULL (and a failure for nhk_sync) where there is not enough. 0 bytes give NULL without a failure. */
+void *nhk_alloc(nh_gpu *g, size_t count, size_t size);
+void nhk_free(nh_gpu *g, void *p); /* waits; NULL is fine */
+/* Copies in the order of the stream; `from` may be changed after nhk_upload returns, `to` is there after nhk_sync. */
+void nhk_upload(nh_gpu *g, void *to, const void *from, size_t bytes);
+void nhk_download(nh_gpu *g, void *to, const void *from, size_t bytes);
+void nhk_copy(nh_gpu *g, void *to, const void *from, size_t bytes);
+void nhk_zero(nh_gpu *g, void *p, size_t bytes);
+
+/* ---- sub-models (network.cu), for float and double: suffix _f, _d */
+
+struct nh_network_f; /* network/network.h, as are nh_edges and what the three callbacks are */
+struct nh_network_d;
+struct nh_edges;
+
+#define NHK_NETWORK_DECLARE(real, name, host)                                                                     \
+    typedef struct name name;                                                                                     \
+    typedef void name##_source(void *context, size_t first, size_t n, real *out);                                 \
+    typedef void name##_sink(void *context, size_t n, const size_t *edge, const real *ham, const real *trace);    \
+    typedef void name##_seed(void *context, size_t n, const size_t *edge, real *g_ham, real *g_trace);            \
+    /* `host` with its weights as they are now, on the device; it must outlive the object. */                     \
+    int name##_new(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                 \
+    void name##_free(name *d); /* NULL is fine */                                                                 \
+    int name##_update(name *d, nh_error *err);                                                                    \
+    /* As nh_network_forward; where `kept` is not NULL as nh_network_forward_keep, and *kept is the number of the \
+     * run that is kept, the last one only. The callbacks run in the calling thread. Where the features do not    \
+     * fit, tiles become smaller, down to 64 rows. */                                                             \
+    int name##_forward(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
+                       name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
+    /* As nh_network_backward for the run with that number, up to the gradients of the packed weights:            \
+     * packed[n_packed] on the host, written. */                                                                  \
+    int name##_backward(name *d, size_t kept, name##_seed *seed, void *seed_context, real *packed,                \
+                        nh_error *err);                                                                           \
+    typedef struct name##_calls { /* the functions above, as libnhkernels.so offers them */                       \
+        int (*make)(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                \
+        void (*drop)(name *d);                                                                                    \
+        int (*update)(name *d, nh_error *err);                                                                    \
+        int (*forward)(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
+                       name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
+        int (*backward)(name *d, size_t kept, name##_seed *seed, void *seed_context, real *packed,                \
+                        nh_error *err);                                                                           \
+    } name##_calls;
+NHK_NETWORK_DECLARE(float, nhk_network_f, nh_network_f)
+NHK_NETWORK_DECLARE(double, nhk_network_d, nh_network_d)
+
+/* ---- H(k) and S(k) (fourier.cu): crystal/fourier.c */
+
+typedef struct nhk_fourier_group { /* pairs first..first+count-1 of two atoms, all cells: blocks of rows x columns */
+    size_t start;                  /* first element of the first one */
+    int width, first, count;       /* elements of a block; pairs */
+    int row, column, columns;      /* orbitals */
+} nhk_fourier_group;
+typedef struct nhk_fourier_input {
+    size_t n_group, n_pair, n_cell, n_elem, basis;
+    int spin_blocks;                /* 1 or 4 */
+    const nhk_fourier_group *group; /* [n_group] */
+    const int *cell_of;             /* [n_pair] */
+    const double *matrix, *overlap; /* [spin_blocks][n_elem][2], [n_elem] */
+} nhk_fourier_input;
+typedef struct nhk_fourier nhk_fourier;
+int nhk_fourier_new(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
+void nhk_fourier_free(nhk_fourier *f); /* NULL is fine */
+/* phase[n][n_cell][2] of n k-points -> h, s [n][basis][basis][2] on the host, complete; either may be NULL. */
+int nhk_fourier_at(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
+
+/* ---- H C = E S C (eigen.cu): LAPACK's zhegvd by cuSOLVER, n x n, column-major, lower triangles */
+
+typedef struct nhk_eigen nhk_eigen;
+int nhk_eigen_new(nh_gpu *g, size_t n, bool vectors, nhk_eigen **out, nh_error *err);
+void nhk_eigen_free(nhk_eigen *w); /* NULL is fine */
+/* energy[n]; with vectors h receives them, in columns; *info as LAPACK's. */
+int nhk_eigen_solve(nhk_eigen *w, double *h, const double *s, double *energy, int *info, nh_error *err);
+
+/* ---- what libnhkernels.so offers (table.cu) */
+
+enum { NHK_VERSION = 1 }; /* of this file: changes with every change of the table */
+typedef struct nhk_calls {
+    int version;
+    int (*count)(int *n, nh_error *err);
+    int (*open)(const nh_gpu_options *o, nh_gpu **out, nh_error *err);
+    void (*close)(nh_gpu *g);
+    const char *(*name)(const nh_gpu *g);
+    nhk_network_f_calls network_f;
+    nhk_network_d_calls network_d;
+    int (*fourier_new)(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
+    void (*fourier_free)(nhk_fourier *f);
+    int (*fourier_at)(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
+    int (*eigen_new)(nh_gpu *g, size_t n, bool vectors, nhk_eigen **out, nh_error *err);
+    void (*eigen_free)(nhk_eigen *w);
+    int (*eigen_solve)(nhk_eigen *w, double *h, const double *s, double *energy, int *info, nh_error *err);
+} nhk_calls;
+const nhk_calls *nhk_table(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

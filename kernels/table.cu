@@ -1,0 +1,25 @@
+/* The archive as one table. */
+#include "kernels/nhkernels.h"
+
+#define NETWORK(name)                                                                                             \
+    {                                                                                                             \
+        name##_new, name##_free, name##_update, name##_forward, name##_backward                                   \
+    }
+
+const nhk_calls *nhk_table(void)
+{
+    static const nhk_calls table = {NHK_VERSION,
+                                     nhk_count,
+                                     nhk_open,
+                                     nhk_close,
+                                     nhk_name,
+                                     NETWORK(nhk_network_f),
+                                     NETWORK(nhk_network_d),
+                                     nhk_fourier_new,
+                                     nhk_fourier_free,
+                                     nhk_fourier_at,
+                                     nhk_eigen_new,
+                                     nhk_eigen_free,
+                                     nhk_eigen_solve};
+    return &table;
+}

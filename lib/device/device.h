@@ -1,0 +1,28 @@
+/* device.h - where to compute: the CPU, or a CUDA device through libnhkernels.so, which is loaded when it is asked for, so
+ * that programs start without CUDA's libraries and run where there are none. */
+#ifndef NH_DEVICE_DEVICE_H
+#define NH_DEVICE_DEVICE_H
+
+#include "kernels/nhkernels.h"
+
+typedef struct nh_device {
+    const nhk_calls *call;
+    nh_gpu *gpu;
+    int index;
+    void *library;
+} nh_device;
+
+/* `choice`: "cpu", "auto" or "cuda[:I][,tf32]" (nh_device_check). *out is NULL for the CPU; the caller closes. Without :I
+ * a process takes device `rank` modulo their number (the local rank of MPI, or 0). With "auto" a device that cannot be had
+ * is no error: *out is NULL and *note says why.
+ *
+ * The library is the file $NH_KERNELS, or ../lib/libnhkernels.so from the program's folder. Errors: no such library, no
+ * driver, no device (one line). */
+int nh_device_open(const char *choice, int rank, nh_device **out, nh_error *note, nh_error *err);
+/* One with the table given, for programs that are linked with the archive. */
+int nh_device_open_with(const nhk_calls *calls, const char *choice, int rank, nh_device **out, nh_error *err);
+void nh_device_close(nh_device *d); /* NULL is fine */
+/* Rank of this process among those of its machine, as mpirun and srun say; 0 without them. */
+int nh_device_local_rank(void);
+
+#endif

@@ -1,0 +1,39 @@
+/* on_device.h - puts every network of a test that is included after it on an (emulated) device, so that the tests of
+ * lib/network hold for the kernels too. */
+#ifndef NH_TESTS_ON_DEVICE_H
+#define NH_TESTS_ON_DEVICE_H
+
+#include "golden.h"
+
+#include "device/device.h"
+#include "network/network.h"
+
+static inline const nh_device *test_device(void)
+{
+    static nh_device *device;
+    nh_error err;
+    if (device == NULL && nh_device_open_with(nhk_table(), "cuda", 0, &device, &err) != 0) fail_msg("%s", err.text);
+    return device;
+}
+
+#define NH_PLACED(suffix)                                                                                         \
+    static inline int placed_new_##suffix(const nh_config *c, const nh_types *t, const nh_params *p,              \
+                                          const nh_weights *w, size_t range, const nh_irreps *input,              \
+                                          const size_t *input_entry, const nh_irreps *wanted,                     \
+                                          const size_t *wanted_entry, bool with_trace, nh_kernels kernels,      \
+                                          nh_threads *threads, nh_network_##suffix **out, nh_error *err)                                                          \
+    {                                                                                                             \
+        if (nh_network_##suffix##_new(c, t, p, w, range, input, input_entry, wanted, wanted_entry, with_trace,    \
+                                      kernels, threads, out, err) != 0)                                                             \
+            return -1;                                                                                            \
+        if (nh_network_##suffix##_place(*out, test_device(), err) == 0) return 0;                                 \
+        nh_network_##suffix##_free(*out);                                                                         \
+        *out = NULL;                                                                                              \
+        return -1;                                                                                                \
+    }
+NH_PLACED(f)
+NH_PLACED(d)
+#define nh_network_f_new placed_new_f
+#define nh_network_d_new placed_new_d
+
+#endif
