@@ -535,7 +535,15 @@ typedef struct fiber {
 } fiber;
 
 static thread_slot slot[MOST_THREADS];
-static std::vector<fiber *> fibers;
+static struct fiber_list : std::vector<fiber *> {
+    ~fiber_list()
+    {
+        for (fiber *f : *this) {
+            munmap(f->stack, STACK);
+            delete f;
+        }
+    }
+} fibers;
 static std::vector<int> spare; /* fibers that hold no thread */
 static fiber host;
 static int current, begun, total; /* thread, threads begun, threads in the block */
@@ -545,7 +553,7 @@ static size_t shared_bytes;
 static char exchange[MOST_THREADS / 32][2][32][16];
 static unsigned phase[MOST_THREADS / 32];
 
-#if defined(__x86_64__) && !EMU_ASAN
+#if defined(__x86_64__)
 extern "C" void emu_switch(void **save, void *load);
 __asm__(".text\n.globl emu_switch\n.hidden emu_switch\n.type emu_switch,@function\nemu_switch:\n"
         "pushq %rbp\npushq %rbx\npushq %r12\npushq %r13\npushq %r14\npushq %r15\n"
@@ -559,9 +567,6 @@ __asm__(".text\n.globl emu_switch\n.hidden emu_switch\n.type emu_switch,@functio
 
 static void jump(fiber *from, fiber *to)
 {
-#if EMU_SWITCH
-    emu_switch(&from->sp, to->sp);
-#else
 #if EMU_ASAN
     static thread_local char *host_bottom = nullptr;
     static thread_local size_t host_size = 0;
@@ -575,10 +580,13 @@ static void jump(fiber *from, fiber *to)
     }
     __sanitizer_start_switch_fiber(&from->fake, to == &host ? host_bottom : to->stack, to == &host ? host_size : (size_t)STACK);
 #endif
+#if EMU_SWITCH
+    emu_switch(&from->sp, to->sp);
+#else
     swapcontext(&from->context, &to->context);
+#endif
 #if EMU_ASAN
     __sanitizer_finish_switch_fiber(from->fake, nullptr, nullptr);
-#endif
 #endif
 }
 
