@@ -10,13 +10,6 @@ struct nhk_fourier {
     size_t room; /* k-points that phase, h and s have room for */
 };
 
-template <typename T> static T *upload(nh_gpu *g, const T *from, size_t n)
-{
-    T *p = static_cast<T *>(nhk_alloc(g, n, sizeof(T)));
-    if (p != nullptr) nhk_upload(g, p, from, n * sizeof(T));
-    return p;
-}
-
 int nhk_fourier_new(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err)
 {
     *out = nullptr;
@@ -24,10 +17,10 @@ int nhk_fourier_new(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, n
     if (f == nullptr) return nhk_error(err, "out of memory for the Fourier sums");
     f->gpu = g;
     f->in = *in;
-    f->in.group = upload(g, in->group, in->n_group);
-    f->in.cell_of = upload(g, in->cell_of, in->n_pair);
-    f->in.matrix = upload(g, in->matrix, 2 * in->n_elem * (size_t)in->spin_blocks);
-    f->in.overlap = upload(g, in->overlap, in->n_elem);
+    f->in.group = nhk_uploaded(g, in->group, in->n_group);
+    f->in.cell_of = nhk_uploaded(g, in->cell_of, in->n_pair);
+    f->in.matrix = nhk_uploaded(g, in->matrix, 2 * in->n_elem * (size_t)in->spin_blocks);
+    f->in.overlap = nhk_uploaded(g, in->overlap, in->n_elem);
     if (nhk_sync(g, err) == 0) {
         *out = f;
         return 0;

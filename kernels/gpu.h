@@ -141,4 +141,12 @@ template <typename T> __device__ static inline T nhk_warp_max(T x)
     return x;
 }
 
+/* n numbers or records of the host in memory of their own on the device; NULL after an error. The caller frees (nhk_free). */
+template <typename T> static inline T *nhk_uploaded(nh_gpu *g, const T *from, size_t n)
+{
+    T *p = static_cast<T *>(nhk_alloc(g, n, sizeof(T)));
+    if (p != nullptr) nhk_upload(g, p, from, n * sizeof(T));
+    return p;
+}
+
 #endif

@@ -12,13 +12,6 @@ typedef struct term {
 enum { LARGEST = 15 }; /* components of a feature: degrees up to 7 */
 
 #ifndef NH_REAL_DOUBLE
-static void *upload(nh_gpu *g, const void *from, size_t count, size_t size)
-{
-    void *p = nhk_alloc(g, count, size);
-    if (p != nullptr) nhk_upload(g, p, from, count * size);
-    return p;
-}
-
 void nhk_lift_new(nh_gpu *g, const nh_lift *host, nhk_lift *out)
 {
     *out = nhk_lift{};
@@ -47,9 +40,9 @@ void nhk_lift_new(nh_gpu *g, const nh_lift *host, nhk_lift *out)
         }
     for (size_t i = 0; i < n_term; i++)
         terms[i] = term{host->term[i].a, host->term[i].b, host->term[i].c, host->term[i].value};
-    out->path = upload(g, paths, n_path, sizeof *paths);
-    out->term = upload(g, terms, n_term, sizeof *terms);
-    out->channel_path = static_cast<int *>(upload(g, channel, host->out.channels, sizeof *channel));
+    out->path = nhk_uploaded(g, paths, n_path);
+    out->term = nhk_uploaded(g, terms, n_term);
+    out->channel_path = nhk_uploaded(g, channel, host->out.channels);
 done:
     free(paths);
     free(terms);

@@ -10,13 +10,6 @@ typedef struct path {
 enum { FEW = 9, MANY = 15 };
 
 #ifndef NH_REAL_DOUBLE
-static void *upload(nh_gpu *g, const void *from, size_t count, size_t size)
-{
-    void *p = nhk_alloc(g, count, size);
-    if (p != nullptr) nhk_upload(g, p, from, count * size);
-    return p;
-}
-
 void nhk_product_new(nh_gpu *g, const nh_product *host, nhk_product *out)
 {
     *out = nhk_product{};
@@ -47,11 +40,11 @@ void nhk_product_new(nh_gpu *g, const nh_product *host, nhk_product *out)
         y[i] = (int)host->term[i].y;
         value[i] = host->term[i].value;
     }
-    out->path = upload(g, paths, n_path, sizeof *paths);
-    out->channel_path = static_cast<int *>(upload(g, channel, host->out.channels, sizeof *channel));
-    out->first_term = static_cast<int *>(upload(g, first, host->n_matrix + 1, sizeof *first));
-    out->term_y = static_cast<int *>(upload(g, y, n_term, sizeof *y));
-    out->term_value = static_cast<double *>(upload(g, value, n_term, sizeof *value));
+    out->path = nhk_uploaded(g, paths, n_path);
+    out->channel_path = nhk_uploaded(g, channel, host->out.channels);
+    out->first_term = nhk_uploaded(g, first, host->n_matrix + 1);
+    out->term_y = nhk_uploaded(g, y, n_term);
+    out->term_value = nhk_uploaded(g, value, n_term);
 done:
     free(paths);
     free(channel);
