@@ -9,7 +9,7 @@ WERROR  ?= 0
 V       ?= 0
 Q       := $(if $(filter 1,$V),,@)
 
-PKGS := netcdf hdf5 openblas lapacke yaml-0.1 zlib liblzma
+PKGS := netcdf hdf5 openblas lapacke yaml-0.1 zlib libdeflate liblzma
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 OPT  ?= -O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast
 BUILD := build/$(if $(filter 1,$(SAN)),san,release)
@@ -106,7 +106,7 @@ man/%.1: $(BIN)/%
 	$Q$< --man > $@.tmp && mv $@.tmp $@
 
 # --- packages ---------------------------------------------------------------------------------------------------------
-DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev liblzma-dev \
+DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev libdeflate-dev liblzma-dev \
           gnuplot-nox libcmocka-dev bats netcdf-bin groff-base xz-utils python3-numpy python3-netcdf4
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 deps:
