@@ -4,6 +4,7 @@ VERSION := 0.1.0
 PREFIX  ?= /usr/local
 CC      ?= cc
 SAN     ?= 0
+PORTABLE ?= 0
 WERROR  ?= 0
 # V=1 shows whole commands.
 V       ?= 0
@@ -12,8 +13,17 @@ Q       := $(if $(filter 1,$V),,@)
 PKGS := netcdf hdf5 openblas lapacke yaml-0.1 zlib libdeflate liblzma
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 OPT  ?= -O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast
-BUILD := build/$(if $(filter 1,$(SAN)),san,release)
-ifeq ($(SAN),1)
+BUILD := build/$(if $(filter 1,$(PORTABLE)),portable,$(if $(filter 1,$(SAN)),san,release))
+ifeq ($(PORTABLE),1)
+  # For any machine of the family: a shared library, whose network and operations are compiled for three levels of the
+  # instruction set. The loader takes the best that the machine has (glibc-hwcaps, ld.so(8)).
+  OPT := -O3 -fPIC -fno-semantic-interposition -fno-math-errno -fno-trapping-math -ffp-contract=fast
+  BIN := $(BUILD)/bin
+  LIBRARIES := $(BUILD)/lib
+  LIB := $(LIBRARIES)/libnextham.so
+  LEVELS := $(if $(filter x86_64,$(shell uname -m)),x86-64-v3 x86-64-v4)
+  LDFLAGS += -Wl,-rpath,'$$ORIGIN/../lib'
+else ifeq ($(SAN),1)
   OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
   BIN := $(BUILD)/bin
   LIB := $(BUILD)/libnextham.a
@@ -47,12 +57,36 @@ include kernels/kernels.mk
 .PHONY: all help check unit bench demo install dist deps clean man format
 .SECONDARY:
 
-all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter 0,$(SAN)),man $(if $(NVCC),cuda))
+all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter 0,$(SAN)$(PORTABLE:1=)),man $(if $(NVCC),cuda))
 
+ifeq ($(PORTABLE),1)
+SHARED = $(CC) -shared -Wl,-Bsymbolic-functions $(LDFLAGS) $(filter %.o,$^) $(LDLIBS) -Wl,-soname,libnextham.so -o $@
+$(LIB): $(OBJ) $(LEVELS:%=$(LIBRARIES)/glibc-hwcaps/%/libnextham.so)
+	@mkdir -p $(@D)
+	@echo '  LD    $@'
+	$Q$(SHARED)
+
+define LEVEL_RULES
+$(BUILD)/$(1)/%.d.o: %.c
+	@mkdir -p $$(@D)
+	@echo '  CC    $$< ($(1))'
+	$$Q$$(CC) $$(CPPFLAGS) -DNH_REAL_DOUBLE $$(CFLAGS) -march=$(1) -MMD -MP -c $$< -o $$@
+$(BUILD)/$(1)/%.f.o: %.c
+	@mkdir -p $$(@D)
+	@echo '  CC    $$< ($(1))'
+	$$Q$$(CC) $$(CPPFLAGS) $$(CFLAGS) -march=$(1) -MMD -MP -c $$< -o $$@
+$(LIBRARIES)/glibc-hwcaps/$(1)/libnextham.so: $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/$(1)/%.f.o) $(TWICE:%.c=$(BUILD)/$(1)/%.d.o)
+	@mkdir -p $$(@D)
+	@echo '  LD    $$@'
+	$$Q$$(SHARED)
+endef
+$(foreach level,$(LEVELS),$(eval $(call LEVEL_RULES,$(level))))
+else
 $(LIB): $(OBJ)
 	@mkdir -p $(@D)
 	@echo '  AR    $@'
 	$Qrm -f $@ && ar rcs $@ $(OBJ)
+endif
 
 $(BUILD)/%.d.o: %.c
 	@mkdir -p $(@D)
