@@ -57,7 +57,7 @@ include kernels/kernels.mk
 .PHONY: all help check unit bench demo install dist deps clean man format
 .SECONDARY:
 
-all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter 0,$(SAN)$(PORTABLE:1=)),man $(if $(NVCC),cuda))
+all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter 0,$(SAN)),man $(if $(NVCC),cuda))
 
 ifeq ($(PORTABLE),1)
 SHARED = $(CC) -shared -Wl,-Bsymbolic-functions $(LDFLAGS) $(filter %.o,$^) $(LDLIBS) -Wl,-soname,libnextham.so -o $@
@@ -125,9 +125,11 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
 
 # Crystals in the list of the benchmark of long lists.
 CRYSTALS ?= 1000
+# Cells of silicon along each axis (5: 1000 atoms, 3 GB of files in $TMPDIR; 0: none).
+SILICON ?= 5
 BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 bench: all $(BENCH)
-	tests/bench/run --bench $(BUILD)/bench --bin $(BIN) --crystals $(CRYSTALS)
+	tests/bench/run --bench $(BUILD)/bench --bin $(BIN) --crystals $(CRYSTALS) --silicon $(SILICON)
 
 # --- the main job on the crystal that the repository ships ------------------------------------------------------------
 demo: all
@@ -149,13 +151,16 @@ deps:
 	if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update -qq && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; fi
 
+# PORTABLE=1: programs for other machines than this one, too.
+TO := $(DESTDIR)$(PREFIX)
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/nextham
-	install -m 755 $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 lib/libnextham.a $(if $(NVCC),lib/libnhkernels.so) $(DESTDIR)$(PREFIX)/lib
-	install -m 644 $(PROGRAMS:%=man/%.1) $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 644 $(wildcard pipelines/*.yaml) $(DESTDIR)$(PREFIX)/share/nextham
-	cd lib && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/include/nextham/{} \;
+	install -d $(TO)/bin $(TO)/lib $(TO)/share/man/man1 $(TO)/share/nextham
+	install -m 755 $(PROGRAMS:%=$(BIN)/%) $(TO)/bin
+	install -m 644 $(LIB) $(if $(NVCC),lib/libnhkernels.so) $(TO)/lib
+	$(foreach level,$(LEVELS),install -D -m 644 -t $(TO)/lib/glibc-hwcaps/$(level) $(LIBRARIES)/glibc-hwcaps/$(level)/libnextham.so;)
+	install -m 644 $(PROGRAMS:%=man/%.1) $(TO)/share/man/man1
+	install -m 644 $(wildcard pipelines/*.yaml) $(TO)/share/nextham
+	cd lib && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(TO))/include/nextham/{} \;
 
 # The committed tree as nextham-VERSION.tar.gz.
 dist:
@@ -172,7 +177,8 @@ help:
 	@echo 'make bench      timings, with the sgemm rate of the same run'
 	@echo 'make cuda       the kernels, where nvcc is; part of make then'
 	@echo 'make check-cuda the tests of the kernels on the CUDA device   make bench-cuda their times'
-	@echo 'make install PREFIX=/usr/local [DESTDIR=]    make dist    make clean    make format'
+	@echo 'make PORTABLE=1 for any x86-64: in build/portable, the instruction set is chosen when a program starts'
+	@echo 'make install PREFIX=/usr/local [DESTDIR=] [PORTABLE=1]    make dist    make clean    make format'
 
 clean:
 	rm -rf build bin man lib/libnextham.a lib/libnhkernels.so kernels/libnhkernels.a demo
