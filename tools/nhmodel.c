@@ -1,14 +1,11 @@
 /* nhmodel - model files: make one with the published initialisation, say what is in one, make one small. */
 #include "base/options.h"
-#include "base/stream.h"
 #include "formats/model.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { CONFIG_LIMIT = 1 << 20 };
 
 typedef struct arguments {
     const char *config;
@@ -33,15 +30,6 @@ static int complete_command_line(const char *program, nh_common *common, nh_erro
 
 /* --- init --- */
 
-static int read_config(const char *path, nh_config *config, nh_error *err)
-{
-    char *text;
-    if (nh_read_text(path, CONFIG_LIMIT, &text, err)) return -1;
-    const int status = nh_config_parse(text, strcmp(path, "-") ? path : "(standard input)", config, err);
-    free(text);
-    return status;
-}
-
 static int put_attributes(nh_nc *f, uint64_t seed, nh_error *err)
 {
     char text[32];
@@ -57,7 +45,7 @@ static int init(const arguments *a, const nh_common *common, nh_error *err)
     nh_config config;
     nh_model *m = NULL;
     nh_nc *f = NULL;
-    if (read_config(a->config, &config, err)) return -1;
+    if (nh_config_read(a->config, &config, err)) return -1;
     int status = nh_model_new(&config, a->precision == 1, &m, err);
     for (size_t r = 0; !status && r < m->n_range; r++)
         status = nh_weights_init(&m->params, a->seed, r, &m->weights[r], err);
@@ -305,26 +293,81 @@ static int pack(const arguments *a, const nh_common *common, nh_error *err)
 
 /* --- the command line --- */
 
-static int run(const nh_program *program, int argc, char **argv, const arguments *a,
-               int (*body)(const arguments *, const nh_common *, nh_error *))
+static const char *check_init(const arguments *a)
 {
+    return a->config ? NULL : "--config missing";
+}
+
+static const char *check_pack(const arguments *a)
+{
+    return a->bits >= 0 && a->bits <= 52 ? NULL : "--bits: 1 to 52 expected";
+}
+
+typedef struct command {
+    const char *word, *name, *summary, *usage[2], *example;
+    size_t max_inputs;
+    bool no_output;
+    const char *(*check)(const arguments *a); /* NULL where all is well */
+    int (*body)(const arguments *a, const nh_common *common, nh_error *err);
+    size_t n_options; /* of the program's table: those below the command's heading */
+} command;
+
+static const command commands[] = {
+    {.word = "init",
+     .name = "nhmodel init",
+     .summary = "model file with the published initialisation",
+     .usage = {"--config NET.yaml [options] -o MODEL.nc", NULL},
+     .example = "nhmodel init --config pipelines/standard.yaml --seed 1 -o model.nc",
+     .check = check_init,
+     .body = init,
+     .n_options = 3},
+    {.word = "info",
+     .name = "nhmodel info",
+     .summary = "what is in a model file: configuration, provenance, parameters",
+     .usage = {"[--all] [MODEL.nc]", NULL},
+     .example = "nhmodel info model.nc",
+     .max_inputs = 1,
+     .no_output = true,
+     .body = info,
+     .n_options = 1},
+    {.word = "pack",
+     .name = "nhmodel pack",
+     .summary = "the same model in a smaller file",
+     .usage = {"[--bits N] [MODEL.nc] -o SMALL.nc", NULL},
+     .example = "nhmodel pack --bits 12 runs/train/best.nc -o model.nc",
+     .max_inputs = 1,
+     .check = check_pack,
+     .body = pack,
+     .n_options = 1},
+};
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
+
+static int run(const command *c, const nh_program *whole, const nh_option *options, int argc, char **argv,
+               const arguments *a)
+{
+    nh_program program = *whole;
+    program.name = c->name;
+    program.summary = c->summary;
+    program.synopsis = c->usage;
+    program.example = c->example;
+    program.options = options;
+    program.n_options = c->n_options;
+    program.max_inputs = c->max_inputs;
+    program.no_output = c->no_output;
     nh_common common;
     nh_error err;
-    const char *const name = argv[0];
-    int status = nh_parse(program, argc - 1, argv + 1, &common);
+    int status = nh_parse(&program, argc - 1, argv + 1, &common);
     if (status != -1) return status;
+    const char *wrong = c->check ? c->check(a) : NULL;
     status = 0;
-    if (body == init && !a->config) {
-        fprintf(stderr, "%s: --config missing (%s --help)\n", program->name, program->name);
+    if (wrong) {
+        fprintf(stderr, "%s: %s (%s --help)\n", program.name, wrong, program.name);
         status = 2;
-    } else if (body == pack && (a->bits < 0 || a->bits > 52)) {
-        fprintf(stderr, "%s: --bits: %d found, 1 to 52 expected\n", program->name, a->bits);
-        status = 2;
-    } else if (complete_command_line(name, &common, &err) || body(a, &common, &err)) {
-        status = nh_report(program, &err);
+    } else if (complete_command_line(argv[0], &common, &err) || c->body(a, &common, &err)) {
+        status = nh_report(&program, &err);
     } else if (fflush(stdout) || ferror(stdout)) {
         nh_fail(&err, "(standard output): write error");
-        status = nh_report(program, &err);
+        status = nh_report(&program, &err);
     }
     nh_common_free(&common);
     return status;
@@ -369,39 +412,11 @@ int main(int argc, char **argv)
         .example =
             "nhmodel init --config pipelines/standard.yaml --seed 1 -o model.nc\nnhmodel info model.nc",
         .see_also = "nhinfer(1)"};
-    nh_program one = all;
-    one.options = options + 1;
-    one.n_options = 3;
-    if (argc > 1 && !strcmp(argv[1], "init")) {
-        static const char *const usage[] = {"--config NET.yaml [options] -o MODEL.nc", NULL};
-        one.name = "nhmodel init";
-        one.summary = "model file with the published initialisation";
-        one.synopsis = usage;
-        one.example = "nhmodel init --config pipelines/standard.yaml --seed 1 -o model.nc";
-        return run(&one, argc, argv, &a, init);
-    }
-    if (argc > 1 && !strcmp(argv[1], "info")) {
-        static const char *const usage[] = {"[--all] [MODEL.nc]", NULL};
-        one.name = "nhmodel info";
-        one.summary = "what is in a model file: configuration, provenance, parameters";
-        one.synopsis = usage;
-        one.options = options + 5;
-        one.n_options = 1;
-        one.max_inputs = 1;
-        one.no_output = true;
-        one.example = "nhmodel info model.nc";
-        return run(&one, argc, argv, &a, info);
-    }
-    if (argc > 1 && !strcmp(argv[1], "pack")) {
-        static const char *const usage[] = {"[--bits N] [MODEL.nc] -o SMALL.nc", NULL};
-        one.name = "nhmodel pack";
-        one.summary = "the same model in a smaller file";
-        one.synopsis = usage;
-        one.options = options + 7;
-        one.n_options = 1;
-        one.max_inputs = 1;
-        one.example = "nhmodel pack --bits 12 runs/train/best.nc -o model.nc";
-        return run(&one, argc, argv, &a, pack);
+    const nh_option *option = options;
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        option++; /* the heading */
+        if (argc > 1 && !strcmp(argv[1], commands[i].word)) return run(&commands[i], &all, option, argc, argv, &a);
+        option += commands[i].n_options;
     }
     if (argc > 1 && argv[1][0] == '-') {
         nh_common common;
