@@ -86,7 +86,8 @@ void R(nh_run_input)(void *run, size_t tile, int thread)
     w->times.input += R(nh_lap)(&lap);
 }
 
-/* Geometry of the tile's edges: Gaussians, weights of the product, matrices of the harmonics. */
+/* Geometry of the tile's edges: Gaussians, weights of the product, rotations into the edges' frames or
+ * matrices of the harmonics. */
 static void radial(const nh_run *f, size_t n, nh_work *w)
 {
     const nh_net *net = f->net;
@@ -105,6 +106,10 @@ static void radial(const nh_run *f, size_t n, nh_work *w)
     R(nh_gaussians_forward)(n, c->radial_basis, c->radial_max, w->distance, c->radial_basis, w->gaussians);
     R(nh_radial_weights)(f, n, w);
 
+    if (f->aligned) {
+        R(nh_frame_forward)(&net->frame, n, w->vector, w->rotation, w->along);
+        return;
+    }
     const size_t n_y = net->product.n_harmonic;
     nh_spherical_harmonics(c->sh_lmax, n, w->vector, w->harmonics64);
     for (size_t t = 0; t < n; t++)
@@ -120,6 +125,73 @@ static void apply_group(const nh_linear *l, size_t group, size_t n, const real *
     for (size_t o = 0; o < l->map->out.count; o++)
         if (l->map->block[o].in == group) R(nh_linear_group_forward)
     (l->map, o, n, x, l->weight, l->bias, false, y + n * l->map->out.group[o].offset);
+}
+
+/* The same for the rows m and -m of the group in the edges' frames. */
+static void apply_rows(const nh_run *f, const nh_linear *l, size_t group, int m, size_t n, const real *x, real *y)
+{
+    for (size_t o = 0; o < l->map->out.count; o++)
+        if (l->map->block[o].in == group) R(nh_aligned_linear_forward)
+    (&f->net->frame, l->map, o, m, n, x, l->aligned, m == 0 ? l->bias : NULL, y + n * l->map->out.group[o].offset);
+}
+
+/* Maps that read a product, and what they make. */
+typedef struct reader {
+    const nh_linear *map;
+    real *to;
+} reader;
+
+/* t = DTP(m) with the rows' own weights and the maps after it: of m in w->message, which is left in the edges' frames, and so
+ * is what the maps make, where the run is aligned. */
+static void message_product(const nh_run *f, size_t n, size_t n_reader, const reader *to, nh_work *w)
+{
+    const nh_net *net = f->net;
+    const nh_product *p = &net->product;
+    double lap = 0;
+    R(nh_lap)(&lap);
+    for (size_t k = 0; k < n_reader; k++)
+        apply_group(to[k].map, SIZE_MAX, n, NULL, to[k].to);
+    w->times.linear += R(nh_lap)(&lap);
+    if (f->aligned) R(nh_rotate)(&net->frame, &net->mid, n, w->rotation, false, w->message);
+    for (size_t g = 0; g < p->out.count; g++)
+        for (int m = 0; m <= (f->aligned ? p->out.group[g].l : 0); m++) {
+            if (f->aligned)
+                R(nh_aligned_forward)
+            (&net->frame, g, m, n, w->message, w->along, w->weight, p->n_weight, w->product);
+            else
+                R(nh_product_forward)
+            (p, g, n, w->message, w->coupling, w->weight, p->n_weight, w->product);
+            w->times.product += R(nh_lap)(&lap);
+            for (size_t k = 0; k < n_reader; k++)
+                if (f->aligned)
+                    apply_rows(f, to[k].map, g, m, n, w->product, to[k].to);
+                else
+                    apply_group(to[k].map, g, n, w->product, to[k].to);
+            w->times.linear += R(nh_lap)(&lap);
+        }
+}
+
+/* v = LIN(DTP(gated)) from w->value to w->heads, out of the edges' frames. */
+static void value_product(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
+{
+    const nh_net *net = f->net;
+    const nh_linear *l = &b->value_lin;
+    double lap = 0;
+    R(nh_lap)(&lap);
+    apply_group(l, SIZE_MAX, n, NULL, w->heads);
+    if (f->aligned) {
+        R(nh_folded_forward)(&net->frame, l->map, n, w->value, w->along, l->aligned, l->bias, w->product, w->heads);
+        w->times.linear += R(nh_lap)(&lap);
+        R(nh_rotate)(&net->frame, &net->heads, n, w->rotation, true, w->heads);
+        w->times.product += R(nh_lap)(&lap);
+        return;
+    }
+    for (size_t g = 0; g < net->product.out.count; g++) {
+        R(nh_product_forward)(&net->product, g, n, w->value, w->coupling, b->value_weight, 0, w->product);
+        w->times.product += R(nh_lap)(&lap);
+        apply_group(l, g, n, w->product, w->heads);
+        w->times.linear += R(nh_lap)(&lap);
+    }
 }
 
 void R(nh_init_message)(const nh_run *f, size_t n, nh_work *w)
@@ -145,16 +217,11 @@ void R(nh_run_init_edges)(void *run, size_t tile, int thread)
     nh_work *w = &f->work[thread];
     const size_t n = R(nh_tile_rows)(f, tile, w);
     R(nh_init_message)(f, n, w);
+    const reader to = {&net->init_lin, w->value};
+    message_product(f, n, 1, &to, w);
     double lap = 0;
     R(nh_lap)(&lap);
-    apply_group(&net->init_lin, SIZE_MAX, n, NULL, w->value);
-    for (size_t g = 0; g < net->product.out.count; g++) {
-        R(nh_product_forward)
-        (&net->product, g, n, w->message, w->coupling, w->weight, net->product.n_weight, w->product);
-        w->times.product += R(nh_lap)(&lap);
-        apply_group(&net->init_lin, g, n, w->product, w->value);
-        w->times.linear += R(nh_lap)(&lap);
-    }
+    if (f->aligned) R(nh_rotate)(&net->frame, &net->mid, n, w->rotation, true, w->value);
     for (size_t i = 0; i < n * net->mid.dim; i++)
         w->x[i] += w->value[i];
     R(nh_rows_store)(&net->mid, n, w->row, w->x, f->edge);
@@ -403,29 +470,15 @@ void R(nh_attention)(const nh_run *f, const nh_block *b, size_t n, nh_work *w)
     R(nh_linear_forward)(b->pre_edge.map, n, w->x, b->pre_edge.weight, NULL, false, w->message);
     R(nh_rows_add)(&net->mid, n, w->source, f->p, w->message);
     R(nh_rows_add)(&net->mid, n, w->destination, f->q, w->message);
-    apply_group(&b->sep_lin, SIZE_MAX, n, NULL, w->gate_in);
-    apply_group(&b->sep_alpha, SIZE_MAX, n, NULL, w->scalars);
-    apply_group(&b->value_lin, SIZE_MAX, n, NULL, w->heads);
     w->times.linear += R(nh_lap)(&lap);
 
-    for (size_t g = 0; g < net->product.out.count; g++) {
-        R(nh_product_forward)
-        (&net->product, g, n, w->message, w->coupling, w->weight, net->product.n_weight, w->product);
-        w->times.product += R(nh_lap)(&lap);
-        apply_group(&b->sep_lin, g, n, w->product, w->gate_in);
-        apply_group(&b->sep_alpha, g, n, w->product, w->scalars);
-        w->times.linear += R(nh_lap)(&lap);
-    }
+    const reader to[] = {{&b->sep_lin, w->gate_in}, {&b->sep_alpha, w->scalars}};
+    message_product(f, n, 2, to, w);
+    R(nh_lap)(&lap);
     scores(f, b, n, w);
     R(nh_gate_forward)(&net->gate_in, &net->mid, net->gate_first, n, w->gate_in, w->value);
     w->times.attention += R(nh_lap)(&lap);
-
-    for (size_t g = 0; g < net->product.out.count; g++) {
-        R(nh_product_forward)(&net->product, g, n, w->value, w->coupling, b->value_weight, 0, w->product);
-        w->times.product += R(nh_lap)(&lap);
-        apply_group(&b->value_lin, g, n, w->product, w->heads);
-        w->times.linear += R(nh_lap)(&lap);
-    }
+    value_product(f, b, n, w);
 }
 
 /* From v and A of the tile: e' in f->raw, or the outputs in the last block, and partial sums for the nodes.

@@ -18,6 +18,7 @@ enum { NH_TILE = 48 }; /* rows that an operation sees at once */
 typedef struct nh_linear {
     const nh_linear_map *map;
     real *weight, *bias;
+    real *aligned; /* after a product in the frame of the edge: as nh_aligned_pack or nh_folded_pack make it from `weight` */
 } nh_linear;
 
 /* Which numbers of which parameter are where in the packed weights. The same list packs the weights, packs
@@ -69,6 +70,7 @@ struct R(nh_network) {
     nh_layout mid, heads, gate_in, last /* of the last block's TraceGrad: first entries of POST */;
     size_t *gate_first; /* [mid.count] */
     nh_product product;
+    nh_frame frame; /* of it; not with the reference kernels */
     nh_linear_map map_input, map_mid, map_pre[3], map_sep_lin, map_sep_alpha, map_value, map_proj, map_post,
         map_ffn, map_output;
     nh_linear input, output;
@@ -120,6 +122,7 @@ typedef struct nh_work {
     size_t *source, *destination;
     double *distance;
     real *coupling, *copies;
+    real *rotation, *along; /* in place of coupling in the frame of the edge */
     real *message, *gate_in, *value; /* MID, GIN, MID */
     real *scalars, *alpha_in, *alpha_hidden, *alpha, *heads;
     /* gradients of those of like name, and room for the chains; NULL unless the run is kept */
@@ -175,6 +178,7 @@ typedef struct nh_run {
     NH_NET(_sink) * sink;
     void *sink_context;
     bool everywhere;
+    bool aligned;                 /* products in the frame of the edge */
     size_t *order;                /* [n_edge] edge at each position */
     size_t *position;             /* [n_edge] its inverse */
     size_t n_out, *out;           /* positions that the last block works on: inside the range, or all */

@@ -134,6 +134,13 @@ static void bind_linear(packer *k, const nh_linear_map *map, const char *name, b
     }
 }
 
+/* A map after a product in the frame of the edge; `shared`: one whose weights all edges share. Nothing with the reference kernels. */
+static void place_aligned(packer *k, bool shared, nh_linear *l)
+{
+    if (k->failed || k->net->kernels == NH_KERNELS_REFERENCE) return;
+    place(k, shared ? nh_folded_size(&k->net->frame, l->map) : l->map->n_weight, &l->aligned);
+}
+
 /* affine_weight and affine_bias, the gains in the order of the groups. */
 static void bind_norm(packer *k, const char *name, real *norm[2])
 {
@@ -209,6 +216,7 @@ static void bind_edge_init(packer *k)
     bind_linear(k, &net->map_pre[2], "pre_lin", false, &net->init_dst);
     bind_radial(k, "dtp_rad", &net->init_radial);
     bind_linear(k, &net->map_init, "lin", true, &net->init_lin);
+    place_aligned(k, false, &net->init_lin);
     k->prefix[0] = '\0';
 }
 
@@ -227,8 +235,11 @@ static void bind_attention(packer *k, nh_block *b, bool last)
     if (k->failed) return;
     bind_linear(k, &net->map_sep_lin, "ga.sep_act.lin", true, &b->sep_lin);
     bind_linear(k, &net->map_sep_alpha, "ga.sep_alpha", true, &b->sep_alpha);
+    place_aligned(k, false, &b->sep_lin);
+    place_aligned(k, false, &b->sep_alpha);
     bind_all(k, find(k, n_weight, "ga.sep_value.dtp.tp.weight"), n_weight, &b->value_weight);
     bind_linear(k, &net->map_value, "ga.sep_value.lin", true, &b->value_lin);
+    place_aligned(k, true, &b->value_lin);
     const size_t alpha[4] = {c->radial_basis + c->alpha_scalars, c->alpha_hidden[0], c->alpha_hidden[1],
                              c->heads};
     b->alpha = new_chain(k, 3, alpha, true, 1e-6);
@@ -404,6 +415,19 @@ static void fill_panels(void *context, size_t index, int thread)
         if (m->weight[i] != NULL) R(nh_mlp_panels)(m, i);
 }
 
+/* The maps after products, as the frame of the edge has them: of a block, the network's with the first. */
+static void align(void *context, size_t index, int thread)
+{
+    (void)thread;
+    const nh_net *net = ((const packing *)context)->net;
+    const nh_block *b = &net->block[index];
+    const nh_linear *const list[] = {&b->sep_lin, &b->sep_alpha, index == 0 ? &net->init_lin : NULL};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (list[i] != NULL && list[i]->aligned != NULL) R(nh_aligned_pack)
+    (&net->frame, list[i]->map, list[i]->weight, list[i]->aligned);
+    R(nh_folded_pack)(&net->frame, b->value_lin.map, b->value_weight, b->value_lin.weight, b->value_lin.aligned);
+}
+
 static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error *err)
 {
     packing p = {.net = net, .weights = w};
@@ -424,8 +448,10 @@ static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error 
     }
     nh_parallel_for(p.room == NULL ? threads : NULL /* the room is one */, net->n_binding, pack_one, &p);
     nh_parallel_for(threads, net->config->blocks * SLABS, join_layers, &p);
-    if (net->kernels == NH_KERNELS_FAST)
+    if (net->kernels == NH_KERNELS_FAST) {
         nh_parallel_for(threads, net->config->blocks * CHAINS, fill_panels, &p);
+        nh_parallel_for(threads, net->config->blocks, align, &p);
+    }
     free(p.room);
     return 0;
 }
@@ -498,6 +524,7 @@ static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_
     if (!status) status = nh_layout_new(&t->last, &net->last, err);
     if (!status) status = find_gates(net, err);
     if (!status) status = nh_product_new(t, &net->product, err);
+    if (!status && net->kernels == NH_KERNELS_FAST) status = nh_frame_new(&net->product, &net->frame, err);
     if (!status)
         status =
             nh_linear_map_new(&t->in, input->count, input_entry, &t->mid, 0, NULL, 0, &net->map_input, err);
@@ -580,6 +607,7 @@ void NH_NET(_free)(nh_net *net)
     nh_layout_free(&net->gate_in);
     nh_layout_free(&net->last);
     free(net->gate_first);
+    nh_frame_free(&net->frame);
     nh_product_free(&net->product);
     nh_lift_free(&net->lift);
     for (size_t i = 0; i < N_MAP; i++)

@@ -15,6 +15,7 @@
 #ifndef NH_OPS_OPS_H
 #define NH_OPS_OPS_H
 
+#include "plan/frame.h"
 #include "plan/layout.h"
 #include "plan/lift.h"
 #include "plan/product.h"
@@ -193,6 +194,31 @@ void NH_NAME(nh_product_forward)(const nh_product *p, size_t group, size_t n, co
 void NH_NAME(nh_product_backward)(const nh_product *p, size_t group, size_t n, const NH_REAL *gout,
                                   const NH_REAL *x, const NH_REAL *m, const NH_REAL *w, size_t stride,
                                   NH_REAL *gx, NH_REAL *gw);
+
+/* ---- the same in the frame of the edge, with the linear map after it (frame.c): plan/frame.h */
+
+/* The rotations d[n][n_rotation] of n displacements v[n][3] that turn v onto the z axis, and along[n]: 1, or 0 where v is
+ * shorter than 1e-12 (d is then no rotation, and paths with j > 0 give nothing). In double precision inside. */
+void NH_NAME(nh_frame_forward)(const nh_frame *f, size_t n, const double *v, NH_REAL *d, NH_REAL *along);
+/* x[t][c][u] = sum_a D_t[c][a] x[t][a][u] in place, into the frames of the edges; `back`: D transposed, out of them. The one
+ * is the other's backward. */
+void NH_NAME(nh_rotate)(const nh_frame *f, const nh_layout *layout, size_t n, const NH_REAL *d, bool back, NH_REAL *x);
+/* The rows m and -m of one group of the product, of x in the frame, the channels that paths reach: out[n][count] of row m, then
+ * as many of row -m where m > 0. w, stride: as in nh_product_forward. */
+void NH_NAME(nh_aligned_forward)(const nh_frame *f, size_t group, int m, size_t n, const NH_REAL *x, const NH_REAL *along,
+                                 const NH_REAL *w, size_t stride, NH_REAL *out);
+/* The packed weights of a map that reads the product, with its channels in the frame's order: as many numbers. */
+void NH_NAME(nh_aligned_pack)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *weight, NH_REAL *aligned);
+/* Rows m and -m of group o of the map's output, a tile's y[n][2l+1][mul], from those of the product. bias: as in
+ * nh_linear_forward. The group is one that is fed. */
+void NH_NAME(nh_aligned_linear_forward)(const nh_frame *f, const nh_linear_map *map, size_t o, int m, size_t n,
+                                        const NH_REAL *x, const NH_REAL *aligned, const NH_REAL *bias, NH_REAL *y);
+/* Product with the weights w[n_weight] that all edges share and the map after it in one: the matrices folded[nh_folded_size],
+ * and y of the map's output, but for groups that nothing feeds, from x, both in the frame; room[2n * f->most]. */
+void NH_NAME(nh_folded_pack)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *w, const NH_REAL *weight,
+                             NH_REAL *folded);
+void NH_NAME(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n, const NH_REAL *x, const NH_REAL *along,
+                                const NH_REAL *folded, const NH_REAL *bias, NH_REAL *room, NH_REAL *y);
 
 /* ---- channel-wise product of two features (lift.c): network/OPTIONS.md 1.3 */
 

@@ -89,6 +89,7 @@ int nh_product_new(const nh_types *t, nh_product *out, nh_error *err)
             if (i == SIZE_MAX) goto done;
             out->path[n++] = (nh_product_path){.in = out->in.entry[path->entry].group,
                                                .rows = (size_t)(2 * entry->l + 1),
+                                               .j = (size_t)path->j,
                                                .mul = entry->mul,
                                                .matrix = list[i].matrix,
                                                .weight = path->weight,

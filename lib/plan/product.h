@@ -17,6 +17,7 @@ typedef struct nh_product_term {
 typedef struct nh_product_path {
     size_t in;   /* group of x */
     size_t rows; /* 2l1+1 */
+    size_t j;    /* degree of the harmonics */
     size_t mul;
     size_t matrix;  /* offset of M */
     size_t weight;  /* first weight */
