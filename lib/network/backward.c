@@ -236,37 +236,79 @@ typedef struct reader {
     const real *gradient;
 } reader;
 
+/* Rows m and -m of group `group` in the edges' frames: as group_back. */
+static void rows_back(const chunk *c, const nh_linear *l, size_t group, int m, size_t n, const real *gy, const real *x, real *gx,
+                      bool *any)
+{
+    for (size_t o = 0; o < l->map->out.count; o++) {
+        if (l->map->block[o].in != group) continue;
+        R(nh_aligned_linear_backward)
+        (&c->net->frame, l->map, o, m, n, gy + n * l->map->out.group[o].offset, x, l->aligned, gx, *any, into(c, l->aligned),
+         m == 0 ? into(c, l->bias) : NULL);
+        *any = true;
+    }
+}
+
 /* Back through the maps and t = DTP(x): writes gx, and the gradient of the weights to gw (`stride` as in nh_product_forward;
- * 0, all edges share the weights: adds to gw). */
+ * 0, all edges share the weights: adds to gw). Where the run is aligned all but gx are in the edges' frames, and the edges have
+ * weights of their own. */
 static void product_back(const chunk *c, size_t n, size_t n_reader, const reader *to, const real *x,
                          const real *weight, size_t stride, real *gx, real *gw, nh_work *w)
 {
-    const nh_product *p = &c->net->product;
+    const nh_net *net = c->net;
+    const nh_product *p = &net->product;
     double lap = 0;
     R(nh_lap)(&lap);
     bool any = false;
     for (size_t k = 0; k < n_reader; k++)
         group_back(c, to[k].map, SIZE_MAX, n, to[k].gradient, NULL, NULL, &any);
-    memset(gx, 0, n * c->net->mid.dim * sizeof(real));
-    for (size_t g = 0; g < p->out.count; g++) {
-        R(nh_product_forward)(p, g, n, x, w->coupling, weight, stride, w->product);
-        w->times.product += R(nh_lap)(&lap);
-        any = false;
-        for (size_t k = 0; k < n_reader; k++)
-            group_back(c, to[k].map, g, n, to[k].gradient, w->product, w->g_product, &any);
-        if (!any) memset(w->g_product, 0, n * p->out.group[g].dim * sizeof(real));
-        w->times.linear += R(nh_lap)(&lap);
-        R(nh_product_backward)(p, g, n, w->g_product, x, w->coupling, weight, stride, gx, gw);
-        w->times.product += R(nh_lap)(&lap);
-    }
+    memset(gx, 0, n * net->mid.dim * sizeof(real));
+    if (net->aligned) memset(gw, 0, n * stride * sizeof(real));
+    for (size_t g = 0; g < p->out.count; g++)
+        for (int m = 0; m <= (net->aligned ? p->out.group[g].l : 0); m++) {
+            if (net->aligned)
+                R(nh_aligned_forward)(&net->frame, g, m, n, x, w->along, weight, stride, w->product);
+            else
+                R(nh_product_forward)(p, g, n, x, w->coupling, weight, stride, w->product);
+            w->times.product += R(nh_lap)(&lap);
+            any = false;
+            for (size_t k = 0; k < n_reader; k++)
+                if (net->aligned)
+                    rows_back(c, to[k].map, g, m, n, to[k].gradient, w->product, w->g_product, &any);
+                else
+                    group_back(c, to[k].map, g, n, to[k].gradient, w->product, w->g_product, &any);
+            if (!any) memset(w->g_product, 0, n * p->out.group[g].dim * sizeof(real));
+            w->times.linear += R(nh_lap)(&lap);
+            if (net->aligned)
+                R(nh_aligned_backward)(&net->frame, g, m, n, w->g_product, x, w->along, weight, stride, gx, gw);
+            else
+                R(nh_product_backward)(p, g, n, w->g_product, x, w->coupling, weight, stride, gx, gw);
+            w->times.product += R(nh_lap)(&lap);
+        }
+    if (net->aligned) R(nh_rotate)(&net->frame, &net->mid, n, w->rotation, true, gx);
+    w->times.product += R(nh_lap)(&lap);
 }
 
-/* v = LIN(DTP(gated)): from w->g_heads to w->g_value. */
+/* v = LIN(DTP(gated)): from w->g_heads, which is left in the edges' frames where the run is aligned, to w->g_value. */
 static void value_back(const chunk *c, size_t n, nh_work *w)
 {
+    const nh_net *net = c->net;
     const nh_block *b = c->block;
-    const reader to = {&b->value_lin, w->g_heads};
-    product_back(c, n, 1, &to, w->value, b->value_weight, 0, w->g_value, into(c, b->value_weight), w);
+    const nh_linear *l = &b->value_lin;
+    const reader to = {l, w->g_heads};
+    double lap = 0;
+    R(nh_lap)(&lap);
+    if (!net->aligned) {
+        product_back(c, n, 1, &to, w->value, b->value_weight, 0, w->g_value, into(c, b->value_weight), w);
+        return;
+    }
+    R(nh_rotate)(&net->frame, &net->heads, n, w->rotation, false, w->g_heads);
+    w->times.product += R(nh_lap)(&lap);
+    memset(w->g_value, 0, n * net->mid.dim * sizeof(real));
+    R(nh_folded_backward)
+    (&net->frame, l->map, n, w->g_heads, w->value, w->along, l->aligned, w->product, w->g_value, into(c, l->aligned),
+     into(c, l->bias));
+    w->times.linear += R(nh_lap)(&lap);
 }
 
 /* t = DTP(m), its scalars and gates: from w->g_gate_in and w->g_scalars to w->g_message and w->g_weight. */
@@ -541,7 +583,12 @@ static void init_edges_back(chunk *c, size_t tile)
     const size_t n = R(nh_tile_rows)(f, tile, w);
     R(nh_init_message)(f, n, w);
     R(nh_rows_load)(&net->mid, n, w->row, f->back.edge, w->g_x);
-    const reader to = {&net->init_lin, w->g_x};
+    memcpy(w->g_value, w->g_x, n * net->mid.dim * sizeof(real));
+    const reader to = {&net->init_lin, w->g_value};
+    if (net->aligned) {
+        R(nh_rotate)(&net->frame, &net->mid, n, w->rotation, false, w->message);
+        R(nh_rotate)(&net->frame, &net->mid, n, w->rotation, false, w->g_value);
+    }
     product_back(c, n, 1, &to, w->message, w->weight, net->product.n_weight, w->g_message, w->g_weight, w);
     double lap = 0;
     R(nh_lap)(&lap);
@@ -716,6 +763,23 @@ static void split_layers(void *context, size_t index, int thread)
     }
 }
 
+/* What was packed again in the frame of the edge: of a block, the network's with the first. */
+static void unalign(void *context, size_t index, int thread)
+{
+    (void)thread;
+    const nh_run *f = ((const unpacking *)context)->f;
+    const nh_net *net = f->net;
+    const nh_block *b = &net->block[index];
+    const nh_linear *const list[] = {&b->sep_lin, &b->sep_alpha, index == 0 ? &net->init_lin : NULL}, *value = &b->value_lin;
+    real *const g = f->back.packed[0];
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (list[i] != NULL && list[i]->aligned != NULL) R(nh_aligned_unpack_add)
+    (&net->frame, list[i]->map, g + (list[i]->aligned - net->packed), g + (list[i]->weight - net->packed));
+    R(nh_folded_unpack_add)
+    (&net->frame, value->map, b->value_weight, value->weight, g + (value->aligned - net->packed), g + (b->value_weight - net->packed),
+     g + (value->weight - net->packed));
+}
+
 static void unpack_one(void *context, size_t index, int thread)
 {
     (void)thread;
@@ -747,6 +811,7 @@ void R(nh_back_end)(nh_run *f, real **gradient, nh_threads *threads)
 {
     unpacking u = {.f = f, .gradient = gradient};
     nh_parallel_for(threads, SLABS, sum_chunks, &u);
+    if (f->net->aligned && f->net->placed == NULL) nh_parallel_for(threads, f->net->config->blocks, unalign, &u);
     nh_parallel_for(threads, f->net->n_binding * 2 * SLABS, split_layers, &u);
     nh_parallel_for(threads, f->net->n_binding, unpack_one, &u);
 }

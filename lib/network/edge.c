@@ -106,7 +106,7 @@ static void radial(const nh_run *f, size_t n, nh_work *w)
     R(nh_gaussians_forward)(n, c->radial_basis, c->radial_max, w->distance, c->radial_basis, w->gaussians);
     R(nh_radial_weights)(f, n, w);
 
-    if (f->aligned) {
+    if (net->aligned) {
         R(nh_frame_forward)(&net->frame, n, w->vector, w->rotation, w->along);
         return;
     }
@@ -152,10 +152,10 @@ static void message_product(const nh_run *f, size_t n, size_t n_reader, const re
     for (size_t k = 0; k < n_reader; k++)
         apply_group(to[k].map, SIZE_MAX, n, NULL, to[k].to);
     w->times.linear += R(nh_lap)(&lap);
-    if (f->aligned) R(nh_rotate)(&net->frame, &net->mid, n, w->rotation, false, w->message);
+    if (net->aligned) R(nh_rotate)(&net->frame, &net->mid, n, w->rotation, false, w->message);
     for (size_t g = 0; g < p->out.count; g++)
-        for (int m = 0; m <= (f->aligned ? p->out.group[g].l : 0); m++) {
-            if (f->aligned)
+        for (int m = 0; m <= (net->aligned ? p->out.group[g].l : 0); m++) {
+            if (net->aligned)
                 R(nh_aligned_forward)
             (&net->frame, g, m, n, w->message, w->along, w->weight, p->n_weight, w->product);
             else
@@ -163,7 +163,7 @@ static void message_product(const nh_run *f, size_t n, size_t n_reader, const re
             (p, g, n, w->message, w->coupling, w->weight, p->n_weight, w->product);
             w->times.product += R(nh_lap)(&lap);
             for (size_t k = 0; k < n_reader; k++)
-                if (f->aligned)
+                if (net->aligned)
                     apply_rows(f, to[k].map, g, m, n, w->product, to[k].to);
                 else
                     apply_group(to[k].map, g, n, w->product, to[k].to);
@@ -179,7 +179,7 @@ static void value_product(const nh_run *f, const nh_block *b, size_t n, nh_work 
     double lap = 0;
     R(nh_lap)(&lap);
     apply_group(l, SIZE_MAX, n, NULL, w->heads);
-    if (f->aligned) {
+    if (net->aligned) {
         R(nh_folded_forward)(&net->frame, l->map, n, w->value, w->along, l->aligned, l->bias, w->product, w->heads);
         w->times.linear += R(nh_lap)(&lap);
         R(nh_rotate)(&net->frame, &net->heads, n, w->rotation, true, w->heads);
@@ -221,7 +221,7 @@ void R(nh_run_init_edges)(void *run, size_t tile, int thread)
     message_product(f, n, 1, &to, w);
     double lap = 0;
     R(nh_lap)(&lap);
-    if (f->aligned) R(nh_rotate)(&net->frame, &net->mid, n, w->rotation, true, w->value);
+    if (net->aligned) R(nh_rotate)(&net->frame, &net->mid, n, w->rotation, true, w->value);
     for (size_t i = 0; i < n * net->mid.dim; i++)
         w->x[i] += w->value[i];
     R(nh_rows_store)(&net->mid, n, w->row, w->x, f->edge);

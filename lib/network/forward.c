@@ -46,7 +46,7 @@ void R(nh_carve_activations)(const nh_net *net, size_t rows, nh_work *w, nh_carv
     w->source = sizes(c, rows);
     w->destination = sizes(c, rows);
     w->distance = R(nh_carve)(c, rows, 1, sizeof(double));
-    w->coupling = reals(c, rows, net->product.n_matrix);
+    w->coupling = reals(c, rows, net->aligned ? 0 : net->product.n_matrix);
     w->rotation = reals(c, rows, net->frame.n_rotation);
     w->along = reals(c, rows, 1);
     w->copies = reals(c, rows, 1);
@@ -77,7 +77,7 @@ static void carve_work(const nh_run *f, nh_work *w, nh_carver *c)
     const size_t mid = net->mid.dim, y = net->product.n_harmonic, z = config->tg_z;
     const size_t result = max_of(mid, post->dim), border = max_of(max_of(in->dim, out->dim), result);
     const size_t x = max_of(mid, net->last.dim);
-    size_t product = 2 * net->frame.most, hidden = 0, pairs = 0, room = 0, lift = 0;
+    size_t product = (f->keep ? 4 : 2) * net->frame.most, hidden = 0, pairs = 0, room = 0, lift = 0;
     for (size_t g = 0; g < net->product.out.count; g++)
         product = max_of(product, net->product.out.group[g].dim);
     for (size_t g = 0; g < net->lift.out.count; g++)
@@ -323,7 +323,6 @@ static void carve_run(nh_run *f, nh_carver *c)
 static int run_new(nh_run *f, char **room, size_t *size, nh_error *err)
 {
     const nh_edges *g = f->graph;
-    f->aligned = f->net->kernels == NH_KERNELS_FAST && !f->keep;
     if (R(nh_count_knots)(f, err) != 0) return -1;
     f->n_out = 0;
     for (size_t e = 0; e < g->n_edge; e++)

@@ -70,7 +70,8 @@ struct R(nh_network) {
     nh_layout mid, heads, gate_in, last /* of the last block's TraceGrad: first entries of POST */;
     size_t *gate_first; /* [mid.count] */
     nh_product product;
-    nh_frame frame; /* of it; not with the reference kernels */
+    bool aligned;   /* products in the frame of the edge: all but the reference kernels */
+    nh_frame frame; /* of `product`, where aligned */
     nh_linear_map map_input, map_mid, map_pre[3], map_sep_lin, map_sep_alpha, map_value, map_proj, map_post,
         map_ffn, map_output;
     nh_linear input, output;
@@ -178,7 +179,6 @@ typedef struct nh_run {
     NH_NET(_sink) * sink;
     void *sink_context;
     bool everywhere;
-    bool aligned;                 /* products in the frame of the edge */
     size_t *order;                /* [n_edge] edge at each position */
     size_t *position;             /* [n_edge] its inverse */
     size_t n_out, *out;           /* positions that the last block works on: inside the range, or all */

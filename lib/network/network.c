@@ -137,7 +137,7 @@ static void bind_linear(packer *k, const nh_linear_map *map, const char *name, b
 /* A map after a product in the frame of the edge; `shared`: one whose weights all edges share. Nothing with the reference kernels. */
 static void place_aligned(packer *k, bool shared, nh_linear *l)
 {
-    if (k->failed || k->net->kernels == NH_KERNELS_REFERENCE) return;
+    if (k->failed || !k->net->aligned) return;
     place(k, shared ? nh_folded_size(&k->net->frame, l->map) : l->map->n_weight, &l->aligned);
 }
 
@@ -448,10 +448,9 @@ static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error 
     }
     nh_parallel_for(p.room == NULL ? threads : NULL /* the room is one */, net->n_binding, pack_one, &p);
     nh_parallel_for(threads, net->config->blocks * SLABS, join_layers, &p);
-    if (net->kernels == NH_KERNELS_FAST) {
+    if (net->kernels == NH_KERNELS_FAST)
         nh_parallel_for(threads, net->config->blocks * CHAINS, fill_panels, &p);
-        nh_parallel_for(threads, net->config->blocks, align, &p);
-    }
+    if (net->aligned) nh_parallel_for(threads, net->config->blocks, align, &p);
     free(p.room);
     return 0;
 }
@@ -524,7 +523,7 @@ static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_
     if (!status) status = nh_layout_new(&t->last, &net->last, err);
     if (!status) status = find_gates(net, err);
     if (!status) status = nh_product_new(t, &net->product, err);
-    if (!status && net->kernels == NH_KERNELS_FAST) status = nh_frame_new(&net->product, &net->frame, err);
+    if (!status && net->aligned) status = nh_frame_new(&net->product, &net->frame, err);
     if (!status)
         status =
             nh_linear_map_new(&t->in, input->count, input_entry, &t->mid, 0, NULL, 0, &net->map_input, err);
@@ -570,6 +569,7 @@ int NH_NET(_new)(const nh_config *c, const nh_types *t, const nh_params *p, cons
     nh_net *net = NH_ARRAY(nh_net, 1);
     if (net == NULL) return nh_fail_memory(err, "network");
     net->kernels = kernels;
+    net->aligned = kernels == NH_KERNELS_FAST;
     net->config = c;
     net->types = t;
     net->lo = c->range[range][0];

@@ -184,6 +184,23 @@ static bool takes_part(const nh_frame *f, size_t group, size_t k, int m, part *t
     return true;
 }
 
+/* The columns of a path, of row m and, where `both`, row -m: to[t][u] = c w[t][u] x[t][u]. mul is a constant where it is called;
+ * dim, wide: numbers of an edge in x, in a row; along NULL: ones. */
+static inline __attribute__((always_inline)) void columns(size_t mul, bool both, const part *a, size_t n, size_t dim, const real *x,
+                                                          const real *along, const real *restrict w, size_t stride, size_t wide,
+                                                          real *restrict to)
+{
+    const real *restrict plus = x + a->plus, *restrict minus = x + a->minus;
+    real *restrict opposite = to + n * wide; /* the rows -m after the rows m */
+    for (size_t t = 0; t < n; t++, plus += dim, minus += dim, w += stride, to += wide, opposite += wide) {
+        const real factor = along != NULL ? along[t] : 1, c = factor * a->c, d = factor * a->opposite;
+        for (size_t u = 0; u < mul; u++)
+            to[u] = c * w[u] * plus[u];
+        for (size_t u = 0; both && u < mul; u++)
+            opposite[u] = d * w[u] * minus[u];
+    }
+}
+
 void R(nh_aligned_forward)(const nh_frame *f, size_t group, int m, size_t n, const real *x, const real *along, const real *w,
                            size_t stride, real *out)
 {
@@ -192,22 +209,83 @@ void R(nh_aligned_forward)(const nh_frame *f, size_t group, int m, size_t n, con
     for (size_t k = p->first_path[group]; k < p->first_path[group + 1]; k++) {
         part a;
         if (!takes_part(f, group, k, m, &a)) continue;
-        const size_t mul = a.path->mul, whole = mul - mul % NH_LANES, dim = a.path->rows * mul;
-        const real *from = x + n * p->in.group[a.path->in].offset, *weight = w + a.path->weight;
+        const size_t mul = a.path->mul, dim = a.path->rows * mul;
+        const real *from = x + n * p->in.group[a.path->in].offset, *weight = w + a.path->weight,
+                   *direction = a.path->j > 0 ? along : NULL;
         real *to = out + a.column;
-        const size_t opposite = n * wide; /* the rows -m after the rows m */
-        for (size_t t = 0; t < n; t++, from += dim, weight += stride, to += wide) {
-            const real factor = a.path->j > 0 ? along[t] : 1, c = factor * a.c, d = factor * a.opposite;
-            size_t u = 0;
-            for (; u < whole; u += NH_LANES) {
-                const R(nh_vec) scale = R(nh_load)(weight + u);
-                R(nh_store)(to + u, c * scale * R(nh_load)(from + a.plus + u));
-                if (m > 0) R(nh_store)(to + opposite + u, d * scale * R(nh_load)(from + a.minus + u));
-            }
-            for (; u < mul; u++) {
-                to[u] = c * weight[u] * from[a.plus + u];
-                if (m > 0) to[opposite + u] = d * weight[u] * from[a.minus + u];
-            }
+        switch (mul) { /* the widths of the published networks */
+        case 1:
+            columns(1, m > 0, &a, n, dim, from, direction, weight, stride, wide, to);
+            break;
+        case 4:
+            columns(4, m > 0, &a, n, dim, from, direction, weight, stride, wide, to);
+            break;
+        case 8:
+            columns(8, m > 0, &a, n, dim, from, direction, weight, stride, wide, to);
+            break;
+        case 16:
+            columns(16, m > 0, &a, n, dim, from, direction, weight, stride, wide, to);
+            break;
+        case 32:
+            columns(32, m > 0, &a, n, dim, from, direction, weight, stride, wide, to);
+            break;
+        default:
+            columns(mul, m > 0, &a, n, dim, from, direction, weight, stride, wide, to);
+        }
+    }
+}
+
+/* gx[t][u] += c w[t][u] g[t][u], gw[t][u] += c x[t][u] g[t][u] over the columns of a path as in `columns`. */
+static inline __attribute__((always_inline)) void columns_back(size_t mul, bool both, const part *a, size_t n, size_t dim,
+                                                               const real *x, const real *along, const real *restrict w,
+                                                               size_t stride, size_t wide, const real *restrict g,
+                                                               real *gx, real *restrict gw)
+{
+    const real *restrict plus = x + a->plus, *restrict minus = x + a->minus, *restrict opposite = g + n * wide;
+    real *restrict gplus = gx + a->plus, *restrict gminus = gx + a->minus; /* m > 0: apart; m = 0: the second is not used */
+    for (size_t t = 0; t < n; t++) {
+        const real factor = along != NULL ? along[t] : 1, c = factor * a->c, d = factor * a->opposite;
+        for (size_t u = 0; u < mul; u++) {
+            gplus[u] += c * w[u] * g[u];
+            gw[u] += c * plus[u] * g[u];
+        }
+        for (size_t u = 0; both && u < mul; u++) {
+            gminus[u] += d * w[u] * opposite[u];
+            gw[u] += d * minus[u] * opposite[u];
+        }
+        plus += dim, minus += dim, gplus += dim, gminus += dim, w += stride, gw += stride, g += wide, opposite += wide;
+    }
+}
+
+void R(nh_aligned_backward)(const nh_frame *f, size_t group, int m, size_t n, const real *gout, const real *x, const real *along,
+                            const real *w, size_t stride, real *gx, real *gw)
+{
+    const nh_product *p = f->product;
+    const size_t wide = row_of(f, group, m)->count;
+    for (size_t k = p->first_path[group]; k < p->first_path[group + 1]; k++) {
+        part a;
+        if (!takes_part(f, group, k, m, &a)) continue;
+        const size_t mul = a.path->mul, dim = a.path->rows * mul, at = n * p->in.group[a.path->in].offset;
+        const real *weight = w + a.path->weight, *direction = a.path->j > 0 ? along : NULL, *g = gout + a.column;
+        real *to = gx + at, *to_w = gw + a.path->weight;
+        switch (mul) {
+        case 1:
+            columns_back(1, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w);
+            break;
+        case 4:
+            columns_back(4, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w);
+            break;
+        case 8:
+            columns_back(8, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w);
+            break;
+        case 16:
+            columns_back(16, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w);
+            break;
+        case 32:
+            columns_back(32, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w);
+            break;
+        default:
+            columns_back(mul, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w);
         }
     }
 }
@@ -217,10 +295,27 @@ void R(nh_aligned_pack)(const nh_frame *f, const nh_linear_map *map, const real 
     const nh_product *p = f->product;
     for (size_t o = 0; o < map->out.count; o++) {
         const nh_linear_block *b = &map->block[o];
-        for (size_t k = b->in == SIZE_MAX ? 0 : p->first_path[b->in]; b->in != SIZE_MAX && k < p->first_path[b->in + 1]; k++) {
+        if (b->in == SIZE_MAX) continue;
+        for (size_t k = p->first_path[b->in]; k < p->first_path[b->in + 1]; k++) {
             const nh_product_path *path = &p->path[f->path[k].path];
             memcpy(aligned + b->weight + f->path[k].channel * b->cout, weight + b->weight + path->channel * b->cout,
                    path->mul * b->cout * sizeof(real));
+        }
+    }
+}
+
+void R(nh_aligned_unpack_add)(const nh_frame *f, const nh_linear_map *map, const real *galigned, real *gweight)
+{
+    const nh_product *p = f->product;
+    for (size_t o = 0; o < map->out.count; o++) {
+        const nh_linear_block *b = &map->block[o];
+        if (b->in == SIZE_MAX) continue;
+        for (size_t k = p->first_path[b->in]; k < p->first_path[b->in + 1]; k++) {
+            const nh_product_path *path = &p->path[f->path[k].path];
+            const real *restrict from = galigned + b->weight + f->path[k].channel * b->cout;
+            real *restrict to = gweight + b->weight + path->channel * b->cout;
+            for (size_t i = 0; i < path->mul * b->cout; i++)
+                to[i] += from[i];
         }
     }
 }
@@ -233,11 +328,9 @@ void R(nh_aligned_linear_forward)(const nh_frame *f, const nh_linear_map *map, s
     const struct nh_frame_row *row = row_of(f, b->in, m);
     for (int sign = 1; sign >= (m > 0 ? -1 : 1); sign -= 2, x += n * row->count) {
         real *out = y + (size_t)(to->l + sign * m) * to->mul;
-        if (row->count > 0) R(nh_gemm)
+        R(nh_gemm)
         (map->kernels, false, false, n, b->cout, row->count, x, row->count, aligned + b->weight + row->first * b->cout, b->cout,
          false, out, to->dim);
-        for (size_t t = 0; t < n && row->count == 0; t++)
-            memset(out + t * to->dim, 0, to->mul * sizeof(real));
     }
     if (bias == NULL || o != 0 || map->n_bias == 0) return;
     for (size_t t = 0; t < n; t++)
@@ -245,28 +338,82 @@ void R(nh_aligned_linear_forward)(const nh_frame *f, const nh_linear_map *map, s
             y[t * b->cout + u] += bias[u];
 }
 
+void R(nh_aligned_linear_backward)(const nh_frame *f, const nh_linear_map *map, size_t o, int m, size_t n, const real *gy,
+                                   const real *x, const real *aligned, real *gx, bool add, real *galigned, real *gbias)
+{
+    const nh_linear_block *b = &map->block[o];
+    const nh_group *to = &map->out.group[o];
+    const struct nh_frame_row *row = row_of(f, b->in, m);
+    const size_t at = b->weight + row->first * b->cout;
+    for (int sign = 1; sign >= (m > 0 ? -1 : 1); sign -= 2, x += n * row->count, gx += n * row->count) {
+        const real *g = gy + (size_t)(to->l + sign * m) * to->mul;
+        R(nh_gemm)
+        (map->kernels, false, true, n, row->count, b->cout, g, to->dim, aligned + at, b->cout, add, gx, row->count);
+        R(nh_gemm)
+        (map->kernels, true, false, row->count, b->cout, n, x, row->count, g, to->dim, true, galigned + at, b->cout);
+    }
+    for (size_t t = 0; gbias != NULL && o == 0 && map->n_bias > 0 && t < n; t++)
+        for (size_t u = 0; u < b->cout; u++)
+            gbias[u] += gy[t * b->cout + u];
+}
+
 /* ---- product and linear map, weights shared: one matrix */
 
-/* The components that rows m and -m of (un)natural groups take, [n or 2n][nh_frame_columns], from x. */
-static void gather(const nh_frame *f, bool natural, int m, size_t n, const real *x, real *to)
+/* What rows m and -m of (un)natural groups take of group g of x: offsets of the components in an edge's group, sign of the
+ * second one. */
+typedef struct source {
+    size_t plus, minus;
+    real sign;
+} source;
+
+static bool takes_group(const nh_group *g, bool natural, int m, source *to)
+{
+    const bool odd = nh_frame_natural(g) != natural;
+    const size_t above = (size_t)(g->l + m) * g->mul, below = (size_t)(g->l - m) * g->mul;
+    if (g->l < m || (odd && m == 0)) return false;
+    *to = (source){.plus = odd ? below : above, .minus = odd ? above : below, .sign = odd ? -1 : 1};
+    return true;
+}
+
+/* These components of all groups, [n or 2n][nh_frame_columns], from x; zeros for edges without a direction. */
+static void gather(const nh_frame *f, bool natural, int m, size_t n, const real *x, const real *along, real *to)
 {
     const nh_layout *in = &f->product->in;
-    const size_t wide = nh_frame_columns(f, natural, m), opposite = n * wide;
+    const size_t wide = nh_frame_columns(f, natural, m);
     for (size_t i = 0; i < in->count; i++) {
         const nh_group *g = &in->group[i];
-        const bool odd = nh_frame_natural(g) != natural;
-        if (g->l < m || (odd && m == 0)) continue;
-        const real *from = x + n * g->offset, sign = odd ? -1 : 1;
-        const size_t above = (size_t)(g->l + m) * g->mul, below = (size_t)(g->l - m) * g->mul;
+        source s;
+        if (!takes_group(g, natural, m, &s)) continue;
+        const real *from = x + n * g->offset;
         for (size_t t = 0; t < n; t++, from += g->dim) {
-            const real *plus = from + (odd ? below : above), *minus = from + (odd ? above : below);
-            real *restrict row = to + t * wide;
+            real *restrict row = to + t * wide, *restrict opposite = row + n * wide;
             for (size_t u = 0; u < g->mul; u++)
-                row[u] = plus[u];
+                row[u] = along[t] * from[s.plus + u];
             for (size_t u = 0; u < g->mul && m > 0; u++)
-                row[opposite + u] = sign * minus[u];
+                opposite[u] = along[t] * s.sign * from[s.minus + u];
         }
         to += g->mul;
+    }
+}
+
+/* Its transpose, added. */
+static void scatter(const nh_frame *f, bool natural, int m, size_t n, const real *from, const real *along, real *gx)
+{
+    const nh_layout *in = &f->product->in;
+    const size_t wide = nh_frame_columns(f, natural, m);
+    for (size_t i = 0; i < in->count; i++) {
+        const nh_group *g = &in->group[i];
+        source s;
+        if (!takes_group(g, natural, m, &s)) continue;
+        real *restrict to = gx + n * g->offset;
+        for (size_t t = 0; t < n; t++, to += g->dim) {
+            const real *restrict row = from + t * wide, *restrict opposite = row + n * wide;
+            for (size_t u = 0; u < g->mul; u++)
+                to[s.plus + u] += along[t] * row[u];
+            for (size_t u = 0; u < g->mul && m > 0; u++)
+                to[s.minus + u] += along[t] * s.sign * opposite[u];
+        }
+        from += g->mul;
     }
 }
 
@@ -274,77 +421,100 @@ static void gather(const nh_frame *f, bool natural, int m, size_t n, const real 
 static size_t column_of(const nh_frame *f, bool natural, int m, size_t i)
 {
     const nh_layout *in = &f->product->in;
+    source s;
     size_t n = 0;
     for (size_t k = 0; k < i; k++)
-        if (in->group[k].l >= m && (m > 0 || nh_frame_natural(&in->group[k]) == natural)) n += in->group[k].mul;
+        n += takes_group(&in->group[k], natural, m, &s) ? in->group[k].mul : 0;
     return n;
 }
 
-/* to[mul][cout] += c w[mul] from[mul][cout] */
-static void add_scaled(size_t mul, size_t cout, real c, const real *w, const real *restrict from, real *restrict to)
+/* Whether rows of natural (or not) groups with m have a matrix for group o of the map's output. */
+static bool has_matrix(const nh_linear_map *map, bool natural, int m, size_t o)
 {
-    for (size_t u = 0; u < mul; u++)
-        for (size_t i = 0; i < cout; i++)
-            to[u * cout + i] += c * w[u] * from[u * cout + i];
+    const nh_group *to = &map->out.group[o];
+    return map->block[o].in != SIZE_MAX && to->l >= m && nh_frame_natural(to) == natural;
 }
+
+/* The group of x that edges without a direction take for group o of the map's output; NULL: nothing feeds it. */
+static const nh_group *same_group(const nh_frame *f, const nh_linear_map *map, size_t o)
+{
+    const nh_group *to = &map->out.group[o];
+    const nh_layout *in = &f->product->in;
+    return map->block[o].in != SIZE_MAX ? &in->group[nh_layout_find(in, to->l, to->p)] : NULL;
+}
+
+/* A path's share in a matrix: matrix[mul][cout] at `folded` += c w[mul] W[mul][cout], W at `weight`. */
+typedef void share(void *context, const part *a, size_t cout, size_t weight, size_t folded);
 
 /* The matrices lie in the order of these loops: for natural groups and others, for each m, for each group of the output; then
  * those of edges without a direction. */
-void R(nh_folded_pack)(const nh_frame *f, const nh_linear_map *map, const real *w, const real *weight, real *folded)
+static void each_share(const nh_frame *f, const nh_linear_map *map, share *body, void *context)
 {
     const nh_product *p = f->product;
-    memset(folded, 0, nh_folded_size(f, map) * sizeof(real));
+    size_t folded = 0;
+    part a;
     for (int natural = 0; natural < 2; natural++)
-        for (int m = 0; m <= f->lmax; m++) {
-            const size_t rows = nh_frame_columns(f, natural, m);
+        for (int m = 0; m <= f->lmax; m++)
             for (size_t o = 0; o < map->out.count; o++) {
-                const nh_group *to = &map->out.group[o];
                 const nh_linear_block *b = &map->block[o];
-                if (b->in == SIZE_MAX || to->l < m || nh_frame_natural(to) != natural) continue;
-                for (size_t k = p->first_path[b->in]; k < p->first_path[b->in + 1]; k++) {
-                    part a;
-                    if (!takes_part(f, b->in, k, m, &a)) continue;
-                    add_scaled(a.path->mul, b->cout, a.c, w + a.path->weight, weight + b->weight + a.path->channel * b->cout,
-                               folded + column_of(f, natural, m, a.path->in) * b->cout);
-                }
-                folded += rows * b->cout;
+                if (!has_matrix(map, natural, m, o)) continue;
+                for (size_t k = p->first_path[b->in]; k < p->first_path[b->in + 1]; k++)
+                    if (takes_part(f, b->in, k, m, &a))
+                        body(context, &a, b->cout, b->weight + a.path->channel * b->cout,
+                             folded + column_of(f, natural, m, a.path->in) * b->cout);
+                folded += nh_frame_columns(f, natural, m) * b->cout;
             }
-        }
     for (size_t o = 0; o < map->out.count; o++) {
-        const nh_group *to = &map->out.group[o];
         const nh_linear_block *b = &map->block[o];
-        const size_t same = nh_layout_find(&p->in, to->l, to->p);
-        if (b->in == SIZE_MAX || same == SIZE_MAX) continue;
-        for (size_t k = p->first_path[b->in]; k < p->first_path[b->in + 1]; k++) {
-            part a;
+        const nh_group *same = same_group(f, map, o);
+        if (same == NULL) continue;
+        for (size_t k = p->first_path[b->in]; k < p->first_path[b->in + 1]; k++)
             if (takes_part(f, b->in, k, 0, &a) && a.path->j == 0)
-                add_scaled(a.path->mul, b->cout, a.c, w + a.path->weight, weight + b->weight + a.path->channel * b->cout, folded);
-        }
-        folded += p->in.group[same].mul * b->cout;
+                body(context, &a, b->cout, b->weight + a.path->channel * b->cout, folded);
+        folded += same->mul * b->cout;
     }
 }
 
-/* The rows of edges without a direction, anew. */
-static void without_direction(const nh_frame *f, const nh_linear_map *map, size_t n, const real *x, const real *along,
-                              const real *folded, real *y)
+typedef struct folding {
+    const real *w, *weight, *gfolded;
+    real *folded, *gw, *gweight;
+} folding;
+
+static void fold(void *context, const part *a, size_t cout, size_t weight, size_t folded)
 {
-    const nh_layout *in = &f->product->in;
-    for (size_t o = 0; o < map->out.count; o++) {
-        const nh_group *to = &map->out.group[o];
-        const size_t same = nh_layout_find(in, to->l, to->p);
-        if (map->block[o].in == SIZE_MAX) continue;
-        for (size_t t = 0; t < n; t++) {
-            real *out = y + n * to->offset + t * to->dim;
-            if (along[t] > 0) continue;
-            if (same == SIZE_MAX)
-                memset(out, 0, to->dim * sizeof(real));
-            else
-                R(nh_gemm)
-            (map->kernels, false, false, to->rows, to->mul, in->group[same].mul,
-             x + n * in->group[same].offset + t * in->group[same].dim, in->group[same].mul, folded, to->mul, false, out, to->mul);
-        }
-        if (same != SIZE_MAX) folded += in->group[same].mul * to->mul;
+    const folding *c = context;
+    const real *restrict from = c->weight + weight;
+    real *restrict to = c->folded + folded;
+    for (size_t u = 0; u < a->path->mul; u++)
+        for (size_t i = 0; i < cout; i++)
+            to[u * cout + i] += a->c * c->w[a->path->weight + u] * from[u * cout + i];
+}
+
+static void unfold(void *context, const part *a, size_t cout, size_t weight, size_t folded)
+{
+    const folding *c = context;
+    const real *restrict g = c->gfolded + folded, *restrict from = c->weight + weight;
+    real *restrict to = c->gweight + weight;
+    for (size_t u = 0; u < a->path->mul; u++) {
+        const real scale = a->c * c->w[a->path->weight + u];
+        c->gw[a->path->weight + u] += a->c * R(nh_dot)(cout, g + u * cout, from + u * cout);
+        for (size_t i = 0; i < cout; i++)
+            to[u * cout + i] += scale * g[u * cout + i];
     }
+}
+
+void R(nh_folded_pack)(const nh_frame *f, const nh_linear_map *map, const real *w, const real *weight, real *folded)
+{
+    folding c = {.w = w, .weight = weight, .folded = folded};
+    memset(folded, 0, nh_folded_size(f, map) * sizeof(real));
+    each_share(f, map, fold, &c);
+}
+
+void R(nh_folded_unpack_add)(const nh_frame *f, const nh_linear_map *map, const real *w, const real *weight, const real *gfolded,
+                             real *gw, real *gweight)
+{
+    folding c = {.w = w, .weight = weight, .gfolded = gfolded, .gw = gw, .gweight = gweight};
+    each_share(f, map, unfold, &c);
 }
 
 void R(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n, const real *x, const real *along,
@@ -352,25 +522,77 @@ void R(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n,
 {
     for (int natural = 0; natural < 2; natural++)
         for (int m = 0; m <= f->lmax; m++) {
-            const size_t rows = nh_frame_columns(f, natural, m);
-            gather(f, natural, m, n, x, room);
+            const size_t wide = nh_frame_columns(f, natural, m);
+            gather(f, natural, m, n, x, along, room);
             for (size_t o = 0; o < map->out.count; o++) {
                 const nh_group *to = &map->out.group[o];
-                if (map->block[o].in == SIZE_MAX || to->l < m || nh_frame_natural(to) != natural) continue;
-                real *out = y + n * to->offset + (size_t)to->l * to->mul;
-                for (int side = 0; side < (m > 0 ? 2 : 1); side++) {
-                    real *at = side == 0 ? out + (size_t)m * to->mul : out - (size_t)m * to->mul;
-                    if (rows > 0) R(nh_gemm)
-                    (map->kernels, false, false, n, to->mul, rows, room + (size_t)side * n * rows, rows, folded, to->mul, false, at,
-                     to->dim);
-                    for (size_t t = 0; t < n && rows == 0; t++)
-                        memset(at + t * to->dim, 0, to->mul * sizeof(real));
+                if (!has_matrix(map, natural, m, o)) continue;
+                for (int sign = 1; sign >= (m > 0 ? -1 : 1); sign -= 2) {
+                    real *out = y + n * to->offset + (size_t)(to->l + sign * m) * to->mul;
+                    R(nh_gemm)
+                    (map->kernels, false, false, n, to->mul, wide, room + (sign > 0 ? 0 : n * wide), wide, folded, to->mul, false,
+                     out, to->dim);
                 }
-                folded += rows * to->mul;
+                folded += wide * to->mul;
             }
         }
-    without_direction(f, map, n, x, along, folded, y);
+    for (size_t o = 0; o < map->out.count; o++) {
+        const nh_group *to = &map->out.group[o];
+        const nh_group *from = same_group(f, map, o);
+        if (from == NULL) continue;
+        for (size_t t = 0; t < n; t++)
+            if (along[t] <= 0) R(nh_gemm)
+        (map->kernels, false, false, to->rows, to->mul, from->mul, x + n * from->offset + t * from->dim, from->mul, folded, to->mul,
+         true, y + n * to->offset + t * to->dim, to->mul);
+        folded += from->mul * to->mul;
+    }
     for (size_t t = 0; t < n && bias != NULL && map->n_bias > 0 && map->block[0].in != SIZE_MAX; t++)
         for (size_t u = 0; u < map->n_bias; u++)
             y[t * map->n_bias + u] += bias[u];
+}
+
+void R(nh_folded_backward)(const nh_frame *f, const nh_linear_map *map, size_t n, const real *gy, const real *x, const real *along,
+                           const real *folded, real *room, real *gx, real *gfolded, real *gbias)
+{
+    real *groom = room + 2 * n * f->most;
+    for (int natural = 0; natural < 2; natural++)
+        for (int m = 0; m <= f->lmax; m++) {
+            const size_t wide = nh_frame_columns(f, natural, m);
+            bool any = false;
+            gather(f, natural, m, n, x, along, room);
+            for (size_t o = 0; o < map->out.count; o++) {
+                const nh_group *to = &map->out.group[o];
+                if (!has_matrix(map, natural, m, o)) continue;
+                for (int sign = 1; sign >= (m > 0 ? -1 : 1); sign -= 2) {
+                    const real *g = gy + n * to->offset + (size_t)(to->l + sign * m) * to->mul;
+                    const size_t at = sign > 0 ? 0 : n * wide;
+                    R(nh_gemm)
+                    (map->kernels, false, true, n, wide, to->mul, g, to->dim, folded, to->mul, any, groom + at, wide);
+                    R(nh_gemm)
+                    (map->kernels, true, false, wide, to->mul, n, room + at, wide, g, to->dim, true, gfolded, to->mul);
+                }
+                any = true;
+                folded += wide * to->mul;
+                gfolded += wide * to->mul;
+            }
+            if (any) scatter(f, natural, m, n, groom, along, gx);
+        }
+    for (size_t o = 0; o < map->out.count; o++) {
+        const nh_group *to = &map->out.group[o];
+        const nh_group *from = same_group(f, map, o);
+        if (from == NULL) continue;
+        for (size_t t = 0; t < n; t++) {
+            const real *g = gy + n * to->offset + t * to->dim;
+            const size_t at = n * from->offset + t * from->dim;
+            if (along[t] > 0) continue;
+            R(nh_gemm)(map->kernels, false, true, to->rows, from->mul, to->mul, g, to->mul, folded, to->mul, true, gx + at, from->mul);
+            R(nh_gemm)
+            (map->kernels, true, false, from->mul, to->mul, to->rows, x + at, from->mul, g, to->mul, true, gfolded, to->mul);
+        }
+        folded += from->mul * to->mul;
+        gfolded += from->mul * to->mul;
+    }
+    for (size_t t = 0; t < n && gbias != NULL && map->n_bias > 0 && map->block[0].in != SIZE_MAX; t++)
+        for (size_t u = 0; u < map->n_bias; u++)
+            gbias[u] += gy[t * map->n_bias + u];
 }

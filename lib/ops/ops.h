@@ -198,7 +198,7 @@ void NH_NAME(nh_product_backward)(const nh_product *p, size_t group, size_t n, c
 /* ---- the same in the frame of the edge, with the linear map after it (frame.c): plan/frame.h */
 
 /* The rotations d[n][n_rotation] of n displacements v[n][3] that turn v onto the z axis, and along[n]: 1, or 0 where v is
- * shorter than 1e-12 (d is then no rotation, and paths with j > 0 give nothing). In double precision inside. */
+ * shorter than 1e-12: no direction, d is that of (0,0,1) and paths with j > 0 give nothing. In double precision inside. */
 void NH_NAME(nh_frame_forward)(const nh_frame *f, size_t n, const double *v, NH_REAL *d, NH_REAL *along);
 /* x[t][c][u] = sum_a D_t[c][a] x[t][a][u] in place, into the frames of the edges; `back`: D transposed, out of them. The one
  * is the other's backward. */
@@ -207,18 +207,34 @@ void NH_NAME(nh_rotate)(const nh_frame *f, const nh_layout *layout, size_t n, co
  * as many of row -m where m > 0. w, stride: as in nh_product_forward. */
 void NH_NAME(nh_aligned_forward)(const nh_frame *f, size_t group, int m, size_t n, const NH_REAL *x, const NH_REAL *along,
                                  const NH_REAL *w, size_t stride, NH_REAL *out);
+/* gout as out. gx (the whole tile) and gw (of all rows, or with stride 0 summed over them) are ADDED to: several groups and
+ * rows contribute. */
+void NH_NAME(nh_aligned_backward)(const nh_frame *f, size_t group, int m, size_t n, const NH_REAL *gout, const NH_REAL *x,
+                                  const NH_REAL *along, const NH_REAL *w, size_t stride, NH_REAL *gx, NH_REAL *gw);
 /* The packed weights of a map that reads the product, with its channels in the frame's order: as many numbers. */
 void NH_NAME(nh_aligned_pack)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *weight, NH_REAL *aligned);
+/* gweight += gradient of the packed weights from that of `aligned`: its transpose. */
+void NH_NAME(nh_aligned_unpack_add)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *galigned, NH_REAL *gweight);
 /* Rows m and -m of group o of the map's output, a tile's y[n][2l+1][mul], from those of the product. bias: as in
- * nh_linear_forward. The group is one that is fed. */
+ * nh_linear_forward, with m = 0. The group is one that is fed. */
 void NH_NAME(nh_aligned_linear_forward)(const nh_frame *f, const nh_linear_map *map, size_t o, int m, size_t n,
                                         const NH_REAL *x, const NH_REAL *aligned, const NH_REAL *bias, NH_REAL *y);
+/* gx as x; gbias with m = 0. */
+void NH_NAME(nh_aligned_linear_backward)(const nh_frame *f, const nh_linear_map *map, size_t o, int m, size_t n,
+                                         const NH_REAL *gy, const NH_REAL *x, const NH_REAL *aligned, NH_REAL *gx, bool add,
+                                         NH_REAL *galigned, NH_REAL *gbias);
 /* Product with the weights w[n_weight] that all edges share and the map after it in one: the matrices folded[nh_folded_size],
  * and y of the map's output, but for groups that nothing feeds, from x, both in the frame; room[2n * f->most]. */
 void NH_NAME(nh_folded_pack)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *w, const NH_REAL *weight,
                              NH_REAL *folded);
 void NH_NAME(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n, const NH_REAL *x, const NH_REAL *along,
                                 const NH_REAL *folded, const NH_REAL *bias, NH_REAL *room, NH_REAL *y);
+/* gx (the whole tile) is ADDED to; room[4n * f->most]. gw and gweight from gfolded: the transpose of nh_folded_pack. */
+void NH_NAME(nh_folded_backward)(const nh_frame *f, const nh_linear_map *map, size_t n, const NH_REAL *gy, const NH_REAL *x,
+                                 const NH_REAL *along, const NH_REAL *folded, NH_REAL *room, NH_REAL *gx, NH_REAL *gfolded,
+                                 NH_REAL *gbias);
+void NH_NAME(nh_folded_unpack_add)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *w, const NH_REAL *weight,
+                                   const NH_REAL *gfolded, NH_REAL *gw, NH_REAL *gweight);
 
 /* ---- channel-wise product of two features (lift.c): network/OPTIONS.md 1.3 */
 

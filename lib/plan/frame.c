@@ -13,8 +13,9 @@ static bool turns(size_t l, size_t a, size_t b)
     return (a < l) == (b < l);
 }
 
-/* D_l = (2l+1) C^{1 l-1 l} (D_1 x D_{l-1}) C^{1 l-1 l} as in o3/wigner.c, without what is zero for a rotation about y. Lists
- * the terms at turn[*count].., or counts them where turn is NULL. */
+/* D_l = (2l+1) C^{1 l-1 l} (D_1 x D_{l-1}) C^{1 l-1 l} as in o3/wigner.c, without what is zero for a rotation about y. The
+ * rows |m| < l need one pair of the sum on the left alone: with D_1's row z (m = 0), C couples m of l-1 with m of l only, and
+ * is at least 1/sqrt(l) of its row. Lists the terms at turn[*count].., or counts them where turn is NULL. */
 static int list_turns(int degree, nh_turn *turn, size_t *count, nh_error *err)
 {
     nh_coupling c;
@@ -22,12 +23,14 @@ static int list_turns(int degree, nh_turn *turn, size_t *count, nh_error *err)
     const size_t l = (size_t)degree, n = 2 * l + 1, n_lower = n - 2;
     for (size_t a = 0; a < c.count; a++)
         for (size_t b = 0; b < c.count; b++) {
+            const bool middle = c.i3[a] > 0 && c.i3[a] < n - 1;
+            if (middle && c.i1[a] != 1) continue;
             if (!turns(1, c.i1[a], c.i1[b]) || !turns(l - 1, c.i2[a], c.i2[b]) || !turns(l, c.i3[a], c.i3[b])) continue;
             if (turn != NULL)
                 turn[*count] = (nh_turn){.first = (unsigned char)(3 * c.i1[a] + c.i1[b]),
                                          .lower = (unsigned short)(c.i2[a] * n_lower + c.i2[b]),
                                          .to = (unsigned short)(c.i3[a] * n + c.i3[b]),
-                                         .value = (double)n * c.value[a] * c.value[b]};
+                                         .value = middle ? c.value[b] / c.value[a] : (double)n * c.value[a] * c.value[b]};
             (*count)++;
         }
     nh_coupling_free(&c);
@@ -110,7 +113,9 @@ int nh_frame_new(const nh_product *p, nh_frame *out, nh_error *err)
     for (size_t g = 0; g < p->in.count; g++)
         if (p->in.group[g].l > out->lmax) out->lmax = p->in.group[g].l;
     for (size_t g = 0; g < p->out.count; g++)
-        if (p->out.group[g].l > out->lmax) out->lmax = p->out.group[g].l;
+        if (nh_layout_find(&p->in, p->out.group[g].l, p->out.group[g].p) == SIZE_MAX)
+            return nh_fail(err, "frames of the edges: degree %d, parity %d is made of features that have none", p->out.group[g].l,
+                           p->out.group[g].p);
     out->n_rotation = nh_frame_degree(out->lmax + 1);
     const size_t n_path = p->first_path[p->out.count];
     out->path = NH_ARRAY(nh_frame_path, n_path);
@@ -141,11 +146,10 @@ size_t nh_folded_size(const nh_frame *f, const nh_linear_map *map)
     size_t n = 0;
     for (size_t o = 0; o < map->out.count; o++) {
         const nh_group *to = &map->out.group[o];
-        const size_t same = nh_layout_find(in, to->l, to->p);
         if (map->block[o].in == SIZE_MAX) continue;
         for (int m = 0; m <= to->l; m++)
             n += nh_frame_columns(f, nh_frame_natural(to), m) * to->mul;
-        n += same != SIZE_MAX ? in->group[same].mul * to->mul : 0;
+        n += in->group[nh_layout_find(in, to->l, to->p)].mul * to->mul;
     }
     return n;
 }

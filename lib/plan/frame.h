@@ -7,7 +7,8 @@
  *     c = sqrt((2 l3+1)(2j+1)) C^{l1 j l3}[l1 +- m][j][l3 + m].
  * Exact: the product is equivariant. Whether a path is even follows from the groups that it joins
  * (nh_frame_natural), since (-1)^j is the product of their parities. A row m of the output's group takes channels of paths with l1 >= |m| only. They lie side by side when
- * paths stand in this order: odd ones, l1 ascending, then even ones, l1 descending. */
+ * paths stand in this order: odd ones, l1 ascending, then even ones, l1 descending. No row is empty: every group of the result
+ * is one of x, too (2.7), which the path with j = 0 joins with it. */
 #ifndef NH_PLAN_FRAME_H
 #define NH_PLAN_FRAME_H
 
@@ -29,7 +30,7 @@ typedef struct nh_frame_path {
 
 typedef struct nh_frame {
     const nh_product *product; /* not owned */
-    int lmax;                  /* of its input and output */
+    int lmax;                  /* of x, and so of the result */
     size_t n_rotation;         /* numbers of an edge's rotation: D_1, D_2, .. D_lmax, [2l+1][2l+1] each */
     nh_turn *turn;             /* owned */
     size_t *first_turn;        /* [lmax+2] those of each degree from 2; owned */
