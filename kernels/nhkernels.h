@@ -45,6 +45,45 @@ void nhk_download(nh_gpu *g, void *to, const void *from, size_t bytes);
 void nhk_copy(nh_gpu *g, void *to, const void *from, size_t bytes);
 void nhk_zero(nh_gpu *g, void *p, size_t bytes);
 
+/* ---- blocks of a crystal and irreps (embedding.cu): nextham/embedding.h */
+
+/* The transforms of one selection of irreps for the species of one structure, as sparse rows: nh_embedding_tables makes them. Numbers of a
+ * shell pair count as in its vector's real half; i and j are the m of its two shells, from 0. The factor 1/sqrt2 of the spin matrices is in
+ * all values. */
+typedef struct nhk_up { /* a number of a pair's vector from the elements of the sub-block */
+    unsigned char i, j, channel; /* of the four spin blocks: 0 uu+dd, 1 i(ud-du), 2 uu-dd, 3 ud+du */
+    double value, dual;          /* D <- vector, transposed; block -> vector */
+} nhk_up;
+typedef struct nhk_down { /* an element of a sub-block of D from the pair's vector */
+    int number;
+    double value;
+} nhk_down;
+typedef struct nhk_number { /* of a vector */
+    int row;                /* of `up`; -1: it is always 0 */
+    short slot[2], imaginary;
+} nhk_number;
+typedef struct nhk_orbital {
+    short slot, m;
+} nhk_orbital;
+typedef struct nhk_embedding {
+    int n_slot, n_species, dim;
+    int n_orbital, n_up_row, n_up, n_down_row, n_down; /* lengths */
+    nhk_number *number;   /* [dim] */
+    int *first;           /* [n_species][n_slot] first orbital in the slot; -1: none */
+    int *orbital_start;   /* [n_species+1] first of a species in `orbital` */
+    nhk_orbital *orbital; /* [n_orbital] */
+    int *offset;          /* [n_slot^2] first number of a shell pair in the vector; -1: not selected */
+    int *down_row;        /* [n_slot^2] its first row of `down`: elements row-major, columns of the second slot's degree */
+    int *width;           /* [n_slot] 2l+1 */
+    int *up_start, *down_start; /* [rows+1] */
+    nhk_up *up;
+    nhk_down *down;
+} nhk_embedding;
+typedef struct nhk_block { /* of an edge */
+    size_t start;          /* its first element */
+    int a, b;              /* species of its rows and columns; a = -1: no block */
+} nhk_block;
+
 /* ---- sub-models (network.cu), for float and double: suffix _f, _d */
 
 struct nh_network_f; /* network/network.h, as are nh_edges and what the three callbacks are */
