@@ -89,6 +89,8 @@ typedef struct nhk_block { /* of an edge */
 struct nh_network_f; /* network/network.h, as are nh_edges and what the three callbacks are */
 struct nh_network_d;
 struct nh_edges;
+struct nh_network_f_ends;
+struct nh_network_d_ends;
 
 #define NHK_NETWORK_DECLARE(real, name, host)                                                                     \
     typedef struct name name;                                                                                     \
@@ -99,6 +101,8 @@ struct nh_edges;
     int name##_new(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                 \
     void name##_free(name *d); /* NULL is fine */                                                                 \
     int name##_update(name *d, nh_error *err);                                                                    \
+    /* nh_network_connect */                                                                                      \
+    void name##_connect(name *d, const struct host##_ends *ends);                                                 \
     /* As nh_network_forward; where `kept` is not NULL as nh_network_forward_keep, and *kept is the number of the \
      * run that is kept, the last one only. The callbacks run in the calling thread. Where the features do not    \
      * fit, tiles become smaller, down to 64 rows. */                                                             \
@@ -112,6 +116,7 @@ struct nh_edges;
         int (*make)(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                \
         void (*drop)(name *d);                                                                                    \
         int (*update)(name *d, nh_error *err);                                                                    \
+        void (*connect)(name *d, const struct host##_ends *ends);                                                 \
         int (*forward)(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
                        name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
         int (*backward)(name *d, size_t kept, name##_seed *seed, void *seed_context, real *packed,                \
@@ -119,6 +124,26 @@ struct nh_edges;
     } name##_calls;
 NHK_NETWORK_DECLARE(float, nhk_network_f, nh_network_f)
 NHK_NETWORK_DECLARE(double, nhk_network_d, nh_network_d)
+
+/* ---- a crystal at the ends of the runs of its sub-models (crystal.cu): features from its H0, corrections from their answers */
+
+typedef struct nhk_crystal_input {
+    size_t n_edge, n_elem;
+    int spin_blocks;              /* 1 or 4 */
+    const nhk_block *edge;        /* [n_edge] ascending in `start` */
+    const double *matrix;         /* [spin_blocks][n_elem][2]; NULL: features are not made here */
+    const nhk_embedding *in, *out; /* of the features (NULL without a matrix), of the answers */
+    double scale;                 /* of the features; answers are divided by it */
+} nhk_crystal_input;
+typedef struct nhk_crystal nhk_crystal;
+/* It takes at most a quarter of the memory that is free, for the corrections and for as much of the matrix as that allows (the rest comes
+ * piece by piece, once for each run). *out is NULL where that is too little. What `in` points to must outlive it. */
+int nhk_crystal_new(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **out, nh_error *err);
+void nhk_crystal_free(nhk_crystal *c); /* NULL is fine */
+void nhk_crystal_ends_f(nhk_crystal *c, struct nh_network_f_ends *ends);
+void nhk_crystal_ends_d(nhk_crystal *c, struct nh_network_d_ends *ends);
+/* d[n_elem] on the host: the sum of the corrections of all runs. */
+int nhk_crystal_corrections(nhk_crystal *c, double *d, nh_error *err);
 
 /* ---- H(k) and S(k) (fourier.cu): crystal/fourier.c */
 
@@ -150,7 +175,7 @@ int nhk_eigen_solve(nhk_eigen *w, double *h, const double *s, double *energy, in
 
 /* ---- what libnhkernels.so offers (table.cu) */
 
-enum { NHK_VERSION = 1 }; /* of this file: changes with every change of the table */
+enum { NHK_VERSION = 2 }; /* of this file: changes with every change of the table */
 typedef struct nhk_calls {
     int version;
     int (*count)(int *n, nh_error *err);
@@ -159,6 +184,11 @@ typedef struct nhk_calls {
     const char *(*name)(const nh_gpu *g);
     nhk_network_f_calls network_f;
     nhk_network_d_calls network_d;
+    int (*crystal_new)(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **out, nh_error *err);
+    void (*crystal_free)(nhk_crystal *c);
+    void (*crystal_ends_f)(nhk_crystal *c, struct nh_network_f_ends *ends);
+    void (*crystal_ends_d)(nhk_crystal *c, struct nh_network_d_ends *ends);
+    int (*crystal_corrections)(nhk_crystal *c, double *d, nh_error *err);
     int (*fourier_new)(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
     void (*fourier_free)(nhk_fourier *f);
     int (*fourier_at)(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);

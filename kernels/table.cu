@@ -3,7 +3,7 @@
 
 #define NETWORK(name)                                                                                             \
     {                                                                                                             \
-        name##_new, name##_free, name##_update, name##_forward, name##_backward                                   \
+        name##_new, name##_free, name##_update, name##_connect, name##_forward, name##_backward                                   \
     }
 
 const nhk_calls *nhk_table(void)
@@ -15,6 +15,11 @@ const nhk_calls *nhk_table(void)
                                      nhk_name,
                                      NETWORK(nhk_network_f),
                                      NETWORK(nhk_network_d),
+                                     nhk_crystal_new,
+                                     nhk_crystal_free,
+                                     nhk_crystal_ends_f,
+                                     nhk_crystal_ends_d,
+                                     nhk_crystal_corrections,
                                      nhk_fourier_new,
                                      nhk_fourier_free,
                                      nhk_fourier_at,

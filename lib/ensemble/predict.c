@@ -118,12 +118,20 @@ typedef struct job {
     nh_edges edges;
     double scale;                   /* model's Rydberg factor over the graph's */
     size_t orbitals;                /* of the largest species */
+    nhk_crystal *placed; /* features and corrections are made on the device, too; NULL: here */
+    nhk_embedding tables[2]; /* of `in` and `out`, for it */
+    nhk_block *block;        /* [n_edge] */
+    size_t told;             /* sub-models that the progress knows of */
     _Atomic uint_fast64_t embed_ns; /* summed over threads */
     atomic_bool no_memory;          /* a callback could not get its buffer */
 } job;
 
 static void job_free(job *j)
 {
+    if (j->placed) j->device->call->crystal_free(j->placed);
+    for (size_t i = 0; i < 2; i++)
+        nh_embedding_tables_free(&j->tables[i]);
+    free(j->block);
     nh_embedding_free(j->embedding);
     nh_selection_free(&j->in);
     free(j->even);
@@ -350,33 +358,80 @@ static void count_time(job *j, double begin)
         free(d);                                                                                             \
     }                                                                                                        \
                                                                                                              \
-    static int run_##suffix(job *j, size_t range, nh_threads *threads, nh_predict_report *report,            \
-                            nh_error *err)                                                                   \
-    {                                                                                                        \
-        const nh_model *m = j->m;                                                                            \
-        nh_network_##suffix **net = &j->packed->suffix[range];                                               \
-        const double begin = nh_seconds();                                                                   \
-        if (!*net) {                                                                                         \
-            if (nh_network_##suffix##_new(&m->config, j->types, &m->params, &m->weights[range], range,       \
-                                          j->input, j->input_entry, &j->out.irreps, j->out.entry, false,     \
-                                          j->kernels, threads, net, err))                                    \
-                return -1;                                                                                   \
-            report->n_packed++;                                                                              \
-            if (nh_network_##suffix##_place(*net, j->device, err)) {                                             \
-                nh_network_##suffix##_free(*net);                                                                \
-                *net = NULL;                                                                                     \
-                return -1;                                                                                       \
-            }                                                                                                    \
-        }                                                                                                    \
-        const double ready = nh_seconds();                                                                   \
-        const int status = nh_network_##suffix##_forward(*net, &j->edges, source_##suffix, j, sink_##suffix,  \
-                                                         j, false, NULL, threads, &report->part, err);       \
-        report->setup += ready - begin;                                                                      \
-        report->forward[range] = nh_seconds() - ready;                                                       \
-        return status;                                                                                       \
+    /* The sub-model's packed weights, on the device where there is one. */                                                 \
+    static int make_##suffix(job *j, size_t range, nh_threads *threads, nh_predict_report *report, nh_error *err)           \
+    {                                                                                                                       \
+        const nh_model *m = j->m;                                                                                           \
+        nh_network_##suffix **net = &j->packed->suffix[range];                                                              \
+        if (*net) return 0;                                                                                                 \
+        if (nh_network_##suffix##_new(&m->config, j->types, &m->params, &m->weights[range], range, j->input,                \
+                                      j->input_entry, &j->out.irreps, j->out.entry, false, j->kernels, threads, net,        \
+                                      err))                                                                                 \
+            return -1;                                                                                                      \
+        report->n_packed++;                                                                                                 \
+        if (!nh_network_##suffix##_place(*net, j->device, err)) return 0;                                                   \
+        nh_network_##suffix##_free(*net);                                                                                   \
+        *net = NULL;                                                                                                        \
+        return -1;                                                                                                          \
+    }                                                                                                                       \
+                                                                                                                            \
+    static int run_##suffix(job *j, size_t range, nh_threads *threads, nh_predict_report *report, nh_error *err)            \
+    {                                                                                                                       \
+        nh_network_##suffix *net = j->packed->suffix[range];                                                                \
+        const double begin = nh_seconds();                                                                                  \
+        if (j->device) {                                                                                                    \
+            nh_network_##suffix##_ends ends = {0};                                                                          \
+            if (j->placed) j->device->call->crystal_ends_##suffix(j->placed, &ends);                                        \
+            nh_network_##suffix##_connect(net, &ends);                                                                      \
+        }                                                                                                                   \
+        const int status = nh_network_##suffix##_forward(net, &j->edges, source_##suffix, j, sink_##suffix, j, false,       \
+                                                         NULL, threads, &report->part, err);                                \
+        report->forward[range] = nh_seconds() - begin;                                                                      \
+        return status;                                                                                                      \
     }
 CALLBACKS(float, f)
 CALLBACKS(double, d)
+
+/* Takes the crystal to the device, where there is room: then H0 goes up once for all sub-models (unless its features came with it, or none are
+ * made of it), and the corrections come down once. */
+static int place(job *j, nh_error *err)
+{
+    const nh_graph *g = j->g;
+    const int *species = g->structure.species;
+    const bool embed = j->m->config.input == NH_INPUT_H0 && !g->features;
+    j->block = NH_ARRAY(nhk_block, j->edges.n_edge);
+    if (!j->block) return nh_fail_memory(err, "the edges");
+    for (size_t e = 0; e < j->edges.n_edge; e++)
+        j->block[e] = (nhk_block){g->pairs.start[j->edge[e]], species[j->src[e]], species[j->dst[e]]};
+    if ((embed && nh_embedding_tables(j->embedding, &j->in, &g->structure, j->slot, j->even, &j->tables[0], err)) ||
+        nh_embedding_tables(j->embedding, &j->out, &g->structure, j->slot, NULL, &j->tables[1], err))
+        return -1;
+    const nhk_crystal_input in = {.n_edge = j->edges.n_edge,
+                                  .n_elem = g->pairs.n_elem,
+                                  .spin_blocks = g->n_spin,
+                                  .edge = j->block,
+                                  .matrix = embed ? g->matrix[NH_H0] : NULL,
+                                  .in = &j->tables[0],
+                                  .out = &j->tables[1],
+                                  .scale = j->scale};
+    return j->device->call->crystal_new(j->device->gpu, &in, &j->placed, err);
+}
+
+/* The corrections that were made on the device. */
+static int take_corrections(job *j, nh_error *err)
+{
+    const nh_graph *g = j->g;
+    double *d = NH_ARRAY(double, g->pairs.n_elem);
+    if (!d) return nh_fail_memory(err, "the corrections");
+    const int status = j->device->call->crystal_corrections(j->placed, d, err);
+    for (size_t spin = 0; !status && spin < (size_t)g->n_spin; spin += 3) { /* uu and dd */
+        double *block = g->matrix[NH_H_PRED] + 2 * spin * g->pairs.n_elem;
+        for (size_t i = 0; i < g->pairs.n_elem; i++)
+            block[2 * i] += d[i];
+    }
+    free(d);
+    return status;
+}
 
 static bool any_within(const job *j, size_t range)
 {
@@ -416,6 +471,23 @@ int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernel
     return status;
 }
 
+/* The sub-models, one after another. */
+static int run_all(const nh_predictor *p, job *j, const bool *asked, nh_threads *threads, nh_predict_report *report,
+                   nh_progress *progress, nh_error *err)
+{
+    int status = 0;
+    for (size_t r = 0; !status && r < j->m->n_range; r++) {
+        if (!asked[r]) continue;
+        status =
+            p->precision == NH_DOUBLE ? run_d(j, r, threads, report, err) : run_f(j, r, threads, report, err);
+        if (status) nh_fail_at(err, "sub-model range%zu", r);
+        if (!status && atomic_load(&j->no_memory)) status = nh_fail_memory(err, "feature vectors");
+        if (r >= j->told) nh_progress_add(progress, j->edges.n_edge);
+        if (r >= j->told) j->told = r + 1;
+    }
+    return status;
+}
+
 int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *threads, nh_predict_report *report,
                      nh_progress *progress, nh_error *err)
 {
@@ -431,17 +503,24 @@ int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *t
     if (!threads) threads = own;
     if (!status) status = prepare(p, &j, err);
     report->n_edge = j.edges.n_edge;
-    report->setup = nh_seconds() - begin;
+    bool asked[NH_MAX_RANGES] = {false}; /* the other sub-models have no edge to answer for */
     for (size_t r = 0; !status && r < m->n_range; r++) {
-        if (!any_within(&j, r)) continue; /* this sub-model has no edge to answer for */
-        status =
-            p->precision == NH_DOUBLE ? run_d(&j, r, threads, report, err) : run_f(&j, r, threads, report, err);
+        asked[r] = any_within(&j, r);
+        if (!asked[r]) continue;
+        status = p->precision == NH_DOUBLE ? make_d(&j, r, threads, report, err) : make_f(&j, r, threads, report, err);
         if (status) nh_fail_at(err, "sub-model range%zu", r);
-        if (!status && atomic_load(&j.no_memory)) status = nh_fail_memory(err, "feature vectors");
-        nh_progress_add(progress, j.edges.n_edge);
+    }
+    if (!status && j.device) status = place(&j, err);
+    report->setup = nh_seconds() - begin;
+    if (!status) status = run_all(p, &j, asked, threads, report, progress, err);
+    if (status && j.placed) { /* without the crystal on the device there is more room for the sub-models, and nothing has come down yet */
+        j.device->call->crystal_free(j.placed);
+        j.placed = NULL;
+        status = run_all(p, &j, asked, threads, report, progress, err);
     }
     report->embed = 1e-9 * (double)atomic_load(&j.embed_ns);
     const double end = nh_seconds();
+    if (!status && j.placed) status = take_corrections(&j, err);
     if (!status && hermitize) status = nh_hermitize(g, g->matrix[NH_H_PRED], err);
     report->finish = nh_seconds() - end;
     job_free(&j);

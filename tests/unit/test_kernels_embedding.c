@@ -4,6 +4,7 @@
 
 #include "base/random.h"
 #include "kernels/ops.h"
+#include "network/network.h"
 #include "nextham/embedding.h"
 
 #ifdef NH_REAL_DEVICE /* make check-cuda: it has orders of its own */
@@ -15,8 +16,13 @@ static size_t emu_leaks(void)
 {
     return 0;
 }
+static void emu_memory(size_t bytes)
+{
+    (void)bytes;
+}
 #else
 void emu_seed(uint64_t seed);
+void emu_memory(size_t bytes);
 size_t emu_leaks(void);
 #endif
 
@@ -286,6 +292,94 @@ static void down_test(void **state)
         }
 }
 
+/* A crystal on a device with `memory` bytes beside its tables: the features of all edges in tiles of five, and two runs' corrections, against the host.
+ * False where it found no room. */
+static bool crystal_in(const fixture *f, const nh_selection *answers, size_t memory)
+{
+    enum { TILE = 5 };
+    const size_t dim = f->part.irreps.dim, n_out = answers->irreps.dim;
+    nhk_embedding in, out;
+    nhk_crystal *c;
+    nh_network_d_ends ends;
+    OK(nh_embedding_tables(f->e, &f->part, &f->s, f->slot, NULL, &in, &err));
+    OK(nh_embedding_tables(f->e, answers, &f->s, f->slot, NULL, &out, &err));
+    const nhk_crystal_input input = {f->n, f->n_elem, 4, f->edge, f->matrix, &in, &out, SCALE};
+    const size_t before = nhk_available(gpu);
+    nhk_embedding on[2] = {nhk_embedding_new(gpu, &in), nhk_embedding_new(gpu, &out)};
+    void *edge = up(f->edge, f->n * sizeof *f->edge);
+    const size_t tables = before - nhk_available(gpu);
+    for (size_t i = 0; i < 2; i++)
+        nhk_embedding_free(gpu, &on[i]);
+    nhk_free(gpu, edge);
+    emu_memory(tables + memory);
+    OK(nhk_crystal_new(gpu, &input, &c, &err));
+    emu_memory((size_t)8 << 30);
+    const bool there = c != NULL;
+    if (there) {
+        double *found = noise(f->n * dim, 0), *row = noise(dim, 0), *answer = noise(f->n * n_out, 3), *d = noise(f->n_elem, 0),
+               *expected = calloc(f->n_elem + 1, sizeof *expected), *block = noise(4096, 0);
+        double *tile = nhk_alloc(gpu, TILE * dim, sizeof *tile), *vector = up(answer, f->n * n_out * sizeof *answer);
+        int which[80];
+        assert_non_null(expected);
+        nhk_crystal_ends_d(c, &ends);
+        for (size_t first = 0; first < f->n; first += TILE) {
+            const size_t n = f->n - first < TILE ? f->n - first : TILE;
+            ends.source(ends.context, first, n, tile);
+            nhk_download(gpu, found + first * dim, tile, n * dim * sizeof *tile);
+            OK(nhk_sync(gpu, &err));
+        }
+        for (size_t e = 0; e < f->n; e++) {
+            nh_block_to_irreps(f->e, &f->part, &f->s, f->slot, f->edge[e].a, f->edge[e].b, 4, f->matrix + 2 * f->edge[e].start,
+                               2 * f->n_elem, SCALE, row);
+            expect("features of a crystal", dim, found + e * dim, row, 1e-14);
+            which[e] = (int)e;
+        }
+        int *list = up(which, f->n * sizeof *which);
+        for (int run = 0; run < 2; run++) /* the second one answers for the edges from the third on */
+            if (f->n > 2 || run == 0)
+                ends.sink(ends.context, f->n - 2 * (size_t)run, list + 2 * run, vector + 2 * (size_t)run * n_out, NULL);
+        OK(nhk_crystal_corrections(c, d, &err));
+        for (size_t e = 0; e < f->n; e++) {
+            const nhk_block b = f->edge[e];
+            const size_t n = nh_species_orbitals(&f->s, (size_t)b.a) * nh_species_orbitals(&f->s, (size_t)b.b);
+            nh_irreps_to_correction(f->e, answers, &f->s, f->slot, b.a, b.b, answer + e * n_out, block);
+            for (size_t i = 0; i < n; i++)
+                expected[b.start + i] = (e < 2 ? 1 : 2) * block[i] / SCALE;
+        }
+        expect("corrections of a crystal", f->n_elem, d, expected, 1e-14);
+        nhk_free(gpu, tile);
+        nhk_free(gpu, vector);
+        nhk_free(gpu, list);
+        double *const all[] = {found, row, answer, d, expected, block};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            free(all[i]);
+    }
+    nhk_crystal_free(c);
+    nh_embedding_tables_free(&in);
+    nh_embedding_tables_free(&out);
+    return there;
+}
+
+/* With H0 on the device as a whole, in pieces, and not at all. */
+static void crystals(void **state)
+{
+    (void)state;
+    fixture f = fixture_new(4, 13, NH_PART_ALL);
+    nh_selection answers;
+    OK(nh_selection_new(f.e, NH_PART_REAL, NULL, &answers, &err));
+    const size_t block = nh_species_orbitals(&f.s, 0) * nh_species_orbitals(&f.s, 0),
+                 fixed = f.n_elem * sizeof(double);
+    assert_true(crystal_in(&f, &answers, (size_t)1 << 30));
+#ifndef NH_REAL_DEVICE
+    assert_true(crystal_in(&f, &answers, 4 * (fixed + 3 * block * 8 * sizeof(double))));
+    assert_true(crystal_in(&f, &answers, 4 * (fixed + block * 8 * sizeof(double))));
+    assert_false(crystal_in(&f, &answers, 4 * (fixed + block * 8 * sizeof(double)) - 4 * 8));
+    assert_false(crystal_in(&f, &answers, 2 * fixed));
+#endif
+    nh_selection_free(&answers);
+    fixture_free(&f);
+}
+
 static int open_gpu(void **state)
 {
     (void)state;
@@ -304,6 +398,6 @@ static int close_gpu(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(up_test), cmocka_unit_test(down_test)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(up_test), cmocka_unit_test(down_test), cmocka_unit_test(crystals)};
     return cmocka_run_group_tests(tests, open_gpu, close_gpu);
 }
