@@ -145,6 +145,63 @@ void nhk_crystal_ends_d(nhk_crystal *c, struct nh_network_d_ends *ends);
 /* d[n_elem] on the host: the sum of the corrections of all runs. */
 int nhk_crystal_corrections(nhk_crystal *c, double *d, nh_error *err);
 
+/* ---- outputs of the sub-models and the loss (loss.cu): training/loss.c, all in double */
+
+/* The outputs of a crystal's sub-models on the device, what the loss needs in between, and the gradients by them. One for all crystals. */
+typedef struct nhk_outputs nhk_outputs;
+/* dim: of the answers; n_pair: traces of an edge, 0 where the sub-models give none. */
+int nhk_outputs_new(nh_gpu *g, size_t dim, size_t n_pair, nhk_outputs **out, nh_error *err);
+void nhk_outputs_free(nhk_outputs *x); /* NULL is fine */
+/* Zeros for the outputs of n_edge edges. */
+int nhk_outputs_clear(nhk_outputs *x, size_t n_edge, nh_error *err);
+/* Sinks that write rows of the outputs, and seeds that read rows of the gradients. */
+void nhk_outputs_ends_f(nhk_outputs *x, struct nh_network_f_ends *ends);
+void nhk_outputs_ends_d(nhk_outputs *x, struct nh_network_d_ends *ends);
+/* ham[n_edge][dim] and trace[n_edge][n_pair] from and to the host (NULL: not that one); `gradients`: those by them. */
+int nhk_outputs_upload(nhk_outputs *x, const double *ham, const double *trace, nh_error *err);
+int nhk_outputs_download(nhk_outputs *x, bool gradients, double *ham, double *trace, nh_error *err);
+
+typedef struct nhk_loss_pair {
+    size_t start, d;                       /* first element; first number of its D (SIZE_MAX: none) */
+    int edge;                              /* -1: none */
+    int rows, columns, a, b, row, column;  /* orbitals, species, first orbitals of its atoms */
+    int cell[3];
+} nhk_loss_pair;
+typedef struct nhk_loss_input { /* nh_loss_data, which says what the arrays mean */
+    size_t n_edge, n_pair, n_elem, n_group, n_orbital, n_full, n_d;
+    int spin_blocks, n_slot, n_species;
+    bool padding;
+    double scale, trace_eps;       /* the latter: of the label's layer norm */
+    const nhk_embedding *tables;   /* of D */
+    const nhk_block *block;        /* [n_edge] D of each edge */
+    const nhk_loss_pair *pair;     /* [n_pair] */
+    const int *edge_pair, *group;  /* [n_edge], [n_group+1] */
+    const int *species_at, *place; /* [n_species+1], [..] */
+    const int *first;              /* [n_species][n_slot] first orbital of the shell in a slot; -1: none */
+    const unsigned char *occupied, *mask; /* [n_species][n_full], [n_species^2][n_slot^2] */
+    const double *h0, *label, *overlap;
+} nhk_loss_input;
+/* What of a crystal does not change from step to step, on the device: 16 bytes an element and spin block, 8 for the overlap. */
+typedef struct nhk_loss nhk_loss;
+struct nh_kstates;
+/* *out is NULL where the crystals that are there would take more than a quarter of the device's memory. */
+int nhk_loss_new(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err);
+void nhk_loss_free(nhk_loss *l); /* NULL is fine */
+/* The three steps of nh_loss_evaluate on a device; in between it does what is left of scalars.
+ * 1: D, and C^* (H_gt - H_pred) C^T at n_state k-points: *shift of mu, trace[n_state][2] of the parts P and Q. */
+int nhk_loss_project(nhk_loss *l, nhk_outputs *x, bool gradient, bool paper, size_t n_state, const struct nh_kstates *state,
+                     double *shift, double (*trace)[2], nh_error *err);
+typedef struct nhk_loss_sums {
+    double error, trace, trace_mu; /* over the edges: real-space loss, trace loss, its derivative by mu */
+} nhk_loss_sums;
+/* 2: the errors at that mu. weight[n_state][3]: what the derivatives of the parts P, Q, PQ are multiplied by; part[n_state][3]: their sums. */
+int nhk_loss_errors(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu, const double (*weight)[3],
+                    nhk_loss_sums *sums, double (*part)[3], nh_error *err);
+/* 3: gradients by the outputs: weight_r of the real-space part, `shift` of the overlap in D, diagonal[n_state][2] added to the parts P and Q,
+ * weight_trace of the trace loss. */
+int nhk_loss_gradients(nhk_loss *l, nhk_outputs *x, double weight_r, double shift, const double (*diagonal)[2],
+                       bool with_trace, double weight_trace, nh_error *err);
+
 /* ---- H(k) and S(k) (fourier.cu): crystal/fourier.c */
 
 typedef struct nhk_fourier_group { /* pairs first..first+count-1 of two atoms, all cells: blocks of rows x columns */
@@ -175,7 +232,7 @@ int nhk_eigen_solve(nhk_eigen *w, double *h, const double *s, double *energy, in
 
 /* ---- what libnhkernels.so offers (table.cu) */
 
-enum { NHK_VERSION = 2 }; /* of this file: changes with every change of the table */
+enum { NHK_VERSION = 3 }; /* of this file: changes with every change of the table */
 typedef struct nhk_calls {
     int version;
     int (*count)(int *n, nh_error *err);
@@ -189,6 +246,21 @@ typedef struct nhk_calls {
     void (*crystal_ends_f)(nhk_crystal *c, struct nh_network_f_ends *ends);
     void (*crystal_ends_d)(nhk_crystal *c, struct nh_network_d_ends *ends);
     int (*crystal_corrections)(nhk_crystal *c, double *d, nh_error *err);
+    int (*outputs_new)(nh_gpu *g, size_t dim, size_t n_pair, nhk_outputs **out, nh_error *err);
+    void (*outputs_free)(nhk_outputs *x);
+    int (*outputs_clear)(nhk_outputs *x, size_t n_edge, nh_error *err);
+    void (*outputs_ends_f)(nhk_outputs *x, struct nh_network_f_ends *ends);
+    void (*outputs_ends_d)(nhk_outputs *x, struct nh_network_d_ends *ends);
+    int (*outputs_upload)(nhk_outputs *x, const double *ham, const double *trace, nh_error *err);
+    int (*outputs_download)(nhk_outputs *x, bool gradients, double *ham, double *trace, nh_error *err);
+    int (*loss_new)(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err);
+    void (*loss_free)(nhk_loss *l);
+    int (*loss_project)(nhk_loss *l, nhk_outputs *x, bool gradient, bool paper, size_t n_state, const struct nh_kstates *state,
+                        double *shift, double (*trace)[2], nh_error *err);
+    int (*loss_errors)(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu, const double (*weight)[3],
+                       nhk_loss_sums *sums, double (*part)[3], nh_error *err);
+    int (*loss_gradients)(nhk_loss *l, nhk_outputs *x, double weight_r, double shift, const double (*diagonal)[2],
+                          bool with_trace, double weight_trace, nh_error *err);
     int (*fourier_new)(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
     void (*fourier_free)(nhk_fourier *f);
     int (*fourier_at)(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);

@@ -13,6 +13,7 @@
 #define NH_TRAINING_LOSS_H
 
 #include "crystal/gauge.h"
+#include "device/device.h"
 #include "nextham/config.h"
 #include "nextham/embedding.h"
 #include "training/kspace.h"
@@ -59,6 +60,13 @@ size_t nh_loss_edges(const nh_loss_data *d);
 int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,
                      const double *ham, const double *trace, nh_threads *threads, nh_loss_terms *terms,
                      double *g_ham, double *g_trace, nh_error *err);
+
+/* Takes what does not change to the device, which must outlive d, once; nh_loss_placed says whether there was room for it (nhkernels.h). */
+int nh_loss_place(nh_loss_data *d, const nh_device *device, nh_error *err);
+bool nh_loss_placed(const nh_loss_data *d);
+/* nh_loss_evaluate of a crystal that is on a device, with outputs and gradients there, too; only sums come down. with_trace: there are traces. */
+int nh_loss_evaluate_placed(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,
+                            nhk_outputs *outputs, bool with_trace, bool gradients, nh_loss_terms *terms, nh_error *err);
 
 /* H0 plus correction: h_pred[n_spin][n_elem][2], all pairs; Hermitian mean where asked for. */
 int nh_loss_predict(const nh_loss_data *d, const double *ham, bool hermitize, double *h_pred, nh_error *err);
