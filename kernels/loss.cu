@@ -52,7 +52,8 @@ void nhk_outputs_free(nhk_outputs *x)
     free(x);
 }
 
-int nhk_outputs_clear(nhk_outputs *x, size_t n_edge, nh_error *err)
+/* Room for n_edge edges, and zeros for their outputs. */
+static void clear(nhk_outputs *x, size_t n_edge)
 {
     nh_gpu *g = x->gpu;
     if (n_edge > x->room) {
@@ -67,7 +68,6 @@ int nhk_outputs_clear(nhk_outputs *x, size_t n_edge, nh_error *err)
     x->n_edge = n_edge;
     nhk_zero(g, x->ham, n_edge * x->dim * sizeof(double));
     nhk_zero(g, x->trace, n_edge * x->n_pair * sizeof(double));
-    return nhk_sync(g, err);
 }
 
 int nhk_outputs_upload(nhk_outputs *x, const double *ham, const double *trace, nh_error *err)
@@ -636,11 +636,10 @@ static void project(nhk_loss *l, const nh_kstates *state, const kterm *s, bool p
     NHK_RUN(g, traces_kernel, 1, 2 * NHK_WARP, 0, (unsigned)band, (unsigned)p, s->delta, trace);
 }
 
-int nhk_loss_project(nhk_loss *l, nhk_outputs *x, bool gradient, bool paper, size_t n_state, const nh_kstates *state, double *shift,
-                     double (*trace)[2], nh_error *err)
+int nhk_loss_begin(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const nh_kstates *state, bool *ready, nh_error *err)
 {
     nh_gpu *g = l->gpu;
-    const tables *t = &l->t;
+    *ready = false;
     nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");
     free(l->state);
     l->state = static_cast<kterm *>(calloc(n_state + 1, sizeof *l->state));
@@ -651,7 +650,23 @@ int nhk_loss_project(nhk_loss *l, nhk_outputs *x, bool gradient, bool paper, siz
         l->state[i].band = state[i].n_band;
         l->state[i].p = state[i].n_p;
     }
-    take_room(l, x);
+    for (int attempt = 0; attempt < 2 && !*ready; attempt++) {
+        clear(x, l->t.n_edge);
+        take_room(l, x);
+        const bool no_memory = g->no_memory;
+        *ready = nhk_sync(g, err) == 0;
+        if (!*ready && !no_memory) return -1;
+        if (!*ready) nhk_pool_free(g, attempt == 0 ? &g->pool : &x->pool); /* what runs that are not kept have left */
+    }
+    return 0;
+}
+
+int nhk_loss_project(nhk_loss *l, nhk_outputs *x, bool paper, const nh_kstates *state, double *shift, double (*trace)[2], nh_error *err)
+{
+    nh_gpu *g = l->gpu;
+    const tables *t = &l->t;
+    const size_t n_state = l->n_state;
+    nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");
     nhk_irreps_to_correction_d(g, &l->d_tables, t->n_edge, l->block, nullptr, x->ham, l->scale, false, l->d);
     nhk_zero(g, l->total, (N_SUM + 5 * n_state) * sizeof(double));
     if (nhk_ready(g, t->n_edge)) NHK_RUN(g, shift_kernel, warps(g, t->n_edge), NHK_BLOCK, 0, *t, l->d, l->sums);

@@ -152,8 +152,6 @@ typedef struct nhk_outputs nhk_outputs;
 /* dim: of the answers; n_pair: traces of an edge, 0 where the sub-models give none. */
 int nhk_outputs_new(nh_gpu *g, size_t dim, size_t n_pair, nhk_outputs **out, nh_error *err);
 void nhk_outputs_free(nhk_outputs *x); /* NULL is fine */
-/* Zeros for the outputs of n_edge edges. */
-int nhk_outputs_clear(nhk_outputs *x, size_t n_edge, nh_error *err);
 /* Sinks that write rows of the outputs, and seeds that read rows of the gradients. */
 void nhk_outputs_ends_f(nhk_outputs *x, struct nh_network_f_ends *ends);
 void nhk_outputs_ends_d(nhk_outputs *x, struct nh_network_d_ends *ends);
@@ -187,10 +185,12 @@ struct nh_kstates;
 /* *out is NULL where the crystals that are there would take more than a quarter of the device's memory. */
 int nhk_loss_new(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err);
 void nhk_loss_free(nhk_loss *l); /* NULL is fine */
+/* Before the sub-models run: zeros for their outputs, and room for the evaluation. *ready: there is enough memory. */
+int nhk_loss_begin(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const struct nh_kstates *state, bool *ready, nh_error *err);
 /* The three steps of nh_loss_evaluate on a device; in between it does what is left of scalars.
- * 1: D, and C^* (H_gt - H_pred) C^T at n_state k-points: *shift of mu, trace[n_state][2] of the parts P and Q. */
-int nhk_loss_project(nhk_loss *l, nhk_outputs *x, bool gradient, bool paper, size_t n_state, const struct nh_kstates *state,
-                     double *shift, double (*trace)[2], nh_error *err);
+ * 1: D, and C^* (H_gt - H_pred) C^T at the k-points of nhk_loss_begin: *shift of mu, trace[n_state][2] of the parts P and Q. */
+int nhk_loss_project(nhk_loss *l, nhk_outputs *x, bool paper, const struct nh_kstates *state, double *shift, double (*trace)[2],
+                     nh_error *err);
 typedef struct nhk_loss_sums {
     double error, trace, trace_mu; /* over the edges: real-space loss, trace loss, its derivative by mu */
 } nhk_loss_sums;
@@ -248,15 +248,16 @@ typedef struct nhk_calls {
     int (*crystal_corrections)(nhk_crystal *c, double *d, nh_error *err);
     int (*outputs_new)(nh_gpu *g, size_t dim, size_t n_pair, nhk_outputs **out, nh_error *err);
     void (*outputs_free)(nhk_outputs *x);
-    int (*outputs_clear)(nhk_outputs *x, size_t n_edge, nh_error *err);
     void (*outputs_ends_f)(nhk_outputs *x, struct nh_network_f_ends *ends);
     void (*outputs_ends_d)(nhk_outputs *x, struct nh_network_d_ends *ends);
     int (*outputs_upload)(nhk_outputs *x, const double *ham, const double *trace, nh_error *err);
     int (*outputs_download)(nhk_outputs *x, bool gradients, double *ham, double *trace, nh_error *err);
     int (*loss_new)(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err);
     void (*loss_free)(nhk_loss *l);
-    int (*loss_project)(nhk_loss *l, nhk_outputs *x, bool gradient, bool paper, size_t n_state, const struct nh_kstates *state,
-                        double *shift, double (*trace)[2], nh_error *err);
+    int (*loss_begin)(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const struct nh_kstates *state, bool *ready,
+                      nh_error *err);
+    int (*loss_project)(nhk_loss *l, nhk_outputs *x, bool paper, const struct nh_kstates *state, double *shift, double (*trace)[2],
+                        nh_error *err);
     int (*loss_errors)(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu, const double (*weight)[3],
                        nhk_loss_sums *sums, double (*part)[3], nh_error *err);
     int (*loss_gradients)(nhk_loss *l, nhk_outputs *x, double weight_r, double shift, const double (*diagonal)[2],

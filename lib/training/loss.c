@@ -358,6 +358,7 @@ typedef struct work {
     const double *ham, *trace;
     double *g_ham, *g_trace;
     size_t n_k;
+    const nh_kstates *state; /* [n_k] */
     kterm *kterm;
     double *block, *g_block; /* D of all edges, and gradient */
     edge_sums *sums;         /* [n_edge] */
@@ -660,16 +661,26 @@ static void multiply(nh_threads *threads, product p)
     nh_parallel_for(threads, (p.m + PANEL - 1) / PANEL, product_panel, &p);
 }
 
+static size_t spins_of(const nh_loss_data *d)
+{
+    return d->g->n_spin == 4 ? 2 : 1;
+}
+
+static int check_states(const nh_loss_data *d, size_t n, const nh_kstates *state, nh_error *err)
+{
+    const size_t n_basis = spins_of(d) * d->n_orbital;
+    for (const nh_kstates *s = state; s < state + n; s++)
+        if (s->n_basis != n_basis || s->n_band > n_basis || s->n_p > s->n_band || s->n_band == 0)
+            return nh_fail(err,
+                           "states: %zu bands of %zu orbitals, %zu of them in P: the crystal has %zu orbitals",
+                           s->n_band, s->n_basis, s->n_p, n_basis);
+    return 0;
+}
+
 static int start_kterm(const work *w, const nh_kstates *state, kterm *t, nh_error *err)
 {
     const nh_loss_data *d = w->d;
     t->state = state;
-    t->trace_p = t->trace_q = 0;
-    if (state->n_basis != w->n_basis || state->n_band > state->n_basis || state->n_p > state->n_band ||
-        state->n_band == 0)
-        return nh_fail(err,
-                       "states: %zu bands of %zu orbitals, %zu of them in P: the crystal has %zu orbitals",
-                       state->n_band, state->n_basis, state->n_p, w->n_basis);
     if (w->outputs != NULL) return 0;
     size_t size;
     if (!nh_size_mul(state->n_band, state->n_basis, &size)) return nh_fail_memory(err, "the states");
@@ -843,9 +854,11 @@ static int make_room(work *w, size_t n_state, const nh_kstates *state, nh_thread
     w->weight = nh_calloc(n_state, sizeof *w->weight);
     w->part = nh_calloc(n_state, sizeof *w->part);
     if (!w->kterm || !w->mean || !w->weight || !w->part) return nh_fail_memory(err, "the loss");
-    w->n_spin = d->g->n_spin == 4 ? 2 : 1;
+    w->n_spin = spins_of(d);
     w->n_basis = w->n_spin * d->n_orbital;
     w->n_k = n_state;
+    w->state = state;
+    if (check_states(d, n_state, state, err)) return -1;
     for (size_t i = 0; i < n_state; i++)
         if (start_kterm(w, &state[i], &w->kterm[i], err)) return -1;
     if (w->outputs != NULL) return 0;
@@ -894,18 +907,13 @@ static int project_errors(work *w, nh_threads *threads, double *shift, nh_error 
             *shift += w->sums[e].shift;
         return 0;
     }
-    nh_kstates *state = NH_ARRAY(nh_kstates, w->n_k);
     double(*trace)[2] = nh_calloc(w->n_k, sizeof *trace);
-    int status = state != NULL && trace != NULL ? 0 : nh_fail_memory(err, "the states");
-    for (size_t i = 0; status == 0 && i < w->n_k; i++)
-        state[i] = *w->kterm[i].state;
-    if (status == 0)
-        status = d->device->call->loss_project(d->placed, w->outputs, w->gradient, w->paper, w->n_k, state, shift, trace, err);
+    if (trace == NULL) return nh_fail_memory(err, "the states");
+    const int status = d->device->call->loss_project(d->placed, w->outputs, w->paper, w->state, shift, trace, err);
     for (size_t i = 0; status == 0 && i < w->n_k; i++) {
         w->kterm[i].trace_p = trace[i][0];
         w->kterm[i].trace_q = trace[i][1];
     }
-    free(state);
     free(trace);
     return status;
 }
@@ -1093,7 +1101,8 @@ static void placing_free(placing *p)
     nh_embedding_tables_free(&p->tables);
 }
 
-int nh_loss_place(nh_loss_data *d, const nh_device *device, nh_error *err)
+/* Takes what does not change to the device, once; d->placed is NULL where there is no room. */
+static int place(nh_loss_data *d, const nh_device *device, nh_error *err)
 {
     const nh_graph *g = d->g;
     placing p = {0};
@@ -1133,16 +1142,19 @@ int nh_loss_place(nh_loss_data *d, const nh_device *device, nh_error *err)
     return status;
 }
 
-bool nh_loss_placed(const nh_loss_data *d)
+int nh_loss_begin(nh_loss_data *d, const nh_device *device, nhk_outputs *outputs, bool gradients, size_t n_state,
+                  const nh_kstates *state, bool *ready, nh_error *err)
 {
-    return d->placed != NULL;
+    *ready = false;
+    if (check_states(d, n_state, state, err) || place(d, device, err)) return -1;
+    if (d->placed == NULL) return 0;
+    return device->call->loss_begin(d->placed, outputs, gradients, n_state, state, ready, err);
 }
 
 int nh_loss_evaluate_placed(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,
                             nhk_outputs *outputs, bool with_trace, bool gradients, nh_loss_terms *terms, nh_error *err)
 {
     work w = {.d = d, .o = o, .gradient = gradients, .with_trace = with_trace, .outputs = outputs};
-    if (d->placed == NULL) return nh_fail(err, "the loss of this crystal is not on the device");
     return start(&w, n_state, state, NULL, terms, err);
 }
 

@@ -61,10 +61,12 @@ int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_options *o, size_t n_s
                      const double *ham, const double *trace, nh_threads *threads, nh_loss_terms *terms,
                      double *g_ham, double *g_trace, nh_error *err);
 
-/* Takes what does not change to the device, which must outlive d, once; nh_loss_placed says whether there was room for it (nhkernels.h). */
-int nh_loss_place(nh_loss_data *d, const nh_device *device, nh_error *err);
-bool nh_loss_placed(const nh_loss_data *d);
-/* nh_loss_evaluate of a crystal that is on a device, with outputs and gradients there, too; only sums come down. with_trace: there are traces. */
+/* On a device, which must outlive d: before the sub-models write there, room for their outputs (zero until then), for the loss at these states
+ * and, the first time, for what does not change from step to step. *ready is false where there is not enough (nhkernels.h). */
+int nh_loss_begin(nh_loss_data *d, const nh_device *device, nhk_outputs *outputs, bool gradients, size_t n_state,
+                  const nh_kstates *state, bool *ready, nh_error *err);
+/* nh_loss_evaluate after nh_loss_begin for the same states: outputs and gradients are on the device, sums alone come down. with_trace: the
+ * outputs have traces. */
 int nh_loss_evaluate_placed(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,
                             nhk_outputs *outputs, bool with_trace, bool gradients, nh_loss_terms *terms, nh_error *err);
 

@@ -86,6 +86,19 @@ static int place(nh_submodel *s, const nh_device *device, nh_error *err)
     return NH_NET(_place)(s->net, device, err);
 }
 
+#ifdef NH_REAL_DOUBLE
+#define ENDS outputs_ends_d
+#else
+#define ENDS outputs_ends_f
+#endif
+
+static void connect(nh_submodel *s, const nh_device *device, nhk_outputs *outputs)
+{
+    NH_NET(_ends) ends = {0};
+    if (outputs) device->call->ENDS(outputs, &ends);
+    NH_NET(_connect)(s->net, &ends);
+}
+
 static int update(nh_submodel *s, const nh_weights *w, nh_threads *threads, nh_error *err)
 {
     return NH_NET(_update)(s->net, w, threads, err);
@@ -117,6 +130,6 @@ static int backward(nh_submodel *s, const double *g_ham, const double *g_trace, 
 
 const nh_submodel_kind *R(nh_submodel_kind)(void)
 {
-    static const nh_submodel_kind kind = {make, drop, place, update, gradients, forward, backward};
+    static const nh_submodel_kind kind = {make, drop, place, connect, update, gradients, forward, backward};
     return &kind;
 }

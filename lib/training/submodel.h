@@ -16,6 +16,9 @@ typedef struct nh_submodel_kind {
                 nh_kernels kernels, nh_submodel **out, nh_error *err);
     void (*drop)(nh_submodel *s); /* NULL is fine */
     int (*place)(nh_submodel *s, const nh_device *device, nh_error *err); /* nh_network_place */
+    /* Where it is placed: the next runs leave their outputs on the device, and take the gradients by them from there, in place of the arrays
+     * below (NULL: those). */
+    void (*connect)(nh_submodel *s, const nh_device *device, nhk_outputs *outputs);
     int (*update)(nh_submodel *s, const nh_weights *w, nh_threads *threads, nh_error *err);
     int (*gradients)(const nh_submodel *s, nh_weights *out, nh_error *err); /* zeros; nh_weights_free */
     /* Writes the rows of the sub-model's edges: ham[n_edge][dim of output], trace[n_edge][n_pair] (NULL: not

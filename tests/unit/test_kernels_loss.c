@@ -61,16 +61,16 @@ static void check(const char *what, const setting *s, const nh_loss_options *o, 
     double *g_ham = noise(n, 1, "x"), *g_trace = noise(m, 1, "x"), *found[3], *found_trace[3];
     nh_loss_terms expected, t[3];
     nhk_outputs *x;
+    bool ready;
     OK(nh_loss_evaluate(s->d, o, s->n_state, s->state, s->ham, s->trace, NULL, &expected, gradients ? g_ham : NULL,
                         gradients ? g_trace : NULL, &err));
-    OK(nh_loss_place(s->d, device, &err));
-    assert_true(nh_loss_placed(s->d));
     OK(call->outputs_new(device->gpu, s->dim, s->trace ? N_PAIR : 0, &x, &err));
     for (uint64_t i = 0; i < 3; i++) {
         emu_seed(7 * i);
         found[i] = noise(n, 1, "y");
         found_trace[i] = noise(m, 1, "y");
-        OK(call->outputs_clear(x, edges, &err));
+        OK(nh_loss_begin(s->d, device, x, gradients, s->n_state, s->state, &ready, &err));
+        assert_true(ready);
         OK(call->outputs_upload(x, s->ham, s->trace, &err));
         OK(nh_loss_evaluate_placed(s->d, o, s->n_state, s->state, x, s->trace != NULL, gradients, &t[i], &err));
         if (gradients) OK(call->outputs_download(x, true, found[i], found_trace[i], &err));
@@ -161,6 +161,7 @@ static void golden_numbers(void **state)
     nh_selection part;
     nh_loss_data *d;
     nhk_outputs *out;
+    bool ready;
     OK(nh_config_parse("basis: 2s1p1d\n", "config", &c, &err));
     OK(nh_embedding_new(4, SHELLS, &e, &err));
     OK(nh_selection_new(e, NH_PART_REAL, NULL, &part, &err));
@@ -180,9 +181,9 @@ static void golden_numbers(void **state)
         free(t);
     }
     double *rows = golden_rows(&x, ham, DIM), *trace_rows = golden_rows(&x, trace, N_PAIR);
-    OK(nh_loss_place(d, device, &err));
     OK(device->call->outputs_new(device->gpu, DIM, N_PAIR, &out, &err));
-    OK(device->call->outputs_clear(out, x.n_edge, &err));
+    OK(nh_loss_begin(d, device, out, false, 1, &x.states, &ready, &err));
+    assert_true(ready);
     OK(device->call->outputs_upload(out, rows, trace_rows, &err));
     for (int squared = 0; squared < 2; squared++) {
         const nh_loss_options o = {NH_LOSS_REFERENCE, squared, 0.2, 0.99955, 0.0002, 0.0001, 0.00015};
@@ -241,14 +242,16 @@ static void made(void **state)
             s.trace = trace;
             check_kinds(n_spin == 1 ? "made crystal without spin" : "made crystal", s);
             nh_loss_terms t;
+            bool ready;
             nhk_outputs *x; /* no P: its terms are 0 */
             const nh_loss_options o = {NH_LOSS_REFERENCE, true, 0, 0.5, 0.2, 0.13, 0.17};
             OK(device->call->outputs_new(device->gpu, s.dim, 0, &x, &err));
-            OK(device->call->outputs_clear(x, nh_loss_edges(s.d), &err));
+            OK(nh_loss_begin(s.d, device, x, true, 1, &states[1], &ready, &err));
+            assert_true(ready);
             OK(nh_loss_evaluate_placed(s.d, &o, 1, &states[1], x, false, true, &t, &err));
             assert_true(t.p == 0 && t.pq == 0 && t.q > 0);
             const nh_kstates wrong = {.n_basis = basis + 1, .n_band = 1, .vector = vector};
-            assert_int_equal(nh_loss_evaluate_placed(s.d, &o, 1, &wrong, x, false, true, &t, &err), -1);
+            assert_int_equal(nh_loss_begin(s.d, device, x, true, 1, &wrong, &ready, &err), -1);
             assert_non_null(strstr(err.text, "the crystal has"));
             device->call->outputs_free(x);
             nh_loss_data_free(s.d);
