@@ -118,10 +118,10 @@ typedef struct job {
     nh_edges edges;
     double scale;                   /* model's Rydberg factor over the graph's */
     size_t orbitals;                /* of the largest species */
-    nhk_crystal *placed; /* features and corrections are made on the device, too; NULL: here */
-    nhk_embedding tables[2]; /* of `in` and `out`, for it */
-    nhk_block *block;        /* [n_edge] */
-    size_t told;             /* sub-models that the progress knows of */
+    nhk_crystal *placed;            /* features and corrections are made on the device, too; NULL: here */
+    nhk_embedding tables[2];        /* of `in` and `out`, for it */
+    nhk_block *block;               /* [n_edge] */
+    size_t told;                    /* sub-models that the progress knows of */
     _Atomic uint_fast64_t embed_ns; /* summed over threads */
     atomic_bool no_memory;          /* a callback could not get its buffer */
 } job;

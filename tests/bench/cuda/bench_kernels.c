@@ -9,6 +9,7 @@
 #include "device/device.h"
 #include "kernels/ops.h"
 #include "network/network.h"
+#include "nextham/embedding.h"
 #include "nextham/parameters.h"
 #include "o3/harmonics.h"
 
@@ -43,6 +44,13 @@ static void sync(void)
     if (nhk_sync(gpu, &err)) die("device");
 }
 
+static double next_random(void)
+{
+    static uint64_t s = 1;
+    s = s * 6364136223846793005u + 1442695040888963407u;
+    return (double)(s >> 11) * 0x1p-52 - 1;
+}
+
 /* Numbers in [-1, 1), on the host and on the device. */
 typedef struct array {
     size_t count;
@@ -51,13 +59,10 @@ typedef struct array {
 
 static array random_array(size_t count)
 {
-    static uint64_t s = 1;
     array a = {.count = count, .host = NH_ARRAY(float, count)};
     need(a.host);
-    for (size_t i = 0; i < count; i++) {
-        s = s * 6364136223846793005u + 1442695040888963407u;
-        a.host[i] = (float)((double)(s >> 11) * 0x1p-52 - 1);
-    }
+    for (size_t i = 0; i < count; i++)
+        a.host[i] = (float)next_random();
     a.device = nhk_alloc(gpu, count, sizeof(float));
     nhk_upload(gpu, a.device, a.host, count * sizeof(float));
     sync();
@@ -516,6 +521,107 @@ static void submodel(const tables *t, const nh_device *device, size_t n_edge)
     free(entry);
 }
 
+/* Features of n edges from blocks of the whole padded basis with four spin blocks; corrections from the answers. */
+static void transforms(const tables *t)
+{
+    const size_t slots = t->config.n_shell;
+    nh_embedding *e;
+    nh_structure s;
+    nh_selection all, real;
+    nhk_embedding host[2], on[2];
+    size_t *slot = NH_ARRAY(size_t, slots);
+    need(slot);
+    for (size_t i = 0; i < slots; i++)
+        slot[i] = i;
+    if (nh_embedding_new(slots, t->config.shell_l, &e, &err) || nh_structure_new(1, 1, &s, &err) ||
+        nh_structure_set_shells(&s, &slots, t->config.shell_l, &err) ||
+        nh_selection_new(e, NH_PART_ALL, NULL, &all, &err) || nh_selection_new(e, NH_PART_REAL, NULL, &real, &err) ||
+        nh_embedding_tables(e, &all, &s, slot, NULL, &host[0], &err) ||
+        nh_embedding_tables(e, &real, &s, slot, NULL, &host[1], &err))
+        die("transforms");
+    for (size_t i = 0; i < 2; i++)
+        on[i] = nhk_embedding_new(gpu, &host[i]);
+    const size_t orbitals = nh_species_orbitals(&s, 0), size = orbitals * orbitals, dim = all.irreps.dim, n_out = real.irreps.dim;
+    double *matrix = NH_ARRAY(double, 8 * n * size), *row = NH_ARRAY(double, dim), *d = NH_ARRAY(double, n *size),
+           *found = NH_ARRAY(double, size);
+    need(found);
+    nhk_block *block = NH_ARRAY(nhk_block, n);
+    need(matrix);
+    need(row);
+    need(d);
+    need(block);
+    for (size_t i = 0; i < 8 * n * size; i++)
+        matrix[i] = next_random();
+    for (size_t i = 0; i < n; i++)
+        block[i].start = i * size;
+    double *matrix_d = nhk_alloc(gpu, 8 * n * size, sizeof *matrix_d), *d_d = nhk_alloc(gpu, n * size, sizeof *d_d), seconds;
+    nhk_block *block_d = nhk_alloc(gpu, n, sizeof *block_d);
+    nhk_upload(gpu, matrix_d, matrix, 8 * n * size * sizeof *matrix);
+    nhk_upload(gpu, block_d, block, n * sizeof *block);
+    array x = random_array(n * dim), y = random_array(n * n_out), back = random_array(n * n_out);
+    double terms[2] = {0, 0}, down = 0; /* of the features, of the transposed corrections, which have two of the four channels */
+    for (size_t k = 0; k < 2; k++)
+        for (int i = 0; i < host[k].dim; i++)
+            for (int q = host[k].up_start[host[k].number[i].row]; q < host[k].up_start[host[k].number[i].row + 1]; q++)
+                terms[k] += k == 0 || host[k].up[q].channel % 2 == 0;
+    for (size_t p = 0; p < slots * slots; p++) {
+        const int first = host[1].down_row[p], rows = host[1].width[p / slots] * host[1].width[p % slots];
+        down += host[1].down_start[first + rows] - host[1].down_start[first];
+    }
+
+    TIME(seconds, nhk_block_to_irreps_f(gpu, &on[0], n, block_d, 4, matrix_d, 0, n * size, 1, x.device));
+    for (size_t i = 0; i < n; i++) {
+        nh_block_to_irreps(e, &all, &s, slot, 0, 0, 4, matrix + 2 * i * size, 2 * n * size, 1, row);
+        for (size_t k = 0; k < dim; k++)
+            x.host[i * dim + k] = (float)row[k];
+    }
+    report("features of H0", seconds, (double)n * (64 * (double)size + 4 * (double)dim), 2 * (double)n * terms[0], difference(&x));
+
+    TIME(seconds, nhk_irreps_to_correction_f(gpu, &on[1], n, block_d, NULL, y.device, 1, false, d_d));
+    nhk_download(gpu, d, d_d, n * size * sizeof *d);
+    sync();
+    double most = 0, scale = 1e-30;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < n_out; k++)
+            row[k] = (double)y.host[i * n_out + k];
+        nh_irreps_to_correction(e, &real, &s, slot, 0, 0, row, found);
+        for (size_t k = 0; k < size; k++) {
+            most = fmax(most, fabs(found[k] - d[i * size + k]));
+            scale = fmax(scale, fabs(found[k]));
+        }
+    }
+    report("corrections", seconds, (double)n * (8 * (double)size + 4 * (double)n_out), 2 * (double)n * down, most / scale);
+
+    TIME(seconds, nhk_correction_to_irreps_adjoint_f(gpu, &on[1], n, block_d, d_d, 1, back.device));
+    for (size_t i = 0; i < n; i++) {
+        nh_correction_to_irreps_adjoint(e, &real, &s, slot, 0, 0, d + i * size, row);
+        for (size_t k = 0; k < n_out; k++)
+            back.host[i * n_out + k] = (float)row[k];
+    }
+    report("corrections, transposed", seconds, (double)n * (8 * (double)size + 4 * (double)n_out), 2 * (double)n * terms[1],
+           difference(&back));
+    for (size_t i = 0; i < 2; i++) {
+        nhk_embedding_free(gpu, &on[i]);
+        nh_embedding_tables_free(&host[i]);
+    }
+    nhk_free(gpu, matrix_d);
+    nhk_free(gpu, d_d);
+    nhk_free(gpu, block_d);
+    free_array(&x);
+    free_array(&y);
+    free_array(&back);
+    nh_selection_free(&all);
+    nh_selection_free(&real);
+    nh_embedding_free(e);
+    nh_structure_free(&s);
+    free(slot);
+    free(matrix);
+    free(row);
+    free(d);
+    free(found);
+    free(block);
+}
+
 int main(int argc, char **argv)
 {
     tables t = {0};
@@ -541,6 +647,7 @@ int main(int argc, char **argv)
     product(&t);
     attention(&t);
     invariants(&t);
+    transforms(&t);
     submodel(&t, device, n_edge);
     nhk_product_free(gpu, &t.product_d);
     nhk_free(gpu, t.pairs);
