@@ -14,8 +14,9 @@ kernel_objects = $(KERNELS_ONCE:%.cu=$(1)/%.o) $(KERNELS_TWICE:%.cu=$(1)/%.f.o) 
 # --- emulated
 EMU        := $(BUILD)/emu
 EMU_OBJ    := $(call kernel_objects,$(EMU)) $(EMU)/kernels/emu/emu.o
+# threadIdx and the like belong to a thread of the host: to be reached without a call, although in a library that is loaded late.
 EMU_FLAGS  := -std=c++17 $(OPT) -g -Wall -Wextra -Wshadow -Wno-unknown-pragmas $(if $(filter 1,$(WERROR)),-Werror) -fPIC -pthread \
-              -DNHK_EMULATE
+              -ftls-model=initial-exec -DNHK_EMULATE
 EMU_COMPILE = $(CXX) $(CPPFLAGS) $(EMU_FLAGS) -MMD -MP -x c++ -c $< -o $@
 EMU_LIB    := $(EMU)/libnhkernels.a
 EMU_SO     := $(EMU)/libnhkernels.so
