@@ -21,7 +21,8 @@ typedef struct packed {
 struct nh_predictor {
     const nh_model *m;
     nh_precision precision;
-    const nh_device *device;
+    const nh_devices *devices; /* NULL: the CPU */
+    nh_threads *servers;       /* one for each device; NULL: the caller is enough */
     nh_kernels kernels;
     nh_types types;
     packed kept[NH_PREDICTOR_KEEPS];
@@ -39,15 +40,16 @@ static void packed_free(packed *k)
     *k = (packed){0};
 }
 
-int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, const nh_device *device,
+int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, const nh_devices *devices,
                      nh_predictor **out, nh_error *err)
 {
     *out = NULL;
     nh_predictor *p = NH_ARRAY(nh_predictor, 1);
     if (!p) return nh_fail_memory(err, "the model");
-    *p = (nh_predictor){.m = m, .precision = precision, .kernels = kernels, .device = device};
-    if (nh_types_new(&m->config, &p->types, err)) {
-        free(p);
+    *p = (nh_predictor){.m = m, .precision = precision, .kernels = kernels, .devices = devices};
+    if (nh_types_new(&m->config, &p->types, err) ||
+        (devices && devices->count > 1 && nh_threads_new((int)devices->count, &p->servers, err))) {
+        nh_predictor_free(p);
         return -1;
     }
     *out = p;
@@ -59,6 +61,7 @@ void nh_predictor_free(nh_predictor *p)
     if (!p) return;
     for (size_t i = 0; i < NH_PREDICTOR_KEEPS; i++)
         packed_free(&p->kept[i]);
+    nh_threads_free(p->servers);
     nh_types_free(&p->types);
     free(p);
 }
@@ -101,7 +104,7 @@ typedef struct job {
     const nh_model *m;
     nh_kernels kernels;
     nh_graph *g;
-    const nh_device *device;
+    const nh_devices *devices;
     const nh_types *types;
     packed *packed;
     nh_embedding *embedding;
@@ -120,6 +123,13 @@ typedef struct job {
     size_t orbitals;                /* of the largest species */
     _Atomic uint_fast64_t embed_ns; /* summed over threads */
     atomic_bool no_memory;          /* a callback could not get its buffer */
+    nh_precision precision;
+    nh_threads *threads; /* of the sub-models on the CPU */
+    nh_predict_report *report;
+    nh_progress *progress;
+    size_t n_server; /* threads that run sub-models side by side */
+    bool wanted[NH_MAX_RANGES];
+    nh_error error[NH_MAX_RANGES]; /* empty text: none */
 } job;
 
 static void job_free(job *j)
@@ -273,7 +283,8 @@ static void embed_edge(const job *j, size_t e, double *out)
                        j->scale, out);
 }
 
-/* Adds one edge's correction to its block; every edge has its own. */
+/* Adds one edge's correction to its block; every edge has its own, and its length is in one sub-model's range at the most (ranges do not
+ * overlap), so that sub-models may do this side by side. */
 static void add_correction(const job *j, size_t e, const double *ham, double *d)
 {
     const nh_graph *g = j->g;
@@ -288,6 +299,13 @@ static void add_correction(const job *j, size_t e, const double *ham, double *d)
         for (size_t i = 0; i < n; i++)
             block[2 * i] += d[i] / j->scale;
     }
+}
+
+/* NULL: the CPU. The same one for every crystal, as packed sub-models stay there. */
+static const nh_device *device_of(const job *j, size_t range)
+{
+    const nh_devices *d = j->devices;
+    return d && d->count > 0 ? d->device[range % d->count] : NULL;
 }
 
 static void give_up(job *j)
@@ -350,30 +368,27 @@ static void count_time(job *j, double begin)
         free(d);                                                                                             \
     }                                                                                                        \
                                                                                                              \
-    static int run_##suffix(job *j, size_t range, nh_threads *threads, nh_predict_report *report,            \
-                            nh_error *err)                                                                   \
+    static int pack_##suffix(job *j, size_t range, nh_threads *threads, nh_error *err)                       \
     {                                                                                                        \
         const nh_model *m = j->m;                                                                            \
         nh_network_##suffix **net = &j->packed->suffix[range];                                               \
-        const double begin = nh_seconds();                                                                   \
-        if (!*net) {                                                                                         \
-            if (nh_network_##suffix##_new(&m->config, j->types, &m->params, &m->weights[range], range,       \
-                                          j->input, j->input_entry, &j->out.irreps, j->out.entry, false,     \
-                                          j->kernels, threads, net, err))                                    \
-                return -1;                                                                                   \
-            report->n_packed++;                                                                              \
-            if (nh_network_##suffix##_place(*net, j->device, err)) {                                             \
-                nh_network_##suffix##_free(*net);                                                                \
-                *net = NULL;                                                                                     \
-                return -1;                                                                                       \
-            }                                                                                                    \
-        }                                                                                                    \
-        const double ready = nh_seconds();                                                                   \
-        const int status = nh_network_##suffix##_forward(*net, &j->edges, source_##suffix, j, sink_##suffix,  \
-                                                         j, false, NULL, threads, &report->part, err);       \
-        report->setup += ready - begin;                                                                      \
-        report->forward[range] = nh_seconds() - ready;                                                       \
-        return status;                                                                                       \
+        if (*net) return 0;                                                                                  \
+        if (nh_network_##suffix##_new(&m->config, j->types, &m->params, &m->weights[range], range, j->input, \
+                                      j->input_entry, &j->out.irreps, j->out.entry, false, j->kernels,       \
+                                      threads, net, err))                                                    \
+            return -1;                                                                                       \
+        j->report->n_packed++;                                                                               \
+        if (!nh_network_##suffix##_place(*net, device_of(j, range), err)) return 0;                          \
+        nh_network_##suffix##_free(*net);                                                                    \
+        *net = NULL;                                                                                         \
+        return -1;                                                                                           \
+    }                                                                                                        \
+                                                                                                             \
+    static int run_##suffix(job *j, size_t range, nh_error *err)                                             \
+    {                                                                                                        \
+        return nh_network_##suffix##_forward(j->packed->suffix[range], &j->edges, source_##suffix, j,        \
+                                             sink_##suffix, j, false, NULL, j->threads, &j->report->part,    \
+                                             err);                                                           \
     }
 CALLBACKS(float, f)
 CALLBACKS(double, d)
@@ -384,6 +399,44 @@ static bool any_within(const job *j, size_t range)
     for (size_t e = 0; e < j->edges.n_edge; e++)
         if (j->distance[e] >= bounds[0] && j->distance[e] < bounds[1]) return true;
     return false;
+}
+
+/* One thread's sub-models: those of device `index`, in order; all of them where there is one device or none. A failure ends it. */
+static void serve(void *context, size_t index, int thread)
+{
+    job *j = context;
+    (void)thread;
+    for (size_t r = index; r < j->m->n_range; r += j->n_server) {
+        nh_error *err = &j->error[r];
+        if (!j->wanted[r]) continue;
+        const double begin = nh_seconds();
+        int status = j->precision == NH_DOUBLE ? run_d(j, r, err) : run_f(j, r, err);
+        j->report->forward[r] = nh_seconds() - begin;
+        if (!status && atomic_load(&j->no_memory)) status = nh_fail_memory(err, "feature vectors");
+        nh_progress_add(j->progress, j->edges.n_edge);
+        if (status) return;
+    }
+}
+
+/* Packs the sub-models and lets the devices' threads (NULL: the caller) run them. */
+static int run_sub_models(job *j, nh_threads *servers, nh_error *err)
+{
+    const size_t n = j->m->n_range;
+    const double begin = nh_seconds();
+    for (size_t r = 0; r < n; r++) {
+        j->wanted[r] = any_within(j, r); /* else this sub-model has no edge to answer for */
+        if (!j->wanted[r]) continue;
+        if (j->precision == NH_DOUBLE ? pack_d(j, r, j->threads, err) : pack_f(j, r, j->threads, err))
+            return nh_fail_at(err, "sub-model range%zu", r);
+    }
+    const double ready = nh_seconds();
+    j->n_server = servers ? (size_t)nh_threads_count(servers) : 1;
+    nh_parallel_for(servers, j->n_server, serve, j);
+    j->report->setup += ready - begin;
+    j->report->sub_models = nh_seconds() - ready;
+    for (size_t r = 0; r < n; r++)
+        if (j->error[r].text[0]) return nh_fail(err, "sub-model range%zu: %s", r, j->error[r].text);
+    return 0;
 }
 
 static int prepare(nh_predictor *p, job *j, nh_error *err)
@@ -406,11 +459,11 @@ static int prepare(nh_predictor *p, job *j, nh_error *err)
     return 0;
 }
 
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, const nh_device *device,
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, const nh_devices *devices,
                bool hermitize, nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err)
 {
     nh_predictor *p;
-    if (nh_predictor_new(m, precision, kernels, device, &p, err)) return -1;
+    if (nh_predictor_new(m, precision, kernels, devices, &p, err)) return -1;
     const int status = nh_predictor_run(p, g, hermitize, threads, report, progress, err);
     nh_predictor_free(p);
     return status;
@@ -419,27 +472,20 @@ int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernel
 int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *threads, nh_predict_report *report,
                      nh_progress *progress, nh_error *err)
 {
-    const nh_model *m = p->m;
     nh_predict_report unused;
-    job j = {.m = m, .g = g, .types = &p->types, .kernels = p->kernels, .device = p->device};
     if (!report) report = &unused;
+    job j = {.m = p->m, .g = g, .types = &p->types, .kernels = p->kernels, .devices = p->devices, .precision = p->precision,
+             .report = report, .progress = progress};
     *report = (nh_predict_report){0};
     const double begin = nh_seconds();
     /* A pool of one also keeps BLAS to one thread: its sums would depend on how many it uses. */
     nh_threads *own = NULL;
     int status = threads ? 0 : nh_threads_new(1, &own, err);
-    if (!threads) threads = own;
+    j.threads = threads ? threads : own;
     if (!status) status = prepare(p, &j, err);
     report->n_edge = j.edges.n_edge;
     report->setup = nh_seconds() - begin;
-    for (size_t r = 0; !status && r < m->n_range; r++) {
-        if (!any_within(&j, r)) continue; /* this sub-model has no edge to answer for */
-        status =
-            p->precision == NH_DOUBLE ? run_d(&j, r, threads, report, err) : run_f(&j, r, threads, report, err);
-        if (status) nh_fail_at(err, "sub-model range%zu", r);
-        if (!status && atomic_load(&j.no_memory)) status = nh_fail_memory(err, "feature vectors");
-        nh_progress_add(progress, j.edges.n_edge);
-    }
+    if (!status) status = run_sub_models(&j, p->servers, err);
     report->embed = 1e-9 * (double)atomic_load(&j.embed_ns);
     const double end = nh_seconds();
     if (!status && hermitize) status = nh_hermitize(g, g->matrix[NH_H_PRED], err);

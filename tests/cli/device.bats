@@ -61,6 +61,30 @@ within() { # within LIMIT FILE FILE VARIABLE
     [ ! -e "$T/none.nc" ]
 }
 
+@test "nhinfer: sub-models on one, two and three devices give the same bytes" {
+    infer() { "$BIN/nhinfer" --no-history --precision double -m pipelines/model.nc tests/data/LiCl_rattled.nc "$@"; }
+    NH_EMU_DEVICES=1 infer --device cuda -o "$T/one.nc"
+    for n in 2 3; do
+        NH_EMU_DEVICES=$n NH_EMU_SEED=$n run infer --device cuda --timing -o "$T/more.nc"
+        [ "$status" -eq 0 ]
+        [ "$(grep -o "emulation on the host" <<< "$output" | wc -l)" -eq $n ]
+        cmp "$T/one.nc" "$T/more.nc"
+    done
+    NH_EMU_DEVICES=3 infer --device cuda:2,0 -o "$T/more.nc"
+    cmp "$T/one.nc" "$T/more.nc"
+    NH_EMU_DEVICES=3 NH_EMU_MEMORY=0 run infer --device cuda:1 -o "$T/none.nc"
+    fails 1 "nhinfer: " "CUDA device 1: out of memory"
+    # one of them has too little memory: its sub-models do not run, whatever the others do
+    NH_EMU_DEVICES=3 NH_EMU_MEMORY=100000000,6000000,100000000 run infer --device cuda -o "$T/none.nc"
+    fails 1 "nhinfer: " "sub-model range1: CUDA device 1: out of memory" "the features of 254 edges do not fit"
+    [ ! -e "$T/none.nc" ]
+    # crystals one after another, weights kept on each device
+    printf '%s\n' "$PWD/tests/data/LiCl_rattled.nc" "$PWD/tests/data/LiCl_rattled.nc	again.nc" > "$T/list"
+    NH_EMU_DEVICES=3 "$BIN/nhinfer" --no-history --precision double -m pipelines/model.nc --device cuda --batch "$T/list" --outdir "$T/batch"
+    cmp "$T/one.nc" "$T/batch/LiCl_rattled.nc"
+    cmp "$T/one.nc" "$T/batch/again.nc"
+}
+
 @test "nhtrain: ten steps on the emulated device are ten steps on the CPU" {
     for device in cpu cuda; do
         "$BIN/nhtrain" --no-history -q -c pipelines/train-tiny.yaml --device $device --set schedule.epochs=5 \
@@ -109,6 +133,13 @@ END
     fails 1 "nhinfer: --device cuda: " "no CUDA device: no CUDA-capable device is detected"
     run "$BIN/geneig" --device cuda:7 "$T/hk-cpu.nc" -o "$T/no.nc"
     fails 1 "geneig: --device cuda:7: no CUDA device 7: there are 2, counted from 0"
+    NH_EMU_DEVICES=3 run "$BIN/nhinfer" -m "$T/model.nc" --device cuda:0,3 "$T/graph.nc" -o "$T/no.nc"
+    fails 1 "nhinfer: --device cuda:0,3: no CUDA device 3: there are 3, counted from 0"
+    [ ! -e "$T/no.nc" ]
+    run "$BIN/nhinfer" -m "$T/model.nc" --device cuda:1,1 "$T/graph.nc"
+    fails 2 "nhinfer: --device: cpu, auto or cuda[:I[,J]...][,tf32] expected, found 'cuda:1,1'"
+    run "$BIN/geneig" --device cuda:0,1 "$T/hk-cpu.nc"
+    fails 2 "geneig: --device cuda:0,1: this program computes on one device"
     NH_KERNELS=/nowhere/libnhkernels.so run "$BIN/fourier" --matrix h0 --mesh 1 1 1 --device cuda "$T/graph.nc" -o "$T/no.nc"
     fails 1 "fourier: --device cuda: " "no CUDA kernels: there is no /nowhere/libnhkernels.so (make cuda)"
     NH_EMU_DEVICES=0 run "$BIN/nhinfer" -m "$T/model.nc" --precision double --device auto "$T/graph.nc" -o "$T/auto.nc"

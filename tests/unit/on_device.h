@@ -16,6 +16,15 @@ static inline const nh_device *test_device(void)
     return device;
 }
 
+/* The same for those who take several. */
+static inline const nh_devices *test_devices(void)
+{
+    static nh_device *device;
+    static const nh_devices devices = {1, &device};
+    device = (nh_device *)test_device();
+    return &devices;
+}
+
 #define NH_PLACED(suffix)                                                                                         \
     static inline int placed_new_##suffix(const nh_config *c, const nh_types *t, const nh_params *p,              \
                                           const nh_weights *w, size_t range, const nh_irreps *input,              \
