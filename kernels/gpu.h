@@ -41,6 +41,9 @@ struct nh_gpu {
 #ifndef NHK_EMULATE
     cublasHandle_t blas;
     cusolverDnHandle_t solver; /* NULL until it is needed */
+    cusolverDnParams_t solver_params;
+    void *solver_host; /* its work space on the host */
+    size_t solver_host_bytes;
 #endif
     bool failed, no_memory;
     nh_error error;   /* of the first failure */

@@ -101,17 +101,43 @@ void nhk_fourier_free(nhk_fourier *f); /* NULL is fine */
 /* phase[n][n_cell][2] of n k-points -> h, s [n][basis][basis][2] on the host, complete; either may be NULL. */
 int nhk_fourier_at(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
 
-/* ---- H C = E S C (eigen.cu): LAPACK's zhegvd by cuSOLVER, n x n, column-major, lower triangles */
+/* ---- H C = E S C (eigen.cu) for many matrices n x n, in batches: crystal/eigen.c
+ *
+ * Two batches can be in hand: queue the next one before the last one is solved, and its matrices come while the device works. Up to
+ * n = NHK_BATCHED the matrices of a batch are solved together by the libraries' batched routines, larger ones one after another by zhegvd: one of
+ * those is meant to keep the whole device busy, while a small one is a chain of launches too short to. The border has not been measured.
+ *
+ * threshold > 0: the eigenvectors of S with eigenvalues below it are projected out; their energies are the last ones, and mean nothing. */
 
+enum { NHK_BATCHED = 512 };
 typedef struct nhk_eigen nhk_eigen;
-int nhk_eigen_new(nh_gpu *g, size_t n, bool vectors, nhk_eigen **out, nh_error *err);
+typedef struct nhk_eigen_options {
+    size_t n, batch; /* matrices in a batch at the most */
+    double threshold;
+    bool vectors;
+} nhk_eigen_options;
+int nhk_eigen_new(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_error *err);
 void nhk_eigen_free(nhk_eigen *w); /* NULL is fine */
-/* energy[n]; with vectors h receives them, in columns; *info as LAPACK's. */
-int nhk_eigen_solve(nhk_eigen *w, double *h, const double *s, double *energy, int *info, nh_error *err);
+/* Where the host writes the matrices of the next batch, h, s [batch][n][n][2], pinned. They stay until the batch after it is queued. */
+int nhk_eigen_room(nhk_eigen *w, double **h, double **s, nh_error *err);
+/* Queues `count` matrices: H(k), S(k) of these phases, which never leave the device (f may be on another nh_gpu of the same one), or with
+ * f NULL those in the room. */
+int nhk_eigen_queue(nhk_eigen *w, size_t count, nhk_fourier *f, const double *phase, nh_error *err);
+typedef struct nhk_eigen_result { /* on the host, valid until the next batch is solved */
+    size_t count;
+    const double *energy, *overlap; /* [count][n]; eigenvalues of S, with a threshold */
+    int *factor, *info;             /* [count] LAPACK's info for S (> 0: not positive definite) and for the eigenvalues */
+    double *s;                      /* the room, where the batch came from there */
+} nhk_eigen_result;
+/* Solves the batch that was queued first. */
+int nhk_eigen_solve(nhk_eigen *w, nhk_eigen_result *r, nh_error *err);
+/* Of the batch solved last, columns first[i] .. first[i]+columns[i]-1 of matrix i: *out[count][most][n][2], pinned. */
+int nhk_eigen_vectors(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
+                      nh_error *err);
 
 /* ---- what libnhkernels.so offers (table.cu) */
 
-enum { NHK_VERSION = 1 }; /* of this file: changes with every change of the table */
+enum { NHK_VERSION = 2 }; /* of this file: changes with every change of the table */
 typedef struct nhk_calls {
     int version;
     int (*count)(int *n, nh_error *err);
@@ -123,9 +149,13 @@ typedef struct nhk_calls {
     int (*fourier_new)(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
     void (*fourier_free)(nhk_fourier *f);
     int (*fourier_at)(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
-    int (*eigen_new)(nh_gpu *g, size_t n, bool vectors, nhk_eigen **out, nh_error *err);
+    int (*eigen_new)(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_error *err);
     void (*eigen_free)(nhk_eigen *w);
-    int (*eigen_solve)(nhk_eigen *w, double *h, const double *s, double *energy, int *info, nh_error *err);
+    int (*eigen_room)(nhk_eigen *w, double **h, double **s, nh_error *err);
+    int (*eigen_queue)(nhk_eigen *w, size_t count, nhk_fourier *f, const double *phase, nh_error *err);
+    int (*eigen_solve)(nhk_eigen *w, nhk_eigen_result *r, nh_error *err);
+    int (*eigen_vectors)(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
+                         nh_error *err);
 } nhk_calls;
 const nhk_calls *nhk_table(void);
 

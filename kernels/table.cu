@@ -20,6 +20,9 @@ const nhk_calls *nhk_table(void)
                                      nhk_fourier_at,
                                      nhk_eigen_new,
                                      nhk_eigen_free,
-                                     nhk_eigen_solve};
+                                     nhk_eigen_room,
+                                     nhk_eigen_queue,
+                                     nhk_eigen_solve,
+                                     nhk_eigen_vectors};
     return &table;
 }
