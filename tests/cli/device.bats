@@ -112,8 +112,19 @@ within() { # within LIMIT FILE FILE VARIABLE
     within 1e-12 "$T/hk-cpu.nc" "$T/hk-cuda.nc" sk
     within 1e-9 "$T/eig-cpu.nc" "$T/eig-cuda.nc" eigenvalue
     within 1e-9 "$T/window-cpu.nc" "$T/window-cuda.nc" eigenvalue
-    run "$BIN/geneig" --s-threshold 1e-3 --device cuda "$T/hk-cpu.nc" -o "$T/no.nc"
-    fails 1 "geneig: " "--s-threshold: no kernels for it yet (use --device cpu)"
+    # H(k) from the sums and from a file, whatever the order of streams; in batches that fit
+    for seed in 1 2; do
+        NH_EMU_SEED=$seed "$BIN/geneig" --matrix h_label --mesh 2 2 1 --vectors --device cuda "$T/gaas.nc" -o "$T/order.nc"
+        within 0 "$T/eig-cuda.nc" "$T/order.nc" eigenvalue
+        within 0 "$T/eig-cuda.nc" "$T/order.nc" eigenvector
+    done
+    "$BIN/geneig" --vectors --device cuda "$T/hk-cuda.nc" -o "$T/order.nc"
+    within 0 "$T/eig-cuda.nc" "$T/order.nc" eigenvector
+    NH_EMU_MEMORY=7900000 "$BIN/geneig" --matrix h_label --mesh 2 2 1 --device cuda "$T/gaas.nc" -o "$T/small.nc"
+    within 1e-9 "$T/eig-cpu.nc" "$T/small.nc" eigenvalue
+    NH_EMU_MEMORY=7500000 run "$BIN/geneig" --matrix h_label --mesh 2 2 1 --device cuda "$T/gaas.nc" -o "$T/no.nc"
+    fails 1 "geneig: " "CUDA device 0: out of memory"
+    [ ! -e "$T/no.nc" ]
     /usr/bin/python3 -c 'import netCDF4, numpy' || skip "vectors not checked: no netCDF4 for Python"
     # vectors of degenerate bands are any of their space, so: C^dagger S C = 1 and H C = E S C
     /usr/bin/python3 - "$T/hk-cpu.nc" "$T/eig-cuda.nc" << 'END'
@@ -126,6 +137,30 @@ for k in range(len(h)):
     assert abs(v[k].conj() @ s[k] @ v[k].T - np.eye(len(e[k]))).max() < 1e-10
     assert abs(h[k] @ v[k].T - s[k] @ v[k].T * e[k]).max() < 1e-9
 END
+}
+
+@test "geneig: --s-threshold and bad overlap matrices on the emulated device" {
+    for device in cpu cuda; do
+        "$BIN/geneig" -q --s-threshold 1e-2 --device $device "$T/hk-cpu.nc" -o "$T/projected-$device.nc"
+    done
+    within 1e-9 "$T/projected-cpu.nc" "$T/projected-cuda.nc" eigenvalue
+    [ "$(ncdump -h "$T/projected-cuda.nc" | grep s_dropped)" = "$(ncdump -h "$T/projected-cpu.nc" | grep s_dropped)" ]
+    sed 's/overlap = 0.1, 0.4, 1,/overlap = 0.1, 0.4, 0.15,/' "$DATA/chain.cdl" > "$T/bad.cdl"
+    ncgen -k nc4 -o "$T/bad.nc" "$T/bad.cdl"
+    "$BIN/fourier" --path "G 0 0 0; X .5 0 0" -n 4 "$T/bad.nc" -o "$T/bad-hk.nc"
+    for device in cpu cuda; do
+        run "$BIN/geneig" --path "G 0 0 0; X .5 0 0" -n 4 --device $device "$T/bad.nc" -o "$T/no.nc"
+        fails 1 "geneig: $T/bad.nc: k-point 3 (0.25 0 0): the overlap matrix is not positive definite: smallest eigenvalue"
+        run "$BIN/geneig" --device $device "$T/bad-hk.nc" -o "$T/no.nc"
+        fails 1 "geneig: $T/bad-hk.nc: k-point 3 (0.25 0 0): the overlap matrix is not positive definite: smallest eigenvalue"
+        [ ! -e "$T/no.nc" ]
+        run "$BIN/geneig" --s-threshold 1e3 --device $device "$T/hk-cpu.nc" -o "$T/no.nc"
+        fails 1 "geneig: $T/hk-cpu.nc: k-point 1 (" "no eigenvalue of the overlap matrix reaches the threshold 1000: the largest is"
+    done
+    # the bound of --against is the CPU's
+    "$BIN/geneig" --matrix h_label --against h0 --mesh 2 2 1 --device cuda "$T/gaas.nc" -o "$T/against-cuda.nc"
+    "$BIN/geneig" --matrix h_label --against h0 --mesh 2 2 1 "$T/gaas.nc" -o "$T/against-cpu.nc"
+    within 0 "$T/against-cpu.nc" "$T/against-cuda.nc" s_condition
 }
 
 @test "without a device, without kernels: one line, or the CPU" {
