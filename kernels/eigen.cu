@@ -33,16 +33,6 @@ struct nhk_eigen {
     size_t columns_bytes;
 };
 
-/* nhk_alloc's sizes for pinned memory of the host. */
-template <typename T> static T *pinned(nh_gpu *g, size_t count, size_t size)
-{
-    void *p = nullptr;
-    if (!g->failed && (count > SIZE_MAX / size / sizeof(T) ||
-                       !nhk_good(g, cudaMallocHost(&p, count * size * sizeof(T)), "pinned memory")))
-        nhk_fail(g, "CUDA device %d: pinned memory: too much", g->index);
-    return static_cast<T *>(p);
-}
-
 static double **table_of(nh_gpu *g, double *first, size_t size, size_t count)
 {
     double **list = static_cast<double **>(calloc(count, sizeof *list)), **table = nullptr;
@@ -74,13 +64,13 @@ int nhk_eigen_new(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_err
     w->energy = static_cast<double *>(nhk_alloc(g, o->batch, o->n * sizeof(double)));
     w->factor = static_cast<int *>(nhk_alloc(g, o->batch, sizeof(int)));
     w->info = static_cast<int *>(nhk_alloc(g, o->batch, sizeof(int)));
-    w->energy_host = pinned<double>(g, o->batch, o->n);
-    w->factor_host = pinned<int>(g, o->batch, 1);
-    w->info_host = pinned<int>(g, o->batch, 1);
+    w->energy_host = static_cast<double *>(nhk_pinned(g, o->batch, o->n * sizeof(double)));
+    w->factor_host = static_cast<int *>(nhk_pinned(g, o->batch, sizeof(int)));
+    w->info_host = static_cast<int *>(nhk_pinned(g, o->batch, sizeof(int)));
     if (o->threshold > 0) {
         w->overlap = static_cast<double *>(nhk_alloc(g, o->batch, o->n * sizeof(double)));
         w->room = static_cast<double *>(nhk_alloc(g, o->batch, size * sizeof(double)));
-        w->overlap_host = pinned<double>(g, o->batch, o->n);
+        w->overlap_host = static_cast<double *>(nhk_pinned(g, o->batch, o->n * sizeof(double)));
     }
     nhk_zheev_reserve(g, o->vectors || o->threshold > 0, o->n, o->batch, w->slot[0].h, w->energy);
     if (nhk_sync(g, err) == 0) {
@@ -102,15 +92,15 @@ void nhk_eigen_free(nhk_eigen *w)
         void *const arrays[] = {q.h, q.s, q.h_at, q.s_at};
         for (void *p : arrays)
             nhk_free(g, p);
-        cudaFreeHost(q.h_room);
-        cudaFreeHost(q.s_room);
+        nhk_pinned_free(q.h_room);
+        nhk_pinned_free(q.s_room);
     }
     void *const arrays[] = {w->energy, w->overlap, w->factor, w->info, w->room};
     for (void *p : arrays)
         nhk_free(g, p);
     void *const host[] = {w->energy_host, w->overlap_host, w->factor_host, w->info_host, w->columns};
     for (void *p : host)
-        cudaFreeHost(p);
+        nhk_pinned_free(p);
     free(w);
 }
 
@@ -127,8 +117,9 @@ int nhk_eigen_room(nhk_eigen *w, double **h, double **s, nh_error *err)
     eigen_slot *q = free_slot(w, err);
     if (q == nullptr) return -1;
     nhk_good(w->gpu, cudaSetDevice(w->gpu->index), "cudaSetDevice");
-    if (q->h_room == nullptr) q->h_room = pinned<double>(w->gpu, w->o.batch, 2 * w->o.n * w->o.n);
-    if (q->s_room == nullptr) q->s_room = pinned<double>(w->gpu, w->o.batch, 2 * w->o.n * w->o.n);
+    const size_t bytes = 2 * w->o.n * w->o.n * sizeof(double);
+    if (q->h_room == nullptr) q->h_room = static_cast<double *>(nhk_pinned(w->gpu, w->o.batch, bytes));
+    if (q->s_room == nullptr) q->s_room = static_cast<double *>(nhk_pinned(w->gpu, w->o.batch, bytes));
     *h = q->h_room;
     *s = q->s_room;
     return w->gpu->failed ? nhk_sync(w->gpu, err) : 0;
@@ -305,9 +296,9 @@ int nhk_eigen_vectors(nhk_eigen *w, size_t count, const size_t *first, const siz
     const size_t n = w->o.n, row = 2 * n * most, bytes = count * row * sizeof(double);
     nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");
     if (bytes > w->columns_bytes) {
-        cudaFreeHost(w->columns);
+        nhk_pinned_free(w->columns);
         w->columns_bytes = 0;
-        w->columns = pinned<double>(g, count, row);
+        w->columns = static_cast<double *>(nhk_pinned(g, count, row * sizeof(double)));
         if (!g->failed) w->columns_bytes = bytes;
     }
     for (size_t i = 0; i < count; i++)

@@ -131,6 +131,22 @@ void nhk_free(nh_gpu *g, void *p)
     nhk_good(g, cudaFree(p), "cudaFree");
 }
 
+void *nhk_pinned(nh_gpu *g, size_t count, size_t size)
+{
+    void *p = nullptr;
+    if (g->failed || count == 0 || size == 0) return nullptr;
+    const cudaError_t e = count <= SIZE_MAX / size ? cudaMallocHost(&p, count * size) : cudaErrorMemoryAllocation;
+    if (e == cudaSuccess) return p;
+    cudaGetLastError();
+    nhk_good(g, e, "pinned memory");
+    return nullptr;
+}
+
+void nhk_pinned_free(void *p)
+{
+    cudaFreeHost(p);
+}
+
 void nhk_upload(nh_gpu *g, void *to, const void *from, size_t bytes)
 {
     if (!nhk_ready(g, bytes)) return;

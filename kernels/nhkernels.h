@@ -39,6 +39,9 @@ size_t nhk_available(nh_gpu *g);
 /* Device memory; NULL (and a failure for nhk_sync) where there is not enough. 0 bytes give NULL without a failure. */
 void *nhk_alloc(nh_gpu *g, size_t count, size_t size);
 void nhk_free(nh_gpu *g, void *p); /* waits; NULL is fine */
+/* Pinned memory of the host, which copies go to and from at full speed; NULL and a failure where there is none. `g` may be any. */
+void *nhk_pinned(nh_gpu *g, size_t count, size_t size);
+void nhk_pinned_free(void *p); /* NULL is fine; nothing may be on its way there */
 /* Copies in the order of the stream; `from` may be changed after nhk_upload returns, `to` is there after nhk_sync. */
 void nhk_upload(nh_gpu *g, void *to, const void *from, size_t bytes);
 void nhk_download(nh_gpu *g, void *to, const void *from, size_t bytes);
@@ -144,6 +147,9 @@ typedef struct nhk_calls {
     int (*open)(const nh_gpu_options *o, nh_gpu **out, nh_error *err);
     void (*close)(nh_gpu *g);
     const char *(*name)(const nh_gpu *g);
+    int (*sync)(nh_gpu *g, nh_error *err);
+    void *(*pinned)(nh_gpu *g, size_t count, size_t size);
+    void (*pinned_free)(void *p);
     nhk_network_f_calls network_f;
     nhk_network_d_calls network_d;
     int (*fourier_new)(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);

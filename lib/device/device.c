@@ -154,6 +154,22 @@ void nh_device_close(nh_device *d)
     free(d);
 }
 
+void *nh_device_room(const nh_device *d, size_t count, size_t size)
+{
+    if (!d) return nh_calloc_aligned(count, size);
+    void *room = d->call->pinned(d->gpu, count, size);
+    if (!room) d->call->sync(d->gpu, NULL); /* the caller tells */
+    return room;
+}
+
+void nh_device_room_free(const nh_device *d, void *room)
+{
+    if (d)
+        d->call->pinned_free(room);
+    else
+        free(room);
+}
+
 void nh_devices_close(nh_devices *d)
 {
     while (d->count > 0) /* the first one, which has the library, is the last */

@@ -22,6 +22,10 @@ int nh_device_open(const char *choice, int rank, nh_device **out, nh_error *note
 /* One with the table given, for programs that are linked with the archive. */
 int nh_device_open_with(const nhk_calls *calls, const char *choice, int rank, nh_device **out, nh_error *err);
 void nh_device_close(nh_device *d); /* NULL is fine */
+/* Memory of the host for count*size bytes that go to or come from the device (NULL: just memory), pinned; nh_device_room_free, before the
+ * device is closed. NULL where there is not enough. */
+void *nh_device_room(const nh_device *d, size_t count, size_t size);
+void nh_device_room_free(const nh_device *d, void *room); /* NULL is fine */
 
 /* The devices of a program that shares its work among several. */
 typedef struct nh_devices {
