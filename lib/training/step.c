@@ -337,8 +337,9 @@ static void run_adam(void *stepper, size_t i, int thread)
     if (!p->trained) return;
     const double factor = o->clip > 0 && p->norm > o->clip ? t->factor * (o->clip / p->norm) : t->factor;
     nh_adam_step(o, params, t->lr, s->updates + 1, factor, &p->gradient, &s->m[p->range], &s->v[p->range],
-                 &s->model->weights[p->range]);
-    if (s->average) nh_weights_average(params, o->ema, &s->model->weights[p->range], &s->average[p->range]);
+                 &s->model->weights[p->range], threads_of(t, p));
+    if (s->average)
+        nh_weights_average(params, o->ema, &s->model->weights[p->range], &s->average[p->range], threads_of(t, p));
     p->status = t->kind->update(p->net, &s->model->weights[p->range], threads_of(t, p), &p->error);
 }
 
@@ -474,7 +475,7 @@ int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *
         t->state->updates++;
     }
     for (size_t i = 0; i < t->n_part; i++)
-        if (t->part[i].trained) nh_weights_clear(&t->state->model->params, &t->part[i].gradient);
+        if (t->part[i].trained) nh_weights_clear(&t->state->model->params, &t->part[i].gradient, t->threads);
     return status;
 }
 

@@ -281,7 +281,7 @@ static void adam_by_hand(void **state)
         for (int step = 1; step <= 5; step++) {
             const double lr = 0.01 * step, raw = sin(step);
             gi = raw / 0.25;
-            nh_adam_step(&o, &p, lr, (uint64_t)step, 0.25, &G, &M, &V, &W);
+            nh_adam_step(&o, &p, lr, (uint64_t)step, 0.25, &G, &M, &V, &W, NULL);
             double g = raw;
             if (kind == NH_ADAM)
                 g += 0.1 * w;
@@ -611,7 +611,7 @@ static void accumulate_skip_clip(void **state)
     assert_int_equal(hash(&b), now);
 
     /* clipped gradients enter m scaled to the bound */
-    nh_weights_clear(p, &b.state.m[1]);
+    nh_weights_clear(p, &b.state.m[1], NULL);
     b.settings.optimizer.clip = unclipped / 10;
     OK(nh_stepper_add_at(b.stepper, b.crystal, false, 1, &b.golden.states, &l, &err));
     OK(nh_stepper_apply(b.stepper, 1e-3, 1, false, &norm, &done, &err));
