@@ -23,6 +23,7 @@ size_t emu_leaks(void);
 #endif
 
 static nh_device *device;
+static nh_threads *threads; /* one, to which BLAS keeps then */
 
 /* Hermitian h[n][n] and s[n][n], the latter with eigenvalues about 1, and `small` of them `least` or so. */
 static void random_problem(uint64_t *seed, size_t n, size_t small, double least, double complex *h, double complex *s)
@@ -117,7 +118,7 @@ static answers solve(const problems *p, const nh_fourier *f, const double *k, do
             OK(nh_eigen_many_queue(w, more, f, f != NULL ? k + 3 * queued : NULL, &err));
         }
         OK(nh_eigen_many_solve(w, choice, most, a.rank + at, a.energy + at * n, a.first + at, a.count + at,
-                               most > 0 ? (double *)(a.vector + at * most * n) : NULL, NULL, a.error + at, &err));
+                               most > 0 ? (double *)(a.vector + at * most * n) : NULL, threads, a.error + at, &err));
     }
     nh_eigen_many_free(w);
     return a;
@@ -400,13 +401,14 @@ static void test_memory(void **state)
 static int open_device(void **state)
 {
     (void)state;
-    return nh_device_open_with(nhk_table(), "cuda", 0, &device, &err);
+    return nh_threads_new(1, &threads, &err) || nh_device_open_with(nhk_table(), "cuda", 0, &device, &err);
 }
 
 static int close_device(void **state)
 {
     (void)state;
     nh_device_close(device);
+    nh_threads_free(threads);
     return 0;
 }
 
