@@ -7,8 +7,6 @@
 
 #include <cstdlib>
 
-enum { SLOTS = 2 };
-
 typedef struct eigen_slot {
     double *h, *s;               /* [batch][n][n][2] on the device */
     double **h_at, **s_at;       /* [batch] on the device: where each of them begins */
@@ -21,8 +19,8 @@ struct nhk_eigen {
     nh_gpu *gpu;
     nhk_eigen_options o;
     cudaStream_t copies;
-    eigen_slot slot[SLOTS];
-    size_t next, oldest;          /* numbers of batches; their slots are these modulo SLOTS */
+    eigen_slot slot[NHK_IN_HAND];
+    size_t next, oldest;          /* numbers of batches; their slots are these modulo NHK_IN_HAND */
     double *energy, *overlap;     /* [batch][n] on the device; overlap: eigenvalues of S, with a threshold */
     int *factor, *info;           /* [batch] on the device */
     double *room;                 /* [batch][n][n][2] on the device, with a threshold */
@@ -106,9 +104,9 @@ void nhk_eigen_free(nhk_eigen *w)
 
 static eigen_slot *free_slot(nhk_eigen *w, nh_error *err)
 {
-    eigen_slot *q = &w->slot[w->next % SLOTS];
+    eigen_slot *q = &w->slot[w->next % NHK_IN_HAND];
     if (q->count == 0) return q;
-    nhk_error(err, "the eigenproblem: %d batches wait", (int)SLOTS);
+    nhk_error(err, "the eigenproblem: %d batches wait", (int)NHK_IN_HAND);
     return nullptr;
 }
 
@@ -260,7 +258,7 @@ static void solve_projected(nhk_eigen *w, const eigen_slot *q)
 int nhk_eigen_solve(nhk_eigen *w, nhk_eigen_result *r, nh_error *err)
 {
     nh_gpu *g = w->gpu;
-    eigen_slot *q = &w->slot[w->oldest % SLOTS];
+    eigen_slot *q = &w->slot[w->oldest % NHK_IN_HAND];
     const size_t n = w->o.n, count = q->count;
     if (count == 0) return nhk_error(err, "the eigenproblem: no batch waits");
     nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");

@@ -112,7 +112,7 @@ int nhk_fourier_at(nhk_fourier *f, size_t n, const double *phase, double *h, dou
  *
  * threshold > 0: the eigenvectors of S with eigenvalues below it are projected out; their energies are the last ones, and mean nothing. */
 
-enum { NHK_BATCHED = 512 };
+enum { NHK_BATCHED = 512, NHK_IN_HAND = 2 /* batches, at the most */ };
 typedef struct nhk_eigen nhk_eigen;
 typedef struct nhk_eigen_options {
     size_t n, batch; /* matrices in a batch at the most */

@@ -273,7 +273,7 @@ int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choi
 
 /* ---- many k-points on a device */
 
-enum { SLOTS = 2, BATCH_BYTES = 64 << 20 /* of the matrices H of a batch: enough of small ones to fill a device, few enough to have two */ };
+enum { BATCH_BYTES = 64 << 20 /* of the matrices H of a batch: enough of small ones to fill a device, few enough to have two */ };
 
 struct nh_eigen_many {
     const nh_device *device;
@@ -284,7 +284,7 @@ struct nh_eigen_many {
     struct {
         const nh_fourier *f; /* NULL: the room */
         const double *k;
-    } source[SLOTS];
+    } source[NHK_IN_HAND];
     double complex *s; /* [n][n], for messages; NULL until one is needed */
 };
 
@@ -337,8 +337,8 @@ int nh_eigen_many_queue(nh_eigen_many *w, size_t count, const nh_fourier *f, con
 {
     if (f != NULL ? nh_fourier_queue(f, count, k, w->placed, err) : w->device->call->eigen_queue(w->placed, count, NULL, NULL, err))
         return -1;
-    w->source[w->next % SLOTS].f = f;
-    w->source[w->next++ % SLOTS].k = k;
+    w->source[w->next % NHK_IN_HAND].f = f;
+    w->source[w->next++ % NHK_IN_HAND].k = k;
     return 0;
 }
 
@@ -407,7 +407,7 @@ int nh_eigen_many_solve(nh_eigen_many *w, const nh_band_choice *choice, size_t m
 {
     nhk_eigen_result r;
     if (w->device->call->eigen_solve(w->placed, &r, err) != 0) return -1;
-    const size_t slot = w->oldest++ % SLOTS;
+    const size_t slot = w->oldest++ % NHK_IN_HAND;
     for (size_t i = 0; i < r.count; i++) {
         each[i].text[0] = '\0';
         rank[i] = w->n;
