@@ -226,6 +226,7 @@ static void solve_small(nhk_eigen *w, const eigen_slot *q)
     if (w->o.vectors) nhk_ztrsm_batched(g, NHK_LEFT_ADJOINT, n, count, q->s_at, q->h_at);
 }
 
+/* One after another. */
 static void solve_large(nhk_eigen *w, const eigen_slot *q)
 {
     nh_gpu *g = w->gpu;
@@ -266,7 +267,7 @@ int nhk_eigen_solve(nhk_eigen *w, nhk_eigen_result *r, nh_error *err)
     const bool project = w->o.threshold > 0;
     if (project)
         solve_projected(w, q);
-    else if (n <= NHK_BATCHED)
+    else if (n <= NHK_BATCHED && w->o.batch > 1)
         solve_small(w, q);
     else
         solve_large(w, q);

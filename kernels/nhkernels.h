@@ -107,8 +107,9 @@ int nhk_fourier_at(nhk_fourier *f, size_t n, const double *phase, double *h, dou
 /* ---- H C = E S C (eigen.cu) for many matrices n x n, in batches: crystal/eigen.c
  *
  * Two batches can be in hand: queue the next one before the last one is solved, and its matrices come while the device works. Up to
- * n = NHK_BATCHED the matrices of a batch are solved together by the libraries' batched routines, larger ones one after another by zhegvd: one of
- * those is meant to keep the whole device busy, while a small one is a chain of launches too short to. The border has not been measured.
+ * n = NHK_BATCHED the matrices of a batch are solved together by the libraries' batched routines, larger ones, and those that come one by one,
+ * by zhegvd: a large one is meant to keep the whole device busy, while a small one is a chain of launches too short to. The border has not been
+ * measured.
  *
  * threshold > 0: the eigenvectors of S with eigenvalues below it are projected out; their energies are the last ones, and mean nothing. */
 

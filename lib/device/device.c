@@ -71,6 +71,7 @@ static int open_several(const nhk_calls *calls, const nh_device_choice *c, size_
                         nh_error *err)
 {
     int n;
+    note->text[0] = '\0';
     if (calls->count(&n, err)) return -1;
     if (c->n_index > 0) most = (size_t)(n = (int)c->n_index);
     out->device = NH_ARRAY(nh_device *, (size_t)n);
@@ -139,6 +140,16 @@ int nh_device_open(const char *choice, int rank, nh_device **out, nh_error *note
     if (list.count > 0) *out = list.device[0];
     free(list.device);
     return 0;
+}
+
+int nh_devices_open_with(const nhk_calls *calls, const char *choice, size_t most, nh_devices *out, nh_error *note, nh_error *err)
+{
+    nh_device_choice c;
+    *out = (nh_devices){0};
+    if (nh_device_parse(choice, &c)) return nh_fail(err, "--device %s", choice);
+    if (open_several(calls, &c, most, out, note, err) == 0) return 0;
+    nh_devices_close(out);
+    return -1;
 }
 
 int nh_devices_open(const char *choice, size_t most, nh_devices *out, nh_error *note, nh_error *err)

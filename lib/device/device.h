@@ -35,6 +35,8 @@ typedef struct nh_devices {
 /* The devices that the choice lists ("cuda:0,2"). Where it lists none, those that there are, `most` of them at the most, and without those
  * that cannot be used as long as one can: *note says why. Otherwise as above. */
 int nh_devices_open(const char *choice, size_t most, nh_devices *out, nh_error *note, nh_error *err);
+/* Some with the table given. */
+int nh_devices_open_with(const nhk_calls *calls, const char *choice, size_t most, nh_devices *out, nh_error *note, nh_error *err);
 void nh_devices_close(nh_devices *d);
 
 /* Rank of this process among those of its machine, as mpirun and srun say; 0 without them. */
