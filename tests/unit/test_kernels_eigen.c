@@ -401,7 +401,9 @@ static void test_memory(void **state)
 static int open_device(void **state)
 {
     (void)state;
-    return nh_threads_new(1, &threads, &err) || nh_device_open_with(nhk_table(), "cuda", 0, &device, &err);
+    const int status = nh_threads_new(1, &threads, &err) || nh_device_open_with(nhk_table(), "cuda", 0, &device, &err);
+    if (status) print_error("%s\n", err.text);
+    return status;
 }
 
 static int close_device(void **state)
