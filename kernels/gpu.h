@@ -43,6 +43,7 @@ struct nh_gpu {
     cusolverDnHandle_t solver; /* NULL until it is needed */
 #endif
     bool failed, no_memory;
+    size_t up, down; /* bytes copied to and from the device */
     nh_error error;   /* of the first failure */
     struct {
         void *p;
