@@ -4,6 +4,7 @@
 #include "kernels/network.h"
 
 #include <cstdlib>
+#include <cstring>
 
 /* ---- tables */
 
@@ -195,29 +196,48 @@ static bool ready(nhk_net *d, int from, int end)
     return !g->failed;
 }
 
+/* Between the parameters' numbers and an array of all of them on the host: one copy to or from the device for hundreds. */
+static void copy_values(const nhk_net *d, real *const *values, real *all, bool out)
+{
+    const nh_params *p = d->host->params;
+    for (size_t i = 0; i < p->count; i++) {
+        real *one = values[i], *there = all + d->training.first[i];
+        if (d->training.first[i] == SIZE_MAX || one == nullptr) continue;
+        memcpy(out ? one : there, out ? there : one, p->param[i].count * sizeof(real));
+    }
+}
+
+static real *host_array(nhk_net *d)
+{
+    real *all = static_cast<real *>(malloc((d->training.n + 1) * sizeof *all));
+    if (all == nullptr) nhk_fail(d->gpu, "out of memory for the parameters of a sub-model");
+    return all;
+}
+
 int NHK_NET(_write)(nhk_net *d, nhk_array which, real *const *values, nh_error *err)
 {
     const nhk_training *t = &d->training;
     const nh_params *p = d->host->params;
-    real *to = ready(d, 0, 0) ? array_of(d, which) : nullptr;
-    for (size_t i = 0; to != nullptr && i < p->count; i++) {
-        if (t->first[i] == SIZE_MAX) continue;
-        if (values[i] == nullptr)
+    real *to = ready(d, 0, 0) ? array_of(d, which) : nullptr, *all = to != nullptr ? host_array(d) : nullptr;
+    for (size_t i = 0; all != nullptr && i < p->count; i++)
+        if (t->first[i] != SIZE_MAX && values[i] == nullptr)
             nhk_fail(d->gpu, "sub-model %zu: parameter %s is missing", d->host->range, p->param[i].name);
-        nhk_upload(d->gpu, to + t->first[i], values[i], p->param[i].count * sizeof(real));
-    }
-    return nhk_sync(d->gpu, err);
+    if (all != nullptr) copy_values(d, values, all, false);
+    nhk_upload(d->gpu, to, all, t->n * sizeof(real));
+    const int status = nhk_sync(d->gpu, err);
+    free(all);
+    return status;
 }
 
 int NHK_NET(_read)(nhk_net *d, nhk_array which, real *const *values, nh_error *err)
 {
     const nhk_training *t = &d->training;
-    const nh_params *p = d->host->params;
-    if (ready(d, which, which + 1))
-        for (size_t i = 0; i < p->count; i++)
-            if (t->first[i] != SIZE_MAX && values[i] != nullptr)
-                nhk_download(d->gpu, values[i], t->array[which] + t->first[i], p->param[i].count * sizeof(real));
-    return nhk_sync(d->gpu, err);
+    real *all = ready(d, which, which + 1) ? host_array(d) : nullptr;
+    nhk_download(d->gpu, all, t->array[which], t->n * sizeof(real));
+    const int status = nhk_sync(d->gpu, err);
+    if (status == 0) copy_values(d, values, all, true);
+    free(all);
+    return status;
 }
 
 int NHK_NET(_load)(nhk_net *d, nhk_array which, nh_error *err)
