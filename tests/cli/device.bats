@@ -78,6 +78,27 @@ within() { # within LIMIT FILE FILE VARIABLE
         END { exit bad }'
 }
 
+# Every number of a file.
+all_numbers() {
+    ncdump -p 9,17 "$1" | tr -s ' ,;' '\n' | grep -E '^-?[0-9][0-9.]*(e[-+]?[0-9]+)?$'
+}
+
+@test "nhtrain: averages, clipped and accumulated gradients, weight decay, and going on: the state is the CPU's" {
+    train() {
+        "$BIN/nhtrain" --no-history -q -c pipelines/train-tiny.yaml --set precision=double --set accumulate=2 --set optimizer.ema=0.5 \
+            --set optimizer.clip=0.03 --set optimizer.kind=adamw --set optimizer.weight_decay=0.01 --set schedule.kind=constant \
+            --set schedule.warmup=0 "$@"
+    }
+    train --set schedule.epochs=2 --set run_dir="$T/straight"
+    train --set schedule.epochs=1 --set run_dir="$T/resumed" --device cuda
+    "$BIN/nhtrain" --no-history -q --resume "$T/resumed" --set schedule.epochs=2 --device cuda
+    for file in last.nc best.nc; do
+        paste <(all_numbers "$T/straight/$file") <(all_numbers "$T/resumed/$file") | awk '
+            { d = $1 - $2; if (d < 0) d = -d; if (!(d <= most)) most = d; n++; if (NF != 2) bad = 1 }
+            END { print n, most; exit bad || n < 100000 || !(most < 1e-10) }'
+    done
+}
+
 @test "fourier and geneig: the emulated device against the CPU" {
     for device in cpu cuda; do
         "$BIN/fourier" --matrix h_label --mesh 2 2 1 --device $device "$T/gaas.nc" -o "$T/hk-$device.nc"
