@@ -4,16 +4,26 @@ VERSION := 0.1.0
 PREFIX  ?= /usr/local
 CC      ?= cc
 SAN     ?= 0
+PORTABLE ?= 0
 WERROR  ?= 0
 # V=1 shows whole commands.
 V       ?= 0
 Q       := $(if $(filter 1,$V),,@)
 
-PKGS := netcdf hdf5 openblas lapacke yaml-0.1 zlib liblzma
+PKGS := netcdf hdf5 openblas lapacke yaml-0.1 zlib libdeflate liblzma
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 OPT  ?= -O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast
-BUILD := build/$(if $(filter 1,$(SAN)),san,release)
-ifeq ($(SAN),1)
+BUILD := build/$(if $(filter 1,$(PORTABLE)),portable,$(if $(filter 1,$(SAN)),san,release))
+ifeq ($(PORTABLE),1)
+  # For any machine of the family: a shared library, whose network and operations are compiled for three levels of the
+  # instruction set. The loader takes the best that the machine has (glibc-hwcaps, ld.so(8)).
+  OPT := -O3 -fPIC -fno-semantic-interposition -fno-math-errno -fno-trapping-math -ffp-contract=fast
+  BIN := $(BUILD)/bin
+  LIBRARIES := $(BUILD)/lib
+  LIB := $(LIBRARIES)/libnextham.so
+  LEVELS := $(if $(filter x86_64,$(shell uname -m)),x86-64-v3 x86-64-v4)
+  LDFLAGS += -Wl,-rpath,'$$ORIGIN/../lib'
+else ifeq ($(SAN),1)
   OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
   BIN := $(BUILD)/bin
   LIB := $(BUILD)/libnextham.a
@@ -49,10 +59,34 @@ include kernels/kernels.mk
 
 all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter 0,$(SAN)),man $(if $(NVCC),cuda))
 
+ifeq ($(PORTABLE),1)
+SHARED = $(CC) -shared -Wl,-Bsymbolic-functions $(LDFLAGS) $(filter %.o,$^) $(LDLIBS) -Wl,-soname,libnextham.so -o $@
+$(LIB): $(OBJ) $(LEVELS:%=$(LIBRARIES)/glibc-hwcaps/%/libnextham.so)
+	@mkdir -p $(@D)
+	@echo '  LD    $@'
+	$Q$(SHARED)
+
+define LEVEL_RULES
+$(BUILD)/$(1)/%.d.o: %.c
+	@mkdir -p $$(@D)
+	@echo '  CC    $$< ($(1))'
+	$$Q$$(CC) $$(CPPFLAGS) -DNH_REAL_DOUBLE $$(CFLAGS) -march=$(1) -MMD -MP -c $$< -o $$@
+$(BUILD)/$(1)/%.f.o: %.c
+	@mkdir -p $$(@D)
+	@echo '  CC    $$< ($(1))'
+	$$Q$$(CC) $$(CPPFLAGS) $$(CFLAGS) -march=$(1) -MMD -MP -c $$< -o $$@
+$(LIBRARIES)/glibc-hwcaps/$(1)/libnextham.so: $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/$(1)/%.f.o) $(TWICE:%.c=$(BUILD)/$(1)/%.d.o)
+	@mkdir -p $$(@D)
+	@echo '  LD    $$@'
+	$$Q$$(SHARED)
+endef
+$(foreach level,$(LEVELS),$(eval $(call LEVEL_RULES,$(level))))
+else
 $(LIB): $(OBJ)
 	@mkdir -p $(@D)
 	@echo '  AR    $@'
 	$Qrm -f $@ && ar rcs $@ $(OBJ)
+endif
 
 $(BUILD)/%.d.o: %.c
 	@mkdir -p $(@D)
@@ -91,9 +125,11 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
 
 # Crystals in the list of the benchmark of long lists.
 CRYSTALS ?= 1000
+# Cells of silicon along each axis (5: 1000 atoms, 3 GB of files in $TMPDIR; 0: none).
+SILICON ?= 5
 BENCH := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 bench: all $(BENCH)
-	tests/bench/run --bench $(BUILD)/bench --bin $(BIN) --crystals $(CRYSTALS)
+	tests/bench/run --bench $(BUILD)/bench --bin $(BIN) --crystals $(CRYSTALS) --silicon $(SILICON)
 
 # --- the main job on the crystal that the repository ships ------------------------------------------------------------
 demo: all
@@ -106,7 +142,7 @@ man/%.1: $(BIN)/%
 	$Q$< --man > $@.tmp && mv $@.tmp $@
 
 # --- packages ---------------------------------------------------------------------------------------------------------
-DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev liblzma-dev \
+DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev libdeflate-dev liblzma-dev \
           gnuplot-nox libcmocka-dev bats netcdf-bin groff-base xz-utils python3-numpy python3-netcdf4
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 deps:
@@ -115,13 +151,16 @@ deps:
 	if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update -qq && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; fi
 
+# PORTABLE=1: programs for other machines than this one, too.
+TO := $(DESTDIR)$(PREFIX)
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/nextham
-	install -m 755 $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 lib/libnextham.a $(if $(NVCC),lib/libnhkernels.so) $(DESTDIR)$(PREFIX)/lib
-	install -m 644 $(PROGRAMS:%=man/%.1) $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 644 $(wildcard pipelines/*.yaml) $(DESTDIR)$(PREFIX)/share/nextham
-	cd lib && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/include/nextham/{} \;
+	install -d $(TO)/bin $(TO)/lib $(TO)/share/man/man1 $(TO)/share/nextham
+	install -m 755 $(PROGRAMS:%=$(BIN)/%) $(TO)/bin
+	install -m 644 $(LIB) $(if $(NVCC),lib/libnhkernels.so) $(TO)/lib
+	$(foreach level,$(LEVELS),install -D -m 644 -t $(TO)/lib/glibc-hwcaps/$(level) $(LIBRARIES)/glibc-hwcaps/$(level)/libnextham.so;)
+	install -m 644 $(PROGRAMS:%=man/%.1) $(TO)/share/man/man1
+	install -m 644 $(wildcard pipelines/*.yaml) $(TO)/share/nextham
+	cd lib && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(TO))/include/nextham/{} \;
 
 # The committed tree as nextham-VERSION.tar.gz.
 dist:
@@ -138,7 +177,8 @@ help:
 	@echo 'make bench      timings, with the sgemm rate of the same run'
 	@echo 'make cuda       the kernels, where nvcc is; part of make then'
 	@echo 'make check-cuda the tests of the kernels on the CUDA device   make bench-cuda their times'
-	@echo 'make install PREFIX=/usr/local [DESTDIR=]    make dist    make clean    make format'
+	@echo 'make PORTABLE=1 for any x86-64: in build/portable, the instruction set is chosen when a program starts'
+	@echo 'make install PREFIX=/usr/local [DESTDIR=] [PORTABLE=1]    make dist    make clean    make format'
 
 clean:
 	rm -rf build bin man lib/libnextham.a lib/libnhkernels.so kernels/libnhkernels.a demo

@@ -29,12 +29,36 @@ __attribute__((format(printf, 3, 4))) static void say(const nh_talk *talk, bool 
     talk->say(talk->context, warning, text);
 }
 
-static int read_sources(const nh_structure *s, const char *const file[N_SOURCES], const nh_talk *talk,
+/* One file to be read, by any thread. */
+typedef struct reading {
+    const char *file;
+    nh_csr *to;
+    int status;
+    nh_error error;
+} reading;
+
+static void read_one(void *context, size_t i, int thread)
+{
+    reading *const r = (reading *)context + i;
+    (void)thread;
+    r->status = r->file == NULL ? 0 : nh_csr_read(r->file, r->to, &r->error);
+}
+
+static int read_sources(const nh_structure *s, const char *const file[N_SOURCES], nh_threads *threads, const nh_talk *talk,
                         nh_csr m[N_SOURCES], size_t spinor[N_SOURCES], nh_error *err)
 {
+    reading all[N_SOURCES] = {{0}};
+    for (int i = 0; i < N_SOURCES; i++) {
+        all[i].file = file[i];
+        all[i].to = &m[i];
+    }
+    nh_parallel_for(threads, N_SOURCES, read_one, all);
     for (int i = 0; i < N_SOURCES; i++) {
         if (file[i] == NULL) continue;
-        if (nh_csr_read(file[i], &m[i], err)) return -1;
+        if (all[i].status) {
+            *err = all[i].error;
+            return -1;
+        }
         const char wanted = i == OVERLAP ? 'S' : 'H';
         if (m[i].quantity != 0 && m[i].quantity != wanted)
             return nh_fail(err, "%s: holds %c(R), %c(R) expected", m[i].name, m[i].quantity, wanted);
@@ -218,10 +242,10 @@ static int fill_overlap(nh_graph *g, const nh_csr *m, size_t spinor, const doubl
 }
 
 static int assemble(nh_graph *g, const char *const file[N_SOURCES], const double *radius, nh_csr m[N_SOURCES],
-                    const nh_talk *talk, nh_error *err)
+                    nh_threads *threads, const nh_talk *talk, nh_error *err)
 {
     size_t spinor[N_SOURCES] = {0};
-    if (read_sources(&g->structure, file, talk, m, spinor, err) || build_pairs(g, m, file, err)) return -1;
+    if (read_sources(&g->structure, file, threads, talk, m, spinor, err) || build_pairs(g, m, file, err)) return -1;
     bool any = false, spin = false;
     for (int i = 0; i < OVERLAP; i++) {
         any = any || file[i] != NULL;
@@ -243,7 +267,7 @@ static int assemble(nh_graph *g, const char *const file[N_SOURCES], const double
 }
 
 int nh_abacus_graph(nh_structure *s, const nh_abacus_sources *sources, double cutoff, double rydberg,
-                    const nh_talk *talk, nh_graph **out, nh_error *err)
+                    nh_threads *threads, const nh_talk *talk, nh_graph **out, nh_error *err)
 {
     *out = NULL;
     const char *const file[N_SOURCES] = {sources->h0[0], sources->h0[1], sources->label[0], sources->label[1],
@@ -255,7 +279,7 @@ int nh_abacus_graph(nh_structure *s, const nh_abacus_sources *sources, double cu
     g->efermi = g->nelec = NAN;
     g->rydberg = rydberg;
     nh_csr m[N_SOURCES] = {{0}};
-    const int status = assemble(g, file, sources->radius, m, talk, err);
+    const int status = assemble(g, file, sources->radius, m, threads, talk, err);
     for (int i = 0; i < N_SOURCES; i++)
         nh_csr_free(&m[i]);
     if (status != 0) {

@@ -2,6 +2,7 @@
 #ifndef NH_FORMATS_ABACUS_GRAPH_H
 #define NH_FORMATS_ABACUS_GRAPH_H
 
+#include "base/threads.h"
 #include "crystal/graph.h"
 
 /* Where remarks go: what was detected (warning = false), and what is odd but no error. */
@@ -21,8 +22,9 @@ typedef struct nh_abacus_sources {
  * `rydberg`), file order, spin = 4 where any Hamiltonian has spin (and where there is none at all), else 1.
  * The structure must have its shells; it is taken over (emptied) where this succeeds. Checks: dimensions
  * against the basis, H(R) = H(-R)^dagger within 1e-6 Ry, S real and symmetric, S_ud = 0, S_uu = S_dd, on-site
- * blocks of S those of orthogonal harmonics, no overlap beyond the radii. */
+ * blocks of S those of orthogonal harmonics, no overlap beyond the radii. The files are read side by side by `threads` (may be
+ * NULL). */
 int nh_abacus_graph(nh_structure *s, const nh_abacus_sources *sources, double cutoff, double rydberg,
-                    const nh_talk *talk, nh_graph **out, nh_error *err);
+                    nh_threads *threads, const nh_talk *talk, nh_graph **out, nh_error *err);
 
 #endif

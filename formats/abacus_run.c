@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/stream.h"
+#include "crystal/lattice.h"
 #include "formats/text.h"
 
 #include <ctype.h>
@@ -161,36 +162,28 @@ bool nh_abacus_log_adopt(const nh_abacus_log *log, nh_structure *s)
     if (log->n_atom != s->n_atom) return false;
     const double *a = s->lattice;
     double inverse[9];
-    const double volume = a[0] * (a[4] * a[8] - a[5] * a[7]) + a[1] * (a[5] * a[6] - a[3] * a[8]) +
-                          a[2] * (a[3] * a[7] - a[4] * a[6]);
-    for (int d = 0; d < 3; d++) {
-        const double *b = a + 3 * ((d + 1) % 3), *c = a + 3 * ((d + 2) % 3);
-        inverse[d] = (b[1] * c[2] - b[2] * c[1]) / volume;
-        inverse[3 + d] = (b[2] * c[0] - b[0] * c[2]) / volume;
-        inverse[6 + d] = (b[0] * c[1] - b[1] * c[0]) / volume;
-    }
+    nh_lattice_inverse(a, inverse);
     double *shift = NH_ARRAY(double, 3 * s->n_atom);
     if (shift == NULL) return false;
     bool same = true;
     for (size_t i = 0; i < s->n_atom && same; i++) {
         const double *r = s->position + 3 * i, *x = log->position + 3 * i;
-        double f[3];
-        for (int d = 0; d < 3; d++)
-            f[d] = r[0] * inverse[d] + r[1] * inverse[3 + d] + r[2] * inverse[6 + d];
+        double f[3], g[3];
+        nh_lattice_apply(r, inverse, f);
+        nh_lattice_apply(x, inverse, g);
         for (int d = 0; d < 3; d++) {
-            const double theirs =
-                log->unit > 0
-                    ? log->unit * (x[0] * inverse[d] + x[1] * inverse[3 + d] + x[2] * inverse[6 + d])
-                    : x[d];
+            const double theirs = log->unit > 0 ? log->unit * g[d] : x[d];
             shift[3 * i + (size_t)d] = nearbyint(theirs - f[d]);
             same = same && fabs(theirs - f[d] - shift[3 * i + (size_t)d]) < close;
         }
     }
     for (size_t i = 0; i < s->n_atom && same; i++) {
         const double *n = shift + 3 * i;
+        double move[3];
         if (n[0] == 0 && n[1] == 0 && n[2] == 0) continue;
-        for (int k = 0; k < 3; k++)
-            s->position[3 * i + (size_t)k] += n[0] * a[k] + n[1] * a[3 + k] + n[2] * a[6 + k];
+        nh_lattice_apply(n, a, move);
+        for (size_t k = 0; k < 3; k++)
+            s->position[3 * i + k] += move[k];
     }
     free(shift);
     return same;

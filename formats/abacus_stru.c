@@ -1,6 +1,7 @@
 #include "formats/abacus_stru.h"
 
 #include "base/memory.h"
+#include "crystal/lattice.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -195,12 +196,6 @@ static int named_lattice(const nh_text *t, const stru *f, const char *name, doub
                    name);
 }
 
-static void to_cartesian(const double a[9], const double f[3], double r[3])
-{
-    for (int k = 0; k < 3; k++)
-        r[k] = f[0] * a[k] + f[1] * a[3 + k] + f[2] * a[6 + k];
-}
-
 /* Positions in Å from what the mode says. The centred modes count from the middle of the cell in the named
  * directions. */
 static int convert_positions(const nh_text *t, const stru *f, nh_structure *s, nh_error *err)
@@ -231,7 +226,7 @@ static int convert_positions(const nh_text *t, const stru *f, nh_structure *s, n
         const double *x = f->coordinate + 3 * i;
         double *r = s->position + 3 * i;
         if (modes[m].unit == DIRECT) {
-            to_cartesian(s->lattice, x, r);
+            nh_lattice_apply(x, s->lattice, r);
             continue;
         }
         for (int k = 0; k < 3; k++)
@@ -329,22 +324,16 @@ void nh_stru_write(FILE *out, const nh_structure *s, const char *const *pseudo, 
 void nh_abacus_wrap(nh_structure *s)
 {
     const double *a = s->lattice;
-    double inverse[9]; /* f = r . inverse */
-    const double volume = a[0] * (a[4] * a[8] - a[5] * a[7]) + a[1] * (a[5] * a[6] - a[3] * a[8]) +
-                          a[2] * (a[3] * a[7] - a[4] * a[6]);
-    for (int d = 0; d < 3; d++) {
-        const double *b = a + 3 * ((d + 1) % 3), *c = a + 3 * ((d + 2) % 3);
-        inverse[d] = (b[1] * c[2] - b[2] * c[1]) / volume;
-        inverse[3 + d] = (b[2] * c[0] - b[0] * c[2]) / volume;
-        inverse[6 + d] = (b[0] * c[1] - b[1] * c[0]) / volume;
-    }
+    double inverse[9];
+    nh_lattice_inverse(a, inverse);
     const double far = 10000; /* ABACUS's number: it absorbs rounding below 1e-12 */
     for (size_t i = 0; i < s->n_atom; i++) {
-        double *r = s->position + 3 * i, n[3], shift[3];
+        double *r = s->position + 3 * i, f[3], n[3], shift[3];
+        nh_lattice_apply(r, inverse, f);
         for (int d = 0; d < 3; d++)
-            n[d] = floor(r[0] * inverse[d] + r[1] * inverse[3 + d] + r[2] * inverse[6 + d] + far) - far;
+            n[d] = floor(f[d] + far) - far;
         if (n[0] == 0 && n[1] == 0 && n[2] == 0) continue; /* the digits of the file stay */
-        to_cartesian(a, n, shift);
+        nh_lattice_apply(n, a, shift);
         for (int k = 0; k < 3; k++)
             r[k] -= shift[k];
     }

@@ -329,6 +329,14 @@ static int write_pairs(nh_nc *f, const nh_pairs *p, nh_error *err)
     return failure ? -1 : 0;
 }
 
+/* Numbers of an array over the elements that a chunk holds: about LIKELY, and the last chunk as full as the others. */
+static size_t chunk_of(size_t n_elem)
+{
+    enum { LIKELY = 32768 };
+    const size_t chunks = n_elem / LIKELY + 1;
+    return n_elem > 0 ? (n_elem + chunks - 1) / chunks : 1;
+}
+
 int nh_graph_put_matrix(nh_nc *f, const nh_graph *g, nh_matrix m, bool single, nh_error *err)
 {
     static const char *const long_name[NH_N_MATRIX] = {
@@ -336,11 +344,11 @@ int nh_graph_put_matrix(nh_nc *f, const nh_graph *g, nh_matrix m, bool single, n
     const char *const name = nh_matrix_name(m);
     /* One chunk a spin block (or a part of it): readers take spin blocks one at a time, and zeros compress
      * well. */
-    const size_t n = g->pairs.n_elem, chunk[3] = {1, n < 65536 ? (n > 0 ? n : 1) : 65536, 2};
+    const size_t chunk[3] = {1, chunk_of(g->pairs.n_elem), 2};
     return nh_nc_def_dim(f, "spin", (size_t)g->n_spin, err) ||
                    nh_nc_def_var(f, name, single ? NC_FLOAT : NC_DOUBLE, 3, DIMS("spin", "elem", "ri"), chunk,
                                  "eV", long_name[m], err) ||
-                   nh_nc_put_double(f, name, g->matrix[m], err)
+                   nh_nc_put_late(f, name, g->matrix[m], err)
                ? -1
                : 0;
 }
@@ -375,9 +383,10 @@ int nh_graph_write(nh_nc *f, const nh_graph *g, bool single, nh_error *err)
         (!isnan(g->efermi) && nh_nc_set_double(f, "efermi", g->efermi, err)) ||
         (!isnan(g->nelec) && nh_nc_set_double(f, "nelec", g->nelec, err)))
         return -1;
+    const size_t chunk = chunk_of(g->pairs.n_elem);
     if (g->overlap != NULL && (nh_nc_def_var(f, "overlap", single ? NC_FLOAT : NC_DOUBLE, 1, DIMS("elem"),
-                                             NULL, "1", "overlap of the orbitals (spinless)", err) ||
-                               nh_nc_put_double(f, "overlap", g->overlap, err)))
+                                             &chunk, "1", "overlap of the orbitals (spinless)", err) ||
+                               nh_nc_put_late(f, "overlap", g->overlap, err)))
         return -1;
     for (int m = 0; m < NH_N_MATRIX; m++)
         if (g->matrix[m] != NULL && nh_graph_put_matrix(f, g, (nh_matrix)m, single, err)) return -1;

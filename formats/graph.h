@@ -12,9 +12,10 @@ int nh_graph_read(const nh_nc *f, unsigned want, nh_graph **out, nh_error *err);
 /* Error "FILE: no variable h0: ..." where a matrix is NULL; `need` as `want`. */
 int nh_graph_require(const nh_graph *g, const char *file, unsigned need, nh_error *err);
 
-/* Defines and writes all that g holds but its features. `single`: matrices as float. */
+/* Defines and writes all that g holds but its features. `single`: matrices as float. They are written on commit: g must live
+ * until then (nh_nc_put_late). */
 int nh_graph_write(nh_nc *f, const nh_graph *g, bool single, nh_error *err);
-/* Adds one matrix to a file that already has the pairs (after nh_nc_carry). */
+/* Adds one matrix to a file that already has the pairs (after nh_nc_carry); it must live until commit, too. */
 int nh_graph_put_matrix(nh_nc *f, const nh_graph *g, nh_matrix m, bool single, nh_error *err);
 /* What a feature vector holds, as the file says it. */
 typedef struct nh_feature_type {

@@ -67,29 +67,3 @@ int nh_hdf_text(hid_t file, const char *name, const char *attribute, char **out,
     if (id >= 0) H5Aclose(id);
     return !status && !*out ? nh_fail_memory(err, attribute) : status;
 }
-
-int nh_hdf_copy_chunks(hid_t from, hid_t to, const char *variable)
-{
-    const hid_t a = H5Dopen2(from, variable, H5P_DEFAULT), b = H5Dopen2(to, variable, H5P_DEFAULT),
-                space = a < 0 ? -1 : H5Dget_space(a);
-    hsize_t count = 0, at[H5S_MAX_RANK], size;
-    bool good = b >= 0 && space >= 0 && H5Dget_num_chunks(a, space, &count) >= 0;
-    void *buffer = NULL;
-    size_t room = 0;
-    for (hsize_t i = 0; i < count && good; i++) {
-        uint32_t skipped;
-        good = H5Dget_chunk_info(a, space, i, at, &skipped, NULL, &size) >= 0;
-        if (good && size > room) {
-            free(buffer);
-            buffer = malloc(room = (size_t)size);
-            good = buffer != NULL;
-        }
-        good = good && H5Dread_chunk(a, H5P_DEFAULT, at, &skipped, buffer) >= 0 &&
-               H5Dwrite_chunk(b, H5P_DEFAULT, skipped, at, (size_t)size, buffer) >= 0;
-    }
-    free(buffer);
-    if (space >= 0) H5Sclose(space);
-    if (a >= 0) H5Dclose(a);
-    if (b >= 0) H5Dclose(b);
-    return good ? 0 : -1;
-}

@@ -1,5 +1,5 @@
-/* hdf.h - beneath netCDF, straight to HDF5: for what netCDF has no call for (places in the file, compressed chunks as they
- * are), or is slow at (files with a thousand variables). Only nc.c and model.c have use for it. */
+/* hdf.h - beneath netCDF, straight to HDF5: for what netCDF has no call for (places in the file, compressed chunks: chunks.h),
+ * or is slow at (files with a thousand variables). Only nc.c and model.c have use for it. */
 #ifndef NH_FORMATS_HDF_H
 #define NH_FORMATS_HDF_H
 
@@ -17,8 +17,5 @@ int nh_hdf_open(const char *path, hid_t *out, nh_error *err);
 int nh_hdf_open_image(const char *name, const void *image, size_t size, hid_t *out, nh_error *err);
 /* A text attribute of the root group, allocated; NULL where there is none. `name`: of the file, for messages. */
 int nh_hdf_text(hid_t file, const char *name, const char *attribute, char **out, nh_error *err);
-/* Copies all chunks of a variable to the one of the same name, shape, chunks and filters, which has none yet, as they are:
- * compressed. Returns 0, or -1. */
-int nh_hdf_copy_chunks(hid_t from, hid_t to, const char *variable);
 
 #endif

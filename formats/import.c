@@ -299,7 +299,7 @@ static int set_basis(job *j, nh_error *err)
 
 /* --- the graph --- */
 
-static int make(job *j, nh_graph **g, nh_error *err)
+static int make(job *j, nh_threads *threads, nh_graph **g, nh_error *err)
 {
     const nh_import_settings *set = j->set;
     if (set->abacus != NULL ? take_runs(j, err) : take_files(j, err)) return -1;
@@ -315,17 +315,17 @@ static int make(job *j, nh_graph **g, nh_error *err)
         free(j->file.orbital_file[i]);
     free(j->file.orbital_file);
     j->file.orbital_file = NULL;
-    if (nh_abacus_graph(s, &j->sources, set->cutoff, set->rydberg, j->talk, g, err)) return -1;
+    if (nh_abacus_graph(s, &j->sources, set->cutoff, set->rydberg, threads, j->talk, g, err)) return -1;
     (*g)->efermi = isnan(set->efermi) ? j->efermi : set->efermi;
     (*g)->nelec = isnan(set->nelec) ? j->nelec : set->nelec;
     return 0;
 }
 
-int nh_import(const nh_import_settings *set, const nh_talk *talk, nh_graph **out, nh_error *err)
+int nh_import(const nh_import_settings *set, nh_threads *threads, const nh_talk *talk, nh_graph **out, nh_error *err)
 {
     *out = NULL;
     job j = {.set = set, .talk = talk, .efermi = NAN, .nelec = NAN};
-    const int status = make(&j, out, err);
+    const int status = make(&j, threads, out, err);
     job_free(&j);
     return status;
 }

@@ -2,10 +2,12 @@
 
 #include "base/memory.h"
 #include "base/outfile.h"
+#include "formats/chunks.h"
 #include "formats/hdf.h"
 
 #include <netcdf_filter.h>
 #include <netcdf_mem.h>
+#include <netcdf_meta.h>
 
 #include <errno.h>
 #include <math.h>
@@ -20,8 +22,16 @@ enum {
     COMPRESS_FROM = 64 * 1024, /* bytes; smaller variables are not worth a filter */
     DEFLATE_LEVEL = 1,
     CARRY_BYTES = 32 * 1024 * 1024, /* slab that nh_nc_carry copies at once */
-    IMAGE_BEGIN = 4 * 1024 * 1024   /* first size of an image in memory */
+    IMAGE_BEGIN = 4 * 1024 * 1024,  /* first size of an image in memory */
+    ALIGN_FROM = 4096,              /* bytes */
+    ALIGNMENT = 64
 };
+
+/* A variable whose chunks are written past netCDF, on commit. */
+typedef struct later {
+    char *name;           /* owned */
+    const double *values; /* NULL: its chunks in `from`, as they are */
+} later;
 
 struct nh_nc {
     int id;
@@ -32,10 +42,10 @@ struct nh_nc {
     void *memory;    /* reading from a pipe: the image */
     size_t size;     /* of it */
     nh_outfile *out; /* writing */
-    /* variables whose chunks are copied as they are on commit, and where from */
-    hid_t from; /* 0: none */
-    char **raw; /* [n_raw], owned */
-    size_t n_raw;
+    nh_threads *threads; /* for large variables; NULL: the caller alone */
+    hid_t from;          /* where variables of `later` come from; 0: none */
+    later *later;        /* [n_later], owned */
+    size_t n_later;
 };
 
 static const char *const CONVENTIONS = "NextHAM-1";
@@ -199,12 +209,17 @@ void nh_nc_close(nh_nc *f)
     close_handle(f);
     nh_outfile_abort(f->out);
     if (f->from > 0) H5Fclose(f->from);
-    for (size_t i = 0; i < f->n_raw; i++)
-        free(f->raw[i]);
-    free(f->raw);
+    for (size_t i = 0; i < f->n_later; i++)
+        free(f->later[i].name);
+    free(f->later);
     free(f->memory);
     free(f->name);
     free(f);
+}
+
+void nh_nc_use_threads(nh_nc *f, nh_threads *threads)
+{
+    f->threads = threads;
 }
 
 int nh_nc_id(const nh_nc *f)
@@ -273,6 +288,21 @@ static int check_finite(const nh_nc *f, const char *variable, size_t first, size
     return 0;
 }
 
+/* A large compressed variable, past netCDF; false where it has to be netCDF. */
+static bool get_chunks(const nh_nc *f, int id, const char *variable, size_t count, bool single, void *out)
+{
+    int shuffled, deflated = 0;
+    if (count < COMPRESS_FROM || f->memory != NULL ||
+        nc_inq_var_deflate(f->id, id, &shuffled, &deflated, NULL) || !deflated)
+        return false;
+    hid_t file;
+    nh_error none;
+    if (nh_nc_hdf(f, &file, &none)) return false;
+    const bool done = nh_chunks_get(file, variable, count, single, out, f->threads);
+    H5Fclose(file);
+    return done;
+}
+
 int nh_nc_get_double(const nh_nc *f, const char *variable, size_t n_dims, const char *const *dims,
                      size_t count, double *out, nh_error *err)
 {
@@ -281,7 +311,7 @@ int nh_nc_get_double(const nh_nc *f, const char *variable, size_t n_dims, const 
     int id;
     if (find(f, variable, n_dims, dims, count, &id, err)) return -1;
     if (count == 0) return 0;
-    const int status = nc_get_var_double(f->id, id, out);
+    const int status = get_chunks(f, id, variable, count, false, out) ? 0 : nc_get_var_double(f->id, id, out);
     if (status) return nh_nc_failed(f, variable, status, err);
     return any ? 0 : check_finite(f, variable, 0, count, out, err);
 }
@@ -294,7 +324,7 @@ int nh_nc_get_float(const nh_nc *f, const char *variable, size_t n_dims, const c
     int id;
     if (find(f, variable, n_dims, dims, count, &id, err)) return -1;
     if (count == 0) return 0;
-    const int status = nc_get_var_float(f->id, id, out);
+    const int status = get_chunks(f, id, variable, count, true, out) ? 0 : nc_get_var_float(f->id, id, out);
     if (status) return nh_nc_failed(f, variable, status, err);
     for (size_t i = 0; i < count && !any; i++)
         if (!isfinite(out[i]))
@@ -468,6 +498,15 @@ static int put_history(nh_nc *f, const nh_common *common, const nh_nc *input, nh
     return failure;
 }
 
+/* Large variables begin at addresses that suit their numbers, so that a model can be mapped (HDF5 puts them anywhere).
+ * netCDF has the call since 4.9.0; a file without it is read, not mapped. */
+static void align(void)
+{
+#if NC_VERSION_MAJOR > 4 || (NC_VERSION_MAJOR == 4 && NC_VERSION_MINOR >= 9)
+    nc_set_alignment(ALIGN_FROM, ALIGNMENT);
+#endif
+}
+
 int nh_nc_create(const char *path, const char *program, const nh_common *common, const nh_nc *input,
                  nh_nc **out, nh_error *err)
 {
@@ -492,6 +531,7 @@ int nh_nc_create(const char *path, const char *program, const nh_common *common,
     }
     const char *const temporary = nh_outfile_path(f->out);
     f->image = temporary == NULL;
+    align();
     errno = 0;
     const int status = f->image ? nc_create_mem("image", NC_NETCDF4, IMAGE_BEGIN, &f->id)
                                 : nc_create(temporary, NC_NETCDF4 | NC_CLOBBER, &f->id);
@@ -587,6 +627,26 @@ static int variable_id(const nh_nc *f, const char *variable, int *id, nh_error *
 PUT_WHOLE(double, double, nc_put_var_double)
 PUT_WHOLE(int, int, nc_put_var_int)
 PUT_WHOLE(int64, long long, nc_put_var_longlong)
+
+/* Leaves a variable for commit_later. */
+static int put_later(nh_nc *f, const char *name, const double *values, nh_error *err)
+{
+    later *const grown = realloc(f->later, (f->n_later + 1) * sizeof *grown);
+    if (grown == NULL) return nh_fail_memory(err, name);
+    f->later = grown;
+    char *const copy = nh_strdup(name);
+    if (copy == NULL) return nh_fail_memory(err, name);
+    f->later[f->n_later++] = (later){copy, values};
+    return 0;
+}
+
+int nh_nc_put_late(nh_nc *f, const char *variable, const double *values, nh_error *err)
+{
+    int id, shuffled, deflated = 0;
+    if (variable_id(f, variable, &id, err)) return -1;
+    if (!f->image) nc_inq_var_deflate(f->id, id, &shuffled, &deflated, NULL);
+    return deflated ? put_later(f, variable, values, err) : nh_nc_put_double(f, variable, values, err);
+}
 
 int nh_nc_put_slab(nh_nc *f, const char *variable, size_t first, size_t n, size_t rest, const double *values,
                    nh_error *err)
@@ -709,15 +769,10 @@ static bool same_chunks(const nh_nc *out, int new_id, const nh_nc *in, int v)
            filter[0][1] != 0;
 }
 
-/* Leaves a variable for commit_raw. */
+/* Leaves a variable as it is in the file for commit_later. */
 static int carry_later(nh_nc *out, const nh_nc *in, const char *name, nh_error *err)
 {
-    char **grown = realloc(out->raw, (out->n_raw + 1) * sizeof *grown);
-    if (grown == NULL) return nh_fail_memory(err, name);
-    out->raw = grown;
-    out->raw[out->n_raw] = nh_strdup(name);
-    if (out->raw[out->n_raw] == NULL) return nh_fail_memory(err, name);
-    out->n_raw++;
+    if (put_later(out, name, NULL, err)) return -1;
     return out->from > 0 ? 0 : nh_nc_hdf(in, &out->from, err);
 }
 
@@ -807,15 +862,19 @@ static int commit_image(nh_nc *f, nh_error *err)
     return failure;
 }
 
-/* The chunks of the variables that carry_later left. */
-static int commit_raw(nh_nc *f, nh_error *err)
+/* The chunks of the variables that were left for now. */
+static int commit_later(nh_nc *f, nh_error *err)
 {
-    if (f->n_raw == 0) return 0;
+    if (f->n_later == 0) return 0;
     errno = 0;
     const hid_t to = H5Fopen(nh_outfile_path(f->out), H5F_ACC_RDWR, H5P_DEFAULT);
     int failure = to < 0 ? nh_nc_failed(f, NULL, NC_EHDFERR, err) : 0;
-    for (size_t i = 0; i < f->n_raw && !failure; i++)
-        if (nh_hdf_copy_chunks(f->from, to, f->raw[i])) failure = nh_nc_failed(f, f->raw[i], NC_EHDFERR, err);
+    for (size_t i = 0; i < f->n_later && !failure; i++) {
+        const later *const l = &f->later[i];
+        if (l->values != NULL ? nh_chunks_put(to, l->name, l->values, f->threads)
+                              : nh_chunks_copy(f->from, to, l->name))
+            failure = nh_nc_failed(f, l->name, NC_EHDFERR, err);
+    }
     if (to >= 0 && H5Fclose(to) < 0 && !failure) failure = nh_nc_failed(f, NULL, NC_EHDFERR, err);
     return failure;
 }
@@ -829,7 +888,7 @@ int nh_nc_commit(nh_nc *f, nh_error *err)
         errno = 0;
         const int status = nc_close(f->id);
         f->open = false;
-        failure = status ? nh_nc_failed(f, NULL, status, err) : commit_raw(f, err);
+        failure = status ? nh_nc_failed(f, NULL, status, err) : commit_later(f, err);
     }
     if (!failure) {
         nh_outfile *const o = f->out;

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/options.h"
+#include "base/threads.h"
 
 #include <hdf5.h>
 #include <netcdf.h>
@@ -25,6 +26,9 @@ int nh_nc_open_any(const char *path, nh_nc **out, nh_error *err);
 int nh_nc_hdf(const nh_nc *f, hid_t *out, nh_error *err);
 int nh_nc_check_conventions(hid_t file, const char *name, nh_error *err);
 void nh_nc_close(nh_nc *f); /* closes; an output that was not committed is removed. NULL is fine */
+/* Large compressed variables are packed and unpacked by these threads from now on, which must not be busy then; NULL, as at
+ * first: by the caller. */
+void nh_nc_use_threads(nh_nc *f, nh_threads *threads);
 int nh_nc_id(const nh_nc *f);
 const char *nh_nc_name(const nh_nc *f); /* the path, or "(standard input)" */
 
@@ -72,6 +76,9 @@ int nh_nc_def_var(nh_nc *f, const char *name, nc_type type, size_t n_dims, const
                   const size_t *chunk, const char *units, const char *long_name, nh_error *err);
 int nh_nc_put_double(nh_nc *f, const char *variable, const double *values,
                      nh_error *err); /* whole variable */
+/* As nh_nc_put_double, for values that stay where and as they are until the file is committed: a compressed variable is
+ * compressed then. */
+int nh_nc_put_late(nh_nc *f, const char *variable, const double *values, nh_error *err);
 int nh_nc_put_int(nh_nc *f, const char *variable, const int *values, nh_error *err);
 int nh_nc_put_int64(nh_nc *f, const char *variable, const long long *values, nh_error *err);
 int nh_nc_put_slab(nh_nc *f, const char *variable, size_t first, size_t n, size_t rest, const double *values,

@@ -1,6 +1,7 @@
 #include "formats/poscar.h"
 
 #include "base/memory.h"
+#include "crystal/lattice.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -48,8 +49,7 @@ static int read_lattice(nh_text *t, double a[9], double scale[3], nh_error *err)
             if (nh_text_real(t, token[k], "a lattice vector", &a[3 * i + k], err)) return -1;
     }
     if (scale[0] < 0) { /* the cell's volume in Å^3 */
-        const double volume = fabs(a[0] * (a[4] * a[8] - a[5] * a[7]) + a[1] * (a[5] * a[6] - a[3] * a[8]) +
-                                   a[2] * (a[3] * a[7] - a[4] * a[6]));
+        const double volume = fabs(nh_lattice_volume(a));
         if (!(volume > 0)) return nh_text_fail(t, err, "the lattice vectors span no volume");
         scale[0] = scale[1] = scale[2] = cbrt(-scale[0] / volume);
     }

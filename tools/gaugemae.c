@@ -2,69 +2,23 @@
 #include "base/memory.h"
 #include "base/options.h"
 #include "base/outfile.h"
-#include "base/stream.h"
-#include "crystal/gauge.h"
 #include "ensemble/floor.h"
+#include "formats/gauge_table.h"
 #include "formats/graph.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-typedef enum by { BY_SPIN, BY_ELEMENT, BY_DISTANCE, BY_SHELL, BY_PAIR } by;
-
-enum { CONFIG_LIMIT = 1 << 20, N_DISTANCE = 5, N_ELEMENT = 128, NAME_SIZE = 64 };
-static const double DISTANCE[N_DISTANCE + 1] = {0, 1, 2,
-                                                4, 6, INFINITY}; /* Å; the network's ranges and the rest */
-
-static const char *const RULES[] = {"l1", "l2", NULL};
-static const char *const GROUPINGS[] = {"spin", "element", "distance", "shell", "pair", NULL};
-
-/* What is compared with the reference, in this order. */
-typedef enum subject { ZERO, ZEROTH_STEP, PREDICTION, FLOOR, N_SUBJECT } subject;
 
 typedef struct settings {
     const char *pred_name, *ref_name;
     nh_matrix pred, ref;
     bool pred_given, all_pairs, paired, json, each;
-    int rule, grouping; /* nh_gauge_rule, by */
+    int rule, by; /* nh_gauge_rule, nh_gauge_by */
     const char *floor_path;
     const nh_config *floor; /* NULL: no such rows */
 } settings;
-
-/* Sums over structures. */
-typedef struct tally {
-    size_t n_structure, n_elem;
-    double mae[NH_GAUGE_N_PART], mu[NH_GAUGE_N_PART]; /* eV */
-} tally;
-
-typedef struct table {
-    size_t n_structure;
-    size_t seen[N_SUBJECT];       /* structures that have it */
-    const char *first[N_SUBJECT]; /* the first file that has it */
-    size_t n_group;
-    tally *row;              /* [N_SUBJECT][n_group]; owned */
-    char (*name)[NAME_SIZE]; /* [n_group] by pair: "Ga1-As2(0,0,-1)"; owned */
-} table;
-
-/* Empty, with room for `n_group` rows of each subject. */
-static int table_new(size_t n_group, bool names, table *t, nh_error *err)
-{
-    size_t room;
-    *t = (table){.n_group = n_group};
-    if (nh_size_mul(n_group, N_SUBJECT, &room)) t->row = NH_ARRAY(tally, room);
-    if (t->row != NULL && names) t->name = calloc(n_group, sizeof *t->name);
-    return t->row != NULL && (!names || t->name != NULL) ? 0 : nh_fail_memory(err, "table");
-}
-
-static void table_free(table *t)
-{
-    free(t->row);
-    free(t->name);
-    *t = (table){0};
-}
 
 /* --- one structure --- */
 
@@ -74,8 +28,8 @@ typedef struct input {
     nh_graph *second;  /* of the reference's file; NULL where it is the same */
     double *floor;     /* owned; NULL where it is not asked for */
     double *reference; /* owned copy in the first file's layout; NULL where the first file has it */
-    const double *matrix[N_SUBJECT];
-    bool has[N_SUBJECT];
+    const double *matrix[NH_GAUGE_N_SUBJECT];
+    bool has[NH_GAUGE_N_SUBJECT];
     size_t n_pair, *pair;
 } input;
 
@@ -138,262 +92,51 @@ static int input_read(const settings *set, const nh_nc *first, const nh_nc *seco
         return -1;
     /* what would be compared with itself is left out */
     const bool other = second != NULL;
-    in->has[ZERO] = true;
-    in->has[ZEROTH_STEP] = g->matrix[NH_H0] != NULL && (other || set->ref != NH_H0);
-    in->has[PREDICTION] =
+    in->has[NH_GAUGE_ZERO] = true;
+    in->has[NH_GAUGE_H0] = g->matrix[NH_H0] != NULL && (other || set->ref != NH_H0);
+    in->has[NH_GAUGE_PREDICTION] =
         set->pred != NH_H0 && g->matrix[set->pred] != NULL && (other || set->ref != set->pred);
-    in->matrix[ZEROTH_STEP] = g->matrix[NH_H0];
-    in->matrix[PREDICTION] = g->matrix[set->pred];
+    in->matrix[NH_GAUGE_H0] = g->matrix[NH_H0];
+    in->matrix[NH_GAUGE_PREDICTION] = g->matrix[set->pred];
     if (set->floor == NULL) return 0;
     if (nh_graph_require(g, name, nh_config_needs_h0(set->floor) ? NH_WANT_H0 : 0, err)) return -1;
     if (nh_floor(set->floor, g, g->matrix[NH_H0], reference_of(set, in), in->n_pair, in->pair, &in->floor,
                  err))
         return nh_fail_at(err, "%s: --floor", name);
-    in->has[FLOOR] = true;
-    in->matrix[FLOOR] = in->floor;
+    in->has[NH_GAUGE_FLOOR] = true;
+    in->matrix[NH_GAUGE_FLOOR] = in->floor;
     return 0;
 }
 
-static void tally_add(tally *t, const nh_gauge_row *row)
-{
-    if (row->n_elem == 0) return;
-    t->n_structure++;
-    t->n_elem += row->n_elem;
-    for (int p = 0; p < NH_GAUGE_N_PART; p++) {
-        t->mae[p] += row->part[p].mae;
-        t->mu[p] += row->part[p].mu;
-    }
-}
-
-static void tally_elements(tally *t, const nh_structure *s, const nh_gauge_row *overall)
-{
-    bool there[N_ELEMENT] = {false};
-    for (size_t i = 0; i < s->n_atom; i++) {
-        const int z = s->atomic_number[s->species[i]];
-        if (z < 0 || z >= N_ELEMENT || there[z]) continue;
-        there[z] = true;
-        tally_add(&t[z], overall);
-    }
-}
-
-/* Rows of one subject. */
-static size_t group_count(const settings *set, const input *in)
-{
-    switch ((by)set->grouping) {
-    case BY_SPIN:
-        return NH_GAUGE_N_REGION;
-    case BY_ELEMENT:
-        return N_ELEMENT;
-    case BY_DISTANCE:
-        return N_DISTANCE;
-    case BY_SHELL:
-        return NH_GAUGE_MAX_L * NH_GAUGE_MAX_L;
-    case BY_PAIR:
-        break;
-    }
-    return in->n_pair;
-}
-
-/* "Ga1-As2(0,0,-1)": atoms counted from 1, the cell of the second. */
-static void pair_name(const nh_graph *g, size_t pair, char out[NAME_SIZE])
-{
-    const nh_structure *s = &g->structure;
-    const nh_pair *p = &g->pairs.pair[pair];
-    const char *a = nh_element_symbol(s->atomic_number[s->species[p->src]]),
-               *b = nh_element_symbol(s->atomic_number[s->species[p->dst]]);
-    snprintf(out, NAME_SIZE, "%s%d-%s%d(%d,%d,%d)", a != NULL ? a : "X", p->src + 1, b != NULL ? b : "X", p->dst + 1,
-             p->cell[0], p->cell[1], p->cell[2]);
-}
-
-/* The table of the first structure, and of each one with --each. */
-static int make_table(const settings *set, const input *in, table *t, nh_error *err)
-{
-    const bool pairs = set->grouping == BY_PAIR;
-    if (table_new(group_count(set, in), pairs, t, err)) return -1;
-    for (size_t i = 0; pairs && i < in->n_pair; i++)
-        pair_name(in->graph, in->pair[i], t->name[i]);
-    return 0;
-}
-
-static int compare(const settings *set, const input *in, subject x, tally *t, nh_gauge_row *row,
-                   nh_error *err)
-{
-    const nh_gauge q = {in->graph,  in->matrix[x], reference_of(set, in),
-                        in->n_pair, in->pair,      (nh_gauge_rule)set->rule};
-    size_t n = group_count(set, in);
-    switch ((by)set->grouping) {
-    case BY_SPIN:
-        if (nh_gauge_by_spin(&q, row, err)) return -1;
-        break;
-    case BY_ELEMENT:
-        if (nh_gauge_by_spin(&q, row, err)) return -1;
-        tally_elements(t, &in->graph->structure, &row[NH_GAUGE_OVERALL]);
-        return 0;
-    case BY_DISTANCE:
-        if (nh_gauge_by_distance(&q, n, DISTANCE, row, err)) return -1;
-        break;
-    case BY_SHELL:
-        if (nh_gauge_by_shell(&q, row, err)) return -1;
-        break;
-    case BY_PAIR:
-        if (nh_gauge_by_pair(&q, row, err)) return -1;
-        break;
-    }
-    for (size_t i = 0; i < n; i++)
-        tally_add(&t[i], &row[i]);
-    return 0;
-}
+/* The table, and which file was the first that had a subject. */
+typedef struct sums {
+    nh_gauge_table table;
+    const char *first[NH_GAUGE_N_SUBJECT];
+} sums;
 
 static int add_structure(const settings *set, const nh_nc *first, const nh_nc *second, const char *path,
-                         table *t, nh_error *err)
+                         sums *s, nh_error *err)
 {
     input in;
-    nh_gauge_row *row = NULL;
-    if (set->grouping == BY_PAIR && t->n_structure > 0)
-        return nh_fail(err, "%s: --by pair: pairs of different structures have no mean: one structure, or --each", path);
+    nh_gauge_table *t = &s->table;
+    const bool begun = t->n_structure > 0;
     int status = input_read(set, first, second, &in, err);
-    if (status == 0 && t->row == NULL) status = make_table(set, &in, t, err);
-    if (status == 0 && (row = NH_ARRAY(nh_gauge_row, t->n_group)) == NULL) status = nh_fail_memory(err, "table");
-    for (int x = 0; x < N_SUBJECT && status == 0; x++) {
-        const char *name = x == FLOOR ? "floor" : nh_matrix_name(x == ZEROTH_STEP ? NH_H0 : set->pred);
-        if (in.has[x] != (t->seen[x] > 0) && t->n_structure > 0)
+    if (status == 0 && nh_gauge_table_begin(t, in.graph, in.n_pair, in.pair, err))
+        status = nh_fail_at(err, "%s", path);
+    for (int x = 0; x < NH_GAUGE_N_SUBJECT && status == 0; x++) {
+        const char *name = nh_gauge_subject_name(t, (nh_gauge_subject)x);
+        if (begun && in.has[x] != (s->first[x] != NULL)) {
             status = in.has[x] ? nh_fail(err, "%s: has a variable %s, the files before it do not", path, name)
-                               : nh_fail(err, "%s: no variable %s, which %s has", path, name, t->first[x]);
-        else if (in.has[x] && compare(set, &in, (subject)x, t->row + (size_t)x * t->n_group, row, err))
-            status = nh_fail_at(err, "%s", path);
-        if (in.has[x] && t->seen[x]++ == 0) t->first[x] = path;
+                               : nh_fail(err, "%s: no variable %s, which %s has", path, name, s->first[x]);
+        } else if (in.has[x]) {
+            const nh_gauge q = {in.graph,  in.matrix[x], reference_of(set, &in),
+                                in.n_pair, in.pair,      (nh_gauge_rule)set->rule};
+            if (nh_gauge_table_add(t, (nh_gauge_subject)x, &q, err)) status = nh_fail_at(err, "%s", path);
+            if (s->first[x] == NULL) s->first[x] = path;
+        }
     }
-    t->n_structure++;
     input_free(&in);
-    free(row);
     return status;
-}
-
-/* --- output --- */
-
-static const char *subject_name(const settings *set, int x)
-{
-    return x == ZERO ? "0" : x == FLOOR ? "floor" : nh_matrix_name(x == ZEROTH_STEP ? NH_H0 : set->pred);
-}
-
-static void group_name(const settings *set, const table *t, size_t i, char *out, size_t size)
-{
-    static const char *const region[NH_GAUGE_N_REGION] = {"uu", "ud", "du", "dd", "overall"};
-    static const char letter[NH_GAUGE_MAX_L + 1] = "spdfghiklmnoqrtu";
-    switch ((by)set->grouping) {
-    case BY_SPIN:
-        snprintf(out, size, "%s", region[i]);
-        break;
-    case BY_ELEMENT: {
-        const char *symbol = nh_element_symbol((int)i);
-        if (symbol != NULL)
-            snprintf(out, size, "%s", symbol);
-        else
-            snprintf(out, size, "Z%zu", i);
-        break;
-    }
-    case BY_DISTANCE:
-        snprintf(out, size, "[%g,%g)", DISTANCE[i], DISTANCE[i + 1]);
-        break;
-    case BY_SHELL:
-        snprintf(out, size, "%c%c", letter[i / NH_GAUGE_MAX_L], letter[i % NH_GAUGE_MAX_L]);
-        break;
-    case BY_PAIR:
-        snprintf(out, size, "%s", t->name[i]);
-        break;
-    }
-}
-
-/* Rows that stand in the table though no structure has elements there. */
-static bool is_shown(const settings *set, const tally *t, size_t i)
-{
-    return t->n_structure > 0 || (set->grouping == BY_DISTANCE && i < N_DISTANCE);
-}
-
-static double mean_meV(const tally *t, double sum)
-{
-    return t->n_structure > 0 ? 1e3 * sum / (double)t->n_structure : (double)NAN;
-}
-
-static const char *rule_text(const settings *set)
-{
-    if (set->rule == NH_GAUGE_L2) return "mu: least squares over the complex matrix, one for all numbers";
-    return set->grouping == BY_DISTANCE || set->grouping == BY_SHELL || set->grouping == BY_PAIR
-               ? "mu: minimum of the overall mean modulus, one for all rows"
-               : "mu: minimum of each mean by itself";
-}
-
-static void print_header(FILE *out, const settings *set, size_t n_structure)
-{
-    static const char *const title[] = {"region", "element", "distance", "shells", "pair"};
-    char count[64];
-    if (set->each)
-        snprintf(count, sizeof count, "each structure by itself");
-    else
-        snprintf(count, sizeof count, "mean over structures: %zu", n_structure);
-    fprintf(out, "# Gauge MAE in meV against %s; %s; pairs: %s; %s (--mu %s)\n", set->ref_name, count,
-            set->all_pairs ? "all" : "within the cutoff", rule_text(set), RULES[set->rule]);
-    fprintf(out, "# real, imaginary: mean |Re|, |Im| of A - H - mu S; complex: mean modulus; mu in meV\n");
-    fprintf(out, "#%-7s %-8s %10s %10s %14s %14s %14s %16s %16s%s\n", "matrix", title[set->grouping],
-            "structures", "elements", "real", "imaginary", "complex", "mu_real", "mu_complex",
-            set->each ? " file" : "");
-}
-
-/* `file`: the last column of --each; NULL without. */
-static void print_rows(FILE *out, const settings *set, const table *t, const char *file)
-{
-    for (int x = 0; x < N_SUBJECT; x++) {
-        if (t->seen[x] == 0) continue;
-        for (size_t i = 0; i < t->n_group; i++) {
-            const tally *r = &t->row[(size_t)x * t->n_group + i];
-            if (!is_shown(set, r, i)) continue;
-            char name[NAME_SIZE];
-            group_name(set, t, i, name, sizeof name);
-            fprintf(out, "%-8s %-8s %10zu %10zu %14.6f %14.6f %14.6f %16.6f %16.6f%s%s\n", subject_name(set, x),
-                    name, r->n_structure, r->n_elem, mean_meV(r, r->mae[NH_GAUGE_REAL]),
-                    mean_meV(r, r->mae[NH_GAUGE_IMAGINARY]), mean_meV(r, r->mae[NH_GAUGE_COMPLEX]),
-                    mean_meV(r, r->mu[NH_GAUGE_REAL]), mean_meV(r, r->mu[NH_GAUGE_COMPLEX]),
-                    file != NULL ? " " : "", file != NULL ? file : "");
-        }
-    }
-}
-
-static void print_number(FILE *out, const char *key, double value)
-{
-    if (isfinite(value))
-        fprintf(out, ", \"%s\": %.17g", key, value);
-    else
-        fprintf(out, ", \"%s\": null", key);
-}
-
-static void print_json(FILE *out, const settings *set, const table *t)
-{
-    fprintf(out,
-            "{\"reference\": \"%s\", \"mu\": \"%s\", \"pairs\": \"%s\", \"by\": \"%s\", \"structures\": "
-            "%zu,\n \"matrices\": {",
-            set->ref_name, RULES[set->rule], set->all_pairs ? "all" : "cutoff", GROUPINGS[set->grouping],
-            t->n_structure);
-    for (int x = 0, n = 0; x < N_SUBJECT; x++) {
-        if (t->seen[x] == 0) continue;
-        fprintf(out, "%s\n  \"%s\": {", n++ > 0 ? "," : "", subject_name(set, x));
-        int rows = 0;
-        for (size_t i = 0; i < t->n_group; i++) {
-            const tally *r = &t->row[(size_t)x * t->n_group + i];
-            if (!is_shown(set, r, i)) continue;
-            char name[NAME_SIZE];
-            group_name(set, t, i, name, sizeof name);
-            fprintf(out, "%s\n   \"%s\": {\"structures\": %zu, \"elements\": %zu", rows++ > 0 ? "," : "",
-                    name, r->n_structure, r->n_elem);
-            print_number(out, "real_meV", mean_meV(r, r->mae[NH_GAUGE_REAL]));
-            print_number(out, "imaginary_meV", mean_meV(r, r->mae[NH_GAUGE_IMAGINARY]));
-            print_number(out, "complex_meV", mean_meV(r, r->mae[NH_GAUGE_COMPLEX]));
-            print_number(out, "mu_real_meV", mean_meV(r, r->mu[NH_GAUGE_REAL]));
-            print_number(out, "mu_meV", mean_meV(r, r->mu[NH_GAUGE_COMPLEX]));
-            fputc('}', out);
-        }
-        fputc('}', out);
-    }
-    fputs("}}\n", out);
 }
 
 /* --- which file is whose reference --- */
@@ -407,12 +150,11 @@ static bool is_reference(const settings *set, const nh_nc *first, const nh_nc *n
            !nh_nc_has(next, set->pred_name);
 }
 
-/* With --each the rows of a structure go to `out` as soon as it is read; of *t only `seen` is left. */
-static int read_all(const settings *set, const nh_common *common, FILE *out, table *t, nh_error *err)
+/* With --each the rows of a structure go to `out` as soon as it is read, and the table is emptied. */
+static int read_all(const settings *set, const nh_common *common, FILE *out, sums *s, nh_error *err)
 {
     const size_t n = common->inputs.count > 0 ? common->inputs.count : 1;
     nh_nc *first = NULL, *next = NULL;
-    size_t seen[N_SUBJECT] = {0};
     int status = -1;
     for (size_t i = 0; i < n; i++) {
         const char *path = common->inputs.count > 0 ? common->inputs.item[i] : "-";
@@ -429,12 +171,10 @@ static int read_all(const settings *set, const nh_common *common, FILE *out, tab
         if (common->verbose > 0)
             fprintf(stderr, "gaugemae: %s against %s of %s\n", path, set->ref_name,
                     nh_nc_name(two ? next : first));
-        if (add_structure(set, first, two ? next : NULL, path, t, err)) goto done;
+        if (add_structure(set, first, two ? next : NULL, path, s, err)) goto done;
         if (set->each) {
-            print_rows(out, set, t, path);
-            for (int x = 0; x < N_SUBJECT; x++)
-                seen[x] += t->seen[x];
-            table_free(t);
+            nh_gauge_table_rows(out, &s->table, path);
+            nh_gauge_table_clear(&s->table);
         }
         nh_nc_close(first);
         first = NULL;
@@ -444,7 +184,6 @@ static int read_all(const settings *set, const nh_common *common, FILE *out, tab
             i++;
         }
     }
-    if (set->each) memcpy(t->seen, seen, sizeof seen);
     status = 0;
 done:
     nh_nc_close(first);
@@ -452,21 +191,21 @@ done:
     return status;
 }
 
-static int tabulate(const settings *set, const nh_common *common, table *t, nh_error *err)
+static int tabulate(const settings *set, const nh_common *common, sums *s, nh_error *err)
 {
     nh_outfile *o;
     if (nh_outfile_begin(common->output, &o, err)) return -1;
     FILE *out = nh_outfile_stream(o, err);
-    if (out != NULL && set->each) print_header(out, set, 1);
-    if (out == NULL || read_all(set, common, out, t, err)) {
+    if (out != NULL && set->each) nh_gauge_table_header(out, &s->table, true);
+    if (out == NULL || read_all(set, common, out, s, err)) {
         nh_outfile_abort(o);
         return -1;
     }
     if (set->json) {
-        print_json(out, set, t);
+        nh_gauge_table_json(out, &s->table);
     } else if (!set->each) {
-        print_header(out, set, t->n_structure);
-        print_rows(out, set, t, NULL);
+        nh_gauge_table_header(out, &s->table, false);
+        nh_gauge_table_rows(out, &s->table, NULL);
     }
     return nh_outfile_commit(o, err);
 }
@@ -478,15 +217,6 @@ static const char *misuse(const settings *set)
     return NULL;
 }
 
-static int read_config(const char *path, nh_config *config, nh_error *err)
-{
-    char *text;
-    if (nh_read_text(path, CONFIG_LIMIT, &text, err)) return -1;
-    const int status = nh_config_parse(text, path, config, err);
-    free(text);
-    return status;
-}
-
 int main(int argc, char **argv)
 {
     settings set = {.pred_name = "h_pred", .ref_name = "h_label"};
@@ -494,11 +224,11 @@ int main(int argc, char **argv)
         {NH_OPT_STRING, 0, "pred", "NAME", (void *)&set.pred_name, NULL, &set.pred_given,
          "matrix to judge: h_pred, h0, h_label [h_pred, where there is one]"},
         {NH_OPT_STRING, 0, "ref", "NAME", (void *)&set.ref_name, NULL, NULL, "matrix to judge by [h_label]"},
-        {NH_OPT_CHOICE, 0, "mu", NULL, &set.rule, RULES, NULL,
+        {NH_OPT_CHOICE, 0, "mu", NULL, &set.rule, nh_gauge_rule_names, NULL,
          "l1: minimum of the mean; l2: least squares, as the published code [l1]"},
         {NH_OPT_FLAG, 0, "all-pairs", NULL, &set.all_pairs, NULL, NULL,
          "count all pairs, also those beyond the cutoff"},
-        {NH_OPT_CHOICE, 0, "by", NULL, &set.grouping, GROUPINGS, NULL, "rows of the table [spin]"},
+        {NH_OPT_CHOICE, 0, "by", NULL, &set.by, nh_gauge_by_names, NULL, "rows of the table [spin]"},
         {NH_OPT_FLAG, 0, "each", NULL, &set.each, NULL, NULL,
          "rows for each structure, with its file in a last column, instead of means"},
         {NH_OPT_FLAG, 0, "paired", NULL, &set.paired, NULL, NULL,
@@ -573,32 +303,36 @@ int main(int argc, char **argv)
 
     nh_error err;
     nh_config floor = {0};
-    table t = {0};
     const char *wrong = misuse(&set);
     if (wrong != NULL) {
         fprintf(stderr, "%s: %s\n", program.name, wrong);
         nh_common_free(&common);
         return 2;
     }
+    sums s = {.table = {.reference = set.ref_name,
+                        .prediction = set.pred_name,
+                        .rule = (nh_gauge_rule)set.rule,
+                        .by = (nh_gauge_by)set.by,
+                        .all_pairs = set.all_pairs}};
     int status = -1;
     if (nh_matrix_from_name(set.pred_name, &set.pred, &err))
         nh_fail_at(&err, "--pred");
     else if (nh_matrix_from_name(set.ref_name, &set.ref, &err))
         nh_fail_at(&err, "--ref");
-    else if (set.floor_path != NULL && read_config(set.floor_path, &floor, &err))
+    else if (set.floor_path != NULL && nh_config_read(set.floor_path, &floor, &err))
         nh_fail_at(&err, "--floor");
     else {
         if (set.floor_path != NULL) set.floor = &floor;
-        status = tabulate(&set, &common, &t, &err);
+        status = tabulate(&set, &common, &s, &err);
     }
     if (status == 0) {
-        if (t.seen[ZEROTH_STEP] == 0 && set.ref != NH_H0)
+        if (s.first[NH_GAUGE_H0] == NULL && set.ref != NH_H0)
             nh_warn(&program, &common, "no variable h0: its rows are left out");
-        if (t.seen[PREDICTION] == 0 && set.pred != NH_H0)
+        if (s.first[NH_GAUGE_PREDICTION] == NULL && set.pred != NH_H0)
             nh_warn(&program, &common, "no variable %s: its rows are left out", set.pred_name);
     }
     if (set.floor != NULL) nh_config_free(&floor);
-    table_free(&t);
+    nh_gauge_table_clear(&s.table);
     nh_common_free(&common);
     return status == 0 ? 0 : nh_report(&program, &err);
 }

@@ -22,10 +22,11 @@ static void say(void *context, bool warning, const char *text)
 }
 
 static int write_graph(const nh_program *program, const nh_common *common, const nh_graph *g, bool single,
-                       nh_error *err)
+                       nh_threads *threads, nh_error *err)
 {
     nh_nc *f;
     if (nh_nc_create(common->output, program->name, common, NULL, &f, err)) return -1;
+    nh_nc_use_threads(f, threads);
     if (nh_graph_write(f, g, single, err)) {
         nh_nc_close(f);
         return -1;
@@ -111,6 +112,7 @@ int main(int argc, char **argv)
         .n_options = sizeof options / sizeof *options,
         .min_inputs = 0,
         .max_inputs = 1,
+        .computes = true,
         .example = "mkgraph --abacus GaAs -o graph.nc\n"
                    "mkgraph STRU --h0 h0.csr.gz --label hr.csr.gz --overlap sr.csr.gz --log running_scf.log "
                    "-o graph.nc\n"
@@ -134,8 +136,11 @@ int main(int argc, char **argv)
     listener l = {&program, &common};
     const nh_talk talk = {say, &l};
     nh_graph *g = NULL;
-    int status = nh_import(&set, &talk, &g, &err);
-    if (status == 0) status = write_graph(&program, &common, g, precision == 0, &err);
+    nh_threads *threads = NULL;
+    int status = nh_threads_new(common.threads, &threads, &err);
+    if (status == 0) status = nh_import(&set, threads, &talk, &g, &err);
+    if (status == 0) status = write_graph(&program, &common, g, precision == 0, threads, &err);
+    nh_threads_free(threads);
     nh_graph_free(g);
     nh_common_free(&common);
     nh_list_free(&set.h0);

@@ -51,6 +51,7 @@ static int write_output(const session *s, const char *path, const nh_nc *in, con
     int id;
     if (nc_inq_varid(nh_nc_id(in), "h0", &id) == 0) nc_inq_vartype(nh_nc_id(in), id, &type);
     if (nh_nc_create(path, "nhinfer", s->common, in, &out, err)) return -1;
+    nh_nc_use_threads(out, s->threads);
     int status = nh_nc_set_text(out, "model", s->a->model, err) ||
                  nh_nc_set_text(out, "model_hash", s->hash, err) ||
                  nh_nc_carry(out, in, s->a->keep_features ? with : without, err) ||
@@ -95,6 +96,7 @@ static int infer(const session *s, const char *input, const char *output, bool s
     nh_graph *g = NULL;
     const double begin = nh_seconds();
     if (nh_nc_open(input, &in, err)) return -1;
+    nh_nc_use_threads(in, s->threads);
     const nh_config *c = &s->model->config;
     const unsigned h0 = nh_config_needs_h0(c) ? NH_WANT_H0 : 0;
     int status = nh_graph_read(in, h0 | (c->input == NH_INPUT_H0 ? NH_WANT_FEATURES : 0), &g, err);

@@ -1,14 +1,12 @@
 /* nhmodel - model files: make one with the published initialisation, say what is in one, make one small. */
 #include "base/options.h"
-#include "base/stream.h"
 #include "formats/model.h"
+#include "formats/model_text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { CONFIG_LIMIT = 1 << 20 };
 
 typedef struct arguments {
     const char *config;
@@ -33,15 +31,6 @@ static int complete_command_line(const char *program, nh_common *common, nh_erro
 
 /* --- init --- */
 
-static int read_config(const char *path, nh_config *config, nh_error *err)
-{
-    char *text;
-    if (nh_read_text(path, CONFIG_LIMIT, &text, err)) return -1;
-    const int status = nh_config_parse(text, strcmp(path, "-") ? path : "(standard input)", config, err);
-    free(text);
-    return status;
-}
-
 static int put_attributes(nh_nc *f, uint64_t seed, nh_error *err)
 {
     char text[32];
@@ -57,7 +46,7 @@ static int init(const arguments *a, const nh_common *common, nh_error *err)
     nh_config config;
     nh_model *m = NULL;
     nh_nc *f = NULL;
-    if (read_config(a->config, &config, err)) return -1;
+    if (nh_config_read(a->config, &config, err)) return -1;
     int status = nh_model_new(&config, a->precision == 1, &m, err);
     for (size_t r = 0; !status && r < m->n_range; r++)
         status = nh_weights_init(&m->params, a->seed, r, &m->weights[r], err);
@@ -73,143 +62,6 @@ static int init(const arguments *a, const nh_common *common, nh_error *err)
 }
 
 /* --- info --- */
-
-static bool has(const nh_weights *w, size_t i)
-{
-    return w->real ? w->real[i] != NULL : w->single[i] != NULL;
-}
-
-static const char *acts_text(unsigned acts)
-{
-    return acts == (NH_ACTS_HAM | NH_ACTS_TRACE) ? "H and trace"
-           : acts == NH_ACTS_HAM                 ? "H"
-           : acts                                ? "trace"
-                                                 : "dead";
-}
-
-static void print_shape(const nh_param *p, char *text, size_t size)
-{
-    if (p->n_dim == 2)
-        snprintf(text, size, "%zux%zu", p->dim[0], p->dim[1]);
-    else
-        snprintf(text, size, "%zu", p->dim[0]);
-}
-
-/* The part that a parameter belongs to: "blocks.0..2.ga.merge_src", the equal blocks under one name;
- * TraceGrad, the trace head and the maps at both ends are parts as a whole. */
-static void part_name(const nh_config *c, const char *name, char *part, size_t size)
-{
-    size_t block;
-    char text[32], rest[64] = "";
-    const bool in_block = sscanf(name, "blocks.%zu.%63s", &block, rest) == 2;
-    if (!in_block && sscanf(name, "edge_feature_nonlin_block.%zu.", &block) != 1) {
-        snprintf(part, size, "%.*s", (int)strcspn(name, "."), name);
-        return;
-    }
-    if (block + 2 < c->blocks || (block + 2 == c->blocks && block > 0))
-        snprintf(text, sizeof text, "0..%zu", c->blocks - 2);
-    else
-        snprintf(text, sizeof text, "%zu", block);
-    size_t keep = strcspn(rest, ".");
-    if (!strncmp(rest, "ga.", 3) || !strncmp(rest, "ffn.", 4)) keep += 1 + strcspn(rest + keep + 1, ".");
-    snprintf(part, size, in_block ? "blocks.%s.%.*s" : "edge_feature_nonlin_block.%s", text, (int)keep, rest);
-}
-
-typedef struct part {
-    char name[96], shapes[48];
-    size_t first; /* parameter that began it */
-    size_t tensors, count;
-    unsigned acts;
-    bool absent;
-} part;
-
-/* Lists the shapes of the tensors that one block has; "..." where they do not fit. */
-static void add_shape(part *p, const nh_param *a)
-{
-    char shape[48];
-    const size_t used = strlen(p->shapes);
-    print_shape(a, shape, sizeof shape);
-    if (used + strlen(shape) + 2 + 5 < sizeof p->shapes) /* room for ", ..." stays */
-        strcat(strcat(p->shapes, used ? ", " : ""), shape);
-    else if (used < 3 || strcmp(p->shapes + used - 3, "...") != 0)
-        strcat(p->shapes, ", ...");
-}
-
-/* True where the parameter is the first of its kind: in block 0 or the last, or in none. */
-static bool first_of_kind(const nh_config *c, const char *name)
-{
-    size_t block;
-    if (sscanf(name, "blocks.%zu.", &block) != 1 &&
-        sscanf(name, "edge_feature_nonlin_block.%zu.", &block) != 1)
-        return true;
-    return block == 0 || block + 1 == c->blocks;
-}
-
-static int print_parts(const nh_model *m, nh_error *err)
-{
-    part *parts = calloc(m->params.count, sizeof *parts);
-    size_t n = 0;
-    if (!parts) return nh_fail_memory(err, "the table of parts");
-    for (size_t i = 0; i < m->params.count; i++) {
-        const nh_param *a = &m->params.param[i];
-        char name[sizeof parts->name];
-        size_t k = 0;
-        part_name(&m->config, a->name, name, sizeof name);
-        while (k < n && strcmp(parts[k].name, name))
-            k++;
-        if (k == n) {
-            n++;
-            parts[k].first = i;
-            memcpy(parts[k].name, name, sizeof name);
-        }
-        if (first_of_kind(&m->config, a->name)) add_shape(&parts[k], a);
-        parts[k].tensors++;
-        parts[k].count += a->count;
-        parts[k].acts |= a->acts;
-        parts[k].absent = parts[k].absent || !has(&m->weights[0], i);
-    }
-    printf("%-36s %-46s %7s %11s  %s\n", "part", "shapes", "tensors", "parameters", "acts on");
-    for (size_t k = 0; k < n; k++)
-        printf("%-36s %-46s %7zu %11zu  %s%s\n", parts[k].name, parts[k].shapes, parts[k].tensors,
-               parts[k].count, acts_text(parts[k].acts), parts[k].absent ? " (not in the file)" : "");
-    free(parts);
-    return 0;
-}
-
-static void print_parameters(const nh_model *m)
-{
-    printf("%-64s %-12s %11s  %s\n", "parameter", "shape", "parameters", "acts on");
-    for (size_t i = 0; i < m->params.count; i++) {
-        const nh_param *a = &m->params.param[i];
-        char shape[48];
-        print_shape(a, shape, sizeof shape);
-        printf("%-64s %-12s %11zu  %s%s\n", a->name, shape, a->count, acts_text(a->acts),
-               has(&m->weights[0], i) ? "" : " (not in the file)");
-    }
-}
-
-static void print_totals(const nh_model *m)
-{
-    size_t ham = 0, trace = 0, live = 0, dead = 0, stored = 0;
-    for (size_t i = 0; i < m->params.count; i++) {
-        const nh_param *a = &m->params.param[i];
-        if (a->acts & NH_ACTS_HAM) ham += a->count;
-        if (a->acts & NH_ACTS_TRACE) trace += a->count;
-        *(a->acts ? &live : &dead) += a->count;
-        for (size_t r = 0; r < m->n_range; r++)
-            if (has(&m->weights[r], i)) stored += a->count;
-    }
-    const size_t n = m->n_range;
-    printf("%-40s %14s %10s%3zu\n", "parameters", "per sub-model", "all", n);
-    printf("%-40s %14zu %13zu\n", "reached by edge_ham", ham, n * ham);
-    printf("%-40s %14zu %13zu\n", "reached by edge_trace", trace, n * trace);
-    printf("%-40s %14zu %13zu\n", "live (reached by either)", live, n * live);
-    printf("%-40s %14zu %13zu\n", "dead (last block's node output)", dead, n * dead);
-    printf("%-40s %14s %13zu\n", "in the file", "", stored + m->n_dead);
-    if (m->n_dead) printf("%-40s %14s %13zu\n", "of these under names nothing uses", "", m->n_dead);
-    if (m->n_unknown)
-        printf("%-40s %14s %13zu  (%s, ...)\n", "unknown variables", "", m->n_unknown, m->unknown);
-}
 
 static const char *const provenance[] = {"source", "provenance", "seed", "dataset", "epoch", "metrics"};
 
@@ -259,11 +111,11 @@ static int info(const arguments *a, const nh_common *common, nh_error *err)
         print_config(text);
         printf("\n");
         if (a->all)
-            print_parameters(m);
+            nh_model_parameters(stdout, m);
         else
-            status = print_parts(m, err);
+            status = nh_model_parts(stdout, m, err);
         printf("\n");
-        print_totals(m);
+        nh_model_totals(stdout, m);
     }
     free(text);
     nh_model_free(m);
@@ -305,26 +157,81 @@ static int pack(const arguments *a, const nh_common *common, nh_error *err)
 
 /* --- the command line --- */
 
-static int run(const nh_program *program, int argc, char **argv, const arguments *a,
-               int (*body)(const arguments *, const nh_common *, nh_error *))
+static const char *check_init(const arguments *a)
 {
+    return a->config ? NULL : "--config missing";
+}
+
+static const char *check_pack(const arguments *a)
+{
+    return a->bits >= 0 && a->bits <= 52 ? NULL : "--bits: 1 to 52 expected";
+}
+
+typedef struct command {
+    const char *word, *name, *summary, *usage[2], *example;
+    size_t max_inputs;
+    bool no_output;
+    const char *(*check)(const arguments *a); /* NULL where all is well */
+    int (*body)(const arguments *a, const nh_common *common, nh_error *err);
+    size_t n_options; /* of the program's table: those below the command's heading */
+} command;
+
+static const command commands[] = {
+    {.word = "init",
+     .name = "nhmodel init",
+     .summary = "model file with the published initialisation",
+     .usage = {"--config NET.yaml [options] -o MODEL.nc", NULL},
+     .example = "nhmodel init --config pipelines/standard.yaml --seed 1 -o model.nc",
+     .check = check_init,
+     .body = init,
+     .n_options = 3},
+    {.word = "info",
+     .name = "nhmodel info",
+     .summary = "what is in a model file: configuration, provenance, parameters",
+     .usage = {"[--all] [MODEL.nc]", NULL},
+     .example = "nhmodel info model.nc",
+     .max_inputs = 1,
+     .no_output = true,
+     .body = info,
+     .n_options = 1},
+    {.word = "pack",
+     .name = "nhmodel pack",
+     .summary = "the same model in a smaller file",
+     .usage = {"[--bits N] [MODEL.nc] -o SMALL.nc", NULL},
+     .example = "nhmodel pack --bits 12 runs/train/best.nc -o model.nc",
+     .max_inputs = 1,
+     .check = check_pack,
+     .body = pack,
+     .n_options = 1},
+};
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
+
+static int run(const command *c, const nh_program *whole, const nh_option *options, int argc, char **argv,
+               const arguments *a)
+{
+    nh_program program = *whole;
+    program.name = c->name;
+    program.summary = c->summary;
+    program.synopsis = c->usage;
+    program.example = c->example;
+    program.options = options;
+    program.n_options = c->n_options;
+    program.max_inputs = c->max_inputs;
+    program.no_output = c->no_output;
     nh_common common;
     nh_error err;
-    const char *const name = argv[0];
-    int status = nh_parse(program, argc - 1, argv + 1, &common);
+    int status = nh_parse(&program, argc - 1, argv + 1, &common);
     if (status != -1) return status;
+    const char *wrong = c->check ? c->check(a) : NULL;
     status = 0;
-    if (body == init && !a->config) {
-        fprintf(stderr, "%s: --config missing (%s --help)\n", program->name, program->name);
+    if (wrong) {
+        fprintf(stderr, "%s: %s (%s --help)\n", program.name, wrong, program.name);
         status = 2;
-    } else if (body == pack && (a->bits < 0 || a->bits > 52)) {
-        fprintf(stderr, "%s: --bits: %d found, 1 to 52 expected\n", program->name, a->bits);
-        status = 2;
-    } else if (complete_command_line(name, &common, &err) || body(a, &common, &err)) {
-        status = nh_report(program, &err);
+    } else if (complete_command_line(argv[0], &common, &err) || c->body(a, &common, &err)) {
+        status = nh_report(&program, &err);
     } else if (fflush(stdout) || ferror(stdout)) {
         nh_fail(&err, "(standard output): write error");
-        status = nh_report(program, &err);
+        status = nh_report(&program, &err);
     }
     nh_common_free(&common);
     return status;
@@ -369,39 +276,11 @@ int main(int argc, char **argv)
         .example =
             "nhmodel init --config pipelines/standard.yaml --seed 1 -o model.nc\nnhmodel info model.nc",
         .see_also = "nhinfer(1)"};
-    nh_program one = all;
-    one.options = options + 1;
-    one.n_options = 3;
-    if (argc > 1 && !strcmp(argv[1], "init")) {
-        static const char *const usage[] = {"--config NET.yaml [options] -o MODEL.nc", NULL};
-        one.name = "nhmodel init";
-        one.summary = "model file with the published initialisation";
-        one.synopsis = usage;
-        one.example = "nhmodel init --config pipelines/standard.yaml --seed 1 -o model.nc";
-        return run(&one, argc, argv, &a, init);
-    }
-    if (argc > 1 && !strcmp(argv[1], "info")) {
-        static const char *const usage[] = {"[--all] [MODEL.nc]", NULL};
-        one.name = "nhmodel info";
-        one.summary = "what is in a model file: configuration, provenance, parameters";
-        one.synopsis = usage;
-        one.options = options + 5;
-        one.n_options = 1;
-        one.max_inputs = 1;
-        one.no_output = true;
-        one.example = "nhmodel info model.nc";
-        return run(&one, argc, argv, &a, info);
-    }
-    if (argc > 1 && !strcmp(argv[1], "pack")) {
-        static const char *const usage[] = {"[--bits N] [MODEL.nc] -o SMALL.nc", NULL};
-        one.name = "nhmodel pack";
-        one.summary = "the same model in a smaller file";
-        one.synopsis = usage;
-        one.options = options + 7;
-        one.n_options = 1;
-        one.max_inputs = 1;
-        one.example = "nhmodel pack --bits 12 runs/train/best.nc -o model.nc";
-        return run(&one, argc, argv, &a, pack);
+    const nh_option *option = options;
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        option++; /* the heading */
+        if (argc > 1 && !strcmp(argv[1], commands[i].word)) return run(&commands[i], &all, option, argc, argv, &a);
+        option += commands[i].n_options;
     }
     if (argc > 1 && argv[1][0] == '-') {
         nh_common common;

@@ -1,6 +1,7 @@
 #include "crystal/kpoints.h"
 
 #include "base/memory.h"
+#include "crystal/lattice.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -37,21 +38,15 @@ void nh_kpoints_free(nh_kpoints *k)
     *k = (nh_kpoints){0};
 }
 
-static void cross(const double a[3], const double b[3], double c[3])
-{
-    c[0] = a[1] * b[2] - a[2] * b[1];
-    c[1] = a[2] * b[0] - a[0] * b[2];
-    c[2] = a[0] * b[1] - a[1] * b[0];
-}
-
 int nh_reciprocal(const double lattice[9], double b[9], nh_error *err)
 {
-    for (int i = 0; i < 3; i++)
-        cross(lattice + 3 * ((i + 1) % 3), lattice + 3 * ((i + 2) % 3), b + 3 * i);
-    double volume = lattice[0] * b[0] + lattice[1] * b[1] + lattice[2] * b[2];
+    const double volume = nh_lattice_volume(lattice);
     if (!(fabs(volume) > 1e-12)) return nh_fail(err, "lattice: volume %g Å^3", volume);
-    for (int i = 0; i < 9; i++)
-        b[i] *= 2 * M_PI / volume;
+    double inverse[9];
+    nh_lattice_inverse(lattice, inverse);
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 3; k++)
+            b[3 * i + k] = 2 * M_PI * inverse[3 * k + i];
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* The neighbour search: a cell list on the reduced lattice, so that flat and very skew cells cost no more
  * than others. */
 #include "base/memory.h"
+#include "crystal/lattice.h"
 #include "crystal/pairs.h"
 
 #include <limits.h>
@@ -98,27 +99,15 @@ static int reduce_lattice(const nh_structure *s, cell_list *c, nh_error *err)
     return 0;
 }
 
-static void cross(const double *a, const double *b, double *out)
-{
-    out[0] = a[1] * b[2] - a[2] * b[1];
-    out[1] = a[2] * b[0] - a[0] * b[2];
-    out[2] = a[0] * b[1] - a[1] * b[0];
-}
-
 static int choose_bins(cell_list *c, size_t n_atom, double cutoff, nh_error *err)
 {
-    const double *a = c->lattice;
-    double normal[3][3];
-    cross(a + 3, a + 6, normal[0]);
-    cross(a + 6, a, normal[1]);
-    cross(a, a + 3, normal[2]);
-    const double volume = dot(a, normal[0]);
+    const double volume = nh_lattice_volume(c->lattice);
     if (!(fabs(volume) > 0) || !isfinite(volume)) return nh_fail(err, "the lattice vectors span no volume");
+    nh_lattice_inverse(c->lattice, c->inverse);
     size_t total = 1;
     for (int d = 0; d < 3; d++) {
-        for (int k = 0; k < 3; k++)
-            c->inverse[3 * k + d] = normal[d][k] / volume;
-        c->height[d] = fabs(volume) / sqrt(dot(normal[d], normal[d]));
+        const double slope[3] = {c->inverse[d], c->inverse[3 + d], c->inverse[6 + d]};
+        c->height[d] = 1 / sqrt(dot(slope, slope));
         /* Bins of half the cutoff; never many more bins than atoms, a vacuum has none. */
         const double wanted = floor(2 * c->height[d] / cutoff), most = ceil(2 * cbrt((double)n_atom));
         c->bins[d] = wanted < 1 ? 1 : (size_t)fmin(wanted, fmax(most, 1));
@@ -143,12 +132,12 @@ static int fill_bins(const nh_structure *s, cell_list *c, nh_error *err)
     for (size_t i = 0; i < s->n_atom; i++) {
         const double *r = s->position + 3 * i;
         size_t index[3];
-        double inside[3];
+        double inside[3], f[3];
+        nh_lattice_apply(r, c->inverse, f);
         for (int d = 0; d < 3; d++) {
-            const double f = r[0] * c->inverse[d] + r[1] * c->inverse[3 + d] + r[2] * c->inverse[6 + d];
-            if (!(fabs(f) < 1e9)) return nh_fail(err, "atom %zu is too far from the cell", i + 1);
-            inside[d] = f - floor(f);
-            c->shift[3 * i + (size_t)d] = (long long)floor(f);
+            if (!(fabs(f[d]) < 1e9)) return nh_fail(err, "atom %zu is too far from the cell", i + 1);
+            inside[d] = f[d] - floor(f[d]);
+            c->shift[3 * i + (size_t)d] = (long long)floor(f[d]);
             index[d] = (size_t)(inside[d] * (double)c->bins[d]);
             if (index[d] >= c->bins[d]) index[d] = c->bins[d] - 1;
         }

@@ -1,6 +1,7 @@
 #include "crystal/structure.h"
 
 #include "base/memory.h"
+#include "crystal/lattice.h"
 #include "crystal/pairs.h"
 
 #include <ctype.h>
@@ -112,8 +113,7 @@ static int check_lattice(const double a[9], nh_error *err)
 {
     for (int i = 0; i < 9; i++)
         if (!isfinite(a[i])) return nh_fail(err, "lattice vector a%d is not finite", i / 3 + 1);
-    const double volume = fabs(a[0] * (a[4] * a[8] - a[5] * a[7]) + a[1] * (a[5] * a[6] - a[3] * a[8]) +
-                               a[2] * (a[3] * a[7] - a[4] * a[6]));
+    const double volume = fabs(nh_lattice_volume(a));
     const double scale = length(a) * length(a + 3) * length(a + 6);
     if (!(scale > 0) || !isfinite(scale) || volume <= flattest_lattice * scale)
         return nh_fail(err, "the lattice vectors span no volume (%g Å^3)", volume);

@@ -648,12 +648,18 @@ static void index_edges(nh_run *f)
     b->outgoing[0] = 0;
 }
 
-void R(nh_back_begin)(nh_run *f)
+static void clear_chunk(void *context, size_t index, int thread)
+{
+    const nh_run *f = context;
+    (void)thread;
+    memset(f->back.packed[index], 0, f->net->n_packed * sizeof(real));
+}
+
+void R(nh_back_begin)(nh_run *f, nh_threads *threads)
 {
     nh_return *b = &f->back;
     const size_t mid = f->net->mid.dim;
-    for (size_t i = 0; i < b->n_chunk; i++)
-        memset(b->packed[i], 0, f->net->n_packed * sizeof(real));
+    nh_parallel_for(threads, b->n_chunk, clear_chunk, f);
     /* edges that the last block does not see, and nodes after it, change nothing */
     memset(b->edge, 0, f->graph->n_edge * mid * sizeof(real));
     memset(b->node, 0, f->graph->n_node * mid * sizeof(real));
@@ -783,7 +789,7 @@ int NH_NET(_backward)(const nh_net *net, nh_tape *tape, NH_NET(_seed) * seed, vo
     b->seed_context = seed_context;
     for (int i = 0; i < f->threads; i++)
         f->work[i].times = (nh_network_times){0};
-    R(nh_back_begin)(f);
+    R(nh_back_begin)(f, threads);
     for (size_t k = net->config->blocks; k-- > 0;) {
         R(nh_enter_block)(f, k);
         R(nh_block_back)(f, threads);

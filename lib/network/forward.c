@@ -197,7 +197,8 @@ static void choose_outputs(nh_run *f)
     }
 }
 
-/* Rows in a tile, so that n rows give the threads of a kept run equal work. */
+/* Rows in a tile, so that n rows give equal work to the threads of a kept run, whose sums depend on their number anyway; of
+ * others, whose sums must not, to two. */
 static size_t balanced_rows(size_t n, size_t threads)
 {
     size_t count = tiles(n);
@@ -325,8 +326,8 @@ static int run_new(nh_run *f, char **room, size_t *size, nh_error *err)
     for (size_t e = 0; e < g->n_edge; e++)
         f->n_out += f->all || R(nh_inside)(f->net, g->distance[e]);
     const size_t threads = (size_t)f->threads;
-    f->rows_all = f->keep ? balanced_rows(g->n_edge, threads) : NH_TILE;
-    f->rows_out = f->keep ? balanced_rows(f->n_out, threads) : NH_TILE;
+    f->rows_all = balanced_rows(g->n_edge, f->keep ? threads : 2);
+    f->rows_out = balanced_rows(f->n_out, f->keep ? threads : 2);
     if (f->store) {
         nh_work measured;
         nh_carver c = {0};

@@ -272,7 +272,7 @@ bool R(nh_inside)(const nh_net *net, double distance);
 double R(nh_damping)(const nh_net *net, double r);
 /* Back through f->block: f->back.edge and .node, the gradients of what it made, become those of what it was
  * given. Before the first, after the last: clears the sums; brings them to the parameters. */
-void R(nh_back_begin)(nh_run *f);
+void R(nh_back_begin)(nh_run *f, nh_threads *threads);
 void R(nh_block_back)(nh_run *f, nh_threads *threads);
 void R(nh_back_end)(nh_run *f, real **gradient, nh_threads *threads);
 bool R(nh_onsite)(const nh_edges *g, size_t edge);

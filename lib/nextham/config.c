@@ -1,6 +1,7 @@
 #include "nextham/config.h"
 
 #include "base/memory.h"
+#include "base/stream.h"
 #include "crystal/graph.h"
 
 #include <limits.h>
@@ -320,6 +321,16 @@ int nh_config_parse(const char *text, const char *name, nh_config *out, nh_error
     }
     const int status = nh_config_from_yaml(map, name, out, err);
     nh_yaml_free(document);
+    return status;
+}
+
+int nh_config_read(const char *path, nh_config *out, nh_error *err)
+{
+    enum { LIMIT = 1 << 20 };
+    char *text;
+    if (nh_read_text(path, LIMIT, &text, err)) return -1;
+    const int status = nh_config_parse(text, strcmp(path, "-") ? path : "(standard input)", out, err);
+    free(text);
     return status;
 }
 

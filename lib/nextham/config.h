@@ -62,6 +62,8 @@ typedef struct nh_config {
  * ...". */
 int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh_error *err);
 int nh_config_parse(const char *text, const char *name, nh_config *out, nh_error *err);
+/* The config text of a file ("-": standard input), 1 MiB at most. */
+int nh_config_read(const char *path, nh_config *out, nh_error *err);
 /* Complete YAML text (every key). The caller frees; NULL when out of memory. */
 char *nh_config_text(const nh_config *c);
 void nh_config_free(nh_config *c);

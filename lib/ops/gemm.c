@@ -1,15 +1,21 @@
 /* Matrix products of the sizes that tiles have: tens to hundreds of rows, widths of 4 to 1000. BLAS is made for large
  * ones: it copies both matrices, clears the result in a pass of its own, and has no kernels for narrow ones. Here one
  * panel of B, as wide as two registers, is copied where its rows are far apart, and stays in the first-level cache
- * while strips of six rows of A pass. Each number of the result is one sum in the order of k (two where a strip is one
- * register wide, joined at the end of a block of k), so a row's result does not depend on the rows beside it. */
+ * while strips of rows of A pass, as many rows as there are registers for. Each number of the result is one sum in the
+ * order of k (two where a strip is one register wide, joined at the end of a block of k), so a row's result does not depend
+ * on the rows beside it. */
 #include "ops/ops.h"
 #include "ops/vector.h"
 
 #include <cblas.h>
 
 enum {
-    ROWS = 6,            /* of a strip: 12 registers of sums, 2 of B, 1 of A */
+#if NH_VECTOR == 64
+    ROWS = 14,           /* of a strip: 28 of the 32 registers hold sums, 2 B, 1 A */
+#else
+    ROWS = 6,            /* of a strip: 12 of the 16 registers hold sums, 2 B, 1 A */
+#endif
+    PART = 6,            /* of one that is not full */
     WIDE = 2 * NH_LANES, /* columns of a panel */
     DEPTH = 256,         /* k at once: a panel of single precision has 16 kB */
     HEIGHT = 32 * ROWS,  /* rows of A that are copied at once, where it is transposed */
@@ -70,6 +76,8 @@ static inline __attribute__((always_inline)) void strips(size_t lanes, size_t m,
 {
     for (; m >= ROWS; m -= ROWS, a += next, c += ROWS * ldc)
         strip(ROWS, lanes, k, a, row, step, b, wide, add, c, ldc, n);
+    for (; ROWS > PART && m >= PART; m -= PART, a += PART * row, c += PART * ldc)
+        strip(PART, lanes, k, a, row, step, b, wide, add, c, ldc, n);
     switch (m) {
     case 5:
         strip(5, lanes, k, a, row, step, b, wide, add, c, ldc, n);

@@ -12,10 +12,14 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifdef __AVX__
+#ifndef NH_VECTOR /* bytes of a register; a wider one than the machine has is right too, and slow */
+#if defined __AVX512F__
+#define NH_VECTOR 64
+#elif defined __AVX__
 #define NH_VECTOR 32
 #else
 #define NH_VECTOR 16
+#endif
 #endif
 enum { NH_LANES = NH_VECTOR / sizeof(real) };
 typedef real R(nh_vec)

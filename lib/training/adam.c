@@ -28,12 +28,31 @@ int nh_weights_zero_like(const nh_params *p, const nh_weights *like, nh_weights 
     return 0;
 }
 
-void nh_weights_clear(const nh_params *p, nh_weights *w)
+/* What one of the loops below needs; the parameters are its indices. */
+typedef struct loop {
+    const nh_params *p;
+    const nh_weights *read;
+    nh_weights *write;
+    double decay;
+    /* Adam */
+    nhk_adam adam;
+    nh_weights *m, *v;
+} loop;
+
+static void clear_one(void *context, size_t i, int thread)
 {
-    for (size_t i = 0; i < p->count; i++) {
-        if (w->real && w->real[i]) memset(w->real[i], 0, p->param[i].count * sizeof(double));
-        if (w->single && w->single[i]) memset(w->single[i], 0, p->param[i].count * sizeof(float));
-    }
+    const loop *l = context;
+    (void)thread;
+    if (!has(l->write, i)) return;
+    if (l->write->real)
+        memset(l->write->real[i], 0, l->p->param[i].count * sizeof(double));
+    else
+        memset(l->write->single[i], 0, l->p->param[i].count * sizeof(float));
+}
+
+void nh_weights_clear(const nh_params *p, nh_weights *w, nh_threads *threads)
+{
+    nh_parallel_for(threads, p->count, clear_one, &(loop){.p = p, .write = w});
 }
 
 void nh_weights_copy(const nh_params *p, nh_weights *to, const nh_weights *from)
@@ -49,15 +68,17 @@ void nh_weights_copy(const nh_params *p, nh_weights *to, const nh_weights *from)
 
 double nh_weights_norm(const nh_params *p, const nh_weights *w)
 {
+    enum { LANES = 8 }; /* sums that are under way at once */
     double sum = 0;
     for (size_t i = 0; i < p->count; i++) {
-        if (!has(w, i)) continue;
-        double part = 0;
-        for (size_t k = 0; k < p->param[i].count; k++) {
-            const double x = w->real ? w->real[i][k] : (double)w->single[i][k];
-            part += x * x;
-        }
-        sum += part;
+        double part[LANES] = {0};
+        for (size_t k = 0; has(w, i) && k < p->param[i].count; k += LANES)
+            for (size_t j = 0; j < LANES && k + j < p->param[i].count; j++) {
+                const double x = w->real ? w->real[i][k + j] : (double)w->single[i][k + j];
+                part[j] += x * x;
+            }
+        for (size_t j = 0; j < LANES; j++)
+            sum += part[j];
     }
     return sqrt(sum);
 }
@@ -91,28 +112,40 @@ nhk_adam nh_adam_numbers(const nh_optimizer_settings *o, double lr, uint64_t ste
                       .keep = o->kind == NH_ADAMW ? 1 - lr * o->weight_decay : 1};
 }
 
-void nh_adam_step(const nh_optimizer_settings *o, const nh_params *p, double lr, uint64_t step, double factor,
-                  const nh_weights *gradient, nh_weights *m, nh_weights *v, nh_weights *w)
+static void step_one(void *context, size_t i, int thread)
 {
-    const nhk_adam numbers = nh_adam_numbers(o, lr, step, factor);
-    for (size_t i = 0; i < p->count; i++) {
-        if (!has(w, i) || !has(gradient, i)) continue;
-        const size_t n = p->param[i].count;
-        if (w->real)
-            step_d(&numbers, n, gradient->real[i], m->real[i], v->real[i], w->real[i]);
-        else
-            step_f(&numbers, n, gradient->single[i], m->single[i], v->single[i], w->single[i]);
-    }
+    const loop *l = context;
+    const nh_weights *g = l->read, *w = l->write;
+    (void)thread;
+    if (!has(w, i) || !has(g, i)) return;
+    const size_t n = l->p->param[i].count;
+    if (w->real)
+        step_d(&l->adam, n, g->real[i], l->m->real[i], l->v->real[i], w->real[i]);
+    else
+        step_f(&l->adam, n, g->single[i], l->m->single[i], l->v->single[i], w->single[i]);
 }
 
-void nh_weights_average(const nh_params *p, double decay, const nh_weights *w, nh_weights *average)
+void nh_adam_step(const nh_optimizer_settings *o, const nh_params *p, double lr, uint64_t step, double factor,
+                  const nh_weights *gradient, nh_weights *m, nh_weights *v, nh_weights *w, nh_threads *threads)
 {
-    for (size_t i = 0; i < p->count; i++) {
-        if (!has(w, i) || !has(average, i)) continue;
-        for (size_t k = 0; k < p->param[i].count; k++)
-            if (w->real)
-                average->real[i][k] += (1 - decay) * (w->real[i][k] - average->real[i][k]);
-            else
-                average->single[i][k] += (float)(1 - decay) * (w->single[i][k] - average->single[i][k]);
-    }
+    loop l = {.p = p, .read = gradient, .write = w, .adam = nh_adam_numbers(o, lr, step, factor), .m = m, .v = v};
+    nh_parallel_for(threads, p->count, step_one, &l);
+}
+
+static void average_one(void *context, size_t i, int thread)
+{
+    const loop *l = context;
+    const nh_weights *w = l->read, *average = l->write;
+    (void)thread;
+    if (!has(w, i) || !has(average, i)) return;
+    for (size_t k = 0; k < l->p->param[i].count; k++)
+        if (w->real)
+            average->real[i][k] += (1 - l->decay) * (w->real[i][k] - average->real[i][k]);
+        else
+            average->single[i][k] += (float)(1 - l->decay) * (w->single[i][k] - average->single[i][k]);
+}
+
+void nh_weights_average(const nh_params *p, double decay, const nh_weights *w, nh_weights *average, nh_threads *threads)
+{
+    nh_parallel_for(threads, p->count, average_one, &(loop){.p = p, .read = w, .write = average, .decay = decay});
 }

@@ -343,7 +343,7 @@ static void run_clear(void *stepper, size_t i, int thread)
     nh_stepper *t = stepper;
     part *p = &t->part[i];
     (void)thread;
-    p->status = p->trained ? t->kind->clear(p->net, &p->error) : 0;
+    p->status = p->trained ? t->kind->clear(p->net, threads_of(t, p), &p->error) : 0;
 }
 
 static void run_load(void *stepper, size_t i, int thread)

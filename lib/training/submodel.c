@@ -137,10 +137,10 @@ static int backward(nh_submodel *s, const double *g_ham, const double *g_trace, 
     return NH_NET(_backward)(s->net, s->tape, seed, s, s->placed ? NULL : &s->gradient, threads, NULL, err);
 }
 
-static int clear(nh_submodel *s, nh_error *err)
+static int clear(nh_submodel *s, nh_threads *threads, nh_error *err)
 {
     if (s->placed) return CALLS(s)->clear(s->placed, err);
-    nh_weights_clear(s->numbers.params, &s->gradient);
+    nh_weights_clear(s->numbers.params, &s->gradient, threads);
     return 0;
 }
 
@@ -172,8 +172,8 @@ static int step(nh_submodel *s, const nh_optimizer_settings *o, double lr, uint6
         const nhk_adam adam = nh_adam_numbers(o, lr, number, factor);
         return CALLS(s)->step(s->placed, &adam, o->ema, err);
     }
-    nh_adam_step(o, n->params, lr, number, factor, &s->gradient, n->m, n->v, n->weights);
-    if (n->average) nh_weights_average(n->params, o->ema, n->weights, n->average);
+    nh_adam_step(o, n->params, lr, number, factor, &s->gradient, n->m, n->v, n->weights, threads);
+    if (n->average) nh_weights_average(n->params, o->ema, n->weights, n->average, threads);
     return NH_NET(_update)(s->net, n->weights, threads, err);
 }
 

@@ -36,7 +36,7 @@ typedef struct nh_submodel_kind {
 
     /* gradient += of the loss, from its derivatives by ham and trace. */
     int (*backward)(nh_submodel *s, const double *g_ham, const double *g_trace, nh_threads *threads, nh_error *err);
-    int (*clear)(nh_submodel *s, nh_error *err); /* gradient = 0, as at first */
+    int (*clear)(nh_submodel *s, nh_threads *threads, nh_error *err); /* gradient = 0, as at first */
     /* gradient = sum over the ranks; on a device it goes through the host. */
     int (*sum)(nh_submodel *s, const nh_ranks *ranks, nh_error *err);
     int (*norm)(nh_submodel *s, double *norm, nh_error *err); /* nh_weights_norm of the gradient */

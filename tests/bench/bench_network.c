@@ -8,16 +8,15 @@
  * threads' time went, the memory, and the rate of sgemm (1024, one per thread at a time) measured in the same
  * run, between the sub-models. "Of it": the operations of the matrix products that the edges cannot do without (linear
  * maps, TraceGrad's chain; not the radial networks, which edges share, nor the nodes), per second, over that rate. A step
- * is forward, backward and the new weights into the network (the optimiser's own work is not in it), with the trace head.
+ * is forward, backward, Adam and the new weights into the network, with the trace head.
  */
-#include "base/memory.h"
+#include "crystals.h"
+
 #include "network/network.h"
+#include "training/adam.h"
 
 #include <cblas.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -32,70 +31,6 @@ static double uniform(uint64_t *s)
 {
     *s = *s * 6364136223846793005U + 1442695040888963407U;
     return (double)(*s >> 11) * 0x1p-52 - 1;
-}
-
-typedef struct crystal {
-    nh_edges edges;
-    int *src, *dst;
-    double *vector, *distance;
-} crystal;
-
-/* A slightly shaken hexagonal-like cell, 130 Å^3 for 6 atoms, repeated; every pair within 8 Å of it. */
-static int make_crystal(size_t copies, crystal *c)
-{
-    const double cell[3][3] = {{4.65, 0, 0}, {-2.325, 4.027, 0}, {0, 0, 6.96}};
-    const double base[6][3] = {{0, 0, 0},        {0.333, 0.667, 0.02}, {0.5, 0.02, 0.26},
-                               {0.03, 0.5, 0.5}, {0.5, 0.5, 0.74},     {0.667, 0.3, 0.51}};
-    const size_t n = 6 * copies * copies * copies;
-    const int reach = copies > 1 ? 1 : 3; /* two cells are 8.05 Å across */
-    double(*position)[3] = calloc(n, sizeof *position);
-    if (position == NULL) return -1;
-    size_t a = 0;
-    for (size_t i = 0; i < copies; i++)
-        for (size_t j = 0; j < copies; j++)
-            for (size_t k = 0; k < copies; k++)
-                for (size_t b = 0; b < 6; b++, a++)
-                    for (size_t x = 0; x < 3; x++)
-                        position[a][x] = (base[b][0] + (double)i) * cell[0][x] +
-                                         (base[b][1] + (double)j) * cell[1][x] +
-                                         (base[b][2] + (double)k) * cell[2][x];
-    for (int pass = 0; pass < 2; pass++) {
-        size_t count = 0;
-        for (int i = -reach; i <= reach; i++)
-            for (int j = -reach; j <= reach; j++)
-                for (int k = -reach; k <= reach; k++)
-                    for (size_t s = 0; s < n; s++)
-                        for (size_t d = 0; d < n; d++) {
-                            double v[3], r2 = 0;
-                            for (size_t x = 0; x < 3; x++) {
-                                v[x] = position[d][x] - position[s][x] +
-                                       (double)copies * (i * cell[0][x] + j * cell[1][x] + k * cell[2][x]);
-                                r2 += v[x] * v[x];
-                            }
-                            if (r2 >= 64) continue;
-                            if (pass == 1) {
-                                c->src[count] = (int)s;
-                                c->dst[count] = (int)d;
-                                memcpy(c->vector + 3 * count, v, sizeof v);
-                                c->distance[count] = round(sqrt(r2) * 1e8) / 1e8;
-                            }
-                            count++;
-                        }
-        if (pass == 1) break;
-        c->src = calloc(count, sizeof *c->src);
-        c->dst = calloc(count, sizeof *c->dst);
-        c->vector = calloc(3 * count, sizeof *c->vector);
-        c->distance = calloc(count, sizeof *c->distance);
-        if (!c->src || !c->dst || !c->vector || !c->distance) return -1;
-        c->edges = (nh_edges){.n_node = n,
-                              .n_edge = count,
-                              .src = c->src,
-                              .dst = c->dst,
-                              .vector = c->vector,
-                              .distance = c->distance};
-    }
-    free(position);
-    return 0;
 }
 
 enum { ROWS = 16 }; /* of made-up features, used over and over */
@@ -215,13 +150,41 @@ typedef struct setup {
     nh_config config;
     nh_types types;
     nh_params params;
-    crystal c;
+    nh_graph *crystal;
+    nh_edges edges;
+    int *src, *dst; /* of the edges, as the rest; owned */
+    double *vector, *distance;
     size_t *entry;
     nh_irreps wanted; /* the real half, as nhinfer asks for */
     feed feed;
     int repeats;
     nh_threads *pool;
 } setup;
+
+static int make_edges(setup *s, size_t copies, nh_error *err)
+{
+    if (make_crystal(&SIX, copies, &s->crystal, err) != 0) return -1;
+    const nh_graph *g = s->crystal;
+    const size_t n = g->pairs.count;
+    s->src = NH_ARRAY(int, n);
+    s->dst = NH_ARRAY(int, n);
+    s->vector = NH_ARRAY(double, 3 * n);
+    s->distance = NH_ARRAY(double, n);
+    if (!s->src || !s->dst || !s->vector || !s->distance) return nh_fail_memory(err, "the edges");
+    for (size_t e = 0; e < n; e++) {
+        s->src[e] = g->pairs.pair[e].src;
+        s->dst[e] = g->pairs.pair[e].dst;
+        nh_pair_vector(&g->structure, &g->pairs.pair[e], s->vector + 3 * e);
+        s->distance[e] = nh_round_distance(g->pairs.distance[e]);
+    }
+    s->edges = (nh_edges){.n_node = g->structure.n_atom,
+                          .n_edge = n,
+                          .src = s->src,
+                          .dst = s->dst,
+                          .vector = s->vector,
+                          .distance = s->distance};
+    return 0;
+}
 
 static int setup_new(setup *s, int threads, const char *path, size_t copies, nh_error *err)
 {
@@ -231,7 +194,7 @@ static int setup_new(setup *s, int threads, const char *path, size_t copies, nh_
     free(text);
     if (nh_types_new(&s->config, &s->types, err) != 0 || nh_params_new(&s->config, &s->params, err) != 0)
         return -1;
-    if (make_crystal(copies, &s->c) != 0) return nh_fail_memory(err, "crystal");
+    if (make_edges(s, copies, err) != 0) return -1;
     const size_t all = s->types.out.count, half = all / 2;
     size_t *mul = NH_ARRAY(size_t, all);
     int *l = NH_ARRAY(int, all), *p = NH_ARRAY(int, all);
@@ -265,10 +228,11 @@ static void setup_free(setup *s)
     nh_threads_free(s->pool);
     free(s->entry);
     free(s->feed.features);
-    free(s->c.src);
-    free(s->c.dst);
-    free(s->c.vector);
-    free(s->c.distance);
+    free(s->src);
+    free(s->dst);
+    free(s->vector);
+    free(s->distance);
+    nh_graph_free(s->crystal);
 }
 
 /* Sub-model k with its weights. */
@@ -286,7 +250,7 @@ static double operations(const setup *s, size_t inside)
 {
     const nh_types *t = &s->types;
     const nh_config *c = &s->config;
-    const double all = (double)s->c.edges.n_edge, in = (double)inside;
+    const double all = (double)s->edges.n_edge, in = (double)inside;
     double pairs = 0;
     for (size_t i = 0; i < t->mid.count; i++)
         pairs += (double)(t->mid.entry[i].mul * (t->mid.entry[i].mul + 1)) / 2;
@@ -312,8 +276,8 @@ static int bench_forward(setup *s, nh_error *err)
     nh_network_times sum = {0};
     for (size_t k = 0; k < s->config.n_range; k++) {
         size_t inside = 0;
-        for (size_t e = 0; e < s->c.edges.n_edge; e++)
-            inside += s->c.distance[e] >= s->config.range[k][0] && s->c.distance[e] < s->config.range[k][1];
+        for (size_t e = 0; e < s->edges.n_edge; e++)
+            inside += s->distance[e] >= s->config.range[k][0] && s->distance[e] < s->config.range[k][1];
         nh_network_f *net;
         nh_weights weights;
         double best = INFINITY;
@@ -322,7 +286,7 @@ static int bench_forward(setup *s, nh_error *err)
         for (int repeat = 0; repeat < s->repeats; repeat++) {
             nh_network_times now = {0};
             double t = seconds();
-            if (nh_network_f_forward(net, &s->c.edges, source, &s->feed, sink, &s->feed, false, NULL, s->pool,
+            if (nh_network_f_forward(net, &s->edges, source, &s->feed, sink, &s->feed, false, NULL, s->pool,
                                      &now, err) != 0)
                 return -1;
             t = seconds() - t;
@@ -350,56 +314,93 @@ static int bench_forward(setup *s, nh_error *err)
     }
     printf("all: %.3f s, %.2f us and %.2f kB an edge, %.0f GFLOP/s; sgemm %.0f GFLOP/s, %.0f %% of it; peak "
            "memory %.0f MB\n",
-           total, 1e6 * total / (double)s->c.edges.n_edge, 1e3 * peak_memory() / (double)s->c.edges.n_edge,
+           total, 1e6 * total / (double)s->edges.n_edge, 1e3 * peak_memory() / (double)s->edges.n_edge,
            1e-9 * work / total, rate, 1e-7 * work / total / rate, peak_memory());
     print_times(&sum, nh_threads_count(s->pool), total);
+    return 0;
+}
+
+/* A sub-model in training. */
+typedef struct learner {
+    nh_network_f *net;
+    nh_network_f_tape *tape;
+    nh_weights weights, gradient, m, v;
+    uint64_t steps;
+} learner;
+
+static int learner_new(const setup *s, size_t k, nh_tape_memory memory, learner *l, nh_error *err)
+{
+    *l = (learner){.steps = 0};
+    return sub_model(s, k, true, &l->weights, &l->net, err) != 0 ||
+                   nh_network_f_tape_new(memory, &l->tape, err) != 0 ||
+                   nh_network_f_gradients_new(l->net, &l->gradient, err) != 0 ||
+                   nh_weights_zero_like(&s->params, &l->weights, &l->m, err) != 0 ||
+                   nh_weights_zero_like(&s->params, &l->weights, &l->v, err) != 0
+               ? -1
+               : 0;
+}
+
+static void learner_free(learner *l)
+{
+    nh_network_f_tape_free(l->tape);
+    nh_network_f_free(l->net);
+    nh_weights_free(&l->weights);
+    nh_weights_free(&l->gradient);
+    nh_weights_free(&l->m);
+    nh_weights_free(&l->v);
+}
+
+enum { FORWARD, BACKWARD, ADAM, WEIGHTS, N_PARTS };
+
+static int step(setup *s, learner *l, nh_network_times *times, double part[N_PARTS], nh_error *err)
+{
+    static const nh_optimizer_settings adam = {
+        .kind = NH_ADAM, .lr = 1e-4, .beta = {0.9, 0.999}, .eps = 1e-8, .clip = 1};
+    double t[N_PARTS + 1];
+    t[FORWARD] = seconds();
+    if (nh_network_f_forward_keep(l->net, &s->edges, source, &s->feed, sink, &s->feed, l->tape, s->pool, NULL, err))
+        return -1;
+    t[BACKWARD] = seconds();
+    if (nh_network_f_backward(l->net, l->tape, seed, &s->feed, &l->gradient, s->pool, times, err)) return -1;
+    t[ADAM] = seconds();
+    const double norm = nh_weights_norm(&s->params, &l->gradient);
+    nh_adam_step(&adam, &s->params, adam.lr, ++l->steps, norm > adam.clip ? adam.clip / norm : 1, &l->gradient, &l->m,
+                 &l->v, &l->weights, s->pool);
+    nh_weights_clear(&s->params, &l->gradient, s->pool);
+    t[WEIGHTS] = seconds();
+    if (nh_network_f_update(l->net, &l->weights, s->pool, err)) return -1;
+    t[N_PARTS] = seconds();
+    for (int i = 0; i < N_PARTS; i++)
+        part[i] = t[i + 1] - t[i];
     return 0;
 }
 
 static int bench_training(setup *s, nh_tape_memory memory, nh_error *err)
 {
     for (size_t k = 0; k < s->config.n_range; k++) {
-        nh_network_f *net;
-        nh_network_f_tape *tape;
-        nh_weights weights, gradient;
-        double best = INFINITY, part[3] = {0};
+        learner l;
+        double best = INFINITY, part[N_PARTS] = {0};
         nh_network_times back = {0};
-        if (sub_model(s, k, true, &weights, &net, err) != 0 ||
-            nh_network_f_tape_new(memory, &tape, err) != 0 ||
-            nh_network_f_gradients_new(net, &gradient, err) != 0)
-            return -1;
+        if (learner_new(s, k, memory, &l, err) != 0) return -1;
         for (int repeat = 0; repeat <= s->repeats; repeat++) { /* the first one makes room */
             nh_network_times now = {0};
-            const double t0 = seconds();
-            if (nh_network_f_forward_keep(net, &s->c.edges, source, &s->feed, sink, &s->feed, tape, s->pool,
-                                          NULL, err) != 0)
-                return -1;
-            const double t1 = seconds();
-            if (nh_network_f_backward(net, tape, seed, &s->feed, &gradient, s->pool, &now, err) != 0)
-                return -1;
-            const double t2 = seconds();
-            if (nh_network_f_update(net, &weights, s->pool, err) != 0) return -1;
-            const double t3 = seconds();
-            if (repeat == 0 || t3 - t0 >= best) continue;
-            best = t3 - t0;
-            part[0] = t1 - t0;
-            part[1] = t2 - t1;
-            part[2] = t3 - t2;
+            double p[N_PARTS];
+            if (step(s, &l, &now, p, err) != 0) return -1;
+            const double all = p[FORWARD] + p[BACKWARD] + p[ADAM] + p[WEIGHTS];
+            if (repeat == 0 || all >= best) continue;
+            best = all;
+            memcpy(part, p, sizeof part);
             back = now;
         }
-        printf(
-            "training step, sub-model %zu, %s: %.3f s (forward %.3f, backward %.3f, weights %.3f), tape %.0f "
-            "MB, peak memory %.0f MB\n",
-            k, memory == NH_TAPE_STORE ? "store" : "recompute", best, part[0], part[1], part[2],
-            (double)nh_network_f_tape_bytes(tape) * 1e-6, peak_memory());
+        printf("training step, sub-model %zu, %s: %.3f s (forward %.3f, backward %.3f, Adam %.3f, weights %.3f), tape "
+               "%.0f MB, peak memory %.0f MB\n",
+               k, memory == NH_TAPE_STORE ? "store" : "recompute", best, part[FORWARD], part[BACKWARD], part[ADAM],
+               part[WEIGHTS], (double)nh_network_f_tape_bytes(l.tape) * 1e-6, peak_memory());
         if (k == s->config.n_range - 1) {
             printf("backward of it: ");
-            print_times(&back, nh_threads_count(s->pool), part[1]);
+            print_times(&back, nh_threads_count(s->pool), part[BACKWARD]);
         }
-        nh_network_f_tape_free(tape);
-        nh_network_f_free(net);
-        nh_weights_free(&weights);
-        nh_weights_free(&gradient);
+        learner_free(&l);
     }
     return 0;
 }
@@ -409,7 +410,7 @@ static int bench(int threads, int repeats, const char *path, size_t copies, bool
     setup s = {.repeats = repeats};
     int status = setup_new(&s, threads, path, copies, err);
     if (status == 0) {
-        printf("%zu atoms, %zu edges, %d threads, single precision, %s\n", s.c.edges.n_node, s.c.edges.n_edge,
+        printf("%zu atoms, %zu edges, %d threads, single precision, %s\n", s.edges.n_node, s.edges.n_edge,
                threads, path);
         status = bench_forward(&s, err);
     }

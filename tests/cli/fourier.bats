@@ -14,22 +14,6 @@ change() {
     ncgen -k nc4 -o "$T/changed.nc" "$T/changed.cdl"
 }
 
-# text FILE VARIABLE: its data as ncdump shows them, without blanks; values: its numbers, one a line
-text() {
-    ncdump -p 9,17 -v "$2" "$1" | awk -v v="$2" '
-        /^data:/ { data = 1 }
-        data && $1 == v && $2 == "=" { on = 1; $1 = $2 = "" }
-        on { gsub(/ /, ""); printf "%s", $0 }
-        on && /;/ { exit }'
-}
-values() {
-    text "$1" "$2" | tr ',;' '\n\n' | sed '/^$/d'
-}
-
-one_line() { # one line on stderr, nothing else
-    [ "$(printf '%s\n' "$output" | wc -l)" -eq 1 ]
-}
-
 @test "H(k) and S(k) of a chain, spin fastest" {
     "$BIN/fourier" --matrix h_label --path "G 0 0 0; X .5 0 0" -n 4 -o "$T/hk.nc" "$G"
     values "$T/hk.nc" hk > "$T/hk"

@@ -8,19 +8,6 @@ setup() {
     P="G 0 0 0; X .5 0 0"
 }
 
-text() {
-    ncdump -p 9,17 -v "$2" "$1" | awk -v v="$2" '
-        /^data:/ { data = 1 }
-        data && $1 == v && $2 == "=" { on = 1; $1 = $2 = "" }
-        on { gsub(/ /, ""); printf "%s", $0 }
-        on && /;/ { exit }'
-}
-values() {
-    text "$1" "$2" | tr ',;' '\n\n' | sed '/^$/d'
-}
-one_line() {
-    [ "$(printf '%s\n' "$output" | wc -l)" -eq 1 ]
-}
 # A reciprocal-space file by hand, one k-point, two orbitals: hk H11 RE_H12 IM_H12 H22 S12
 hk() {
     cat > "$T/hk.cdl" <<CDL

@@ -39,7 +39,7 @@ setup() {
     [ "$status" -eq 0 ]
     [[ "$output" == *--bits* && "$output" != *--seed* ]]
     run "$BIN/nhmodel" pack --bits 53 a.nc -o b.nc
-    fails 2 "nhmodel pack:" "--bits: 53 found"
+    fails 2 "nhmodel pack:" "--bits: 1 to 52 expected"
 }
 
 @test "pack: the same model in fewer bytes, rounded on request only" {

@@ -653,9 +653,9 @@ static void R(optimiser_body)(tables *t, size_t n)
             for (size_t i = 0; i < count; i++)
                 g[i] = (real)sin((double)(i * step));
             nhk_upload(gpu, g_d, g, count * sizeof *g);
-            nh_adam_step(&o, &params, lr, step, factor, &G, &M, &V, &W);
+            nh_adam_step(&o, &params, lr, step, factor, &G, &M, &V, &W, NULL);
             R(nhk_adam_step)(gpu, &numbers, count, g_d, m_d, v_d, w_d);
-            nh_weights_average(&params, 0.9, &W, &A);
+            nh_weights_average(&params, 0.9, &W, &A, NULL);
             R(nhk_weights_average)(gpu, count, 0.9, w_d, average_d);
         }
         double norm = 0, *norm_d = hold(nhk_alloc(gpu, 1, sizeof *norm_d));

@@ -614,7 +614,7 @@ static nh_graph *graph_of(const char *stru, const nh_abacus_sources *sources, nh
     free(file.orbital_file);
     file.orbital_file = NULL;
     nh_graph *g;
-    nh_abacus_graph(&file.structure, sources, 4, NH_RYDBERG, NULL, &g, err);
+    nh_abacus_graph(&file.structure, sources, 4, NH_RYDBERG, NULL, NULL, &g, err);
     nh_structure_file_free(&file);
     return g;
 }
@@ -766,7 +766,7 @@ static void real_eigenvalues(void **state)
     char **orbital_file = file.orbital_file;
     file.orbital_file = NULL;
     nh_graph *g;
-    if (nh_abacus_graph(&file.structure, &sources, 8, NH_RYDBERG, NULL, &g, &err)) fail_msg("%s", err.text);
+    if (nh_abacus_graph(&file.structure, &sources, 8, NH_RYDBERG, NULL, NULL, &g, &err)) fail_msg("%s", err.text);
     free(orbital_file[0]);
     free(orbital_file[1]);
     free(orbital_file);

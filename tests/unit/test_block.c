@@ -202,7 +202,7 @@ static void there_and_back(nh_tape_memory memory)
     expect(b.nc, "edge_out", &b.edge_map.out, n_edge, f->position, f->raw);
     expect(b.nc, "node_out", mid, n_node, b.node, f->node_next);
 
-    nh_back_begin_d(f);
+    nh_back_begin_d(f, NULL);
     load(&b.edge_map.out, n_edge, f->position, c_edge, f->back.edge);
     load(mid, n_node, b.node, c_node, f->back.node);
     nh_block_back_d(f, NULL);

@@ -124,6 +124,99 @@ static void test_round_trip(void **state)
 }
 
 /* Reading a file leaves nothing of HDF5's behind: netCDF 4.9.0 forgets a property list in each (nc.c). */
+/* Chunks that several threads make and unpack, against netCDF's: whole chunks and parts of them along every dimension,
+ * floats and doubles. */
+static void test_large_variables(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n, length[3], chunk[3];
+        nc_type type;
+    } cases[] = {{1, {70001}, {9000}, NC_DOUBLE},           {1, {65536}, {65536}, NC_DOUBLE},
+                 {3, {4, 20011, 2}, {1, 5003, 2}, NC_FLOAT}, {3, {7, 300, 41}, {2, 130, 41}, NC_DOUBLE},
+                 {3, {5, 130, 111}, {2, 60, 50}, NC_DOUBLE}, {2, {513, 129}, {64, 100}, NC_FLOAT}};
+    static const char *const dims[] = {"a", "b", "c"};
+    const nh_common common = common_options();
+    nh_error err;
+    nh_threads *threads;
+    assert_int_equal(nh_threads_new(3, &threads, &err), 0);
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        nh_nc *f;
+        size_t count = 1;
+        assert_int_equal(nh_nc_create(path_a, "test", &common, NULL, &f, &err), 0);
+        for (size_t i = 0; i < cases[c].n; i++) {
+            assert_int_equal(nh_nc_def_dim(f, dims[i], cases[c].length[i], &err), 0);
+            count *= cases[c].length[i];
+        }
+        double *const values = NH_ARRAY(double, count), *const found = NH_ARRAY(double, count),
+                      *const theirs = NH_ARRAY(double, count);
+        float *const single = NH_ARRAY(float, count);
+        for (size_t i = 0; i < count; i++)
+            values[i] = cases[c].type == NC_FLOAT ? (float)sin((double)i) : sin((double)i);
+        assert_int_equal(
+            nh_nc_def_var(f, "x", cases[c].type, cases[c].n, dims, cases[c].chunk, NULL, NULL, &err), 0);
+        nh_nc_use_threads(f, c % 2 ? threads : NULL);
+        assert_int_equal(nh_nc_put_late(f, "x", values, &err), 0);
+        assert_int_equal(nh_nc_commit(f, &err), 0);
+
+        assert_int_equal(nh_nc_open(path_a, &f, &err), 0);
+        nh_nc_use_threads(f, c % 2 ? NULL : threads);
+        assert_int_equal(nh_nc_get_double(f, "x", cases[c].n, dims, count, found, &err), 0);
+        assert_memory_equal(found, values, count * sizeof *values);
+        assert_int_equal(nh_nc_get_float(f, "x", cases[c].n, dims, count, single, &err), 0);
+        for (size_t i = 0; i < count; i++)
+            if (single[i] != (float)values[i]) fail_msg("case %zu: number %zu", c, i);
+        int id;
+        assert_int_equal(nc_inq_varid(nh_nc_id(f), "x", &id), 0);
+        assert_int_equal(nc_get_var_double(nh_nc_id(f), id, theirs), 0);
+        assert_memory_equal(theirs, values, count * sizeof *values);
+        nh_nc_close(f);
+        free(values);
+        free(found);
+        free(theirs);
+        free(single);
+    }
+    nh_threads_free(threads);
+}
+
+/* A compressed chunk with one wrong bit, and numbers that are none: errors. */
+static void test_damaged_chunk(void **state)
+{
+    (void)state;
+    enum { COUNT = 80000 };
+    static const char *const dims[] = {"a"};
+    const nh_common common = common_options();
+    nh_error err;
+    double *const values = NH_ARRAY(double, COUNT);
+    for (int wrong = 0; wrong < 2; wrong++) {
+        nh_nc *f;
+        for (size_t i = 0; i < COUNT; i++)
+            values[i] = sin((double)i);
+        if (wrong == 1) values[77] = NAN;
+        assert_int_equal(nh_nc_create(path_a, "test", &common, NULL, &f, &err), 0);
+        assert_int_equal(nh_nc_def_dim(f, "a", COUNT, &err), 0);
+        assert_int_equal(nh_nc_def_var(f, "x", NC_DOUBLE, 1, dims, (size_t[]){COUNT}, NULL, NULL, &err), 0);
+        assert_int_equal(nh_nc_put_late(f, "x", values, &err), 0);
+        assert_int_equal(nh_nc_commit(f, &err), 0);
+        if (wrong == 0) {
+            struct stat about;
+            assert_int_equal(stat(path_a, &about), 0);
+            FILE *const file = fopen(path_a, "r+b");
+            assert_non_null(file);
+            assert_int_equal(fseek(file, about.st_size / 2, SEEK_SET), 0); /* nearly all of the file is the chunk */
+            const int byte = getc(file);
+            assert_int_equal(fseek(file, about.st_size / 2, SEEK_SET), 0);
+            putc(byte ^ 16, file);
+            fclose(file);
+        }
+        assert_int_equal(nh_nc_open(path_a, &f, &err), 0);
+        assert_int_equal(nh_nc_get_double(f, "x", 1, dims, COUNT, values, &err), -1);
+        assert_non_null(strstr(err.text, wrong == 0 ? "x: NetCDF: HDF error" : "element 77 is nan"));
+        nh_nc_close(f);
+    }
+    free(values);
+}
+
 static void test_nothing_left(void **state)
 {
     (void)state;
@@ -300,6 +393,8 @@ int main(void)
         cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_carry),
         cmocka_unit_test(test_files_that_lie), cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_foreign),        cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_large_variables),
+        cmocka_unit_test(test_damaged_chunk),
         cmocka_unit_test(test_nothing_left),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

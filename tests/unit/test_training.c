@@ -289,7 +289,7 @@ static void adam_by_hand(void **state)
         for (int step = 1; step <= 5; step++) {
             const double lr = 0.01 * step, raw = sin(step);
             gi = raw / 0.25;
-            nh_adam_step(&o, &p, lr, (uint64_t)step, 0.25, &G, &M, &V, &W);
+            nh_adam_step(&o, &p, lr, (uint64_t)step, 0.25, &G, &M, &V, &W, NULL);
             double g = raw;
             if (kind == NH_ADAM)
                 g += 0.1 * w;

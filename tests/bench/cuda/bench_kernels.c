@@ -451,7 +451,7 @@ static double update(const tables *t, const nh_device *device, nh_network_f *net
         call->write(placed, NHK_WEIGHTS, w.single, &err) || call->write(placed, NHK_FIRST_MOMENT, m.single, &err) ||
         call->write(placed, NHK_SECOND_MOMENT, v.single, &err))
         die("training on the device");
-    nh_adam_step(&o, &t->params, 1e-3, 1, 1, &gradient, &m, &v, &w);
+    nh_adam_step(&o, &t->params, 1e-3, 1, 1, &gradient, &m, &v, &w, NULL);
     double seconds = INFINITY;
     for (int i = 0; i < 3; i++) {
         const double begin = nh_seconds();
