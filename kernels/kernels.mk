@@ -88,7 +88,7 @@ lib/libnhkernels.so: kernels/libnhkernels.a
 
 # On a machine with a device: the tests of the kernels, and their times.
 .PHONY: check-cuda bench-cuda
-CUDA_CHECK := test_kernels_ops test_kernels_network test_kernels_gradient test_kernels_predict
+CUDA_CHECK := test_kernels_ops test_kernels_network test_kernels_gradient test_kernels_training test_kernels_predict
 CUDA_LINK   = $(CXX) $(LDFLAGS) $< kernels/libnhkernels.a $(LIB) $(CUDA_LIBS) $(LDLIBS)
 $(CUDA)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
