@@ -81,11 +81,11 @@ struct nh_edges;
                                                                                                                   \
     /* A sub-model in training (training.cu). One array from the host and back: values[i] are the numbers of      \
      * parameter i as nh_weights has them; of parameters that the sub-model does not use nothing is looked at,    \
-     * and read skips NULL. They appear on the device when they are first written (the gradient: zeros), and      \
-     * NHK_WEIGHTS only count when they are loaded. */                                                            \
+     * and read skips NULL. An array is there once it has been written (the gradient always: zeros at first).     \
+     * What the sub-model computes with is what was loaded last, or brought from the host by update. */           \
     int name##_write(name *d, nhk_array which, real *const *values, nh_error *err);                               \
     int name##_read(name *d, nhk_array which, real *const *values, nh_error *err);                                \
-    /* The weights, or the average, become what the sub-model computes with: packed on the device. */             \
+    /* The weights, or the average, packed on the device. */                                                      \
     int name##_load(name *d, nhk_array which, nh_error *err);                                                     \
     int name##_clear(name *d, nh_error *err);              /* gradient = 0 */                                     \
     int name##_norm(name *d, double *norm, nh_error *err); /* 2-norm of the gradient, summed in double */         \

@@ -23,8 +23,8 @@ typedef struct nh_submodel_kind {
                 const size_t *input_entry, const nh_selection *output, bool with_trace, nh_tape_memory memory,
                 nh_kernels kernels, nh_submodel **out, nh_error *err);
     void (*drop)(nh_submodel *s); /* NULL is fine */
-    /* From now on it can be gone back through and takes steps, which change these numbers; they must outlive it. The functions
-     * below the next line are for such sub-models. */
+    /* From now on it can be gone back through and takes steps, which change these numbers; they must outlive it. Only for such
+     * sub-models are there `backward` and what stands below it. */
     int (*train)(nh_submodel *s, const nh_submodel_numbers *numbers, nh_error *err);
     /* nh_network_place. The numbers of a sub-model that is trained, and the gradient, live on the device from then on;
      * `fetch` brings the numbers back. */
