@@ -46,6 +46,7 @@ struct nh_gpu {
     size_t solver_host_bytes;
 #endif
     bool failed, no_memory;
+    size_t up, down; /* bytes copied to and from the device */
     nh_error error;   /* of the first failure */
     struct {
         void *p;

@@ -47,8 +47,19 @@ void nhk_upload(nh_gpu *g, void *to, const void *from, size_t bytes);
 void nhk_download(nh_gpu *g, void *to, const void *from, size_t bytes);
 void nhk_copy(nh_gpu *g, void *to, const void *from, size_t bytes);
 void nhk_zero(nh_gpu *g, void *p, size_t bytes);
+/* Bytes that went to and from the device since it was opened. */
+void nhk_traffic(const nh_gpu *g, size_t *up, size_t *down);
 
 /* ---- sub-models (network.cu), for float and double: suffix _f, _d */
+
+/* What a sub-model that is trained has on the device: each as many numbers as its parameters together. */
+typedef enum nhk_array { NHK_WEIGHTS, NHK_GRADIENT, NHK_FIRST_MOMENT, NHK_SECOND_MOMENT, NHK_AVERAGE, NHK_N_ARRAYS } nhk_array;
+
+/* Numbers of one step of Adam (training/adam.h): g = factor*gradient + decay*w, moments with beta,
+ * w <- keep*w - size m/(sqrt(v) scale + eps). */
+typedef struct nhk_adam {
+    double beta[2], eps, factor, size, scale, decay, keep;
+} nhk_adam;
 
 struct nh_network_f; /* network/network.h, as are nh_edges and what the three callbacks are */
 struct nh_network_d;
@@ -68,18 +79,34 @@ struct nh_edges;
      * fit, tiles become smaller, down to 64 rows. */                                                             \
     int name##_forward(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
                        name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
-    /* As nh_network_backward for the run with that number, up to the gradients of the packed weights:            \
-     * packed[n_packed] on the host, written. */                                                                  \
-    int name##_backward(name *d, size_t kept, name##_seed *seed, void *seed_context, real *packed,                \
-                        nh_error *err);                                                                           \
+    /* As nh_network_backward for the run with that number; adds to the gradient, which stays on the device. */   \
+    int name##_backward(name *d, size_t kept, name##_seed *seed, void *seed_context, nh_error *err);              \
+                                                                                                                  \
+    /* A sub-model in training (training.cu). One array from the host and back: values[i] are the numbers of      \
+     * parameter i as nh_weights has them; of parameters that the sub-model does not use nothing is looked at,    \
+     * and read skips NULL. An array is there once it has been written (the gradient always: zeros at first).     \
+     * What the sub-model computes with is what was loaded last, or brought from the host by update. */           \
+    int name##_write(name *d, nhk_array which, real *const *values, nh_error *err);                               \
+    int name##_read(name *d, nhk_array which, real *const *values, nh_error *err);                                \
+    /* The weights, or the average, packed on the device. */                                                      \
+    int name##_load(name *d, nhk_array which, nh_error *err);                                                     \
+    int name##_clear(name *d, nh_error *err);              /* gradient = 0 */                                     \
+    int name##_norm(name *d, double *norm, nh_error *err); /* 2-norm of the gradient, summed in double */         \
+    /* Adam's step, the moving average where there is one (decay `ema`), and the new weights are loaded. */       \
+    int name##_step(name *d, const nhk_adam *o, double ema, nh_error *err);                                       \
     typedef struct name##_calls { /* the functions above, as libnhkernels.so offers them */                       \
         int (*make)(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                \
         void (*drop)(name *d);                                                                                    \
         int (*update)(name *d, nh_error *err);                                                                    \
         int (*forward)(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
                        name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
-        int (*backward)(name *d, size_t kept, name##_seed *seed, void *seed_context, real *packed,                \
-                        nh_error *err);                                                                           \
+        int (*backward)(name *d, size_t kept, name##_seed *seed, void *seed_context, nh_error *err);              \
+        int (*write)(name *d, nhk_array which, real *const *values, nh_error *err);                               \
+        int (*read)(name *d, nhk_array which, real *const *values, nh_error *err);                                \
+        int (*load)(name *d, nhk_array which, nh_error *err);                                                     \
+        int (*clear)(name *d, nh_error *err);                                                                     \
+        int (*norm)(name *d, double *norm, nh_error *err);                                                        \
+        int (*step)(name *d, const nhk_adam *o, double ema, nh_error *err);                                       \
     } name##_calls;
 NHK_NETWORK_DECLARE(float, nhk_network_f, nh_network_f)
 NHK_NETWORK_DECLARE(double, nhk_network_d, nh_network_d)

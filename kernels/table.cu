@@ -3,7 +3,8 @@
 
 #define NETWORK(name)                                                                                             \
     {                                                                                                             \
-        name##_new, name##_free, name##_update, name##_forward, name##_backward                                   \
+        name##_new, name##_free, name##_update, name##_forward, name##_backward, name##_write, name##_read,       \
+            name##_load, name##_clear, name##_norm, name##_step                                                   \
     }
 
 const nhk_calls *nhk_table(void)
