@@ -52,6 +52,7 @@ struct nh_gpu {
         void *p;
         size_t bytes;
     } scratch[2];
+    size_t resident; /* bytes of crystals that stay for the loss */
     nhk_pool pool; /* of runs that are not kept, of all sub-models on the device */
 };
 

@@ -47,6 +47,7 @@ typedef struct nhk_run {
     NH_NET(_source) * source;
     NH_NET(_sink) * sink;
     NH_NET(_seed) * seed;
+    NH_NET(_ends) ends; /* in place of the three, where they are not NULL */
     void *source_context, *sink_context, *seed_context;
     bool keep, filled;
     size_t tile; /* rows */
@@ -57,6 +58,7 @@ typedef struct nhk_run {
     size_t *tile_part;     /* [tiles+1] */
     /* on the device */
     nhk_list all, inside;
+    int *edge_d; /* [n_out] numbers of the edges, for `ends` */
     int *place_d, *slot_d, *part_begin, *node_part, *onsite_begin, *onsite, *incoming, *outgoing, *from;
     real *damping;            /* [n_out] */
     real *first;              /* what the input map makes */
@@ -91,6 +93,7 @@ struct R(nhk_network) {
     nhk_pool kept_pool, *pool; /* of the run that is kept; of the run in progress: this, or the device's */
     nhk_stage stage[2];
     nhk_run run;
+    NH_NET(_ends) ends; /* of the next run */
     size_t kept; /* number of the last run that was kept */
     nhk_training training;
 };
@@ -116,6 +119,8 @@ size_t R(nhk_tile_slots)(const nhk_run *r, const nhk_list *l, size_t first, size
  * waits for the sink is flushed. */
 nhk_stage *R(nhk_stage_take)(nhk_net *d, size_t index, size_t bytes);
 
+/* Features of edges first.. in the graph's order, in a tile: w->tile of type map_input.in. */
+void R(nhk_features)(nhk_net *d, size_t first, size_t n);
 void R(nhk_enter_block)(nhk_net *d, size_t k);
 void R(nhk_attention)(nhk_net *d, const nh_block *b, const nhk_list *l, size_t first, size_t n);
 void R(nhk_node_begin)(nhk_net *d);

@@ -46,6 +46,10 @@ typedef struct nhk_lift {
 void nhk_lift_new(nh_gpu *g, const nh_lift *host, nhk_lift *out);
 void nhk_lift_free(nh_gpu *g, nhk_lift *p);
 
+/* The tables of nh_embedding_tables on the device. nhk_embedding_free also after a failure. */
+nhk_embedding nhk_embedding_new(nh_gpu *g, const nhk_embedding *host);
+void nhk_embedding_free(nh_gpu *g, nhk_embedding *t);
+
 #define NHK_OPS_PASS
 #define NH_REAL float
 #define NH_NAME(name) name##_f
@@ -241,5 +245,19 @@ size_t NH_NAME(nhk_invariants_work)(const nh_layout *layout, const NH_NAME(nh_ml
 void NH_NAME(nhk_invariants_backward)(nh_gpu *g, const nh_layout *layout, const int *table, const NH_NAME(nh_mlp) * m,
                                       size_t n, const NH_REAL *gz, const NH_REAL *gy, const NH_REAL *x, NH_REAL *work,
                                       NH_REAL *gx, bool add, const NH_NAME(nh_mlp_gradient) * gradient);
+
+/* ---- Wigner-Eckart (embedding.cu), sums in double. About 10 terms a number: nnz of the rows multiply-adds, and 24 bytes of table for each,
+ * which stay in the caches; else the blocks, 16 bytes an element and spin block, and the vectors. `edge` is on the device. */
+
+/* nh_block_to_irreps for n edges, one thread a number: matrix[spin_blocks][stride][2] holds the elements from `origin` on -> out[n][dim] */
+void NH_NAME(nhk_block_to_irreps)(nh_gpu *g, const nhk_embedding *t, size_t n, const nhk_block *edge, int spin_blocks,
+                                  const double *matrix, size_t origin, size_t stride, double scale, NH_REAL *out);
+/* nh_irreps_to_correction over `scale`, one block of threads an edge, one thread an element: vector[n][dim] of the edges which[n]
+ * (NULL: 0, 1, ..), whose blocks are d[edge.start..]; added or written. */
+void NH_NAME(nhk_irreps_to_correction)(nh_gpu *g, const nhk_embedding *t, size_t n, const nhk_block *edge, const int *which,
+                                       const NH_REAL *vector, double scale, bool add, double *d);
+/* nh_correction_to_irreps_adjoint over `scale`, one thread a number: g_d[edge.start..] -> vector[n][dim], zeros without a block */
+void NH_NAME(nhk_correction_to_irreps_adjoint)(nh_gpu *g, const nhk_embedding *t, size_t n, const nhk_block *edge, const double *g_d,
+                                               double scale, NH_REAL *vector);
 
 #endif

@@ -65,6 +65,17 @@ typedef enum nh_tape_memory { NH_TAPE_RECOMPUTE, NH_TAPE_STORE } nh_tape_memory;
                    const size_t *wanted_entry, bool with_trace, nh_kernels kernels, nh_threads *threads,       \
                    name **out, nh_error *err);                                                                 \
     void name##_free(name *net); /* NULL is fine */                                                            \
+    /* Ends of a run that stay on the device: functions that queue their work there and return, with all arrays there. edge[n] are the      \
+     * numbers of the edges. NULL: the callback of the host, as below. There is no `everywhere` with a sink on the device. */              \
+    typedef struct name##_ends {                                                                               \
+        void *context;                                                                                         \
+        void (*source)(void *context, size_t first, size_t n, real *out);                                      \
+        void (*sink)(void *context, size_t n, const int *edge, const real *ham, const real *trace);            \
+        void (*seed)(void *context, size_t n, const int *edge, real *g_ham, real *g_trace);                    \
+    } name##_ends;                                                                                             \
+    /* The runs of a network that is placed have these ends from now on, in place of the callbacks (NULL: the callbacks). A run that is    \
+     * kept goes back with the ends that it had. */                                                            \
+    void name##_connect(name *net, const name##_ends *ends);                                                   \
     /* From now on the network runs on the device (NULL: on the CPU, as before), which must outlive it: all of \
      * the functions below, with its own memory in place of the tape's; `threads` and `times` are not used.    \
      * Runs with a probe stay on the CPU. Once for each network. */                                           \

@@ -14,6 +14,11 @@ int NH_NET(_place)(nh_net *net, const nh_device *device, nh_error *err)
     return 0;
 }
 
+void NH_NET(_connect)(nh_net *net, const NH_NET(_ends) * ends)
+{
+    CALLS(net->device)->connect(net->placed, ends);
+}
+
 void R(nh_placed_free)(nh_net *net)
 {
     if (net->placed != NULL) CALLS(net->device)->drop(net->placed);

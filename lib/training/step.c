@@ -39,6 +39,9 @@ struct nh_stepper {
     bool with_trace, average;
     size_t room; /* edges that the buffers below have room for */
     double *ham, *trace, *g_ham, *g_trace;
+    const nh_device *device; /* NULL: the CPU */
+    nhk_outputs *outputs;    /* outputs and loss on it; NULL: here */
+    bool on_device;          /* those of the crystal in hand */
     /* the loop in progress */
     const nh_crystal *crystal;
     bool keep;
@@ -48,6 +51,7 @@ struct nh_stepper {
 void nh_stepper_free(nh_stepper *t)
 {
     if (!t) return;
+    if (t->outputs) t->device->call->outputs_free(t->outputs);
     for (size_t i = 0; i < t->n_part; i++) {
         t->kind->drop(t->part[i].net);
         nh_threads_free(t->part[i].inner);
@@ -248,7 +252,9 @@ int nh_stepper_place(nh_stepper *t, const nh_device *device, nh_error *err)
     for (size_t i = 0; i < t->n_part; i++)
         if (t->kind->place(t->part[i].net, device, err))
             return nh_fail_at(err, "sub-model range%zu", t->part[i].range);
-    return 0;
+    t->device = device;
+    if (t->team.crystal.count > 1) return 0; /* outputs are summed over processes: on the host */
+    return device->call->outputs_new(device->gpu, t->output.irreps.dim, t->with_trace ? t->types.n_shell_pair : 0, &t->outputs, err);
 }
 
 const nh_crystal_kind *nh_stepper_kind(const nh_stepper *t)
@@ -266,6 +272,11 @@ size_t nh_stepper_limits(const nh_stepper *t, const double **limit)
 {
     *limit = t->limit;
     return t->n_limit - 1;
+}
+
+bool nh_stepper_on_device(const nh_stepper *t)
+{
+    return t->on_device;
 }
 
 const nh_weights *nh_stepper_gradient(const nh_stepper *t, size_t range)
@@ -390,10 +401,31 @@ static int make_room(nh_stepper *t, size_t n_edge, nh_error *err)
     return 0;
 }
 
-static int forward(nh_stepper *t, const nh_crystal *c, bool keep, nh_error *err)
+/* The sub-models with their outputs on the device, where there is room for them and for the loss. */
+static int forward_there(nh_stepper *t, const nh_crystal *c, size_t n_state, const nh_kstates *states, nh_error *err)
+{
+    if (!t->outputs) return 0;
+    if (nh_loss_begin(c->loss, t->device, t->outputs, t->keep, n_state, states, &t->on_device, err)) return -1;
+    if (!t->on_device) return 0;
+    for (size_t i = 0; i < t->n_part; i++)
+        t->kind->connect(t->part[i].net, t->device, t->outputs);
+    if (for_parts(t, run_forward, NULL) == 0) return 0;
+    t->device->call->outputs_free(t->outputs); /* perhaps the sub-models need the room; from now on the loss is the host's */
+    t->outputs = NULL;
+    t->on_device = false;
+    return 0;
+}
+
+/* Outputs of all sub-models on a crystal, for the loss at these states. */
+static int forward(nh_stepper *t, const nh_crystal *c, bool keep, size_t n_state, const nh_kstates *states, nh_error *err)
 {
     t->crystal = c;
     t->keep = keep;
+    t->on_device = false;
+    if (forward_there(t, c, n_state, states, err)) return -1;
+    if (t->on_device) return 0;
+    for (size_t i = 0; t->device && i < t->n_part; i++)
+        t->kind->connect(t->part[i].net, t->device, NULL);
     if (make_room(t, c->edges.n_edge, err) || for_parts(t, run_forward, err)) return -1;
     nh_ranks_sum(&t->team.crystal, c->edges.n_edge * t->output.irreps.dim, t->ham);
     if (t->with_trace) nh_ranks_sum(&t->team.crystal, c->edges.n_edge * t->types.n_shell_pair, t->trace);
@@ -412,6 +444,7 @@ static int evaluate(nh_stepper *t, const nh_crystal *c, bool squared, bool gradi
                                .lambda_p = l->lambda_p,
                                .lambda_q = l->lambda_q,
                                .lambda_pq = l->lambda_pq};
+    if (t->on_device) return nh_loss_evaluate_placed(c->loss, &o, n_state, states, t->outputs, t->with_trace, gradients, terms, err);
     return nh_loss_evaluate(c->loss, &o, n_state, states, t->ham, t->with_trace ? t->trace : NULL, t->threads,
                             terms, gradients ? t->g_ham : NULL,
                             gradients && t->with_trace ? t->g_trace : NULL, err);
@@ -441,7 +474,7 @@ int nh_stepper_add_at(nh_stepper *t, const nh_crystal *c, bool squared, size_t n
                       const nh_kstates *states, nh_loss_terms *terms, nh_error *err)
 {
     int status =
-        forward(t, c, true, err) || evaluate(t, c, squared, true, n_state, states, terms, err) ? -1 : 0;
+        forward(t, c, true, n_state, states, err) || evaluate(t, c, squared, true, n_state, states, terms, err) ? -1 : 0;
     /* A loss that is not finite spoils the step: the caller skips it, and its gradient would be worth nothing. */
     if (!status && isfinite(terms->loss_h)) status = for_parts(t, run_backward, err);
     return status ? nh_fail_at(err, "%s", c->name) : 0;
@@ -503,15 +536,24 @@ int nh_stepper_load(nh_stepper *t, bool average, nh_error *err)
     return for_parts(t, run_load, err);
 }
 
+/* The sums of the sub-models' outputs from the device: t->ham. */
+static int fetch(nh_stepper *t, const nh_crystal *c, nh_error *err)
+{
+    if (make_room(t, c->edges.n_edge, err)) return -1;
+    return t->device->call->outputs_download(t->outputs, false, t->ham, NULL, err);
+}
+
 int nh_stepper_judge(nh_stepper *t, const nh_crystal *c, bool base, size_t k, nh_judgement *out,
                      nh_loss_terms *terms, nh_error *err)
 {
     nh_kstates *states = NULL;
     double **buffer = NULL;
     const size_t n_k = c->k && !base ? 1 : 0;
-    int status = base ? 0 : forward(t, c, false, err);
-    if (!status && !base) {
+    int status = 0;
+    if (!base) {
         status = read_states(c, n_k, &k, &states, &buffer, err);
+        if (!status) status = forward(t, c, false, n_k, states, err);
+        if (!status && t->on_device) status = fetch(t, c, err);
         if (!status) status = evaluate(t, c, false, false, n_k, states, terms, err);
         free_states(n_k, states, buffer);
     }

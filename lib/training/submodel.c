@@ -119,6 +119,19 @@ static int place(nh_submodel *s, const nh_device *device, nh_error *err)
     return 0;
 }
 
+#ifdef NH_REAL_DOUBLE
+#define ENDS outputs_ends_d
+#else
+#define ENDS outputs_ends_f
+#endif
+
+static void connect(nh_submodel *s, const nh_device *device, nhk_outputs *outputs)
+{
+    NH_NET(_ends) ends = {0};
+    if (outputs) device->call->ENDS(outputs, &ends);
+    NH_NET(_connect)(s->net, &ends);
+}
+
 static int forward(nh_submodel *s, const nh_crystal *c, bool keep, double *ham, double *trace,
                    nh_threads *threads, nh_error *err)
 {
@@ -200,6 +213,7 @@ const nh_submodel_kind *R(nh_submodel_kind)(void)
                                           .drop = drop,
                                           .train = train,
                                           .place = place,
+                                          .connect = connect,
                                           .forward = forward,
                                           .backward = backward,
                                           .clear = clear,

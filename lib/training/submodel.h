@@ -29,6 +29,9 @@ typedef struct nh_submodel_kind {
     /* nh_network_place. The numbers of a sub-model that is trained, and the gradient, live on the device from then on;
      * `fetch` brings the numbers back. */
     int (*place)(nh_submodel *s, const nh_device *device, nh_error *err);
+    /* Where it is placed: the next runs leave their outputs on the device, and take the gradients by them from there, in
+     * place of the arrays below (NULL: those). */
+    void (*connect)(nh_submodel *s, const nh_device *device, nhk_outputs *outputs);
     /* Writes the rows of the sub-model's edges: ham[n_edge][dim of output], trace[n_edge][n_pair] (NULL: not
      * wanted). `keep`: nh_submodel_kind.backward follows. */
     int (*forward)(nh_submodel *s, const nh_crystal *c, bool keep, double *ham, double *trace,
