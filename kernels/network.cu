@@ -67,6 +67,7 @@ static void move_block(nhk_net *d, nh_block *b, bool *failed)
     b->value_weight = on_device(d, b->value_weight);
     b->trace_first = on_device(d, b->trace_first);
     if (b->has_invariants) b->seed = static_cast<real *>(nhk_alloc(d->gpu, d->net.config->tg_z, sizeof(real)));
+    b->form = b->layer = nullptr; /* training.cu */
 }
 
 static void move_network(nhk_net *d, bool *failed)
@@ -92,12 +93,23 @@ static void move_network(nhk_net *d, bool *failed)
     }
 }
 
+void R(nhk_upload_tracegrad)(nhk_net *d)
+{
+    const size_t z = d->net.config->tg_z;
+    for (size_t k = 0; k < d->net.config->blocks; k++) {
+        const nh_block *own = &d->net.block[k], *from = &d->host->block[k];
+        if (!own->has_invariants) continue;
+        const size_t hidden = own->form_hidden * sizeof(real);
+        nhk_upload(d->gpu, own->seed, from->seed, z * sizeof(real));
+        if (own->form != nullptr) nhk_upload(d->gpu, own->form, from->form, own->invariants.width[0] * hidden);
+        if (own->layer != nullptr) nhk_upload(d->gpu, own->layer, from->layer, z * hidden);
+    }
+}
+
 int NHK_NET(_update)(nhk_net *d, nh_error *err)
 {
     nhk_upload(d->gpu, d->packed, d->host->packed, d->host->n_packed * sizeof(real));
-    for (size_t k = 0; k < d->net.config->blocks; k++)
-        if (d->net.block[k].has_invariants)
-            nhk_upload(d->gpu, d->net.block[k].seed, d->host->block[k].seed, d->net.config->tg_z * sizeof(real));
+    R(nhk_upload_tracegrad)(d);
     return nhk_sync(d->gpu, err);
 }
 
@@ -155,6 +167,7 @@ void NHK_NET(_free)(nhk_net *d)
     if (d == nullptr) return;
     cudaSetDevice(d->gpu->index);
     nhk_pool_free(d->gpu, &d->kept_pool);
+    R(nhk_training_free)(d);
     forget_order(&d->run);
     for (nhk_stage &s : d->stage) {
         cudaFreeHost(s.p);
@@ -1125,17 +1138,17 @@ int NHK_NET(_forward)(nhk_net *d, const nh_edges *graph, NH_NET(_source) * sourc
     return nhk_sync(g, err);
 }
 
-int NHK_NET(_backward)(nhk_net *d, size_t kept, NH_NET(_seed) * seed, void *seed_context, real *packed, nh_error *err)
+int NHK_NET(_backward)(nhk_net *d, size_t kept, NH_NET(_seed) * seed, void *seed_context, nh_error *err)
 {
     nhk_run *r = &d->run;
     nh_gpu *g = d->gpu;
     if (!r->filled || kept != d->kept) return nhk_error(err, "network: no run on the device to go back through");
-    memset(packed, 0, d->net.n_packed * sizeof *packed);
-    if (r->n_out == 0) return 0;
     nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");
     r->seed = seed;
     r->seed_context = seed_context;
-    R(nhk_run_backward)(d);
-    nhk_download(g, packed, r->g_packed, d->net.n_packed * sizeof *packed);
+    if (R(nhk_training_begin)(d) && r->n_out > 0) {
+        R(nhk_run_backward)(d);
+        R(nhk_unpack)(d);
+    }
     return nhk_sync(g, err);
 }

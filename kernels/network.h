@@ -71,6 +71,16 @@ typedef struct nhk_run {
     size_t block;
 } nhk_run;
 
+/* A sub-model in training (training.cu). Every array holds the numbers of all parameters that the sub-model uses, parameter
+ * after parameter. */
+typedef struct nhk_training {
+    size_t n;      /* numbers in an array */
+    size_t *first; /* [params->count] of each parameter, SIZE_MAX: not used; on the host; NULL: not in training */
+    int *source;   /* [n_packed] number that a packed weight is a copy of; -1: of none */
+    double *norm;
+    real *array[NHK_N_ARRAYS]; /* NULL until it is written */
+} nhk_training;
+
 struct R(nhk_network) {
     nh_gpu *gpu;
     const nh_net *host;
@@ -85,6 +95,7 @@ struct R(nhk_network) {
     nhk_run run;
     NH_NET(_ends) ends; /* of the next run */
     size_t kept; /* number of the last run that was kept */
+    nhk_training training;
 };
 typedef struct R(nhk_network) nhk_net;
 #define NHK_NET(name) NH_PASTE(R(nhk_network), name) /* nhk_network_f_new and so on */
@@ -119,5 +130,12 @@ const nhk_list *R(nhk_block_list)(const nhk_net *d);      /* of attention */
 const nhk_list *R(nhk_tracegrad_list)(const nhk_net *d);  /* of TraceGrad */
 /* Gradients are summed into run.g_packed. */
 void R(nhk_run_backward)(nhk_net *d);
+/* Tables and an empty gradient, where they are not there yet; false and a failure without memory. */
+bool R(nhk_training_begin)(nhk_net *d);
+void R(nhk_training_free)(nhk_net *d);
+/* The gradient of the parameters += what run.g_packed says. */
+void R(nhk_unpack)(nhk_net *d);
+/* What packed weights are made of, or go with: the seeds; forms and layers, where there is room for them. */
+void R(nhk_upload_tracegrad)(nhk_net *d);
 
 #endif

@@ -39,11 +39,16 @@ size_t nhk_available(nh_gpu *g);
 /* Device memory; NULL (and a failure for nhk_sync) where there is not enough. 0 bytes give NULL without a failure. */
 void *nhk_alloc(nh_gpu *g, size_t count, size_t size);
 void nhk_free(nh_gpu *g, void *p); /* waits; NULL is fine */
+/* Pinned memory of the host, which copies go to and from at full speed; NULL and a failure where there is none. `g` may be any. */
+void *nhk_pinned(nh_gpu *g, size_t count, size_t size);
+void nhk_pinned_free(void *p); /* NULL is fine; nothing may be on its way there */
 /* Copies in the order of the stream; `from` may be changed after nhk_upload returns, `to` is there after nhk_sync. */
 void nhk_upload(nh_gpu *g, void *to, const void *from, size_t bytes);
 void nhk_download(nh_gpu *g, void *to, const void *from, size_t bytes);
 void nhk_copy(nh_gpu *g, void *to, const void *from, size_t bytes);
 void nhk_zero(nh_gpu *g, void *p, size_t bytes);
+/* Bytes that went to and from the device since it was opened. */
+void nhk_traffic(const nh_gpu *g, size_t *up, size_t *down);
 
 /* ---- blocks of a crystal and irreps (embedding.cu): nextham/embedding.h */
 
@@ -86,6 +91,15 @@ typedef struct nhk_block { /* of an edge */
 
 /* ---- sub-models (network.cu), for float and double: suffix _f, _d */
 
+/* What a sub-model that is trained has on the device: each as many numbers as its parameters together. */
+typedef enum nhk_array { NHK_WEIGHTS, NHK_GRADIENT, NHK_FIRST_MOMENT, NHK_SECOND_MOMENT, NHK_AVERAGE, NHK_N_ARRAYS } nhk_array;
+
+/* Numbers of one step of Adam (training/adam.h): g = factor*gradient + decay*w, moments with beta,
+ * w <- keep*w - size m/(sqrt(v) scale + eps). */
+typedef struct nhk_adam {
+    double beta[2], eps, factor, size, scale, decay, keep;
+} nhk_adam;
+
 struct nh_network_f; /* network/network.h, as are nh_edges and what the three callbacks are */
 struct nh_network_d;
 struct nh_edges;
@@ -108,10 +122,21 @@ struct nh_network_d_ends;
      * fit, tiles become smaller, down to 64 rows. */                                                             \
     int name##_forward(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
                        name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
-    /* As nh_network_backward for the run with that number, up to the gradients of the packed weights:            \
-     * packed[n_packed] on the host, written. */                                                                  \
-    int name##_backward(name *d, size_t kept, name##_seed *seed, void *seed_context, real *packed,                \
-                        nh_error *err);                                                                           \
+    /* As nh_network_backward for the run with that number; adds to the gradient, which stays on the device. */   \
+    int name##_backward(name *d, size_t kept, name##_seed *seed, void *seed_context, nh_error *err);              \
+                                                                                                                  \
+    /* A sub-model in training (training.cu). One array from the host and back: values[i] are the numbers of      \
+     * parameter i as nh_weights has them; of parameters that the sub-model does not use nothing is looked at,    \
+     * and read skips NULL. An array is there once it has been written (the gradient always: zeros at first).     \
+     * What the sub-model computes with is what was loaded last, or brought from the host by update. */           \
+    int name##_write(name *d, nhk_array which, real *const *values, nh_error *err);                               \
+    int name##_read(name *d, nhk_array which, real *const *values, nh_error *err);                                \
+    /* The weights, or the average, packed on the device. */                                                      \
+    int name##_load(name *d, nhk_array which, nh_error *err);                                                     \
+    int name##_clear(name *d, nh_error *err);              /* gradient = 0 */                                     \
+    int name##_norm(name *d, double *norm, nh_error *err); /* 2-norm of the gradient, summed in double */         \
+    /* Adam's step, the moving average where there is one (decay `ema`), and the new weights are loaded. */       \
+    int name##_step(name *d, const nhk_adam *o, double ema, nh_error *err);                                       \
     typedef struct name##_calls { /* the functions above, as libnhkernels.so offers them */                       \
         int (*make)(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                \
         void (*drop)(name *d);                                                                                    \
@@ -119,8 +144,13 @@ struct nh_network_d_ends;
         void (*connect)(name *d, const struct host##_ends *ends);                                                 \
         int (*forward)(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
                        name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
-        int (*backward)(name *d, size_t kept, name##_seed *seed, void *seed_context, real *packed,                \
-                        nh_error *err);                                                                           \
+        int (*backward)(name *d, size_t kept, name##_seed *seed, void *seed_context, nh_error *err);              \
+        int (*write)(name *d, nhk_array which, real *const *values, nh_error *err);                               \
+        int (*read)(name *d, nhk_array which, real *const *values, nh_error *err);                                \
+        int (*load)(name *d, nhk_array which, nh_error *err);                                                     \
+        int (*clear)(name *d, nh_error *err);                                                                     \
+        int (*norm)(name *d, double *norm, nh_error *err);                                                        \
+        int (*step)(name *d, const nhk_adam *o, double ema, nh_error *err);                                       \
     } name##_calls;
 NHK_NETWORK_DECLARE(float, nhk_network_f, nh_network_f)
 NHK_NETWORK_DECLARE(double, nhk_network_d, nh_network_d)
@@ -222,23 +252,53 @@ void nhk_fourier_free(nhk_fourier *f); /* NULL is fine */
 /* phase[n][n_cell][2] of n k-points -> h, s [n][basis][basis][2] on the host, complete; either may be NULL. */
 int nhk_fourier_at(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
 
-/* ---- H C = E S C (eigen.cu): LAPACK's zhegvd by cuSOLVER, n x n, column-major, lower triangles */
+/* ---- H C = E S C (eigen.cu) for many matrices n x n, in batches: crystal/eigen.c
+ *
+ * Two batches can be in hand: queue the next one before the last one is solved, and its matrices come while the device works. Up to
+ * n = NHK_BATCHED the matrices of a batch are solved together by the libraries' batched routines, larger ones, and those that come one by one,
+ * by zhegvd: a large one is meant to keep the whole device busy, while a small one is a chain of launches too short to. The border has not been
+ * measured.
+ *
+ * threshold > 0: the eigenvectors of S with eigenvalues below it are projected out; their energies are the last ones, and mean nothing. */
 
+enum { NHK_BATCHED = 512, NHK_IN_HAND = 2 /* batches, at the most */ };
 typedef struct nhk_eigen nhk_eigen;
-int nhk_eigen_new(nh_gpu *g, size_t n, bool vectors, nhk_eigen **out, nh_error *err);
+typedef struct nhk_eigen_options {
+    size_t n, batch; /* matrices in a batch at the most */
+    double threshold;
+    bool vectors;
+} nhk_eigen_options;
+int nhk_eigen_new(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_error *err);
 void nhk_eigen_free(nhk_eigen *w); /* NULL is fine */
-/* energy[n]; with vectors h receives them, in columns; *info as LAPACK's. */
-int nhk_eigen_solve(nhk_eigen *w, double *h, const double *s, double *energy, int *info, nh_error *err);
+/* Where the host writes the matrices of the next batch, h, s [batch][n][n][2], pinned. They stay until the batch after it is queued. */
+int nhk_eigen_room(nhk_eigen *w, double **h, double **s, nh_error *err);
+/* Queues `count` matrices: H(k), S(k) of these phases, which never leave the device (f may be on another nh_gpu of the same one), or with
+ * f NULL those in the room. */
+int nhk_eigen_queue(nhk_eigen *w, size_t count, nhk_fourier *f, const double *phase, nh_error *err);
+typedef struct nhk_eigen_result { /* on the host, valid until the next batch is solved */
+    size_t count;
+    const double *energy, *overlap; /* [count][n]; eigenvalues of S, with a threshold */
+    int *factor, *info;             /* [count] LAPACK's info for S (> 0: not positive definite) and for the eigenvalues */
+    double *s;                      /* the room, where the batch came from there */
+} nhk_eigen_result;
+/* Solves the batch that was queued first. */
+int nhk_eigen_solve(nhk_eigen *w, nhk_eigen_result *r, nh_error *err);
+/* Of the batch solved last, columns first[i] .. first[i]+columns[i]-1 of matrix i: *out[count][most][n][2], pinned. */
+int nhk_eigen_vectors(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
+                      nh_error *err);
 
 /* ---- what libnhkernels.so offers (table.cu) */
 
-enum { NHK_VERSION = 3 }; /* of this file: changes with every change of the table */
+enum { NHK_VERSION = 4 }; /* of this file: changes with every change of the table */
 typedef struct nhk_calls {
     int version;
     int (*count)(int *n, nh_error *err);
     int (*open)(const nh_gpu_options *o, nh_gpu **out, nh_error *err);
     void (*close)(nh_gpu *g);
     const char *(*name)(const nh_gpu *g);
+    int (*sync)(nh_gpu *g, nh_error *err);
+    void *(*pinned)(nh_gpu *g, size_t count, size_t size);
+    void (*pinned_free)(void *p);
     nhk_network_f_calls network_f;
     nhk_network_d_calls network_d;
     int (*crystal_new)(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **out, nh_error *err);
@@ -265,9 +325,13 @@ typedef struct nhk_calls {
     int (*fourier_new)(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
     void (*fourier_free)(nhk_fourier *f);
     int (*fourier_at)(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
-    int (*eigen_new)(nh_gpu *g, size_t n, bool vectors, nhk_eigen **out, nh_error *err);
+    int (*eigen_new)(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_error *err);
     void (*eigen_free)(nhk_eigen *w);
-    int (*eigen_solve)(nhk_eigen *w, double *h, const double *s, double *energy, int *info, nh_error *err);
+    int (*eigen_room)(nhk_eigen *w, double **h, double **s, nh_error *err);
+    int (*eigen_queue)(nhk_eigen *w, size_t count, nhk_fourier *f, const double *phase, nh_error *err);
+    int (*eigen_solve)(nhk_eigen *w, nhk_eigen_result *r, nh_error *err);
+    int (*eigen_vectors)(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
+                         nh_error *err);
 } nhk_calls;
 const nhk_calls *nhk_table(void);
 

@@ -118,6 +118,24 @@ void NH_NAME(nhk_linear_group_backward)(nh_gpu *g, const nh_linear_map *map, siz
                                         const NH_REAL *gy, const NH_REAL *x, const NH_REAL *weight, NH_REAL *gx,
                                         bool add, NH_REAL *gw, NH_REAL *gbias);
 
+/* ---- parameters (linear.cu, invariants.cu, adam.cu): one thread a number; nothing is counted but bytes */
+
+/* weight[i] = flat[source[i]] where source[n] is not negative (on the device; no two alike), and the way back: nh_linear_pack
+ * and _unpack_add, for as many maps, and rows of other parameters, as there are. n (2 s + 4) bytes; n (3 s + 4) */
+void NH_NAME(nhk_linear_pack)(nh_gpu *g, size_t n, const int *source, const NH_REAL *flat, NH_REAL *weight);
+void NH_NAME(nhk_linear_unpack_add)(nh_gpu *g, size_t n, const int *source, const NH_REAL *packed, NH_REAL *flat);
+/* The bilinear form of TraceGrad, w[pairs][hidden], with the pairs' table: 3 pairs hidden s bytes; 5 */
+void NH_NAME(nhk_pairs_pack)(nh_gpu *g, const nh_layout *layout, const int *table, size_t hidden, const NH_REAL *flat,
+                             NH_REAL *w);
+void NH_NAME(nhk_pairs_unpack_add)(nh_gpu *g, const nh_layout *layout, const int *table, size_t hidden, const NH_REAL *gw,
+                                   NH_REAL *flat);
+/* training/adam.h on n numbers: the step, 7 n s bytes; the average, 3 n s; the 2-norm, *norm on the device: sums in double,
+ * one warp a chunk of 8192 numbers, then one warp for all chunks, n s bytes. */
+void NH_NAME(nhk_adam_step)(nh_gpu *g, const nhk_adam *o, size_t n, const NH_REAL *gradient, NH_REAL *m, NH_REAL *v,
+                            NH_REAL *w);
+void NH_NAME(nhk_weights_average)(nh_gpu *g, size_t n, double decay, const NH_REAL *w, NH_REAL *average);
+void NH_NAME(nhk_weights_norm)(nh_gpu *g, size_t n, const NH_REAL *x, double *norm);
+
 /* ---- norm and gate (norm.cu: one warp a row and group; gate.cu: one thread a number, or a channel on the way back);
  * 2 n dim s bytes forward, 3 n dim s backward */
 

@@ -3,7 +3,8 @@
 
 #define NETWORK(name)                                                                                             \
     {                                                                                                             \
-        name##_new, name##_free, name##_update, name##_connect, name##_forward, name##_backward                                   \
+        name##_new, name##_free, name##_update, name##_connect, name##_forward, name##_backward, name##_write,    \
+            name##_read, name##_load, name##_clear, name##_norm, name##_step                                      \
     }
 
 const nhk_calls *nhk_table(void)
@@ -13,6 +14,9 @@ const nhk_calls *nhk_table(void)
                                      nhk_open,
                                      nhk_close,
                                      nhk_name,
+                                     nhk_sync,
+                                     nhk_pinned,
+                                     nhk_pinned_free,
                                      NETWORK(nhk_network_f),
                                      NETWORK(nhk_network_d),
                                      nhk_crystal_new,
@@ -37,6 +41,9 @@ const nhk_calls *nhk_table(void)
                                      nhk_fourier_at,
                                      nhk_eigen_new,
                                      nhk_eigen_free,
-                                     nhk_eigen_solve};
+                                     nhk_eigen_room,
+                                     nhk_eigen_queue,
+                                     nhk_eigen_solve,
+                                     nhk_eigen_vectors};
     return &table;
 }
