@@ -33,6 +33,17 @@ void nhk_blas_close(nh_gpu *)
 GEMM(nhk_gemm_f, float, cblas_sgemm)
 GEMM(nhk_gemm_d, double, cblas_dgemm)
 
+void nhk_zgemm(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const double *a, size_t lda,
+               const double *b, size_t ldb, double *c, size_t ldc)
+{
+    if (!nhk_ready(g, m * n)) return;
+    emu_enqueue(g->stream, "nhk_zgemm", [=] {
+        const double one[2] = {1, 0}, zero[2] = {0, 0};
+        cblas_zgemm(CblasRowMajor, across_a ? CblasTrans : CblasNoTrans, across_b ? CblasTrans : CblasNoTrans, (int)m,
+                    (int)n, (int)k, one, a, (int)lda, b, (int)ldb, zero, c, (int)ldc);
+    });
+}
+
 void nhk_zhegvd(nh_gpu *g, bool vectors, size_t n, double *a, double *b, double *energy, int *info)
 {
     if (!nhk_ready(g, n)) return;
@@ -157,6 +168,19 @@ static cuDoubleComplex *complex_of(double *a)
 static cusolverEigMode_t mode_of(bool vectors)
 {
     return vectors ? CUSOLVER_EIG_MODE_VECTOR : CUSOLVER_EIG_MODE_NOVECTOR;
+}
+
+void nhk_zgemm(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const double *a, size_t lda,
+               const double *b, size_t ldb, double *c, size_t ldc)
+{
+    const cuDoubleComplex one = {1, 0}, zero = {0, 0};
+    if (!nhk_ready(g, m * n)) return;
+    blas_good(g,
+              cublasZgemm(g->blas, across_b ? CUBLAS_OP_T : CUBLAS_OP_N, across_a ? CUBLAS_OP_T : CUBLAS_OP_N, (int)n,
+                          (int)m, (int)k, &one, reinterpret_cast<const cuDoubleComplex *>(b), (int)ldb,
+                          reinterpret_cast<const cuDoubleComplex *>(a), (int)lda, &zero,
+                          reinterpret_cast<cuDoubleComplex *>(c), (int)ldc),
+              "cublasZgemm");
 }
 
 void nhk_zhegvd(nh_gpu *g, bool vectors, size_t n, double *a, double *b, double *energy, int *info)

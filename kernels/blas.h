@@ -15,6 +15,10 @@ void nhk_gemm_f(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, siz
 void nhk_gemm_d(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const double *a, size_t lda,
                 const double *b, size_t ldb, double beta, double *c, size_t ldc);
 
+/* c[m][n] = a b of complex numbers, otherwise as nhk_gemm; across: transposed, not conjugated. */
+void nhk_zgemm(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const double *a, size_t lda,
+               const double *b, size_t ldb, double *c, size_t ldc);
+
 /* LAPACK's zhegvd for A C = E B C with both matrices n x n on the device, lower triangles in column-major order: energy[n]
  * on the device, eigenvectors in the columns of a where `vectors`; b becomes its Cholesky factor. *info on the device as
  * in LAPACK. The work space is the device's scratch. */

@@ -121,6 +121,9 @@ typedef struct job {
     nh_edges edges;
     double scale;                   /* model's Rydberg factor over the graph's */
     size_t orbitals;                /* of the largest species */
+    nhk_crystal **placed;    /* [devices] features and corrections are made there, too; NULL: here. Owned */
+    nhk_embedding tables[2]; /* of `in` and `out`, for them */
+    nhk_block *block;        /* [n_edge] */
     _Atomic uint_fast64_t embed_ns; /* summed over threads */
     atomic_bool no_memory;          /* a callback could not get its buffer */
     nh_precision precision;
@@ -128,12 +131,30 @@ typedef struct job {
     nh_predict_report *report;
     nh_progress *progress;
     size_t n_server; /* threads that run sub-models side by side */
-    bool wanted[NH_MAX_RANGES];
+    bool wanted[NH_MAX_RANGES], told[NH_MAX_RANGES]; /* told: the progress knows of it */
     nh_error error[NH_MAX_RANGES]; /* empty text: none */
 } job;
 
+static size_t device_count(const job *j)
+{
+    return j->devices ? j->devices->count : 0;
+}
+
+/* From now on the device's features and corrections are made here. */
+static void drop_crystal(job *j, size_t device)
+{
+    if (j->placed[device]) j->devices->device[device]->call->crystal_free(j->placed[device]);
+    j->placed[device] = NULL;
+}
+
 static void job_free(job *j)
 {
+    for (size_t i = 0; j->placed && i < device_count(j); i++)
+        drop_crystal(j, i);
+    free(j->placed);
+    for (size_t i = 0; i < 2; i++)
+        nh_embedding_tables_free(&j->tables[i]);
+    free(j->block);
     nh_embedding_free(j->embedding);
     nh_selection_free(&j->in);
     free(j->even);
@@ -304,8 +325,8 @@ static void add_correction(const job *j, size_t e, const double *ham, double *d)
 /* NULL: the CPU. The same one for every crystal, as packed sub-models stay there. */
 static const nh_device *device_of(const job *j, size_t range)
 {
-    const nh_devices *d = j->devices;
-    return d && d->count > 0 ? d->device[range % d->count] : NULL;
+    const size_t n = device_count(j);
+    return n > 0 ? j->devices->device[range % n] : NULL;
 }
 
 static void give_up(job *j)
@@ -386,12 +407,74 @@ static void count_time(job *j, double begin)
                                                                                                              \
     static int run_##suffix(job *j, size_t range, nh_error *err)                                             \
     {                                                                                                        \
-        return nh_network_##suffix##_forward(j->packed->suffix[range], &j->edges, source_##suffix, j,        \
-                                             sink_##suffix, j, false, NULL, j->threads, &j->report->part,    \
-                                             err);                                                           \
+        nh_network_##suffix *net = j->packed->suffix[range];                                                 \
+        const nh_device *device = device_of(j, range);                                                       \
+        if (device) {                                                                                        \
+            nhk_crystal *crystal = j->placed[range % device_count(j)];                                       \
+            nh_network_##suffix##_ends ends = {0};                                                           \
+            if (crystal) device->call->crystal_ends_##suffix(crystal, &ends);                                \
+            nh_network_##suffix##_connect(net, &ends);                                                       \
+        }                                                                                                    \
+        return nh_network_##suffix##_forward(net, &j->edges, source_##suffix, j, sink_##suffix, j, false,    \
+                                             NULL, j->threads, &j->report->part, err);                       \
     }
 CALLBACKS(float, f)
 CALLBACKS(double, d)
+
+/* What devices need to know of the crystal. */
+static int prepare_placing(job *j, nh_error *err)
+{
+    const nh_graph *g = j->g;
+    const int *species = g->structure.species;
+    if (device_count(j) == 0) return 0;
+    j->placed = NH_ARRAY(nhk_crystal *, device_count(j));
+    j->block = NH_ARRAY(nhk_block, j->edges.n_edge);
+    if (!j->placed || !j->block) return nh_fail_memory(err, "the edges");
+    for (size_t e = 0; e < j->edges.n_edge; e++)
+        j->block[e] = (nhk_block){g->pairs.start[j->edge[e]], species[j->src[e]], species[j->dst[e]]};
+    const bool embed = j->m->config.input == NH_INPUT_H0 && !g->features;
+    return (embed && nh_embedding_tables(j->embedding, &j->in, &g->structure, j->slot, j->even, &j->tables[0], err)) ||
+                   nh_embedding_tables(j->embedding, &j->out, &g->structure, j->slot, NULL, &j->tables[1], err)
+               ? -1
+               : 0;
+}
+
+/* Takes the crystal to the device, where there is room: then H0 goes up once for all of its sub-models (unless its features
+ * came with it, or none are made of it), and their corrections come down once. */
+static int place(job *j, size_t device, nh_error *err)
+{
+    const nh_graph *g = j->g;
+    const nh_device *d = j->devices->device[device];
+    const bool embed = j->m->config.input == NH_INPUT_H0 && !g->features;
+    const nhk_crystal_input in = {.n_edge = j->edges.n_edge,
+                                  .n_elem = g->pairs.n_elem,
+                                  .spin_blocks = g->n_spin,
+                                  .edge = j->block,
+                                  .matrix = embed ? g->matrix[NH_H0] : NULL,
+                                  .in = &j->tables[0],
+                                  .out = &j->tables[1],
+                                  .scale = j->scale};
+    return d->call->crystal_new(d->gpu, &in, &j->placed[device], err);
+}
+
+/* The corrections that were made on the devices; a block's is zero on all of them but one. */
+static int take_corrections(job *j, nh_error *err)
+{
+    const nh_graph *g = j->g;
+    double *d = NH_ARRAY(double, g->pairs.n_elem);
+    int status = d ? 0 : nh_fail_memory(err, "the corrections");
+    for (size_t i = 0; !status && i < device_count(j); i++) {
+        if (!j->placed[i]) continue;
+        status = j->devices->device[i]->call->crystal_corrections(j->placed[i], d, err);
+        for (size_t spin = 0; !status && spin < (size_t)g->n_spin; spin += 3) { /* uu and dd */
+            double *block = g->matrix[NH_H_PRED] + 2 * spin * g->pairs.n_elem;
+            for (size_t k = 0; k < g->pairs.n_elem; k++)
+                block[2 * k] += d[k];
+        }
+    }
+    free(d);
+    return status;
+}
 
 static bool any_within(const job *j, size_t range)
 {
@@ -401,21 +484,39 @@ static bool any_within(const job *j, size_t range)
     return false;
 }
 
-/* One thread's sub-models: those of device `index`, in order; all of them where there is one device or none. A failure ends it. */
-static void serve(void *context, size_t index, int thread)
+/* The sub-models of one server, in order: those of a device, or all of them. A failure ends it. */
+static int run_some(job *j, size_t server)
 {
-    job *j = context;
-    (void)thread;
-    for (size_t r = index; r < j->m->n_range; r += j->n_server) {
+    for (size_t r = server; r < j->m->n_range; r += j->n_server) {
         nh_error *err = &j->error[r];
         if (!j->wanted[r]) continue;
         const double begin = nh_seconds();
         int status = j->precision == NH_DOUBLE ? run_d(j, r, err) : run_f(j, r, err);
         j->report->forward[r] = nh_seconds() - begin;
         if (!status && atomic_load(&j->no_memory)) status = nh_fail_memory(err, "feature vectors");
-        nh_progress_add(j->progress, j->edges.n_edge);
-        if (status) return;
+        if (status) return -1;
+        if (!j->told[r]) nh_progress_add(j->progress, j->edges.n_edge);
+        j->told[r] = true;
     }
+    return 0;
+}
+
+static void serve(void *context, size_t index, int thread)
+{
+    job *j = context;
+    const bool on_device = device_count(j) > 0;
+    bool any = false;
+    (void)thread;
+    for (size_t r = index; r < j->m->n_range; r += j->n_server)
+        any = any || j->wanted[r];
+    if (!any) return;
+    if (on_device && place(j, index, &j->error[index])) return;
+    if (run_some(j, index) == 0 || !on_device || !j->placed[index]) return;
+    /* Without the crystal on the device there is more room for the sub-models, and nothing has come down yet. */
+    drop_crystal(j, index);
+    for (size_t r = index; r < j->m->n_range; r += j->n_server)
+        j->error[r].text[0] = '\0';
+    run_some(j, index);
 }
 
 /* Packs the sub-models and lets the devices' threads (NULL: the caller) run them. */
@@ -429,6 +530,7 @@ static int run_sub_models(job *j, nh_threads *servers, nh_error *err)
         if (j->precision == NH_DOUBLE ? pack_d(j, r, j->threads, err) : pack_f(j, r, j->threads, err))
             return nh_fail_at(err, "sub-model range%zu", r);
     }
+    if (prepare_placing(j, err)) return -1;
     const double ready = nh_seconds();
     j->n_server = servers ? (size_t)nh_threads_count(servers) : 1;
     nh_parallel_for(servers, j->n_server, serve, j);
@@ -488,6 +590,7 @@ int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *t
     if (!status) status = run_sub_models(&j, p->servers, err);
     report->embed = 1e-9 * (double)atomic_load(&j.embed_ns);
     const double end = nh_seconds();
+    if (!status && j.placed) status = take_corrections(&j, err);
     if (!status && hermitize) status = nh_hermitize(g, g->matrix[NH_H_PRED], err);
     report->finish = nh_seconds() - end;
     job_free(&j);

@@ -17,7 +17,7 @@ typedef struct nh_predict_report {
     size_t n_edge; /* directed edges within the model's cutoff */
     size_t n_packed; /* sub-models whose weights were packed for this crystal */
     double setup;    /* s: edges, packed weights; all sub-models */
-    double embed;  /* s: features from H0, summed over threads and sub-models; part of `forward` */
+    double embed;  /* s: features made on the host, summed over threads and sub-models; part of `forward` */
     double forward[NH_MAX_RANGES]; /* s of each sub-model */
     double sub_models; /* s: all of them, less than their sum where several devices work */
     nh_network_times part;         /* of all sub-models */
@@ -47,9 +47,10 @@ void nh_predictor_free(nh_predictor *p); /* NULL is fine */
  *
  * Errors: no H0 where the model needs it, a graph with a smaller cutoff, an element with more shells than the model's basis, features
  * that were made for another basis or lack an edge. `threads`, `report` and `progress` (n_edge for each
- * sub-model, when it is done) may be NULL. Deterministic: the
- * same numbers for every number of threads and of devices (as long as the crystal fits: a device with less memory than it asks for
- * takes sums in shorter pieces), and whatever crystals came before. */
+ * sub-model, when it is done) may be NULL. On a device H0 becomes features there, and the corrections come down once, where
+ * there is room (kernels/README.md). Deterministic: the same numbers for every number of threads and of devices (as long as
+ * the crystal fits: a device with less memory than it asks for takes sums in shorter pieces), and whatever crystals came
+ * before. */
 int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *threads, nh_predict_report *report,
                      nh_progress *progress, nh_error *err);
 

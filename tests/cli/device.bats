@@ -102,6 +102,45 @@ within() { # within LIMIT FILE FILE VARIABLE
         END { exit bad }'
 }
 
+# Every number of a file.
+all_numbers() {
+    ncdump -p 9,17 "$1" | tr -s ' ,;' '\n' | grep -E '^-?[0-9][0-9.]*(e[-+]?[0-9]+)?$'
+}
+
+# What two runs have written is the same to rounding: same_run RUN_DIR RUN_DIR
+same_run() {
+    for file in last.nc best.nc; do
+        paste <(all_numbers "$1/$file") <(all_numbers "$2/$file") | awk '
+            { d = $1 - $2; if (d < 0) d = -d; if (!(d <= most)) most = d; n++; if (NF != 2) bad = 1 }
+            END { print n, most; exit bad || n < 100000 || !(most < 1e-10) }'
+    done
+}
+
+train_tiny() {
+    "$BIN/nhtrain" --no-history -q -c pipelines/train-tiny.yaml --set precision=double --set accumulate=2 --set optimizer.ema=0.5 \
+        --set optimizer.clip=0.03 --set optimizer.kind=adamw --set optimizer.weight_decay=0.01 --set schedule.kind=constant \
+        --set schedule.warmup=0 "$@"
+}
+
+@test "nhtrain: averages, clipped and accumulated gradients, weight decay, and going on: the state is the CPU's" {
+    train_tiny --set schedule.epochs=2 --set run_dir="$T/straight"
+    train_tiny --set schedule.epochs=1 --set run_dir="$T/resumed" --device cuda
+    "$BIN/nhtrain" --no-history -q --resume "$T/resumed" --set schedule.epochs=2 --device cuda
+    same_run "$T/straight" "$T/resumed"
+}
+
+@test "nhtrain: processes with a device each, which share crystals or sub-models, are one on the CPU" {
+    command -v mpirun > /dev/null && ldd "$BIN/nhtrain" | grep -q libmpi || skip "no MPI"
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    train_tiny --set schedule.epochs=1 --set run_dir="$T/one"
+    mpirun --oversubscribe -n 2 "$BIN/nhtrain" --no-history -q -j 1 -c "$T/one/config.yaml" --device cuda --set run_dir="$T/crystals" \
+        --set accumulate=1 --set parallel=1
+    same_run "$T/one" "$T/crystals"
+    mpirun --oversubscribe -n 2 "$BIN/nhtrain" --no-history -q -j 1 -c "$T/one/config.yaml" --device cuda --set run_dir="$T/models" \
+        --set parallel=ensemble
+    same_run "$T/one" "$T/models"
+}
+
 @test "fourier and geneig: the emulated device against the CPU" {
     for device in cpu cuda; do
         "$BIN/fourier" --matrix h_label --mesh 2 2 1 --device $device "$T/gaas.nc" -o "$T/hk-$device.nc"

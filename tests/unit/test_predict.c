@@ -141,7 +141,11 @@ static nh_model *make_model(const char *text, const char *prefix)
 static void predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize,
                     nh_threads *threads)
 {
-    OK(nh_predict(m, g, precision, NH_KERNELS_FAST, TEST_DEVICES, hermitize, threads, NULL, NULL, &err));
+    nh_predict_report report;
+    OK(nh_predict(m, g, precision, NH_KERNELS_FAST, TEST_DEVICES, hermitize, threads, &report, NULL, &err));
+    /* on a device H0 becomes features there */
+    const bool here = TEST_DEVICES == NULL || m->config.input != NH_INPUT_H0 || g->features != NULL;
+    assert_true(here == (report.embed > 0));
 }
 
 /* Largest difference from the official H_pred, and from H0, over the largest element of the correction. */

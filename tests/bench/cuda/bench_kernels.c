@@ -1,6 +1,6 @@
 /* Time, bytes and multiply-adds a second of every kernel on the shapes of pipelines/standard.yaml, against what a copy and a
- * matrix product reach in the same run, each result compared with the CPU's; a whole sub-model, forward and backward; and bands of
- * small and large matrices.
+ * matrix product reach in the same run, each result compared with the CPU's; a whole sub-model, forward, backward and a step of
+ * Adam; and bands of small and large matrices.
  *
  *     bench_kernels [rows] [repetitions] [edges of the sub-model] [k-points]
  *
@@ -14,6 +14,7 @@
 #include "network/network.h"
 #include "nextham/parameters.h"
 #include "o3/harmonics.h"
+#include "training/adam.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -436,6 +437,40 @@ static void seed(void *context, size_t count, const size_t *edge, float *g_ham, 
     (void)g_trace;
 }
 
+/* Steps of Adam with the gradient that is on the device; the first one compared with the CPU's. Smallest of three times. */
+static double update(const tables *t, const nh_device *device, nh_network_f *net, const nh_weights *first, double *error)
+{
+    static const nh_optimizer_settings o = {.beta = {0.9, 0.999}, .eps = 1e-8};
+    const nhk_network_f_calls *call = &device->call->network_f;
+    nhk_network_f *placed = nh_network_f_placed(net);
+    const nhk_adam numbers = nh_adam_numbers(&o, 1e-3, 1, 1);
+    nh_weights w, m, v, gradient, found;
+    nh_weights *const list[] = {&w, &m, &v, &found};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (nh_weights_zero_like(&t->params, first, list[i], &err)) die("moments");
+    nh_weights_copy(&t->params, &w, first);
+    if (nh_network_f_gradients_new(net, &gradient, &err) || call->read(placed, NHK_GRADIENT, gradient.single, &err) ||
+        call->write(placed, NHK_WEIGHTS, w.single, &err) || call->write(placed, NHK_FIRST_MOMENT, m.single, &err) ||
+        call->write(placed, NHK_SECOND_MOMENT, v.single, &err))
+        die("training on the device");
+    nh_adam_step(&o, &t->params, 1e-3, 1, 1, &gradient, &m, &v, &w, NULL);
+    double seconds = INFINITY;
+    for (int i = 0; i < 3; i++) {
+        const double begin = nh_seconds();
+        if (call->step(placed, &numbers, 0, &err)) die("step");
+        seconds = fmin(seconds, nh_seconds() - begin);
+        if (i == 0 && call->read(placed, NHK_WEIGHTS, found.single, &err)) die("weights");
+    }
+    *error = 0;
+    for (size_t i = 0; i < t->params.count; i++)
+        for (size_t k = 0; gradient.single[i] && k < t->params.param[i].count; k++)
+            *error = fmax(*error, fabs((double)found.single[i][k] - (double)w.single[i][k]));
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        nh_weights_free(list[i]);
+    nh_weights_free(&gradient);
+    return seconds;
+}
+
 static void submodel(const tables *t, const nh_device *device, size_t n_edge)
 {
     enum { EDGES = 64, RANGE = 3 };
@@ -471,13 +506,13 @@ static void submodel(const tables *t, const nh_device *device, size_t n_edge)
     c.g.dst = c.dst;
     c.g.vector = c.vector;
     c.g.distance = c.distance;
-    nh_weights w, gradient;
+    nh_weights w;
     nh_network_f *net;
     nh_network_f_tape *tape;
     if (nh_weights_new(&t->params, false, &w, &err) || nh_weights_init(&t->params, 1, RANGE, &w, &err) ||
         nh_network_f_new(&t->config, &t->types, &t->params, &w, RANGE, &t->types.out, entry, &t->types.out, entry, false,
                          NH_KERNELS_FAST, NULL, &net, &err) ||
-        nh_network_f_tape_new(NH_TAPE_RECOMPUTE, &tape, &err) || nh_network_f_gradients_new(net, &gradient, &err) ||
+        nh_network_f_tape_new(NH_TAPE_RECOMPUTE, &tape, &err) ||
         nh_network_f_forward(net, &c.g, source, &c, sink, &c, false, NULL, NULL, NULL, &err))
         die("sub-model");
     memcpy(cpu, c.ham, n_edge * c.out * sizeof *cpu);
@@ -496,17 +531,18 @@ static void submodel(const tables *t, const nh_device *device, size_t n_edge)
     for (int i = 0; i < 2; i++) {
         begin = nh_seconds();
         if (nh_network_f_forward_keep(net, &c.g, source, &c, NULL, NULL, tape, NULL, NULL, &err) ||
-            nh_network_f_backward(net, tape, seed, &c, &gradient, NULL, NULL, &err))
+            nh_network_f_backward(net, tape, seed, &c, NULL, NULL, NULL, &err))
             die("backward");
         backward = fmin(backward, nh_seconds() - begin);
     }
     const double error = most / scale;
+    double stepped;
+    const double step = update(t, device, net, &w, &stepped); /* with steps of 1e-3 */
     printf("\nsub-model, %zu edges: forward %.4f s (%.0f edges/s), forward and backward %.4f s (%.0f edges/s), difference "
-           "%.1e%s\n",
+           "%.1e%s; Adam %.4f s, difference %.1e%s\n",
            n_edge, forward, (double)n_edge / forward, backward, (double)n_edge / backward, error,
-           error < 1e-3 ? "" : "  WRONG");
-    if (!(error < 1e-3)) wrong = true;
-    nh_weights_free(&gradient);
+           error < 1e-3 ? "" : "  WRONG", step, stepped, stepped < 1e-6 ? "" : "  WRONG");
+    if (!(error < 1e-3 && stepped < 1e-6)) wrong = true;
     nh_weights_free(&w);
     nh_network_f_tape_free(tape);
     nh_network_f_free(net);
