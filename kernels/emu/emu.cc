@@ -646,6 +646,9 @@ typedef struct engine {
 #if EMU_TSAN
             __tsan_destroy_fiber(f->tsan);
 #endif
+#if EMU_ASAN /* fiber_main never returned: what it had on the stack would be forbidden to whoever has these addresses next */
+            __asan_unpoison_memory_region(f->stack, STACK);
+#endif
             munmap(f->stack, STACK);
             delete f;
         }
