@@ -13,23 +13,27 @@ Q       := $(if $(filter 1,$V),,@)
 PKGS := netcdf hdf5 openblas lapacke yaml-0.1 zlib libdeflate liblzma
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 OPT  ?= -O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast
-BUILD := build/$(if $(filter 1,$(PORTABLE)),portable,$(if $(filter 1,$(SAN)),san,release))
-ifeq ($(PORTABLE),1)
-  # For any machine of the family: a shared library, whose network and operations are compiled for three levels of the
-  # instruction set. The loader takes the best that the machine has (glibc-hwcaps, ld.so(8)).
+# SAN=1: for AddressSanitizer and UBSan. PORTABLE=1: for any machine of the family. VECTOR=64: with vectors of 64 bytes (those of
+# AVX-512), which are right on every machine, and slow where registers are shorter: for tests.
+KIND  := $(if $(filter 1,$(SAN)),san,$(if $(filter 1,$(PORTABLE)),portable,$(if $(VECTOR),vector$(VECTOR),release)))
+BUILD := build/$(KIND)
+BIN   := $(BUILD)/bin
+LIB   := $(BUILD)/libnextham.a
+ifeq ($(KIND),release)
+  BIN := bin
+  LIB := lib/libnextham.a
+else ifeq ($(KIND),san)
+  OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else ifeq ($(KIND),portable)
+  # A shared library, whose network and operations are compiled for three levels of the instruction set. The loader takes the
+  # best that the machine has (glibc-hwcaps, ld.so(8)).
   OPT := -O3 -fPIC -fno-semantic-interposition -fno-math-errno -fno-trapping-math -ffp-contract=fast
-  BIN := $(BUILD)/bin
   LIBRARIES := $(BUILD)/lib
   LIB := $(LIBRARIES)/libnextham.so
   LEVELS := $(if $(filter x86_64,$(shell uname -m)),x86-64-v3 x86-64-v4)
   LDFLAGS += -Wl,-rpath,'$$ORIGIN/../lib'
-else ifeq ($(SAN),1)
-  OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-  BIN := $(BUILD)/bin
-  LIB := $(BUILD)/libnextham.a
 else
-  BIN := bin
-  LIB := lib/libnextham.a
+  OPT += -DNH_VECTOR=$(VECTOR) -Wno-psabi
 endif
 ifeq ($(WERROR),1)
   WARN += -Werror
@@ -54,12 +58,12 @@ UNIT  := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/unit/test_*.cc
 
 include kernels/kernels.mk
 .DEFAULT_GOAL := all
-.PHONY: all help check unit bench demo install dist deps clean man format
+.PHONY: all help check check-vectors unit bench demo install dist deps clean man format
 .SECONDARY:
 
-all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter 0,$(SAN)),man $(if $(NVCC),cuda))
+all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter release portable,$(KIND)),man $(if $(NVCC),cuda))
 
-ifeq ($(PORTABLE),1)
+ifeq ($(KIND),portable)
 SHARED = $(CC) -shared -Wl,-Bsymbolic-functions $(LDFLAGS) $(filter %.o,$^) $(LDLIBS) -Wl,-soname,libnextham.so -o $@
 $(LIB): $(OBJ) $(LEVELS:%=$(LIBRARIES)/glibc-hwcaps/%/libnextham.so)
 	@mkdir -p $(@D)
@@ -117,6 +121,11 @@ unit: $(UNIT:%=$(BUILD)/unit/%) $(EMU_SO)
 # Everything: unit tests and the programs through their command lines. SAN=1: under AddressSanitizer and UBSan.
 check: all unit
 	tests/run --unit $(BUILD)/unit --bin $(BIN)
+
+# The part of them that the width of vectors matters for (VECTOR=64).
+VECTOR_UNIT := $(addprefix $(BUILD)/unit/,test_ops test_kernels test_network test_gradient)
+check-vectors: $(VECTOR_UNIT)
+	tests/run $(VECTOR_UNIT)
 
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)

@@ -157,15 +157,17 @@ static void last_back(nhk_net *d, const nh_block *b, size_t first, size_t n)
     R(nhk_put_channels)(g, &net->map_post.out, &net->last, n, w->g_x, !lift, w->g_result);
 }
 
-/* From the gradient of the outputs to that of e' of type POST (w->g_result); e' is in w->result. */
-static void output_back(nhk_net *d, const nh_block *b, size_t first, size_t n)
+/* The gradient of the outputs, in w->e3nn and w->g_trace. */
+static void seeds(nhk_net *d, size_t first, size_t n)
 {
     nhk_run *r = &d->run;
-    const nh_net *net = &d->net;
     const nhk_work *w = &r->w;
     nh_gpu *g = d->gpu;
-    const nh_layout *out = &net->map_output.out;
-    const size_t dim = out->dim, pairs = net->with_trace ? net->types->n_shell_pair : 0;
+    const size_t dim = d->net.map_output.out.dim, pairs = d->net.with_trace ? d->net.types->n_shell_pair : 0;
+    if (r->ends.seed != nullptr) {
+        if (!g->failed) r->ends.seed(r->ends.context, n, r->edge_d + first, w->e3nn, pairs > 0 ? w->g_trace : nullptr);
+        return;
+    }
     nhk_stage *s = R(nhk_stage_take)(d, first / r->tile, n * (dim + pairs) * sizeof(real));
     size_t *edge = static_cast<size_t *>(malloc((n + 1) * sizeof *edge));
     if (s == nullptr || edge == nullptr) {
@@ -182,7 +184,18 @@ static void output_back(nhk_net *d, const nh_block *b, size_t first, size_t n)
     nhk_upload(g, w->g_trace, ham + n * dim, n * pairs * sizeof(real));
     s->n = 0;
     s->busy = nhk_good(g, cudaEventRecord(s->done, g->stream), "cudaEventRecord");
-    R(nhk_scale_rows)(g, n, dim, r->damping + first, w->e3nn);
+}
+
+/* From the gradient of the outputs to that of e' of type POST (w->g_result); e' is in w->result. */
+static void output_back(nhk_net *d, const nh_block *b, size_t first, size_t n)
+{
+    nhk_run *r = &d->run;
+    const nh_net *net = &d->net;
+    const nhk_work *w = &r->w;
+    nh_gpu *g = d->gpu;
+    const nh_layout *out = &net->map_output.out;
+    seeds(d, first, n);
+    R(nhk_scale_rows)(g, n, out->dim, r->damping + first, w->e3nn);
     R(nhk_from_e3nn)(g, out, d->e3nn_out, n, w->e3nn, w->g_tile);
     last_again(d, first, n);
     linear_back(d, &net->output, n, w->g_tile, w->result, w->g_result, false);
@@ -340,14 +353,7 @@ static void input_back(nhk_net *d, size_t first, size_t n)
     const nh_net *net = &d->net;
     const nhk_work *w = &r->w;
     nh_gpu *g = d->gpu;
-    const size_t bytes = n * net->map_input.in.dim * sizeof(real);
-    nhk_stage *s = R(nhk_stage_take)(d, first / r->tile, bytes);
-    if (s == nullptr) return;
-    r->source(r->source_context, first, n, static_cast<real *>(s->p));
-    nhk_upload(g, w->e3nn, s->p, bytes);
-    s->n = 0;
-    s->busy = nhk_good(g, cudaEventRecord(s->done, g->stream), "cudaEventRecord");
-    R(nhk_from_e3nn)(g, &net->map_input.in, d->e3nn_in, n, w->e3nn, w->tile);
+    R(nhk_features)(d, first, n);
     R(nhk_rows_load)(g, &net->mid, n, r->place_d + first, 0, r->g_edge, w->g_x);
     linear_back(d, &net->input, n, w->g_x, w->tile, nullptr, false);
 }

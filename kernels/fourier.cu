@@ -1,5 +1,5 @@
 /* H(k) and S(k) from H(R) and S(R), which stay on the device: crystal/fourier.c. */
-#include "kernels/gpu.h"
+#include "kernels/fourier.h"
 
 #include <cstdlib>
 
@@ -7,7 +7,7 @@ struct nhk_fourier {
     nh_gpu *gpu;
     nhk_fourier_input in; /* its pointers are on the device */
     double *phase, *h, *s;
-    size_t room; /* k-points that phase, h and s have room for */
+    size_t room, phases; /* k-points that h and s, and phase, have room for */
 };
 
 int nhk_fourier_new(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err)
@@ -103,33 +103,51 @@ static void make_room(nhk_fourier *f, size_t n)
     nh_gpu *g = f->gpu;
     const size_t size = 2 * f->in.basis * f->in.basis;
     if (n <= f->room) return;
-    nhk_free(g, f->phase);
     nhk_free(g, f->h);
     nhk_free(g, f->s);
     f->room = 0;
-    f->phase = static_cast<double *>(nhk_alloc(g, n * f->in.n_cell, 2 * sizeof(double)));
     f->h = static_cast<double *>(nhk_alloc(g, n * size, sizeof(double)));
     f->s = static_cast<double *>(nhk_alloc(g, n * size, sizeof(double)));
     if (!g->failed) f->room = n;
+}
+
+static void queue(nhk_fourier *f, size_t n, const double *phase, double *h, double *s)
+{
+    nh_gpu *g = f->gpu;
+    const size_t bytes = n * 2 * f->in.basis * f->in.basis * sizeof(double);
+    const dim3 grid = nhk_grid(g, f->in.n_group, 1);
+    if (n > f->phases) {
+        nhk_free(g, f->phase);
+        f->phase = static_cast<double *>(nhk_alloc(g, n * f->in.n_cell, 2 * sizeof(double)));
+        f->phases = f->phase != nullptr ? n : 0;
+    }
+    nhk_upload(g, f->phase, phase, n * f->in.n_cell * 2 * sizeof(double));
+    if (h != nullptr && nhk_ready(g, n * f->in.n_group)) {
+        nhk_zero(g, h, bytes);
+        NHK_RUN(g, matrix_kernel, grid, 128, 0, f->in, (unsigned)n, f->phase, h);
+    }
+    if (s != nullptr && nhk_ready(g, n * f->in.n_group)) {
+        nhk_zero(g, s, bytes);
+        NHK_RUN(g, overlap_kernel, grid, 128, 0, f->in, (unsigned)n, f->phase, s);
+    }
+}
+
+int nhk_fourier_queue(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, cudaStream_t *stream, nh_error *err)
+{
+    nhk_good(f->gpu, cudaSetDevice(f->gpu->index), "cudaSetDevice");
+    queue(f, n, phase, h, s);
+    *stream = f->gpu->stream;
+    return f->gpu->failed ? nhk_sync(f->gpu, err) : 0;
 }
 
 int nhk_fourier_at(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err)
 {
     nh_gpu *g = f->gpu;
     const size_t bytes = n * 2 * f->in.basis * f->in.basis * sizeof(double);
-    const dim3 grid = nhk_grid(g, f->in.n_group, 1);
     nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");
     make_room(f, n);
-    nhk_upload(g, f->phase, phase, n * f->in.n_cell * 2 * sizeof(double));
-    if (h != nullptr && nhk_ready(g, n * f->in.n_group)) {
-        nhk_zero(g, f->h, bytes);
-        NHK_RUN(g, matrix_kernel, grid, 128, 0, f->in, (unsigned)n, f->phase, f->h);
-        nhk_download(g, h, f->h, bytes);
-    }
-    if (s != nullptr && nhk_ready(g, n * f->in.n_group)) {
-        nhk_zero(g, f->s, bytes);
-        NHK_RUN(g, overlap_kernel, grid, 128, 0, f->in, (unsigned)n, f->phase, f->s);
-        nhk_download(g, s, f->s, bytes);
-    }
+    queue(f, n, phase, h != nullptr ? f->h : nullptr, s != nullptr ? f->s : nullptr);
+    if (h != nullptr) nhk_download(g, h, f->h, bytes);
+    if (s != nullptr) nhk_download(g, s, f->s, bytes);
     return nhk_sync(g, err);
 }

@@ -131,15 +131,33 @@ void nhk_free(nh_gpu *g, void *p)
     nhk_good(g, cudaFree(p), "cudaFree");
 }
 
+void *nhk_pinned(nh_gpu *g, size_t count, size_t size)
+{
+    void *p = nullptr;
+    if (g->failed || count == 0 || size == 0) return nullptr;
+    const cudaError_t e = count <= SIZE_MAX / size ? cudaMallocHost(&p, count * size) : cudaErrorMemoryAllocation;
+    if (e == cudaSuccess) return p;
+    cudaGetLastError();
+    nhk_good(g, e, "pinned memory");
+    return nullptr;
+}
+
+void nhk_pinned_free(void *p)
+{
+    cudaFreeHost(p);
+}
+
 void nhk_upload(nh_gpu *g, void *to, const void *from, size_t bytes)
 {
     if (!nhk_ready(g, bytes)) return;
+    g->up += bytes;
     nhk_good(g, cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, g->stream), "copy to the device");
 }
 
 void nhk_download(nh_gpu *g, void *to, const void *from, size_t bytes)
 {
     if (!nhk_ready(g, bytes)) return;
+    g->down += bytes;
     nhk_good(g, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, g->stream), "copy from the device");
 }
 
@@ -152,6 +170,12 @@ void nhk_copy(nh_gpu *g, void *to, const void *from, size_t bytes)
 void nhk_zero(nh_gpu *g, void *p, size_t bytes)
 {
     if (nhk_ready(g, bytes)) nhk_good(g, cudaMemsetAsync(p, 0, bytes, g->stream), "cudaMemset");
+}
+
+void nhk_traffic(const nh_gpu *g, size_t *up, size_t *down)
+{
+    *up = g->up;
+    *down = g->down;
 }
 
 void *nhk_scratch(nh_gpu *g, int which, size_t bytes)

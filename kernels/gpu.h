@@ -41,13 +41,18 @@ struct nh_gpu {
 #ifndef NHK_EMULATE
     cublasHandle_t blas;
     cusolverDnHandle_t solver; /* NULL until it is needed */
+    cusolverDnParams_t solver_params;
+    void *solver_host; /* its work space on the host */
+    size_t solver_host_bytes;
 #endif
     bool failed, no_memory;
+    size_t up, down; /* bytes copied to and from the device */
     nh_error error;   /* of the first failure */
     struct {
         void *p;
         size_t bytes;
     } scratch[2];
+    size_t resident; /* bytes of crystals that stay for the loss */
     nhk_pool pool; /* of runs that are not kept, of all sub-models on the device */
 };
 

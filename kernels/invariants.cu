@@ -1,6 +1,8 @@
 #include "kernels/gpu.h"
 #include "kernels/ops.h"
 
+#include <cmath>
+
 #ifndef NH_REAL_DOUBLE
 int *nhk_pairs_table(nh_gpu *g, const nh_layout *layout)
 {
@@ -20,6 +22,78 @@ int *nhk_pairs_table(nh_gpu *g, const nh_layout *layout)
     return out;
 }
 #endif
+
+/* Where the coefficients of each group's channels stand in the flat parameter, [mul][mul][hidden], and what they are scaled
+ * with (network.md 3.5). Every irrep is one entry (nextham/config.c), so that groups are entries. */
+typedef struct forms {
+    size_t at[NHK_GROUPS];
+    real scale[NHK_GROUPS];
+} forms;
+
+static forms forms_of(nh_gpu *g, const nh_layout *layout, size_t hidden)
+{
+    forms f = {};
+    double count = 0;
+    size_t at = 0;
+    for (size_t i = 0; i < layout->n_entry; i++)
+        count += (double)layout->entry[i].mul * (double)layout->entry[i].mul;
+    if (layout->n_entry != layout->count) nhk_fail(g, "CUDA: an irrep occurs twice in TraceGrad");
+    for (size_t i = 0; !g->failed && i < layout->n_entry; i++) {
+        const nh_layout_entry *e = &layout->entry[i];
+        f.at[e->group] = at;
+        f.scale[e->group] = (real)(1 / sqrt(count * (double)e->rows));
+        at += e->mul * e->mul * hidden;
+    }
+    return f;
+}
+
+static __global__ void pairs_pack_kernel(nhk_layout l, forms f, const int *table, unsigned pairs, unsigned hidden,
+                                         const real *flat, real *w)
+{
+    NHK_FOR(i, (size_t)pairs * hidden)
+    {
+        const int pair = table[i / hidden], k = pair >> 16, u = pair >> 8 & 255, v = pair & 255, mul = l.mul[k];
+        const real *from = flat + f.at[k] + i % hidden, a = from[(size_t)(u * mul + v) * hidden],
+                   b = u == v ? 0 : from[(size_t)(v * mul + u) * hidden];
+        w[i] = f.scale[k] * (a + b);
+    }
+}
+
+void R(nhk_pairs_pack)(nh_gpu *g, const nh_layout *layout, const int *table, size_t hidden, const real *flat, real *w)
+{
+    const nhk_layout l = nhk_layout_of(g, layout);
+    const size_t n = layout->pairs * hidden;
+    if (!nhk_ready(g, n)) return;
+    const forms f = forms_of(g, layout, hidden);
+    if (nhk_ready(g, n))
+        NHK_RUN(g, pairs_pack_kernel, nhk_grid(g, n, NHK_BLOCK), NHK_BLOCK, 0, l, f, table, (unsigned)layout->pairs,
+                (unsigned)hidden, flat, w);
+}
+
+/* The two places of a pair are no other pair's. */
+static __global__ void pairs_unpack_kernel(nhk_layout l, forms f, const int *table, unsigned pairs, unsigned hidden,
+                                           const real *gw, real *flat)
+{
+    NHK_FOR(i, (size_t)pairs * hidden)
+    {
+        const int pair = table[i / hidden], k = pair >> 16, u = pair >> 8 & 255, v = pair & 255, mul = l.mul[k];
+        real *to = flat + f.at[k] + i % hidden;
+        const real x = f.scale[k] * gw[i];
+        to[(size_t)(u * mul + v) * hidden] += x;
+        if (u != v) to[(size_t)(v * mul + u) * hidden] += x;
+    }
+}
+
+void R(nhk_pairs_unpack_add)(nh_gpu *g, const nh_layout *layout, const int *table, size_t hidden, const real *gw, real *flat)
+{
+    const nhk_layout l = nhk_layout_of(g, layout);
+    const size_t n = layout->pairs * hidden;
+    if (!nhk_ready(g, n)) return;
+    const forms f = forms_of(g, layout, hidden);
+    if (nhk_ready(g, n))
+        NHK_RUN(g, pairs_unpack_kernel, nhk_grid(g, n, NHK_BLOCK), NHK_BLOCK, 0, l, f, table, (unsigned)layout->pairs,
+                (unsigned)hidden, gw, flat);
+}
 
 /* dx NULL: q = x_u . x_v; else the tangent x_u . dx_v + dx_u . x_v */
 static __global__ void pairs_kernel(nhk_layout l, const int *table, unsigned n, unsigned pairs, const real *x,

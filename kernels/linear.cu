@@ -7,6 +7,30 @@
 #define GEMM nhk_gemm_f
 #endif
 
+static __global__ void pack_kernel(size_t n, const int *source, const real *flat, real *weight)
+{
+    NHK_FOR(i, n)
+    if (source[i] >= 0) weight[i] = flat[source[i]];
+}
+
+void R(nhk_linear_pack)(nh_gpu *g, size_t n, const int *source, const real *flat, real *weight)
+{
+    if (nhk_ready(g, n))
+        NHK_RUN(g, pack_kernel, nhk_grid(g, n, NHK_BLOCK), NHK_BLOCK, 0, n, source, flat, weight);
+}
+
+static __global__ void unpack_kernel(size_t n, const int *source, const real *packed, real *flat)
+{
+    NHK_FOR(i, n)
+    if (source[i] >= 0) flat[source[i]] += packed[i];
+}
+
+void R(nhk_linear_unpack_add)(nh_gpu *g, size_t n, const int *source, const real *packed, real *flat)
+{
+    if (nhk_ready(g, n))
+        NHK_RUN(g, unpack_kernel, nhk_grid(g, n, NHK_BLOCK), NHK_BLOCK, 0, n, source, packed, flat);
+}
+
 void R(nhk_linear_group_forward)(nh_gpu *g, const nh_linear_map *map, size_t group, size_t n, const real *x,
                                  const real *weight, const real *bias, bool add, real *y)
 {

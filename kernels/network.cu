@@ -67,6 +67,7 @@ static void move_block(nhk_net *d, nh_block *b, bool *failed)
     b->value_weight = on_device(d, b->value_weight);
     b->trace_first = on_device(d, b->trace_first);
     if (b->has_invariants) b->seed = static_cast<real *>(nhk_alloc(d->gpu, d->net.config->tg_z, sizeof(real)));
+    b->form = b->layer = nullptr; /* training.cu */
 }
 
 static void move_network(nhk_net *d, bool *failed)
@@ -92,12 +93,23 @@ static void move_network(nhk_net *d, bool *failed)
     }
 }
 
+void R(nhk_upload_tracegrad)(nhk_net *d)
+{
+    const size_t z = d->net.config->tg_z;
+    for (size_t k = 0; k < d->net.config->blocks; k++) {
+        const nh_block *own = &d->net.block[k], *from = &d->host->block[k];
+        if (!own->has_invariants) continue;
+        const size_t hidden = own->form_hidden * sizeof(real);
+        nhk_upload(d->gpu, own->seed, from->seed, z * sizeof(real));
+        if (own->form != nullptr) nhk_upload(d->gpu, own->form, from->form, own->invariants.width[0] * hidden);
+        if (own->layer != nullptr) nhk_upload(d->gpu, own->layer, from->layer, z * hidden);
+    }
+}
+
 int NHK_NET(_update)(nhk_net *d, nh_error *err)
 {
     nhk_upload(d->gpu, d->packed, d->host->packed, d->host->n_packed * sizeof(real));
-    for (size_t k = 0; k < d->net.config->blocks; k++)
-        if (d->net.block[k].has_invariants)
-            nhk_upload(d->gpu, d->net.block[k].seed, d->host->block[k].seed, d->net.config->tg_z * sizeof(real));
+    R(nhk_upload_tracegrad)(d);
     return nhk_sync(d->gpu, err);
 }
 
@@ -111,6 +123,7 @@ int NHK_NET(_new)(nh_gpu *g, const nh_net *host, nhk_net **out, nh_error *err)
     d->host = host;
     d->net = *host;
     d->tile = TILE;
+    if (nhk_available(g) / 2 < host->n_packed * sizeof(real)) nhk_pool_free(g, &g->pool); /* what runs have left */
     d->packed = static_cast<real *>(nhk_alloc(g, host->n_packed, sizeof(real)));
     move_network(d, &failed);
     if (failed) nhk_fail(g, "out of memory for a sub-model");
@@ -133,6 +146,11 @@ int NHK_NET(_new)(nh_gpu *g, const nh_net *host, nhk_net **out, nh_error *err)
     return 0;
 }
 
+void NHK_NET(_connect)(nhk_net *d, const NH_NET(_ends) * ends)
+{
+    d->ends = ends != nullptr ? *ends : NH_NET(_ends){};
+}
+
 static void forget_order(nhk_run *r)
 {
     free(r->order);
@@ -149,6 +167,7 @@ void NHK_NET(_free)(nhk_net *d)
     if (d == nullptr) return;
     cudaSetDevice(d->gpu->index);
     nhk_pool_free(d->gpu, &d->kept_pool);
+    R(nhk_training_free)(d);
     forget_order(&d->run);
     for (nhk_stage &s : d->stage) {
         cudaFreeHost(s.p);
@@ -338,6 +357,12 @@ static void take_trail(nhk_net *d)
     r->from = ints(d, E);
 }
 
+/* Somebody on the device wants to know the edges' numbers. */
+static bool named(const nhk_run *r)
+{
+    return r->ends.sink != nullptr || r->ends.seed != nullptr;
+}
+
 static void take_run(nhk_net *d)
 {
     nhk_run *r = &d->run;
@@ -348,6 +373,7 @@ static void take_run(nhk_net *d)
     take_list(d, r->n_out, true, &r->inside);
     r->place_d = ints(d, E);
     r->slot_d = ints(d, E);
+    r->edge_d = ints(d, named(r) ? r->n_out : 0);
     r->part_begin = ints(d, r->n_part + 1);
     r->node_part = ints(d, N + 1);
     r->onsite_begin = ints(d, N + 1);
@@ -500,6 +526,9 @@ static bool upload_order(nhk_net *d)
             n[e] = (int)r->place[e];
         nhk_upload(d->gpu, r->place_d, n, E * sizeof *n);
         nhk_upload(d->gpu, r->slot_d, r->slot, E * sizeof *n);
+        for (size_t i = 0; i < r->n_out; i++)
+            n[i] = (int)r->order[r->out[i]];
+        if (named(r)) nhk_upload(d->gpu, r->edge_d, n, r->n_out * sizeof *n);
         /* partial results: first position of each, first one of each node */
         size_t part = 0;
         memset(begin, 0, (N + 2) * sizeof *begin);
@@ -557,8 +586,8 @@ static int run_new(nhk_net *d, nh_error *err)
         nhk_sync(g, &cause);
         nhk_pool_free(g, d->pool);
         nhk_pool_free(g, &g->pool); /* what runs that are not kept have left */
+        d->tile = smaller ? (r->tile + 1) / 2 : (size_t)TILE; /* the next run may find more memory */
         if (!smaller) return nhk_error(err, "%s; the features of %zu edges do not fit", cause.text, r->n_edge);
-        d->tile = (r->tile + 1) / 2;
     }
     good = good && upload_order(d);
     if (!good) return nhk_error(err, "out of memory for %zu edges", r->n_edge);
@@ -624,6 +653,24 @@ static void mark(nhk_net *d, nhk_stage *s)
     s->busy = nhk_good(d->gpu, cudaEventRecord(s->done, d->gpu->stream), "cudaEventRecord");
 }
 
+void R(nhk_features)(nhk_net *d, size_t first, size_t n)
+{
+    nhk_run *r = &d->run;
+    nhk_work *w = &r->w;
+    const nh_layout *in = &d->net.map_input.in;
+    if (r->ends.source != nullptr) {
+        if (!d->gpu->failed) r->ends.source(r->ends.context, first, n, w->e3nn);
+    } else {
+        nhk_stage *s = R(nhk_stage_take)(d, first / r->tile, n * in->dim * sizeof(real));
+        if (s == nullptr) return;
+        r->source(r->source_context, first, n, static_cast<real *>(s->p));
+        nhk_upload(d->gpu, w->e3nn, s->p, n * in->dim * sizeof(real));
+        mark(d, s);
+        s->n = 0;
+    }
+    R(nhk_from_e3nn)(d->gpu, in, d->e3nn_in, n, w->e3nn, w->tile);
+}
+
 /* 3.2: input features -> e0 (with edge_init: paper, h of OPTIONS.md 2). Tiles of edges in the graph's order; the host
  * reads the next one while the device works. */
 static void run_input(nhk_net *d)
@@ -632,15 +679,9 @@ static void run_input(nhk_net *d)
     const nh_net *net = &d->net;
     nhk_work *w = &r->w;
     nh_gpu *g = d->gpu;
-    const size_t dim = net->map_input.in.dim;
-    for (size_t first = 0, i = 0; first < r->n_edge && !g->failed; first += r->tile, i++) {
+    for (size_t first = 0; first < r->n_edge && !g->failed; first += r->tile) {
         const size_t n = r->n_edge - first < r->tile ? r->n_edge - first : r->tile;
-        nhk_stage *s = R(nhk_stage_take)(d, i, n * dim * sizeof(real));
-        if (s == nullptr) return;
-        r->source(r->source_context, first, n, static_cast<real *>(s->p));
-        nhk_upload(g, w->e3nn, s->p, n * dim * sizeof(real));
-        mark(d, s);
-        R(nhk_from_e3nn)(g, &net->map_input.in, d->e3nn_in, n, w->e3nn, w->tile);
+        R(nhk_features)(d, first, n);
         R(nhk_linear_forward)(g, &net->map_input, n, w->tile, net->input.weight, nullptr, false, w->x);
         R(nhk_rows_store)(g, &net->mid, n, r->place_d + first, 0, w->x, r->first);
     }
@@ -937,6 +978,10 @@ static void output(nhk_net *d, size_t first, size_t n)
         R(nhk_silu_forward)(g, n * width, w->trace_in);
         R(nhk_mlp_forward)(g, &net->trace, n, w->trace_in, w->trace_hidden, w->trace, false);
     }
+    if (r->ends.sink != nullptr) {
+        if (!g->failed) r->ends.sink(r->ends.context, n, r->edge_d + first, w->e3nn, net->with_trace ? w->trace : nullptr);
+        return;
+    }
     const size_t trace = net->with_trace ? pairs : 0;
     nhk_stage *s = R(nhk_stage_take)(d, first / r->tile, n * (dim + trace) * sizeof(real));
     if (s == nullptr) return;
@@ -1057,6 +1102,7 @@ int NHK_NET(_forward)(nhk_net *d, const nh_edges *graph, NH_NET(_source) * sourc
     r->source_context = source_context;
     r->sink = sink;
     r->sink_context = sink_context;
+    r->ends = d->ends;
     r->keep = kept != nullptr;
     d->pool = r->keep ? &d->kept_pool : &g->pool;
     d->kept += r->keep; /* what was kept before is gone */
@@ -1087,22 +1133,22 @@ int NHK_NET(_forward)(nhk_net *d, const nh_edges *graph, NH_NET(_source) * sourc
         for (size_t i = tiles; i < tiles + 2; i++) /* the older one first */
             flush(d, &d->stage[i % 2]);
     }
-    if (everywhere && !g->failed) run_outside(d);
+    if (everywhere && r->ends.sink == nullptr && !g->failed) run_outside(d);
     r->filled = r->keep && !g->failed;
     return nhk_sync(g, err);
 }
 
-int NHK_NET(_backward)(nhk_net *d, size_t kept, NH_NET(_seed) * seed, void *seed_context, real *packed, nh_error *err)
+int NHK_NET(_backward)(nhk_net *d, size_t kept, NH_NET(_seed) * seed, void *seed_context, nh_error *err)
 {
     nhk_run *r = &d->run;
     nh_gpu *g = d->gpu;
     if (!r->filled || kept != d->kept) return nhk_error(err, "network: no run on the device to go back through");
-    memset(packed, 0, d->net.n_packed * sizeof *packed);
-    if (r->n_out == 0) return 0;
     nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");
     r->seed = seed;
     r->seed_context = seed_context;
-    R(nhk_run_backward)(d);
-    nhk_download(g, packed, r->g_packed, d->net.n_packed * sizeof *packed);
+    if (R(nhk_training_begin)(d) && r->n_out > 0) {
+        R(nhk_run_backward)(d);
+        R(nhk_unpack)(d);
+    }
     return nhk_sync(g, err);
 }

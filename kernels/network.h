@@ -47,6 +47,7 @@ typedef struct nhk_run {
     NH_NET(_source) * source;
     NH_NET(_sink) * sink;
     NH_NET(_seed) * seed;
+    NH_NET(_ends) ends; /* in place of the three, where they are not NULL */
     void *source_context, *sink_context, *seed_context;
     bool keep, filled;
     size_t tile; /* rows */
@@ -57,6 +58,7 @@ typedef struct nhk_run {
     size_t *tile_part;     /* [tiles+1] */
     /* on the device */
     nhk_list all, inside;
+    int *edge_d; /* [n_out] numbers of the edges, for `ends` */
     int *place_d, *slot_d, *part_begin, *node_part, *onsite_begin, *onsite, *incoming, *outgoing, *from;
     real *damping;            /* [n_out] */
     real *first;              /* what the input map makes */
@@ -68,6 +70,16 @@ typedef struct nhk_run {
     nhk_work w;
     size_t block;
 } nhk_run;
+
+/* A sub-model in training (training.cu). Every array holds the numbers of all parameters that the sub-model uses, parameter
+ * after parameter. */
+typedef struct nhk_training {
+    size_t n;      /* numbers in an array */
+    size_t *first; /* [params->count] of each parameter, SIZE_MAX: not used; on the host; NULL: not in training */
+    int *source;   /* [n_packed] number that a packed weight is a copy of; -1: of none */
+    double *norm;
+    real *array[NHK_N_ARRAYS]; /* NULL until it is written */
+} nhk_training;
 
 struct R(nhk_network) {
     nh_gpu *gpu;
@@ -81,7 +93,9 @@ struct R(nhk_network) {
     nhk_pool kept_pool, *pool; /* of the run that is kept; of the run in progress: this, or the device's */
     nhk_stage stage[2];
     nhk_run run;
+    NH_NET(_ends) ends; /* of the next run */
     size_t kept; /* number of the last run that was kept */
+    nhk_training training;
 };
 typedef struct R(nhk_network) nhk_net;
 #define NHK_NET(name) NH_PASTE(R(nhk_network), name) /* nhk_network_f_new and so on */
@@ -105,6 +119,8 @@ size_t R(nhk_tile_slots)(const nhk_run *r, const nhk_list *l, size_t first, size
  * waits for the sink is flushed. */
 nhk_stage *R(nhk_stage_take)(nhk_net *d, size_t index, size_t bytes);
 
+/* Features of edges first.. in the graph's order, in a tile: w->tile of type map_input.in. */
+void R(nhk_features)(nhk_net *d, size_t first, size_t n);
 void R(nhk_enter_block)(nhk_net *d, size_t k);
 void R(nhk_attention)(nhk_net *d, const nh_block *b, const nhk_list *l, size_t first, size_t n);
 void R(nhk_node_begin)(nhk_net *d);
@@ -114,5 +130,12 @@ const nhk_list *R(nhk_block_list)(const nhk_net *d);      /* of attention */
 const nhk_list *R(nhk_tracegrad_list)(const nhk_net *d);  /* of TraceGrad */
 /* Gradients are summed into run.g_packed. */
 void R(nhk_run_backward)(nhk_net *d);
+/* Tables and an empty gradient, where they are not there yet; false and a failure without memory. */
+bool R(nhk_training_begin)(nhk_net *d);
+void R(nhk_training_free)(nhk_net *d);
+/* The gradient of the parameters += what run.g_packed says. */
+void R(nhk_unpack)(nhk_net *d);
+/* What packed weights are made of, or go with: the seeds; forms and layers, where there is room for them. */
+void R(nhk_upload_tracegrad)(nhk_net *d);
 
 #endif

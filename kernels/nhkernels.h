@@ -39,17 +39,72 @@ size_t nhk_available(nh_gpu *g);
 /* Device memory; NULL (and a failure for nhk_sync) where there is not enough. 0 bytes give NULL without a failure. */
 void *nhk_alloc(nh_gpu *g, size_t count, size_t size);
 void nhk_free(nh_gpu *g, void *p); /* waits; NULL is fine */
+/* Pinned memory of the host, which copies go to and from at full speed; NULL and a failure where there is none. `g` may be any. */
+void *nhk_pinned(nh_gpu *g, size_t count, size_t size);
+void nhk_pinned_free(void *p); /* NULL is fine; nothing may be on its way there */
 /* Copies in the order of the stream; `from` may be changed after nhk_upload returns, `to` is there after nhk_sync. */
 void nhk_upload(nh_gpu *g, void *to, const void *from, size_t bytes);
 void nhk_download(nh_gpu *g, void *to, const void *from, size_t bytes);
 void nhk_copy(nh_gpu *g, void *to, const void *from, size_t bytes);
 void nhk_zero(nh_gpu *g, void *p, size_t bytes);
+/* Bytes that went to and from the device since it was opened. */
+void nhk_traffic(const nh_gpu *g, size_t *up, size_t *down);
+
+/* ---- blocks of a crystal and irreps (embedding.cu): nextham/embedding.h */
+
+/* The transforms of one selection of irreps for the species of one structure, as sparse rows: nh_embedding_tables makes them. Numbers of a
+ * shell pair count as in its vector's real half; i and j are the m of its two shells, from 0. The factor 1/sqrt2 of the spin matrices is in
+ * all values. */
+typedef struct nhk_up { /* a number of a pair's vector from the elements of the sub-block */
+    unsigned char i, j, channel; /* of the four spin blocks: 0 uu+dd, 1 i(ud-du), 2 uu-dd, 3 ud+du */
+    double value, dual;          /* D <- vector, transposed; block -> vector */
+} nhk_up;
+typedef struct nhk_down { /* an element of a sub-block of D from the pair's vector */
+    int number;
+    double value;
+} nhk_down;
+typedef struct nhk_number { /* of a vector */
+    int row;                /* of `up`; -1: it is always 0 */
+    short slot[2], imaginary;
+} nhk_number;
+typedef struct nhk_orbital {
+    short slot, m;
+} nhk_orbital;
+typedef struct nhk_embedding {
+    int n_slot, n_species, dim;
+    int n_orbital, n_up_row, n_up, n_down_row, n_down; /* lengths */
+    nhk_number *number;   /* [dim] */
+    int *first;           /* [n_species][n_slot] first orbital in the slot; -1: none */
+    int *orbital_start;   /* [n_species+1] first of a species in `orbital` */
+    nhk_orbital *orbital; /* [n_orbital] */
+    int *offset;          /* [n_slot^2] first number of a shell pair in the vector; -1: not selected */
+    int *down_row;        /* [n_slot^2] its first row of `down`: elements row-major, columns of the second slot's degree */
+    int *width;           /* [n_slot] 2l+1 */
+    int *up_start, *down_start; /* [rows+1] */
+    nhk_up *up;
+    nhk_down *down;
+} nhk_embedding;
+typedef struct nhk_block { /* of an edge */
+    size_t start;          /* its first element */
+    int a, b;              /* species of its rows and columns; a = -1: no block */
+} nhk_block;
 
 /* ---- sub-models (network.cu), for float and double: suffix _f, _d */
+
+/* What a sub-model that is trained has on the device: each as many numbers as its parameters together. */
+typedef enum nhk_array { NHK_WEIGHTS, NHK_GRADIENT, NHK_FIRST_MOMENT, NHK_SECOND_MOMENT, NHK_AVERAGE, NHK_N_ARRAYS } nhk_array;
+
+/* Numbers of one step of Adam (training/adam.h): g = factor*gradient + decay*w, moments with beta,
+ * w <- keep*w - size m/(sqrt(v) scale + eps). */
+typedef struct nhk_adam {
+    double beta[2], eps, factor, size, scale, decay, keep;
+} nhk_adam;
 
 struct nh_network_f; /* network/network.h, as are nh_edges and what the three callbacks are */
 struct nh_network_d;
 struct nh_edges;
+struct nh_network_f_ends;
+struct nh_network_d_ends;
 
 #define NHK_NETWORK_DECLARE(real, name, host)                                                                     \
     typedef struct name name;                                                                                     \
@@ -60,26 +115,122 @@ struct nh_edges;
     int name##_new(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                 \
     void name##_free(name *d); /* NULL is fine */                                                                 \
     int name##_update(name *d, nh_error *err);                                                                    \
+    /* nh_network_connect */                                                                                      \
+    void name##_connect(name *d, const struct host##_ends *ends);                                                 \
     /* As nh_network_forward; where `kept` is not NULL as nh_network_forward_keep, and *kept is the number of the \
      * run that is kept, the last one only. The callbacks run in the calling thread. Where the features do not    \
      * fit, tiles become smaller, down to 64 rows. */                                                             \
     int name##_forward(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
                        name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
-    /* As nh_network_backward for the run with that number, up to the gradients of the packed weights:            \
-     * packed[n_packed] on the host, written. */                                                                  \
-    int name##_backward(name *d, size_t kept, name##_seed *seed, void *seed_context, real *packed,                \
-                        nh_error *err);                                                                           \
+    /* As nh_network_backward for the run with that number; adds to the gradient, which stays on the device. */   \
+    int name##_backward(name *d, size_t kept, name##_seed *seed, void *seed_context, nh_error *err);              \
+                                                                                                                  \
+    /* A sub-model in training (training.cu). One array from the host and back: values[i] are the numbers of      \
+     * parameter i as nh_weights has them; of parameters that the sub-model does not use nothing is looked at,    \
+     * and read skips NULL. An array is there once it has been written (the gradient always: zeros at first).     \
+     * What the sub-model computes with is what was loaded last, or brought from the host by update. */           \
+    int name##_write(name *d, nhk_array which, real *const *values, nh_error *err);                               \
+    int name##_read(name *d, nhk_array which, real *const *values, nh_error *err);                                \
+    /* The weights, or the average, packed on the device. */                                                      \
+    int name##_load(name *d, nhk_array which, nh_error *err);                                                     \
+    int name##_clear(name *d, nh_error *err);              /* gradient = 0 */                                     \
+    int name##_norm(name *d, double *norm, nh_error *err); /* 2-norm of the gradient, summed in double */         \
+    /* Adam's step, the moving average where there is one (decay `ema`), and the new weights are loaded. */       \
+    int name##_step(name *d, const nhk_adam *o, double ema, nh_error *err);                                       \
     typedef struct name##_calls { /* the functions above, as libnhkernels.so offers them */                       \
         int (*make)(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                \
         void (*drop)(name *d);                                                                                    \
         int (*update)(name *d, nh_error *err);                                                                    \
+        void (*connect)(name *d, const struct host##_ends *ends);                                                 \
         int (*forward)(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
                        name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
-        int (*backward)(name *d, size_t kept, name##_seed *seed, void *seed_context, real *packed,                \
-                        nh_error *err);                                                                           \
+        int (*backward)(name *d, size_t kept, name##_seed *seed, void *seed_context, nh_error *err);              \
+        int (*write)(name *d, nhk_array which, real *const *values, nh_error *err);                               \
+        int (*read)(name *d, nhk_array which, real *const *values, nh_error *err);                                \
+        int (*load)(name *d, nhk_array which, nh_error *err);                                                     \
+        int (*clear)(name *d, nh_error *err);                                                                     \
+        int (*norm)(name *d, double *norm, nh_error *err);                                                        \
+        int (*step)(name *d, const nhk_adam *o, double ema, nh_error *err);                                       \
     } name##_calls;
 NHK_NETWORK_DECLARE(float, nhk_network_f, nh_network_f)
 NHK_NETWORK_DECLARE(double, nhk_network_d, nh_network_d)
+
+/* ---- a crystal at the ends of the runs of its sub-models (crystal.cu): features from its H0, corrections from their answers */
+
+typedef struct nhk_crystal_input {
+    size_t n_edge, n_elem;
+    int spin_blocks;              /* 1 or 4 */
+    const nhk_block *edge;        /* [n_edge] ascending in `start` */
+    const double *matrix;         /* [spin_blocks][n_elem][2]; NULL: features are not made here */
+    const nhk_embedding *in, *out; /* of the features (NULL without a matrix), of the answers */
+    double scale;                 /* of the features; answers are divided by it */
+} nhk_crystal_input;
+typedef struct nhk_crystal nhk_crystal;
+/* It takes at most a quarter of the memory that is free, for the corrections and for as much of the matrix as that allows (the rest comes
+ * piece by piece, once for each run). *out is NULL where that is too little. What `in` points to must outlive it. */
+int nhk_crystal_new(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **out, nh_error *err);
+void nhk_crystal_free(nhk_crystal *c); /* NULL is fine */
+void nhk_crystal_ends_f(nhk_crystal *c, struct nh_network_f_ends *ends);
+void nhk_crystal_ends_d(nhk_crystal *c, struct nh_network_d_ends *ends);
+/* d[n_elem] on the host: the sum of the corrections of all runs. */
+int nhk_crystal_corrections(nhk_crystal *c, double *d, nh_error *err);
+
+/* ---- outputs of the sub-models and the loss (loss.cu): training/loss.c, all in double */
+
+/* The outputs of a crystal's sub-models on the device, what the loss needs in between, and the gradients by them. One for all crystals. */
+typedef struct nhk_outputs nhk_outputs;
+/* dim: of the answers; n_pair: traces of an edge, 0 where the sub-models give none. */
+int nhk_outputs_new(nh_gpu *g, size_t dim, size_t n_pair, nhk_outputs **out, nh_error *err);
+void nhk_outputs_free(nhk_outputs *x); /* NULL is fine */
+/* Sinks that write rows of the outputs, and seeds that read rows of the gradients. */
+void nhk_outputs_ends_f(nhk_outputs *x, struct nh_network_f_ends *ends);
+void nhk_outputs_ends_d(nhk_outputs *x, struct nh_network_d_ends *ends);
+/* ham[n_edge][dim] and trace[n_edge][n_pair] from and to the host (NULL: not that one); `gradients`: those by them. */
+int nhk_outputs_upload(nhk_outputs *x, const double *ham, const double *trace, nh_error *err);
+int nhk_outputs_download(nhk_outputs *x, bool gradients, double *ham, double *trace, nh_error *err);
+
+typedef struct nhk_loss_pair {
+    size_t start, d;                       /* first element; first number of its D (SIZE_MAX: none) */
+    int edge;                              /* -1: none */
+    int rows, columns, a, b, row, column;  /* orbitals, species, first orbitals of its atoms */
+    int cell[3];
+} nhk_loss_pair;
+typedef struct nhk_loss_input { /* nh_loss_data, which says what the arrays mean */
+    size_t n_edge, n_pair, n_elem, n_group, n_orbital, n_full, n_d;
+    int spin_blocks, n_slot, n_species;
+    bool padding;
+    double scale, trace_eps;       /* the latter: of the label's layer norm */
+    const nhk_embedding *tables;   /* of D */
+    const nhk_block *block;        /* [n_edge] D of each edge */
+    const nhk_loss_pair *pair;     /* [n_pair] */
+    const int *edge_pair, *group;  /* [n_edge], [n_group+1] */
+    const int *species_at, *place; /* [n_species+1], [..] */
+    const int *first;              /* [n_species][n_slot] first orbital of the shell in a slot; -1: none */
+    const unsigned char *occupied, *mask; /* [n_species][n_full], [n_species^2][n_slot^2] */
+    const double *h0, *label, *overlap;
+} nhk_loss_input;
+/* What of a crystal does not change from step to step, on the device: 16 bytes an element and spin block, 8 for the overlap. */
+typedef struct nhk_loss nhk_loss;
+struct nh_kstates;
+/* *out is NULL where the crystals that are there would take more than a quarter of the device's memory. */
+int nhk_loss_new(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err);
+void nhk_loss_free(nhk_loss *l); /* NULL is fine */
+/* Before the sub-models run: zeros for their outputs, and room for the evaluation. *ready: there is enough memory. */
+int nhk_loss_begin(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const struct nh_kstates *state, bool *ready, nh_error *err);
+/* The three steps of nh_loss_evaluate on a device; in between it does what is left of scalars.
+ * 1: D, and C^* (H_gt - H_pred) C^T at the k-points of nhk_loss_begin: *shift of mu, trace[n_state][2] of the parts P and Q. */
+int nhk_loss_project(nhk_loss *l, nhk_outputs *x, bool paper, const struct nh_kstates *state, double *shift, double (*trace)[2],
+                     nh_error *err);
+typedef struct nhk_loss_sums {
+    double error, trace, trace_mu; /* over the edges: real-space loss, trace loss, its derivative by mu */
+} nhk_loss_sums;
+/* 2: the errors at that mu. weight[n_state][3]: what the derivatives of the parts P, Q, PQ are multiplied by; part[n_state][3]: their sums. */
+int nhk_loss_errors(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu, const double (*weight)[3],
+                    nhk_loss_sums *sums, double (*part)[3], nh_error *err);
+/* 3: gradients by the outputs: weight_r of the real-space part, `shift` of the overlap in D, diagonal[n_state][2] added to the parts P and Q,
+ * weight_trace of the trace loss. */
+int nhk_loss_gradients(nhk_loss *l, nhk_outputs *x, double weight_r, double shift, const double (*diagonal)[2],
+                       bool with_trace, double weight_trace, nh_error *err);
 
 /* ---- H(k) and S(k) (fourier.cu): crystal/fourier.c */
 
@@ -101,31 +252,86 @@ void nhk_fourier_free(nhk_fourier *f); /* NULL is fine */
 /* phase[n][n_cell][2] of n k-points -> h, s [n][basis][basis][2] on the host, complete; either may be NULL. */
 int nhk_fourier_at(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
 
-/* ---- H C = E S C (eigen.cu): LAPACK's zhegvd by cuSOLVER, n x n, column-major, lower triangles */
+/* ---- H C = E S C (eigen.cu) for many matrices n x n, in batches: crystal/eigen.c
+ *
+ * Two batches can be in hand: queue the next one before the last one is solved, and its matrices come while the device works. Up to
+ * n = NHK_BATCHED the matrices of a batch are solved together by the libraries' batched routines, larger ones, and those that come one by one,
+ * by zhegvd: a large one is meant to keep the whole device busy, while a small one is a chain of launches too short to. The border has not been
+ * measured.
+ *
+ * threshold > 0: the eigenvectors of S with eigenvalues below it are projected out; their energies are the last ones, and mean nothing. */
 
+enum { NHK_BATCHED = 512, NHK_IN_HAND = 2 /* batches, at the most */ };
 typedef struct nhk_eigen nhk_eigen;
-int nhk_eigen_new(nh_gpu *g, size_t n, bool vectors, nhk_eigen **out, nh_error *err);
+typedef struct nhk_eigen_options {
+    size_t n, batch; /* matrices in a batch at the most */
+    double threshold;
+    bool vectors;
+} nhk_eigen_options;
+int nhk_eigen_new(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_error *err);
 void nhk_eigen_free(nhk_eigen *w); /* NULL is fine */
-/* energy[n]; with vectors h receives them, in columns; *info as LAPACK's. */
-int nhk_eigen_solve(nhk_eigen *w, double *h, const double *s, double *energy, int *info, nh_error *err);
+/* Where the host writes the matrices of the next batch, h, s [batch][n][n][2], pinned. They stay until the batch after it is queued. */
+int nhk_eigen_room(nhk_eigen *w, double **h, double **s, nh_error *err);
+/* Queues `count` matrices: H(k), S(k) of these phases, which never leave the device (f may be on another nh_gpu of the same one), or with
+ * f NULL those in the room. */
+int nhk_eigen_queue(nhk_eigen *w, size_t count, nhk_fourier *f, const double *phase, nh_error *err);
+typedef struct nhk_eigen_result { /* on the host, valid until the next batch is solved */
+    size_t count;
+    const double *energy, *overlap; /* [count][n]; eigenvalues of S, with a threshold */
+    int *factor, *info;             /* [count] LAPACK's info for S (> 0: not positive definite) and for the eigenvalues */
+    double *s;                      /* the room, where the batch came from there */
+} nhk_eigen_result;
+/* Solves the batch that was queued first. */
+int nhk_eigen_solve(nhk_eigen *w, nhk_eigen_result *r, nh_error *err);
+/* Of the batch solved last, columns first[i] .. first[i]+columns[i]-1 of matrix i: *out[count][most][n][2], pinned. */
+int nhk_eigen_vectors(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
+                      nh_error *err);
 
 /* ---- what libnhkernels.so offers (table.cu) */
 
-enum { NHK_VERSION = 1 }; /* of this file: changes with every change of the table */
+enum { NHK_VERSION = 4 }; /* of this file: changes with every change of the table */
 typedef struct nhk_calls {
     int version;
     int (*count)(int *n, nh_error *err);
     int (*open)(const nh_gpu_options *o, nh_gpu **out, nh_error *err);
     void (*close)(nh_gpu *g);
     const char *(*name)(const nh_gpu *g);
+    int (*sync)(nh_gpu *g, nh_error *err);
+    void *(*pinned)(nh_gpu *g, size_t count, size_t size);
+    void (*pinned_free)(void *p);
     nhk_network_f_calls network_f;
     nhk_network_d_calls network_d;
+    int (*crystal_new)(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **out, nh_error *err);
+    void (*crystal_free)(nhk_crystal *c);
+    void (*crystal_ends_f)(nhk_crystal *c, struct nh_network_f_ends *ends);
+    void (*crystal_ends_d)(nhk_crystal *c, struct nh_network_d_ends *ends);
+    int (*crystal_corrections)(nhk_crystal *c, double *d, nh_error *err);
+    int (*outputs_new)(nh_gpu *g, size_t dim, size_t n_pair, nhk_outputs **out, nh_error *err);
+    void (*outputs_free)(nhk_outputs *x);
+    void (*outputs_ends_f)(nhk_outputs *x, struct nh_network_f_ends *ends);
+    void (*outputs_ends_d)(nhk_outputs *x, struct nh_network_d_ends *ends);
+    int (*outputs_upload)(nhk_outputs *x, const double *ham, const double *trace, nh_error *err);
+    int (*outputs_download)(nhk_outputs *x, bool gradients, double *ham, double *trace, nh_error *err);
+    int (*loss_new)(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err);
+    void (*loss_free)(nhk_loss *l);
+    int (*loss_begin)(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const struct nh_kstates *state, bool *ready,
+                      nh_error *err);
+    int (*loss_project)(nhk_loss *l, nhk_outputs *x, bool paper, const struct nh_kstates *state, double *shift, double (*trace)[2],
+                        nh_error *err);
+    int (*loss_errors)(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu, const double (*weight)[3],
+                       nhk_loss_sums *sums, double (*part)[3], nh_error *err);
+    int (*loss_gradients)(nhk_loss *l, nhk_outputs *x, double weight_r, double shift, const double (*diagonal)[2],
+                          bool with_trace, double weight_trace, nh_error *err);
     int (*fourier_new)(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
     void (*fourier_free)(nhk_fourier *f);
     int (*fourier_at)(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
-    int (*eigen_new)(nh_gpu *g, size_t n, bool vectors, nhk_eigen **out, nh_error *err);
+    int (*eigen_new)(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_error *err);
     void (*eigen_free)(nhk_eigen *w);
-    int (*eigen_solve)(nhk_eigen *w, double *h, const double *s, double *energy, int *info, nh_error *err);
+    int (*eigen_room)(nhk_eigen *w, double **h, double **s, nh_error *err);
+    int (*eigen_queue)(nhk_eigen *w, size_t count, nhk_fourier *f, const double *phase, nh_error *err);
+    int (*eigen_solve)(nhk_eigen *w, nhk_eigen_result *r, nh_error *err);
+    int (*eigen_vectors)(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
+                         nh_error *err);
 } nhk_calls;
 const nhk_calls *nhk_table(void);
 

@@ -46,6 +46,10 @@ typedef struct nhk_lift {
 void nhk_lift_new(nh_gpu *g, const nh_lift *host, nhk_lift *out);
 void nhk_lift_free(nh_gpu *g, nhk_lift *p);
 
+/* The tables of nh_embedding_tables on the device. nhk_embedding_free also after a failure. */
+nhk_embedding nhk_embedding_new(nh_gpu *g, const nhk_embedding *host);
+void nhk_embedding_free(nh_gpu *g, nhk_embedding *t);
+
 #define NHK_OPS_PASS
 #define NH_REAL float
 #define NH_NAME(name) name##_f
@@ -113,6 +117,24 @@ void NH_NAME(nhk_linear_backward)(nh_gpu *g, const nh_linear_map *map, size_t n,
 void NH_NAME(nhk_linear_group_backward)(nh_gpu *g, const nh_linear_map *map, size_t group, size_t n,
                                         const NH_REAL *gy, const NH_REAL *x, const NH_REAL *weight, NH_REAL *gx,
                                         bool add, NH_REAL *gw, NH_REAL *gbias);
+
+/* ---- parameters (linear.cu, invariants.cu, adam.cu): one thread a number; nothing is counted but bytes */
+
+/* weight[i] = flat[source[i]] where source[n] is not negative (on the device; no two alike), and the way back: nh_linear_pack
+ * and _unpack_add, for as many maps, and rows of other parameters, as there are. n (2 s + 4) bytes; n (3 s + 4) */
+void NH_NAME(nhk_linear_pack)(nh_gpu *g, size_t n, const int *source, const NH_REAL *flat, NH_REAL *weight);
+void NH_NAME(nhk_linear_unpack_add)(nh_gpu *g, size_t n, const int *source, const NH_REAL *packed, NH_REAL *flat);
+/* The bilinear form of TraceGrad, w[pairs][hidden], with the pairs' table: 3 pairs hidden s bytes; 5 */
+void NH_NAME(nhk_pairs_pack)(nh_gpu *g, const nh_layout *layout, const int *table, size_t hidden, const NH_REAL *flat,
+                             NH_REAL *w);
+void NH_NAME(nhk_pairs_unpack_add)(nh_gpu *g, const nh_layout *layout, const int *table, size_t hidden, const NH_REAL *gw,
+                                   NH_REAL *flat);
+/* training/adam.h on n numbers: the step, 7 n s bytes; the average, 3 n s; the 2-norm, *norm on the device: sums in double,
+ * one warp a chunk of 8192 numbers, then one warp for all chunks, n s bytes. */
+void NH_NAME(nhk_adam_step)(nh_gpu *g, const nhk_adam *o, size_t n, const NH_REAL *gradient, NH_REAL *m, NH_REAL *v,
+                            NH_REAL *w);
+void NH_NAME(nhk_weights_average)(nh_gpu *g, size_t n, double decay, const NH_REAL *w, NH_REAL *average);
+void NH_NAME(nhk_weights_norm)(nh_gpu *g, size_t n, const NH_REAL *x, double *norm);
 
 /* ---- norm and gate (norm.cu: one warp a row and group; gate.cu: one thread a number, or a channel on the way back);
  * 2 n dim s bytes forward, 3 n dim s backward */
@@ -223,5 +245,19 @@ size_t NH_NAME(nhk_invariants_work)(const nh_layout *layout, const NH_NAME(nh_ml
 void NH_NAME(nhk_invariants_backward)(nh_gpu *g, const nh_layout *layout, const int *table, const NH_NAME(nh_mlp) * m,
                                       size_t n, const NH_REAL *gz, const NH_REAL *gy, const NH_REAL *x, NH_REAL *work,
                                       NH_REAL *gx, bool add, const NH_NAME(nh_mlp_gradient) * gradient);
+
+/* ---- Wigner-Eckart (embedding.cu), sums in double. About 10 terms a number: nnz of the rows multiply-adds, and 24 bytes of table for each,
+ * which stay in the caches; else the blocks, 16 bytes an element and spin block, and the vectors. `edge` is on the device. */
+
+/* nh_block_to_irreps for n edges, one thread a number: matrix[spin_blocks][stride][2] holds the elements from `origin` on -> out[n][dim] */
+void NH_NAME(nhk_block_to_irreps)(nh_gpu *g, const nhk_embedding *t, size_t n, const nhk_block *edge, int spin_blocks,
+                                  const double *matrix, size_t origin, size_t stride, double scale, NH_REAL *out);
+/* nh_irreps_to_correction over `scale`, one block of threads an edge, one thread an element: vector[n][dim] of the edges which[n]
+ * (NULL: 0, 1, ..), whose blocks are d[edge.start..]; added or written. */
+void NH_NAME(nhk_irreps_to_correction)(nh_gpu *g, const nhk_embedding *t, size_t n, const nhk_block *edge, const int *which,
+                                       const NH_REAL *vector, double scale, bool add, double *d);
+/* nh_correction_to_irreps_adjoint over `scale`, one thread a number: g_d[edge.start..] -> vector[n][dim], zeros without a block */
+void NH_NAME(nhk_correction_to_irreps_adjoint)(nh_gpu *g, const nhk_embedding *t, size_t n, const nhk_block *edge, const double *g_d,
+                                               double scale, NH_REAL *vector);
 
 #endif

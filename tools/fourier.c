@@ -21,15 +21,15 @@ typedef struct arguments {
 } arguments;
 
 /* A few k-points at a time: what is in memory does not grow with their number. */
-static int transform(const nh_fourier *f, const nh_kspace *s, nh_nc *out, const nh_common *common,
+static int transform(const nh_fourier *f, const nh_device *device, const nh_kspace *s, nh_nc *out, const nh_common *common,
                      nh_error *err)
 {
     nh_threads *threads = NULL;
     nh_progress *progress = NULL;
     size_t group = nh_fourier_batch(f) * (size_t)common->threads;
     group = group < s->k.count ? group : s->k.count;
-    double *h = nh_calloc(group, 2 * s->basis * s->basis * sizeof *h);
-    double *overlap = nh_calloc(group, 2 * s->basis * s->basis * sizeof *overlap);
+    double *h = nh_device_room(device, group, 2 * s->basis * s->basis * sizeof *h);
+    double *overlap = nh_device_room(device, group, 2 * s->basis * s->basis * sizeof *overlap);
     int status = h == NULL || overlap == NULL ? nh_fail_memory(err, "H(k)")
                                               : nh_threads_new(common->threads, &threads, err);
     if (status == 0) progress = nh_progress_start("fourier", "k-points", s->k.count, common->quiet);
@@ -41,8 +41,8 @@ static int transform(const nh_fourier *f, const nh_kspace *s, nh_nc *out, const 
     }
     nh_progress_end(progress);
     nh_threads_free(threads);
-    free(h);
-    free(overlap);
+    nh_device_room_free(device, h);
+    nh_device_room_free(device, overlap);
     return status;
 }
 
@@ -74,7 +74,7 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
     s.basis = nh_fourier_basis(f);
     if (nh_fourier_place(f, device, err) != 0 || nh_electrons_of(g, m, &s.electrons, err) != 0 ||
         nh_nc_create(common->output, program->name, common, in, &out, err) != 0 ||
-        nh_kspace_write(out, &s, err) != 0 || transform(f, &s, out, common, err) != 0)
+        nh_kspace_write(out, &s, err) != 0 || transform(f, device, &s, out, common, err) != 0)
         goto done;
     nh_nc *finished = out;
     out = NULL;

@@ -130,14 +130,16 @@ static int choose_bands(const arguments *a, size_t basis, const char *name, nh_b
     return 0;
 }
 
-/* All k-points; each group is read or assembled, then solved by threads, then written in order. */
+/* All k-points; each group is read or assembled, then solved by threads or on the device, then written in order. */
 typedef struct solver {
     source *q;
     const nh_band_choice *choice;
     size_t group, n_thread; /* k-points at a time; work spaces */
     nh_threads *threads;
-    nh_eigen **work; /* [n_thread] */
-    double *h, *s;   /* [group][basis][basis][2] */
+    nh_eigen **work; /* [n_thread]; on the device `many` instead */
+    nh_eigen_many *many;
+    size_t queued;   /* k-points that the device has been given */
+    double *h, *s;   /* [group][basis][basis][2]; not on the device */
     double *vector;  /* [group][most][basis][2] or NULL */
     size_t most;
     nh_error *error;              /* [group] */
@@ -161,11 +163,41 @@ static void solve_one(void *context, size_t index, int thread)
         vector[i] = NAN;
 }
 
+static int solve_group(solver *v, size_t n, nh_error *err)
+{
+    if (source_get(v->q, v->at, n, v->h, v->s, v->threads, err) != 0) return -1;
+    nh_parallel_for(v->threads, n, solve_one, v);
+    return 0;
+}
+
+/* The same on the device, which is given the next group before it solves this one. */
+static int solve_group_placed(solver *v, size_t n, nh_error *err)
+{
+    source *q = v->q;
+    const size_t n_k = q->s.k.count, basis = q->s.basis, at = v->at;
+    for (; v->queued < n_k && v->queued < at + 2 * v->group; v->queued += v->group) {
+        const size_t more = n_k - v->queued < v->group ? n_k - v->queued : v->group;
+        double *h, *s;
+        if (q->graph == NULL && (nh_eigen_many_room(v->many, &h, &s, err) != 0 ||
+                                 nh_kspace_get(q->in, &q->s, v->queued, more, h, s, &q->anti, err) != 0))
+            return -1;
+        if (nh_eigen_many_queue(v->many, more, q->fourier, q->s.k.k + 3 * v->queued, err) != 0) return -1;
+    }
+    if (nh_eigen_many_solve(v->many, v->choice, v->most, v->rank + at, v->energy + at * basis, v->first + at, v->count + at,
+                            v->vector, v->threads, v->error, err) != 0)
+        return -1;
+    for (size_t i = 0; i < n && v->vector != NULL; i++)
+        for (size_t x = 2 * v->count[at + i] * basis; x < 2 * v->most * basis; x++)
+            v->vector[2 * i * v->most * basis + x] = NAN;
+    return 0;
+}
+
 static void solver_free(solver *v)
 {
     for (size_t i = 0; i < v->n_thread && v->work != NULL; i++)
         nh_eigen_free(v->work[i]);
     free(v->work);
+    nh_eigen_many_free(v->many);
     free(v->h);
     free(v->s);
     free(v->vector);
@@ -180,35 +212,36 @@ static int solve_all(solver *v, double threshold, size_t most, nh_nc *out, nh_er
     source *q = v->q;
     const size_t n_k = q->s.k.count, basis = q->s.basis, size = 2 * basis * basis;
     const int cores = q->common->threads;
-    const bool blas_threads = basis >= LARGE_BASIS || n_k < (size_t)cores;
+    const bool placed = q->device != NULL, blas_threads = !placed && (basis >= LARGE_BASIS || n_k < (size_t)cores);
     v->n_thread = blas_threads ? 1 : (size_t)cores;
     v->group = blas_threads ? 1 : v->n_thread * (q->graph != NULL ? nh_fourier_batch(q->fourier) : 1);
     v->group = v->group < n_k ? v->group : n_k;
     v->most = most;
-    v->work = NH_ARRAY(nh_eigen *, v->n_thread);
+    if (placed) {
+        if (nh_eigen_many_new(q->device, basis, n_k, threshold, most > 0, &v->many, err) != 0) return -1;
+        v->group = nh_eigen_many_batch(v->many);
+    } else {
+        v->work = NH_ARRAY(nh_eigen *, v->n_thread);
+        v->h = nh_calloc_aligned(v->group, size * sizeof *v->h);
+        v->s = nh_calloc_aligned(v->group, size * sizeof *v->s);
+    }
     v->error = NH_ARRAY(nh_error, v->group);
-    v->h = nh_calloc_aligned(v->group, size * sizeof *v->h);
-    v->s = nh_calloc_aligned(v->group, size * sizeof *v->s);
     size_t room = 0;
-    bool good = v->work && v->error && v->h && v->s && nh_size_mul(2 * basis * sizeof(double), most, &room);
+    bool good = v->error && (placed || (v->work && v->h && v->s)) && nh_size_mul(2 * basis * sizeof(double), most, &room);
     if (good && most > 0) {
         v->vector = nh_calloc_aligned(v->group, room);
         good = v->vector != NULL;
     }
     int status =
         good ? nh_threads_new((int)v->n_thread, &v->threads, err) : nh_fail_memory(err, "the eigenproblem");
-    for (size_t i = 0; i < v->n_thread && status == 0; i++)
-        if (nh_eigen_new(basis, threshold, most > 0, &v->work[i], err) != 0 ||
-            nh_eigen_place(v->work[i], q->device, err) != 0)
-            status = -1;
+    for (size_t i = 0; i < v->n_thread && status == 0 && !placed; i++)
+        status = nh_eigen_new(basis, threshold, most > 0, &v->work[i], err);
     if (status == 0 && blas_threads) openblas_set_num_threads(cores);
     nh_progress *progress =
         status == 0 ? nh_progress_start(q->program->name, "k-points", n_k, q->common->quiet) : NULL;
     for (v->at = 0; v->at < n_k && status == 0; v->at += v->group) {
         const size_t n = n_k - v->at < v->group ? n_k - v->at : v->group;
-        status = source_get(q, v->at, n, v->h, v->s, v->threads, err);
-        if (status != 0) break;
-        nh_parallel_for(v->threads, n, solve_one, v);
+        status = placed ? solve_group_placed(v, n, err) : solve_group(v, n, err);
         for (size_t i = 0; i < n && status == 0; i++) {
             const double *k = q->s.k.k + 3 * (v->at + i);
             if (v->error[i].text[0] != '\0')
@@ -294,14 +327,16 @@ static int write_facts(nh_nc *out, const solver *v, const nh_bands *b, double me
 static int write_condition(nh_nc *out, const source *q, const arguments *a, nh_error *err)
 {
     nh_condition c = {0};
-    nh_fourier *other = NULL;
+    nh_fourier *one = NULL, *other = NULL; /* both on the CPU, for several threads */
     nh_threads *threads = NULL;
-    int status = nh_fourier_new(q->graph, MATRICES[a->against], NULL, &other, err);
+    int status = nh_fourier_new(q->graph, MATRICES[a->matrix], NULL, &one, err);
+    if (status == 0) status = nh_fourier_new(q->graph, MATRICES[a->against], NULL, &other, err);
     if (status == 0) status = nh_threads_new(q->common->threads, &threads, err);
-    if (status == 0) status = nh_condition_new(q->fourier, other, &q->s.k, threads, &c, err);
+    if (status == 0) status = nh_condition_new(one, other, &q->s.k, threads, &c, err);
     if (status == 0) status = nh_eigen_put_condition(out, &c, MATRIX_NAMES[a->against], err);
     nh_condition_free(&c);
     nh_threads_free(threads);
+    nh_fourier_free(one);
     nh_fourier_free(other);
     return status == 0 ? 0 : nh_fail_at(err, "%s", nh_nc_name(q->in));
 }
@@ -447,7 +482,8 @@ int main(int argc, char **argv)
                        "H(k) is assembled when it is needed "
                        "and never stored. The two kinds of files are told apart by their variables.\n\n"
                        "Small matrices are shared among threads by k-point, large ones one after another "
-                       "with a threaded BLAS.\n\n"
+                       "with a threaded BLAS. With --device cuda H(k) is assembled and solved on the device, many small matrices at "
+                       "once; only energies and vectors come back.\n\n"
                        "The Fermi level and the number of electrons are carried from the input. On a mesh, "
                        "where the electrons are known, the "
                        "level found by filling these bands is the attribute efermi_mesh, and efermi too if "

@@ -31,7 +31,7 @@ typedef struct session {
     nh_predictor *predictor;
     char hash[17];
     nh_threads *threads;
-    nh_device *device; /* NULL: the CPU */
+    nh_devices devices;
     double load; /* s: the model */
 } session;
 
@@ -122,22 +122,24 @@ static void print_times(const session *s, const char *input, const crystal_times
 {
     const nh_predict_report *p = &t->predict;
     const nh_network_times *n = &p->part;
-    double forward = 0;
-    for (size_t r = 0; r < s->model->n_range; r++)
-        forward += p->forward[r];
-    fprintf(stderr, "%s: %zu edges, %s precision, %d threads%s%s\n", input, p->n_edge,
-            s->a->precision == NH_DOUBLE ? "double" : "single", nh_threads_count(s->threads),
-            s->device ? ", sub-models on " : "", s->device ? s->device->call->name(s->device->gpu) : "");
+    fprintf(stderr, "%s: %zu edges, %s precision, %d threads", input, p->n_edge,
+            s->a->precision == NH_DOUBLE ? "double" : "single", nh_threads_count(s->threads));
+    for (size_t i = 0; i < s->devices.count; i++) {
+        const nh_device *d = s->devices.device[i];
+        fprintf(stderr, "%s%s", i == 0 ? ", sub-models on " : ", ", d->call->name(d->gpu));
+    }
+    fprintf(stderr, "\n");
     fprintf(stderr, "%-28s %10s\n", "step", "seconds");
     fprintf(stderr, "%-28s %10.4f\n", "load model", s->load);
     fprintf(stderr, "%-28s %10.4f\n", "load crystal", t->load);
     fprintf(stderr, "%-28s %10.4f\n", "pack weights", p->setup);
     for (size_t r = 0; r < s->model->n_range; r++)
         fprintf(stderr, "forward range%zu %-14s %10.4f\n", r, "", p->forward[r]);
+    if (s->devices.count > 1) fprintf(stderr, "%-28s %10.4f\n", "all of them", p->sub_models);
     fprintf(stderr, "%-28s %10.4f\n", "Hermitian mean", p->finish);
     fprintf(stderr, "%-28s %10.4f\n", "write", t->write);
-    fprintf(stderr, "%-28s %10.4f\n", "all", s->load + t->load + p->setup + forward + p->finish + t->write);
-    if (s->device) return;
+    fprintf(stderr, "%-28s %10.4f\n", "all", s->load + t->load + p->setup + p->sub_models + p->finish + t->write);
+    if (s->devices.count > 0) return;
     fprintf(stderr, "of forward, summed over threads:\n");
     fprintf(stderr, "  %-26s %10.4f\n  %-26s %10.4f\n  %-26s %10.4f\n  %-26s %10.4f\n  %-26s %10.4f\n",
             "embed H0", p->embed, "input map", n->input, "nodes", n->node, "radial", n->radial,
@@ -284,16 +286,16 @@ static int load(session *s, nh_error *err)
         nh_warn(s->program, s->common, "%s: %zu unknown variables are not used, %s the first", s->a->model,
                 s->model->n_unknown, s->model->unknown);
     s->load = nh_seconds() - begin;
-    return nh_predictor_new(s->model, (nh_precision)s->a->precision, (nh_kernels)s->a->kernels, s->device,
+    nh_error note;
+    if (nh_devices_open(s->common->device, s->model->n_range, &s->devices, &note, err)) return -1;
+    if (note.text[0]) nh_warn(s->program, s->common, "%s", note.text);
+    return nh_predictor_new(s->model, (nh_precision)s->a->precision, (nh_kernels)s->a->kernels, &s->devices,
                             &s->predictor, err);
 }
 
 static int run(session *s, nh_error *err)
 {
     crystal_times times = {0};
-    nh_error note;
-    if (nh_device_open(s->common->device, nh_device_local_rank(), &s->device, &note, err)) return -1;
-    if (note.text[0]) nh_warn(s->program, s->common, "%s", note.text);
     if (load(s, err)) return -1;
     if (s->a->batch) return infer_all(s, err);
     if (infer(s, nh_input(s->common), s->common->output, true, &times, err)) return -1;
@@ -365,12 +367,15 @@ int main(int argc, char **argv)
             "folder), and, after a tab, the name of its output in DIR where it is not the input's own. A "
             "crystal that fails is reported "
             "and the others go on; the exit status is 1 in the end.\n\n"
+            "With --device cuda the sub-models are shared out among all CUDA devices that the process sees (CUDA_VISIBLE_DEVICES), "
+            "one after another on each; cuda:1 keeps to one, cuda:0,2 to two. The prediction does not depend on how many there are.\n\n"
             "The attributes model and model_hash of the output say which model was used.",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .max_inputs = 1,
         .computes = true,
         .on_device = true,
+        .on_devices = true,
         .example = "nhinfer -m model.nc embedded.nc -o ham.nc\nmkgraph --abacus GaAs | nhinfer -m model.nc "
                    "--timing > ham.nc",
         .see_also = "mkgraph(1), h0embed(1), nhmodel(1), fourier(1), gaugemae(1)"};
@@ -384,7 +389,7 @@ int main(int argc, char **argv)
         if (run(&s, &err)) status = nh_report(&program, &err);
         nh_threads_free(s.threads);
         nh_predictor_free(s.predictor);
-        nh_device_close(s.device);
+        nh_devices_close(&s.devices);
         nh_model_free(s.model);
     }
     nh_common_free(&common);

@@ -2,6 +2,7 @@
 #include "emu.h"
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include <ctime>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -22,15 +24,37 @@
 #else
 #define EMU_ASAN 0
 #endif
+#if defined(__SANITIZE_THREAD__)
+#define EMU_TSAN 1
+#include <sanitizer/tsan_interface.h>
+#else
+#define EMU_TSAN 0
+#endif
 
-dim3 threadIdx, blockIdx, blockDim, gridDim;
+__thread dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-/* ---- what runs now, for messages */
+/* ---- devices. Each is served by the host thread that waits for it; several threads may serve different ones at once. Whoever
+ * changes the streams of a device or runs their work holds its lock; what is kept of memory has a lock of its own, which is
+ * taken after that of a device and never before. */
 
-static std::recursive_mutex lock; /* one kernel at a time, whoever asks */
-static const char *running;       /* NULL: nothing, device memory is out of reach */
-static uint64_t seed;
-static size_t launches;
+enum { MOST_DEVICES = 16 };
+typedef struct emu_device {
+    std::recursive_mutex lock;
+    std::vector<emu_stream *> streams;
+    size_t capacity = (size_t)8 << 30, used = 0, peak = 0; /* bytes */
+    uint64_t turn = 0;
+} emu_device;
+static emu_device devices[MOST_DEVICES];
+static int device_count = 2;
+static __thread int device_now; /* of cudaSetDevice */
+
+typedef std::lock_guard<std::recursive_mutex> holding;
+
+/* ---- what runs now in this thread, for messages */
+
+static __thread const char *running; /* NULL: nothing */
+static std::atomic<uint64_t> seed;
+static std::atomic<size_t> launches;
 
 [[noreturn]] static void fault(const char *format, ...)
 {
@@ -68,15 +92,15 @@ typedef struct allocation {
     char *map;
     size_t map_bytes, bytes, slack;
     bool live;
+    int device;
     unsigned long number;
 } allocation;
 
+static std::recursive_mutex table;           /* of the three lists below */
 static std::map<char *, allocation> memory; /* by first byte */
 static std::deque<char *> freed;         /* the oldest are forgotten */
 enum { FREED_MOST = 2000 };
 static std::map<char *, size_t> pinned;
-static size_t capacity = (size_t)8 << 30, used, peak;
-static int device_count = 2;
 
 static void check_slack(const allocation &a, const char *begin)
 {
@@ -88,10 +112,12 @@ static void check_slack(const allocation &a, const char *begin)
             fault("allocation %lu of %zu bytes was written %zu bytes behind its end", a.number, a.bytes, i);
 }
 
-static void reach(bool open)
+/* A device's memory within reach of this process, or out of it. */
+static void reach(int device, bool open)
 {
+    const holding t(table);
     for (auto &m : memory) {
-        if (!m.second.live) continue;
+        if (!m.second.live || m.second.device != device) continue;
         char *data = m.second.map + PAGE;
         const size_t n = m.second.map_bytes - 2 * PAGE;
         if (n > 0 && mprotect(data, n, open ? PROT_READ | PROT_WRITE : PROT_NONE)) fault("mprotect failed");
@@ -108,6 +134,8 @@ static void on_segv(int, siginfo_t *info, void *)
         if (!a.live) fault("access to allocation %lu after cudaFree, at byte %ld", a.number, distance);
         if (at < m.first || at >= m.first + a.bytes)
             fault("access out of bounds: byte %ld of allocation %lu, which has %zu", distance, a.number, a.bytes);
+        if (running != nullptr && a.device != device_now)
+            fault("device %d touches memory of device %d, byte %ld of allocation %lu", device_now, a.device, distance, a.number);
         fault("the host touches device memory, byte %ld of allocation %lu", distance, a.number);
     }
     fault("access to %p, which is no device memory", (void *)at);
@@ -125,10 +153,11 @@ static void install_handler(void)
 
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
-    const std::lock_guard<std::recursive_mutex> hold(lock);
+    emu_device &d = devices[device_now];
+    const holding hold(d.lock), t(table);
     static unsigned long number = 0;
     install_handler();
-    if (bytes > capacity || used + bytes > capacity) return cudaErrorMemoryAllocation;
+    if (bytes > d.capacity || d.used + bytes > d.capacity) return cudaErrorMemoryAllocation;
     const size_t padded = (bytes + ALIGN - 1) / ALIGN * ALIGN, pages = (padded + PAGE - 1) / PAGE * PAGE;
     allocation a = {};
     a.map_bytes = pages + 2 * PAGE;
@@ -138,6 +167,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
     a.bytes = bytes;
     a.slack = padded - bytes;
     a.live = true;
+    a.device = device_now;
     a.number = ++number;
     char *begin = a.map + PAGE + pages - padded;
     if (pages > 0) {
@@ -150,28 +180,36 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
         if (!running && mprotect(a.map + PAGE, pages, PROT_NONE)) return cudaErrorMemoryAllocation;
     }
     memory[begin] = a;
-    used += bytes;
-    peak = std::max(peak, used);
+    d.used += bytes;
+    d.peak = std::max(d.peak, d.used);
     *p = begin;
     return cudaSuccess;
 }
 
-static void drain(const std::function<bool()> &done);
-static bool idle(void);
+static void finish(int device);
+
+static int device_of(void *p)
+{
+    const holding t(table);
+    const auto found = memory.find(static_cast<char *>(p));
+    if (found == memory.end()) fault("cudaFree of %p, which cudaMalloc did not return", p);
+    return found->second.device;
+}
 
 cudaError_t cudaFree(void *p)
 {
     if (p == nullptr) return cudaSuccess;
-    const std::lock_guard<std::recursive_mutex> hold(lock);
-    drain(idle); /* as the real one: it waits for the device */
+    const int device = device_of(p);
+    const holding hold(devices[device].lock);
+    finish(device); /* as the real one: it waits for the device */
+    const holding t(table);
     auto found = memory.find(static_cast<char *>(p));
-    if (found == memory.end()) fault("cudaFree of %p, which cudaMalloc did not return", p);
     allocation &a = found->second;
     if (!a.live) fault("allocation %lu is freed twice", a.number);
     if (a.map_bytes > 2 * PAGE && mprotect(a.map + PAGE, a.map_bytes - 2 * PAGE, PROT_READ | PROT_WRITE))
         fault("mprotect failed");
     check_slack(a, found->first);
-    used -= a.bytes;
+    devices[device].used -= a.bytes;
     a.live = false;
     /* the addresses stay, the memory does not */
     if (mmap(a.map, a.map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
@@ -188,7 +226,7 @@ cudaError_t cudaFree(void *p)
 
 cudaError_t cudaMallocHost(void **p, size_t bytes)
 {
-    const std::lock_guard<std::recursive_mutex> hold(lock);
+    const holding t(table);
     *p = malloc(bytes > 0 ? bytes : 1);
     if (*p == nullptr) return cudaErrorMemoryAllocation;
     memset(*p, PATTERN, bytes);
@@ -199,8 +237,9 @@ cudaError_t cudaMallocHost(void **p, size_t bytes)
 cudaError_t cudaFreeHost(void *p)
 {
     if (p == nullptr) return cudaSuccess;
-    const std::lock_guard<std::recursive_mutex> hold(lock);
-    drain(idle);
+    for (int i = 0; i < device_count; i++) /* any of them may copy from there */
+        finish(i);
+    const holding t(table);
     if (pinned.erase(static_cast<char *>(p)) == 0) fault("cudaFreeHost of %p, which cudaMallocHost did not return", p);
     free(p);
     return cudaSuccess;
@@ -208,13 +247,16 @@ cudaError_t cudaFreeHost(void *p)
 
 static bool is_pinned(const void *p)
 {
+    const holding t(table);
     char *at = static_cast<char *>(const_cast<void *>(p));
     auto next = pinned.upper_bound(at);
     return next != pinned.begin() && at < std::prev(next)->first + std::prev(next)->second;
 }
 
-static bool is_device(const void *p, size_t bytes)
+/* Whether it is device memory, which must be that of `device`. */
+static bool is_device(const void *p, size_t bytes, int device)
 {
+    const holding t(table);
     char *at = static_cast<char *>(const_cast<void *>(p));
     auto next = memory.upper_bound(at);
     if (next == memory.begin()) return false;
@@ -223,6 +265,9 @@ static bool is_device(const void *p, size_t bytes)
     if (!a->second.live) fault("a copy touches allocation %lu after cudaFree", a->second.number);
     if (at + bytes > a->first + a->second.bytes)
         fault("a copy of %zu bytes goes beyond allocation %lu of %zu bytes", bytes, a->second.number, a->second.bytes);
+    if (a->second.device != device)
+        fault("a copy in a stream of device %d touches allocation %lu of device %d", device, a->second.number,
+              a->second.device);
     return true;
 }
 
@@ -231,6 +276,7 @@ static bool is_device(const void *p, size_t bytes)
 struct emu_event {
     uint64_t recorded, passed; /* number of the last cudaEventRecord, and of the last one that was reached */
     double seconds;
+    int device;
 };
 typedef struct work {
     const char *name;
@@ -240,8 +286,8 @@ typedef struct work {
 } work;
 struct emu_stream {
     std::deque<work> queue;
+    int device;
 };
-static std::vector<emu_stream *> streams;
 
 static double now(void)
 {
@@ -250,16 +296,18 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Runs what waits in the streams until `done`. */
-static void drain(const std::function<bool()> &done)
+/* Runs what waits in the device's streams until `done`. Its lock is held. */
+static void drain(int device, const std::function<bool()> &done)
 {
     if (done()) return;
-    static uint64_t turn = 0;
-    uint64_t state = seed + ++turn;
-    reach(true);
+    emu_device &d = devices[device];
+    uint64_t state = seed + ++d.turn;
+    const int before = device_now;
+    device_now = device; /* for messages: this thread may serve another device than its own */
+    reach(device, true);
     while (!done()) {
         std::vector<emu_stream *> ready;
-        for (emu_stream *s : streams)
+        for (emu_stream *s : d.streams)
             if (!s->queue.empty() && (!s->queue.front().wait || s->queue.front().wait->passed >= s->queue.front().after))
                 ready.push_back(s);
         if (ready.empty()) fault("streams wait for events that nobody will record");
@@ -270,57 +318,75 @@ static void drain(const std::function<bool()> &done)
         if (w.run) w.run();
     }
     running = nullptr;
-    for (auto &m : memory)
-        if (m.second.live && m.second.slack > 0) {
-            check_slack(m.second, m.first);
+    {
+        const holding t(table);
+        for (auto &m : memory)
+            if (m.second.live && m.second.device == device && m.second.slack > 0) {
+                check_slack(m.second, m.first);
 #if EMU_ASAN
-            __asan_poison_memory_region(m.first + m.second.bytes, m.second.slack);
+                __asan_poison_memory_region(m.first + m.second.bytes, m.second.slack);
 #endif
-        }
-    reach(false);
+            }
+    }
+    reach(device, false);
+    device_now = before;
+}
+
+/* All that waits on a device. */
+static void finish(int device)
+{
+    emu_device &d = devices[device];
+    const holding hold(d.lock);
+    drain(device, [&] {
+        for (emu_stream *s : d.streams)
+            if (!s->queue.empty()) return false;
+        return true;
+    });
+}
+
+static void append(cudaStream_t s, work w)
+{
+    const holding hold(devices[s->device].lock);
+    s->queue.push_back(std::move(w));
 }
 
 void emu_enqueue(cudaStream_t s, const char *name, std::function<void()> run)
 {
-    const std::lock_guard<std::recursive_mutex> hold(lock);
     if (s == nullptr) fault("%s: the default stream is not used here", name);
-    s->queue.push_back(work{name, std::move(run), nullptr, 0});
-}
-
-static bool idle(void)
-{
-    for (emu_stream *s : streams)
-        if (!s->queue.empty()) return false;
-    return true;
+    if (s->device != device_now)
+        fault("%s: a stream of device %d while device %d is the current one", name, s->device, device_now);
+    append(s, work{name, std::move(run), nullptr, 0});
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 {
-    const std::lock_guard<std::recursive_mutex> hold(lock);
-    *s = new emu_stream;
-    streams.push_back(*s);
+    emu_device &d = devices[device_now];
+    const holding hold(d.lock);
+    *s = new emu_stream{};
+    (*s)->device = device_now;
+    d.streams.push_back(*s);
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
-    const std::lock_guard<std::recursive_mutex> hold(lock);
-    drain([=] { return s->queue.empty(); });
+    const holding hold(devices[s->device].lock);
+    drain(s->device, [=] { return s->queue.empty(); });
     return cudaSuccess;
 }
 
 cudaError_t cudaDeviceSynchronize(void)
 {
-    const std::lock_guard<std::recursive_mutex> hold(lock);
-    drain(idle);
+    finish(device_now);
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t s)
 {
+    emu_device &d = devices[s->device];
+    const holding hold(d.lock);
     cudaStreamSynchronize(s);
-    const std::lock_guard<std::recursive_mutex> hold(lock);
-    streams.erase(std::find(streams.begin(), streams.end(), s));
+    d.streams.erase(std::find(d.streams.begin(), d.streams.end(), s));
     delete s;
     return cudaSuccess;
 }
@@ -328,45 +394,56 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
 {
     *e = new emu_event{};
+    (*e)->device = device_now;
     return cudaSuccess;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t e)
 {
-    const std::lock_guard<std::recursive_mutex> hold(lock);
-    drain(idle); /* somebody may wait for it */
+    const holding hold(devices[e->device].lock);
+    finish(e->device); /* somebody may wait for it */
     delete e;
     return cudaSuccess;
 }
 
+static void same_device(const char *name, cudaEvent_t e, cudaStream_t s)
+{
+    if (e->device != s->device) fault("%s: an event of device %d, a stream of device %d", name, e->device, s->device);
+}
+
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
-    const std::lock_guard<std::recursive_mutex> hold(lock);
+    same_device("cudaEventRecord", e, s);
+    const holding hold(devices[s->device].lock);
     const uint64_t number = ++e->recorded;
-    emu_enqueue(s, "cudaEventRecord", [=] {
-        e->passed = number;
-        e->seconds = now();
-    });
+    append(s, work{"cudaEventRecord",
+                   [=] {
+                       e->passed = number;
+                       e->seconds = now();
+                   },
+                   nullptr, 0});
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
 {
-    const std::lock_guard<std::recursive_mutex> hold(lock);
-    s->queue.push_back(work{"cudaStreamWaitEvent", nullptr, e, e->recorded});
+    same_device("cudaStreamWaitEvent", e, s);
+    const holding hold(devices[s->device].lock);
+    append(s, work{"cudaStreamWaitEvent", nullptr, e, e->recorded});
     return cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
-    const std::lock_guard<std::recursive_mutex> hold(lock);
+    const holding hold(devices[e->device].lock);
     const uint64_t number = e->recorded;
-    drain([=] { return e->passed >= number; });
+    drain(e->device, [=] { return e->passed >= number; });
     return cudaSuccess;
 }
 
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
 {
+    const holding hold(devices[from->device].lock);
     if (from->passed != from->recorded || to->passed != to->recorded) return cudaErrorNotReady;
     *ms = (float)(1e3 * (to->seconds - from->seconds));
     return cudaSuccess;
@@ -374,9 +451,9 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t s)
 {
-    const std::lock_guard<std::recursive_mutex> hold(lock);
+    const holding hold(devices[s->device].lock);
     if (bytes == 0) return cudaSuccess;
-    const bool device_to = is_device(to, bytes), device_from = is_device(from, bytes);
+    const bool device_to = is_device(to, bytes, s->device), device_from = is_device(from, bytes, s->device);
     if (device_to != (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice) ||
         device_from != (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice))
         fault("a copy in a direction that its addresses do not have");
@@ -384,22 +461,23 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
         char *copy = static_cast<char *>(malloc(bytes));
         if (copy == nullptr) return cudaErrorMemoryAllocation;
         memcpy(copy, from, bytes);
-        emu_enqueue(s, "cudaMemcpyAsync", [=] {
-            memcpy(to, copy, bytes);
-            free(copy);
-        });
+        append(s, work{"cudaMemcpyAsync",
+                       [=] {
+                           memcpy(to, copy, bytes);
+                           free(copy);
+                       },
+                       nullptr, 0});
         return cudaSuccess;
     }
-    emu_enqueue(s, "cudaMemcpyAsync", [=] { memmove(to, from, bytes); });
-    if (!device_to && !is_pinned(to)) drain([=] { return s->queue.empty(); }); /* to pageable memory it waits */
+    append(s, work{"cudaMemcpyAsync", [=] { memmove(to, from, bytes); }, nullptr, 0});
+    if (!device_to && !is_pinned(to)) drain(s->device, [=] { return s->queue.empty(); }); /* to pageable memory it waits */
     return cudaSuccess;
 }
 
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
 {
-    const std::lock_guard<std::recursive_mutex> hold(lock);
     if (bytes == 0) return cudaSuccess;
-    if (!is_device(p, bytes)) fault("cudaMemsetAsync of host memory");
+    if (!is_device(p, bytes, s->device)) fault("cudaMemsetAsync of host memory");
     emu_enqueue(s, "cudaMemsetAsync", [=] { memset(p, value, bytes); });
     return cudaSuccess;
 }
@@ -430,13 +508,18 @@ cudaError_t cudaGetLastError(void)
 /* Programs under test are told by the environment, tests by calling emu_devices and emu_memory. */
 static void read_environment(void)
 {
-    static bool done = false;
-    if (done) return;
-    done = true;
-    const char *text = getenv("NH_EMU_DEVICES");
-    if (text != nullptr) device_count = atoi(text);
-    if ((text = getenv("NH_EMU_MEMORY")) != nullptr) capacity = strtoull(text, nullptr, 10);
-    if ((text = getenv("NH_EMU_SEED")) != nullptr) seed = strtoull(text, nullptr, 10);
+    static std::once_flag once;
+    std::call_once(once, [] {
+        const char *text = getenv("NH_EMU_DEVICES");
+        if (text != nullptr) device_count = std::min(atoi(text), (int)MOST_DEVICES);
+        if ((text = getenv("NH_EMU_SEED")) != nullptr) seed = strtoull(text, nullptr, 10);
+        if ((text = getenv("NH_EMU_MEMORY")) == nullptr) return;
+        for (emu_device &d : devices) { /* the last number is for all that follow */
+            char *end;
+            d.capacity = strtoull(text, &end, 10);
+            if (*end == ',') text = end + 1;
+        }
+    });
 }
 
 cudaError_t cudaGetDeviceCount(int *n)
@@ -448,7 +531,9 @@ cudaError_t cudaGetDeviceCount(int *n)
 
 cudaError_t cudaSetDevice(int index)
 {
-    return index >= 0 && index < device_count ? cudaSuccess : cudaErrorInvalidDevice;
+    if (index < 0 || index >= device_count) return cudaErrorInvalidDevice;
+    device_now = index;
+    return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int index)
@@ -456,7 +541,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int index)
     if (index < 0 || index >= device_count) return cudaErrorInvalidDevice;
     *p = cudaDeviceProp{};
     snprintf(p->name, sizeof p->name, "emulation on the host");
-    p->totalGlobalMem = capacity;
+    p->totalGlobalMem = devices[index].capacity;
     p->sharedMemPerBlockOptin = 227 * 1024;
     p->major = 8;
     p->multiProcessorCount = 1;
@@ -471,8 +556,10 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int)
 
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 {
-    *available = capacity > used ? capacity - used : 0;
-    *total = capacity;
+    emu_device &d = devices[device_now];
+    const holding hold(d.lock);
+    *available = d.capacity > d.used ? d.capacity - d.used : 0;
+    *total = d.capacity;
     return cudaSuccess;
 }
 
@@ -483,7 +570,8 @@ void emu_seed(uint64_t value)
 
 void emu_memory(size_t bytes)
 {
-    capacity = bytes;
+    for (emu_device &d : devices)
+        d.capacity = bytes;
 }
 
 void emu_devices(int n)
@@ -494,6 +582,7 @@ void emu_devices(int n)
 
 size_t emu_leaks(void)
 {
+    const holding t(table);
     size_t n = pinned.size();
     for (auto &m : memory)
         n += m.second.live;
@@ -502,18 +591,20 @@ size_t emu_leaks(void)
 
 size_t emu_peak(void)
 {
-    return peak;
+    size_t most = 0;
+    for (const emu_device &d : devices)
+        most = std::max(most, d.peak);
+    return most;
 }
 
 size_t emu_launches(void)
 {
-    const size_t n = launches;
-    launches = 0;
-    return n;
+    return launches.exchange(0);
 }
 
 /* ---- blocks: a fiber runs threads one after another until one of them waits; then the next fiber takes over with
- * the threads that have not begun, so that a kernel without barriers costs no switch at all. */
+ * the threads that have not begun, so that a kernel without barriers costs no switch at all. Every thread of the host that
+ * runs blocks has fibers and all that belongs to them of its own. */
 
 enum { STACK = 128 * 1024, MOST_THREADS = 1024 };
 
@@ -532,26 +623,49 @@ typedef struct fiber {
 #if EMU_ASAN
     void *fake;
 #endif
+#if EMU_TSAN
+    void *tsan;
+#endif
 } fiber;
 
-static thread_slot slot[MOST_THREADS];
-static struct fiber_list : std::vector<fiber *> {
-    ~fiber_list()
+typedef struct engine {
+    thread_slot slot[MOST_THREADS];
+    std::vector<fiber *> fibers;
+    std::vector<int> spare; /* fibers that hold no thread */
+    fiber host;
+    int running_fiber;
+    int current, begun, total; /* thread, threads begun, threads in the block */
+    const std::function<void()> *body;
+    char *shared_memory;
+    size_t shared_bytes;
+    char exchange[MOST_THREADS / 32][2][32][16];
+    unsigned phase[MOST_THREADS / 32];
+    ~engine()
     {
-        for (fiber *f : *this) {
+        for (fiber *f : fibers) {
+#if EMU_TSAN
+            __tsan_destroy_fiber(f->tsan);
+#endif
+#if EMU_ASAN /* fiber_main never returned: what it had on the stack would be forbidden to whoever has these addresses next */
+            __asan_unpoison_memory_region(f->stack, STACK);
+#endif
             munmap(f->stack, STACK);
             delete f;
         }
     }
-} fibers;
-static std::vector<int> spare; /* fibers that hold no thread */
-static fiber host;
-static int current, begun, total; /* thread, threads begun, threads in the block */
-static const std::function<void()> *body;
-static char *shared_memory;
-static size_t shared_bytes;
-static char exchange[MOST_THREADS / 32][2][32][16];
-static unsigned phase[MOST_THREADS / 32];
+} engine;
+static __thread engine *own; /* of this thread, from its first kernel on */
+
+static void need_engine(void)
+{
+    static thread_local std::unique_ptr<engine> kept; /* frees it when the thread ends */
+    if (own != nullptr) return;
+    kept.reset(new engine{});
+    own = kept.get();
+#if EMU_TSAN
+    own->host.tsan = __tsan_get_current_fiber();
+#endif
+}
 
 #if defined(__x86_64__)
 extern "C" void emu_switch(void **save, void *load);
@@ -578,7 +692,11 @@ static void jump(fiber *from, fiber *to)
         pthread_attr_destroy(&attributes);
         host_bottom = static_cast<char *>(bottom);
     }
-    __sanitizer_start_switch_fiber(&from->fake, to == &host ? host_bottom : to->stack, to == &host ? host_size : (size_t)STACK);
+    const bool home = to == &own->host;
+    __sanitizer_start_switch_fiber(&from->fake, home ? host_bottom : to->stack, home ? host_size : (size_t)STACK);
+#endif
+#if EMU_TSAN
+    __tsan_switch_to_fiber(to->tsan, 0);
 #endif
 #if EMU_SWITCH
     emu_switch(&from->sp, to->sp);
@@ -592,7 +710,7 @@ static void jump(fiber *from, fiber *to)
 
 static void place_thread(int index)
 {
-    current = index;
+    own->current = index;
     threadIdx.x = (unsigned)index % blockDim.x;
     threadIdx.y = (unsigned)index / blockDim.x % blockDim.y;
     threadIdx.z = (unsigned)index / blockDim.x / blockDim.y;
@@ -600,10 +718,8 @@ static void place_thread(int index)
 
 static fiber *mine(void)
 {
-    return fibers[(size_t)slot[current].fiber];
+    return own->fibers[(size_t)own->slot[own->current].fiber];
 }
-
-static int running_fiber;
 
 static void fiber_main(void)
 {
@@ -611,27 +727,30 @@ static void fiber_main(void)
     __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
 #endif
     for (;;) {
-        const int self = running_fiber;
-        while (begun < total) {
-            const int index = begun++;
-            slot[index].fiber = self;
+        const int self = own->running_fiber;
+        while (own->begun < own->total) {
+            const int index = own->begun++;
+            own->slot[index].fiber = self;
             place_thread(index);
-            (*body)();
-            slot[current].now = DONE;
+            (*own->body)();
+            own->slot[own->current].now = DONE;
         }
-        spare.push_back(self);
-        jump(fibers[(size_t)self], &host);
+        own->spare.push_back(self);
+        jump(own->fibers[(size_t)self], &own->host);
     }
 }
 
 static int new_fiber(void)
 {
-    if (!spare.empty()) {
-        const int f = spare.back();
-        spare.pop_back();
+    if (!own->spare.empty()) {
+        const int f = own->spare.back();
+        own->spare.pop_back();
         return f;
     }
     fiber *f = new fiber{};
+#if EMU_TSAN
+    f->tsan = __tsan_create_fiber(0);
+#endif
     f->stack = mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (f->stack == MAP_FAILED) fault("no memory for a thread");
     mprotect(f->stack, PAGE, PROT_NONE);
@@ -648,24 +767,24 @@ static int new_fiber(void)
     f->context.uc_stack.ss_size = STACK;
     makecontext(&f->context, fiber_main, 0);
 #endif
-    fibers.push_back(f);
-    return (int)fibers.size() - 1;
+    own->fibers.push_back(f);
+    return (int)own->fibers.size() - 1;
 }
 
 static void wait_here(progress why, int line, unsigned mask)
 {
-    slot[current].now = why;
-    slot[current].line = line;
-    slot[current].mask = mask;
+    own->slot[own->current].now = why;
+    own->slot[own->current].line = line;
+    own->slot[own->current].mask = mask;
     fiber *f = mine();
-    jump(f, &host);
+    jump(f, &own->host);
 }
 
 static void resume(int index)
 {
     place_thread(index);
-    running_fiber = slot[index].fiber;
-    jump(&host, mine());
+    own->running_fiber = own->slot[index].fiber;
+    jump(&own->host, mine());
 }
 
 /* Lets the lanes of a warp go on that wait for one another; false where none does. Says what is wrong where they cannot. */
@@ -675,25 +794,25 @@ static bool release_warp(int w)
     unsigned waiting = 0, wanted = 0;
     int line = -1;
     for (int i = first; i < end; i++)
-        if (slot[i].now == WAIT_WARP) {
-            if (line >= 0 && (slot[i].line != line || slot[i].mask != wanted)) {
+        if (own->slot[i].now == WAIT_WARP) {
+            if (line >= 0 && (own->slot[i].line != line || own->slot[i].mask != wanted)) {
                 place_thread(i);
-                fault("lanes of a warp are at different functions or masks (lines %d and %d)", line, slot[i].line);
+                fault("lanes of a warp are at different functions or masks (lines %d and %d)", line, own->slot[i].line);
             }
-            line = slot[i].line;
-            wanted = slot[i].mask;
+            line = own->slot[i].line;
+            wanted = own->slot[i].mask;
             waiting |= 1u << (i & 31);
         }
     if (waiting == 0) return false;
     for (int i = first; waiting != wanted && i < end; i++)
-        if ((wanted >> (i & 31) & 1) && slot[i].now != WAIT_WARP) {
+        if ((wanted >> (i & 31) & 1) && own->slot[i].now != WAIT_WARP) {
             place_thread(i);
             fault("the warp function in line %d waits for this lane, which %s", line,
-                  slot[i].now == DONE ? "has ended" : "waits at a barrier");
+                  own->slot[i].now == DONE ? "has ended" : "waits at a barrier");
         }
     for (int i = first; i < end; i++)
-        if (slot[i].now == WAIT_WARP) slot[i].now = READY;
-    phase[w] ^= 1u;
+        if (own->slot[i].now == WAIT_WARP) own->slot[i].now = READY;
+    own->phase[w] ^= 1u;
     return true;
 }
 
@@ -701,34 +820,34 @@ static bool release_warp(int w)
 static bool release_block(void)
 {
     int line = -1;
-    for (int i = 0; i < total && line < 0; i++)
-        if (slot[i].now == WAIT_BLOCK) line = slot[i].line;
+    for (int i = 0; i < own->total && line < 0; i++)
+        if (own->slot[i].now == WAIT_BLOCK) line = own->slot[i].line;
     if (line < 0) return false;
-    for (int i = 0; i < total; i++) {
+    for (int i = 0; i < own->total; i++) {
         place_thread(i);
-        if (slot[i].now == DONE) fault("__syncthreads in line %d: this thread has ended before it", line);
-        if (slot[i].line != line) fault("threads wait at different __syncthreads, lines %d and %d", slot[i].line, line);
-        slot[i].now = READY;
+        if (own->slot[i].now == DONE) fault("__syncthreads in line %d: this thread has ended before it", line);
+        if (own->slot[i].line != line) fault("threads wait at different __syncthreads, lines %d and %d", own->slot[i].line, line);
+        own->slot[i].now = READY;
     }
     return true;
 }
 
 static void run_block(void)
 {
-    begun = 0;
-    for (int i = 0; i < total; i++)
-        slot[i].now = NEW;
-    if (shared_bytes > 0) memset(shared_memory, PATTERN, shared_bytes);
-    memset(phase, 0, sizeof phase);
-    while (begun < total) {
-        running_fiber = new_fiber();
-        jump(&host, fibers[(size_t)running_fiber]);
+    own->begun = 0;
+    for (int i = 0; i < own->total; i++)
+        own->slot[i].now = NEW;
+    if (own->shared_bytes > 0) memset(own->shared_memory, PATTERN, own->shared_bytes);
+    memset(own->phase, 0, sizeof own->phase);
+    while (own->begun < own->total) {
+        own->running_fiber = new_fiber();
+        jump(&own->host, own->fibers[(size_t)own->running_fiber]);
     }
     do {
-        for (int w = 0; w * 32 < total; w++)
+        for (int w = 0; w * 32 < own->total; w++)
             do
                 for (int i = w * 32; i < w * 32 + 32; i++)
-                    if (slot[i].now == READY) resume(i);
+                    if (own->slot[i].now == READY) resume(i);
             while (release_warp(w));
     } while (release_block());
 }
@@ -752,26 +871,27 @@ void emu_run_grid(const char *, dim3 grid, dim3 block, size_t shared, const std:
     uint64_t state = seed;
     for (size_t i = n; seed != 0 && i > 1; i--)
         std::swap(order[i - 1], order[random_next(&state) % i]);
+    need_engine();
     gridDim = grid;
     blockDim = block;
-    total = (int)(block.x * block.y * block.z);
-    body = &kernel;
+    own->total = (int)(block.x * block.y * block.z);
+    own->body = &kernel;
     launches++;
-    shared_bytes = shared;
-    shared_memory = static_cast<char *>(shared > 0 ? malloc(shared) : nullptr); /* exactly: for AddressSanitizer */
+    own->shared_bytes = shared;
+    own->shared_memory = static_cast<char *>(shared > 0 ? malloc(shared) : nullptr); /* exactly: for AddressSanitizer */
     for (size_t index : order) {
         blockIdx = dim3((unsigned)(index % grid.x), (unsigned)(index / grid.x % grid.y),
                         (unsigned)(index / grid.x / grid.y));
         run_block();
     }
-    free(shared_memory);
-    shared_memory = nullptr;
+    free(own->shared_memory);
+    own->shared_memory = nullptr;
 }
 
 void *emu_shared(void)
 {
-    if (shared_bytes == 0) fault("shared memory is used, the launch gave none");
-    return shared_memory;
+    if (own->shared_bytes == 0) fault("shared memory is used, the launch gave none");
+    return own->shared_memory;
 }
 
 void emu_barrier(int line)
@@ -781,13 +901,13 @@ void emu_barrier(int line)
 
 const void *emu_exchange(unsigned mask, const void *value, size_t bytes, int line)
 {
-    const int warp = current / 32, lane = current % 32;
+    const int warp = own->current / 32, lane = own->current % 32;
     if (bytes > 16) fault("a warp exchanges %zu bytes a lane", bytes);
     if (!(mask >> lane & 1)) fault("line %d: the mask %08x leaves out the lane that calls", line, mask);
-    const unsigned turn = phase[warp];
-    memcpy(exchange[warp][turn][lane], value, bytes);
+    const unsigned turn = own->phase[warp];
+    memcpy(own->exchange[warp][turn][lane], value, bytes);
     wait_here(WAIT_WARP, line, mask);
-    return exchange[warp][turn];
+    return own->exchange[warp][turn];
 }
 
 unsigned emu_ballot(unsigned mask, bool yes, int line)

@@ -10,10 +10,12 @@
  *
  * Threads of a block are fibers, blocks run one after another in an order shuffled by emu_seed. Work given to a stream
  * waits there until somebody synchronises; then streams are served in an order shuffled by the seed, as events allow, so
- * that a missing synchronisation shows as stale numbers. A fault prints one line "emu: WHERE: WHAT" and aborts:
+ * that a missing synchronisation shows as stale numbers. The current device is one of each host thread, as with CUDA, and
+ * several host threads can work at once, on one device in turn, on different ones side by side. A fault prints one line "emu: WHERE: WHAT" and aborts:
  *
  *   - access beyond the end or before the beginning of device memory, after cudaFree, or by the host at all
  *     (device memory is out of reach except while work runs); numbers never written are NaN
+ *   - work in a stream, an event or memory of another device than the one where it should be
  *   - a barrier that not all threads of the block reach, or different ones; the same for warp functions and their mask
  *   - too many threads, too much shared memory, an empty grid; shared memory that was never written is NaN
  *   - memory not freed when emu_leaks asks
@@ -37,9 +39,9 @@
 
 struct dim3 {
     unsigned x, y, z;
-    dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
+    constexpr dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
 };
-extern dim3 threadIdx, blockIdx, blockDim, gridDim;
+extern __thread dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 /* ---- host side */
 
@@ -103,10 +105,10 @@ template <typename F> cudaError_t cudaFuncSetAttribute(F *, cudaFuncAttribute, i
 extern "C" {
 /* Order of blocks and streams; 0: ascending. */
 void emu_seed(uint64_t seed);
-/* Bytes of device memory there are (default 8 GiB); what is taken already stays. Devices there are (default 2). */
+/* Bytes of memory each device has (default 8 GiB); what is taken already stays. Devices there are (default 2). */
 void emu_memory(size_t bytes);
 void emu_devices(int n);
-/* Allocations of device and pinned memory that live, and the most bytes of device memory that ever did. */
+/* Allocations of device and pinned memory that live, and the most bytes of one device's memory that ever did. */
 size_t emu_leaks(void);
 size_t emu_peak(void);
 /* Kernels that ran since the last call. */

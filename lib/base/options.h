@@ -51,6 +51,7 @@ typedef struct nh_program {
     size_t min_inputs, max_inputs;  /* positional arguments */
     bool computes;                  /* has --threads */
     bool on_device;                 /* has --device */
+    bool on_devices;                /* .. and takes several */
     bool no_output;                 /* has no -o */
     const char *example;            /* one or more command lines, one a line */
     const char *see_also;           /* "h0embed(1), nhinfer(1)" */
@@ -67,13 +68,15 @@ typedef struct nh_common {
     nh_list inputs;     /* positional arguments; empty means standard input */
 } nh_common;
 
-/* --device: cpu, auto, cuda[:I][,tf32] */
+/* --device: cpu, auto[,tf32], cuda[:I[,J]...][,tf32] */
+enum { NH_MOST_DEVICES = 64 };
 typedef struct nh_device_choice {
     enum { NH_DEVICE_CPU, NH_DEVICE_AUTO, NH_DEVICE_CUDA } kind;
-    int index; /* -1: not given */
+    size_t n_index; /* 0: none given */
+    int index[NH_MOST_DEVICES];
     bool tf32;
 } nh_device_choice;
-/* 0, or -1 where `text` is none of them. */
+/* 0, or -1 where `text` is none of them, or names a device twice. */
 int nh_device_parse(const char *text, nh_device_choice *out);
 
 /* Parses argv. Returns -1 to go on, otherwise the exit status with which the program must end now

@@ -3,7 +3,7 @@
  * A source in the Makefile's list TWICE is compiled with NH_REAL_DOUBLE defined and without. In it `real` is the number type,
  * R(name) gives name_d or name_f, and the BLAS calls have the right letter. Their headers declare both versions through
  * NH_DECLARE_TWICE-style inclusion: include guards are per type, so a header of this kind includes itself for both types:
- * see lib/ops/ops.h. */
+ * see lib/ops/ops.h. NH_NATIVE is the member of nh_weights that has numbers of this type. */
 #ifndef NH_BASE_REAL_H
 #define NH_BASE_REAL_H
 
@@ -17,6 +17,7 @@ typedef double real;
 #define NH_GEMV cblas_dgemv
 #define NH_EXP exp
 #define NH_SQRT sqrt
+#define NH_NATIVE real
 #else
 typedef float real;
 #define R(name) NH_PASTE(name, _f)
@@ -24,6 +25,7 @@ typedef float real;
 #define NH_GEMV cblas_sgemv
 #define NH_EXP expf
 #define NH_SQRT sqrtf
+#define NH_NATIVE single
 #endif
 
 #endif

@@ -1,6 +1,7 @@
 #include "crystal/eigen.h"
 
 #include "base/memory.h"
+#include "crystal/fourier.h"
 #include "device/device.h"
 
 #include <cblas.h>
@@ -29,9 +30,6 @@ struct nh_eigen {
         *e; /* [n] tridiagonal matrix and a copy to destroy; `d` holds the diagonal of S before that */
     double complex *tau, *z, *basis; /* [n], [n][n]; `basis` only with threshold */
     lapack_int *support;
-    const nh_device *device;
-    nh_gpu *gpu; /* NULL: on the CPU */
-    nhk_eigen *placed;
 };
 
 void nh_bands_choose(const nh_band_choice *choice, size_t n, const double *energy, size_t *first,
@@ -98,10 +96,6 @@ int nh_eigen_new(size_t n, double threshold, bool vectors, nh_eigen **out, nh_er
 void nh_eigen_free(nh_eigen *w)
 {
     if (w == NULL) return;
-    if (w->gpu != NULL) {
-        w->device->call->eigen_free(w->placed);
-        w->device->call->close(w->gpu);
-    }
     free(w->diagonal);
     free(w->off);
     free(w->d);
@@ -121,19 +115,30 @@ static int lapack_failed(const char *routine, lapack_int info, nh_error *err)
                    info < 0 ? ": a number that is not finite" : "");
 }
 
-/* S after a failed or doubtful Cholesky factorisation: the upper triangle is as it was, the diagonal is in
- * w->d. */
-static int not_positive(nh_eigen *w, double complex *s, nh_error *err)
+/* Says what is wrong with S (its upper triangle is looked at, and destroyed); room[n]. */
+static int not_positive(size_t n, double complex *s, double *room, nh_error *err)
 {
-    const lapack_int n = (lapack_int)w->n;
-    for (size_t i = 0; i < w->n; i++)
-        s[i * w->n + i] = w->d[i];
-    lapack_int info = LAPACKE_zheevd(LAPACK_COL_MAJOR, 'N', 'U', n, s, n, w->e);
+    const lapack_int size = (lapack_int)n;
+    lapack_int info = LAPACKE_zheevd(LAPACK_COL_MAJOR, 'N', 'U', size, s, size, room);
     if (info != 0) return lapack_failed("zheevd", info, err);
     return nh_fail(err,
                    "the overlap matrix is not positive definite: smallest eigenvalue %.3e, largest %.3e "
                    "(--s-threshold projects out)",
-                   w->e[0], w->e[w->n - 1]);
+                   room[0], room[n - 1]);
+}
+
+/* The same for S after a failed or doubtful Cholesky factorisation: the upper triangle is as it was, the diagonal is in
+ * w->d. */
+static int not_factored(nh_eigen *w, double complex *s, nh_error *err)
+{
+    for (size_t i = 0; i < w->n; i++)
+        s[i * w->n + i] = w->d[i];
+    return not_positive(w->n, s, w->e, err);
+}
+
+static int nothing_left(double threshold, double largest, nh_error *err)
+{
+    return nh_fail(err, "no eigenvalue of the overlap matrix reaches the threshold %g: the largest is %.3e", threshold, largest);
 }
 
 /* H <- L^-1 H L^-dagger with S = L L^dagger, in place. */
@@ -145,10 +150,10 @@ static int reduce_cholesky(nh_eigen *w, double complex *h, double complex *s, nh
     double norm = LAPACKE_zlanhe(LAPACK_COL_MAJOR, '1', 'L', n, s, n), condition = 0;
     lapack_int info = LAPACKE_zpotrf(LAPACK_COL_MAJOR, 'L', n, s, n);
     if (info < 0) return lapack_failed("zpotrf", info, err);
-    if (info > 0) return not_positive(w, s, err);
+    if (info > 0) return not_factored(w, s, err);
     info = LAPACKE_zpocon(LAPACK_COL_MAJOR, 'L', n, s, n, norm, &condition);
     if (info != 0) return lapack_failed("zpocon", info, err);
-    if (!(condition > DBL_EPSILON)) return not_positive(w, s, err);
+    if (!(condition > DBL_EPSILON)) return not_factored(w, s, err);
     info = LAPACKE_zhegst(LAPACK_COL_MAJOR, 1, 'L', n, h, n, s, n);
     return info != 0 ? lapack_failed("zhegst", info, err) : 0;
 }
@@ -164,10 +169,7 @@ static int reduce_projected(nh_eigen *w, double complex *h, double complex *s, s
     while (drop < w->n && !(w->d[drop] >= w->threshold))
         drop++;
     *rank = w->n - drop;
-    if (*rank == 0)
-        return nh_fail(err,
-                       "no eigenvalue of the overlap matrix reaches the threshold %g: the largest is %.3e",
-                       w->threshold, w->d[w->n - 1]);
+    if (*rank == 0) return nothing_left(w->threshold, w->d[w->n - 1], err);
     for (size_t c = 0; c < *rank; c++) {
         const double factor = 1 / sqrt(w->d[drop + c]);
         for (size_t r = 0; r < w->n; r++)
@@ -228,44 +230,12 @@ static void store_vector(size_t n, const double complex *from, double complex *t
         to[i] = conj(from[i]) * turn;
 }
 
-int nh_eigen_place(nh_eigen *w, const nh_device *device, nh_error *err)
-{
-    const nh_gpu_options o = {.index = device != NULL ? device->index : 0};
-    if (device == NULL) return 0;
-    if (w->threshold > 0)
-        return nh_fail(err, "--s-threshold: no kernels for it yet (use --device cpu)");
-    w->device = device;
-    if (device->call->open(&o, &w->gpu, err) != 0) return -1;
-    return device->call->eigen_new(w->gpu, w->n, w->vectors, &w->placed, err);
-}
-
-/* nh_eigen_solve on the device; the bands are chosen afterwards. */
-static int solve_placed(nh_eigen *w, double *h, double *s, const nh_band_choice *choice, size_t most, double *energy,
-                        size_t *first, size_t *count, double *vector, nh_error *err)
-{
-    const size_t n = w->n;
-    double complex *b = (double complex *)s;
-    int info = 0;
-    for (size_t i = 0; i < n; i++)
-        w->d[i] = creal(b[i * n + i]);
-    if (w->device->call->eigen_solve(w->placed, h, s, energy, &info, err) != 0) return -1;
-    if (info > (int)n) return not_positive(w, b, err);
-    if (info != 0) return lapack_failed("zhegvd", info, err);
-    nh_bands_choose(choice, n, energy, first, count);
-    if (vector == NULL || !w->vectors || *count == 0) return 0;
-    if (*count > most) return nh_fail(err, "%zu bands chosen, room for %zu", *count, most);
-    for (size_t i = 0; i < *count; i++)
-        store_vector(n, (const double complex *)h + (*first + i) * n, (double complex *)vector + i * n);
-    return 0;
-}
-
 int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choice, size_t most, size_t *rank,
                    double *energy, size_t *first, size_t *count, double *vector, nh_error *err)
 {
     const size_t n = w->n;
     double complex *a = (double complex *)h, *b = (double complex *)s;
     *rank = n;
-    if (w->gpu != NULL) return solve_placed(w, h, s, choice, most, energy, first, count, vector, err);
     if (w->threshold > 0 ? reduce_projected(w, a, b, rank, err) : reduce_cholesky(w, a, b, err)) return -1;
     const size_t m = *rank;
     const lapack_int size = (lapack_int)m;
@@ -298,5 +268,158 @@ int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choi
     }
     for (size_t i = 0; i < *count; i++)
         store_vector(n, z + i * n, (double complex *)vector + i * n);
+    return 0;
+}
+
+/* ---- many k-points on a device */
+
+enum { BATCH_BYTES = 64 << 20 /* of the matrices H of a batch: enough of small ones to fill a device, few enough to have two */ };
+
+struct nh_eigen_many {
+    const nh_device *device;
+    nh_gpu *gpu; /* of its own, so that it has a stream beside that of the Fourier sums */
+    nhk_eigen *placed;
+    size_t n, batch, next, oldest;
+    double threshold;
+    struct {
+        const nh_fourier *f; /* NULL: the room */
+        const double *k;
+    } source[NHK_IN_HAND];
+    double complex *s; /* [n][n], for messages; NULL until one is needed */
+};
+
+int nh_eigen_many_new(const nh_device *device, size_t n, size_t n_k, double threshold, bool vectors, nh_eigen_many **out,
+                      nh_error *err)
+{
+    *out = NULL;
+    if (n == 0 || n > INT_MAX / 2) return nh_fail(err, "a matrix of %zu x %zu", n, n);
+    nh_eigen_many *w = NH_ARRAY(nh_eigen_many, 1);
+    if (w == NULL) return nh_fail_memory(err, "the eigenproblem");
+    const size_t fit = BATCH_BYTES / (n * n * sizeof(double complex)), half = (n_k + 1) / 2;
+    *w = (nh_eigen_many){.device = device, .n = n, .batch = fit < half ? fit : half, .threshold = threshold};
+    if (w->batch == 0) w->batch = 1;
+    const nh_gpu_options o = {.index = device->index};
+    int status = device->call->open(&o, &w->gpu, err);
+    for (; status == 0; w->batch /= 2) {
+        const nhk_eigen_options e = {.n = n, .batch = w->batch, .threshold = threshold, .vectors = vectors};
+        status = device->call->eigen_new(w->gpu, &e, &w->placed, err);
+        if (status == 0) break;
+        if (w->batch > 1) status = 0;
+    }
+    if (status == 0) {
+        *out = w;
+        return 0;
+    }
+    nh_eigen_many_free(w);
+    return -1;
+}
+
+void nh_eigen_many_free(nh_eigen_many *w)
+{
+    if (w == NULL) return;
+    if (w->placed != NULL) w->device->call->eigen_free(w->placed);
+    if (w->gpu != NULL) w->device->call->close(w->gpu);
+    free(w->s);
+    free(w);
+}
+
+size_t nh_eigen_many_batch(const nh_eigen_many *w)
+{
+    return w->batch;
+}
+
+int nh_eigen_many_room(nh_eigen_many *w, double **h, double **s, nh_error *err)
+{
+    return w->device->call->eigen_room(w->placed, h, s, err);
+}
+
+int nh_eigen_many_queue(nh_eigen_many *w, size_t count, const nh_fourier *f, const double *k, nh_error *err)
+{
+    if (f != NULL ? nh_fourier_queue(f, count, k, w->placed, err) : w->device->call->eigen_queue(w->placed, count, NULL, NULL, err))
+        return -1;
+    w->source[w->next % NHK_IN_HAND].f = f;
+    w->source[w->next++ % NHK_IN_HAND].k = k;
+    return 0;
+}
+
+/* S of a matrix of the batch in `slot` once more, for a message. */
+static int bad_overlap(nh_eigen_many *w, size_t slot, size_t index, const nhk_eigen_result *r, nh_error *err)
+{
+    const nh_fourier *f = w->source[slot].f;
+    const size_t size = w->n * w->n;
+    double *room = NH_ARRAY(double, w->n);
+    if (w->s == NULL) w->s = nh_calloc(size, sizeof *w->s);
+    int status = room == NULL || w->s == NULL ? nh_fail_memory(err, "the eigenproblem") : 0;
+    if (status == 0 && f != NULL)
+        status = nh_fourier_at(f, 1, w->source[slot].k + 3 * index, NULL, (double *)w->s, err);
+    else if (status == 0)
+        memcpy(w->s, r->s + 2 * index * size, size * sizeof *w->s);
+    if (status == 0) status = not_positive(w->n, w->s, room, err);
+    free(room);
+    return status;
+}
+
+/* From one matrix of a solved batch: rank, energies, the choice of bands. */
+static int take_energies(nh_eigen_many *w, size_t slot, size_t i, const nhk_eigen_result *r, const nh_band_choice *choice,
+                         size_t *rank, double *energy, size_t *first, size_t *count, nh_error *err)
+{
+    const size_t n = w->n;
+    const double *overlap = r->overlap + i * n;
+    size_t drop = 0;
+    *first = *count = 0;
+    if (w->threshold > 0) {
+        if (r->factor[i] != 0) return lapack_failed("zheevd", r->factor[i], err);
+        while (drop < n && !(overlap[drop] >= w->threshold))
+            drop++;
+        if (drop == n) return nothing_left(w->threshold, overlap[n - 1], err);
+    } else if (r->factor[i] > 0) {
+        return bad_overlap(w, slot, i, r, err);
+    }
+    if (r->info[i] != 0 || r->factor[i] != 0) return lapack_failed("zheevd", r->info[i] != 0 ? r->info[i] : r->factor[i], err);
+    *rank = n - drop;
+    memcpy(energy, r->energy + i * n, *rank * sizeof *energy);
+    for (size_t b = *rank; b < n; b++)
+        energy[b] = NAN;
+    for (size_t b = 0; b < *rank; b++)
+        if (!isfinite(energy[b])) return nh_fail(err, "eigenvalues that are not finite");
+    nh_bands_choose(choice, *rank, energy, first, count);
+    return 0;
+}
+
+typedef struct store {
+    size_t n, most;
+    const size_t *count;
+    const double *from;
+    double *to;
+} store;
+
+static void store_batch(void *context, size_t index, int thread)
+{
+    const store *v = context;
+    const size_t row = v->n * v->most;
+    (void)thread;
+    for (size_t b = 0; b < v->count[index]; b++)
+        store_vector(v->n, (const double complex *)v->from + index * row + b * v->n, (double complex *)v->to + index * row + b * v->n);
+}
+
+int nh_eigen_many_solve(nh_eigen_many *w, const nh_band_choice *choice, size_t most, size_t *rank, double *energy, size_t *first,
+                        size_t *count, double *vector, nh_threads *threads, nh_error *each, nh_error *err)
+{
+    nhk_eigen_result r;
+    if (w->device->call->eigen_solve(w->placed, &r, err) != 0) return -1;
+    const size_t slot = w->oldest++ % NHK_IN_HAND;
+    for (size_t i = 0; i < r.count; i++) {
+        each[i].text[0] = '\0';
+        rank[i] = w->n;
+        if (take_energies(w, slot, i, &r, choice, &rank[i], energy + i * w->n, &first[i], &count[i], &each[i]) != 0) continue;
+        if (vector != NULL && count[i] > most) {
+            nh_fail(&each[i], "%zu bands chosen, room for %zu", count[i], most);
+            count[i] = 0;
+        }
+    }
+    if (vector == NULL) return 0;
+    store v = {.n = w->n, .most = most, .count = count, .to = vector};
+    if (w->device->call->eigen_vectors(w->placed, r.count, first, count, most, &v.from, err) != 0) return -1;
+    nh_parallel_for(threads, r.count, store_batch, &v);
     return 0;
 }

@@ -231,6 +231,29 @@ static void place(const group *g, const size_t *orbital, size_t n_spin, size_t s
     }
 }
 
+/* phase[n][n_cell] = exp(2 pi i k.R) */
+static void make_phases(const nh_fourier *f, size_t n, const double *k, double complex *phase)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t c = 0; c < f->n_cell; c++) {
+            double turn = 0;
+            for (size_t x = 0; x < 3; x++)
+                turn += k[3 * i + x] * f->cell[c][x];
+            turn -= floor(turn);
+            phase[i * f->n_cell + c] = CMPLX(cos(2 * M_PI * turn), sin(2 * M_PI * turn));
+        }
+}
+
+int nh_fourier_queue(const nh_fourier *f, size_t n, const double *k, nhk_eigen *to, nh_error *err)
+{
+    double complex *phase = NH_ARRAY(double complex, n * f->n_cell);
+    if (phase == NULL) return nh_fail_memory(err, "the Fourier sums");
+    make_phases(f, n, k, phase);
+    const int status = f->device->call->eigen_queue(to, n, f->placed, (const double *)phase, err);
+    free(phase);
+    return status;
+}
+
 int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_error *err)
 {
     const nh_graph *g = f->graph;
@@ -251,14 +274,7 @@ int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, dou
     }
     if (h != NULL) memset(h, 0, n * size * sizeof(double complex));
     if (s != NULL) memset(s, 0, n * size * sizeof(double complex));
-    for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < f->n_cell; c++) {
-            double turn = 0;
-            for (size_t x = 0; x < 3; x++)
-                turn += k[3 * i + x] * f->cell[c][x];
-            turn -= floor(turn);
-            phase[i * f->n_cell + c] = CMPLX(cos(2 * M_PI * turn), sin(2 * M_PI * turn));
-        }
+    make_phases(f, n, k, phase);
     if (f->placed != NULL) {
         status = f->device->call->fourier_at(f->placed, n, (const double *)phase, h, s, err);
         goto done;

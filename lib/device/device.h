@@ -9,10 +9,10 @@ typedef struct nh_device {
     const nhk_calls *call;
     nh_gpu *gpu;
     int index;
-    void *library;
+    void *library; /* to be closed with it */
 } nh_device;
 
-/* `choice`: "cpu", "auto" or "cuda[:I][,tf32]" (nh_device_check). *out is NULL for the CPU; the caller closes. Without :I
+/* `choice`: "cpu", "auto[,tf32]" or "cuda[:I][,tf32]" (nh_device_parse). *out is NULL for the CPU; the caller closes. Without :I
  * a process takes device `rank` modulo their number (the local rank of MPI, or 0). With "auto" a device that cannot be had
  * is no error: *out is NULL and *note says why.
  *
@@ -22,6 +22,23 @@ int nh_device_open(const char *choice, int rank, nh_device **out, nh_error *note
 /* One with the table given, for programs that are linked with the archive. */
 int nh_device_open_with(const nhk_calls *calls, const char *choice, int rank, nh_device **out, nh_error *err);
 void nh_device_close(nh_device *d); /* NULL is fine */
+/* Memory of the host for count*size bytes that go to or come from the device (NULL: just memory), pinned; nh_device_room_free, before the
+ * device is closed. NULL where there is not enough. */
+void *nh_device_room(const nh_device *d, size_t count, size_t size);
+void nh_device_room_free(const nh_device *d, void *room); /* NULL is fine */
+
+/* The devices of a program that shares its work among several. */
+typedef struct nh_devices {
+    size_t count; /* 0: the CPU */
+    nh_device **device;
+} nh_devices;
+/* The devices that the choice lists ("cuda:0,2"). Where it lists none, those that there are, `most` of them at the most, and without those
+ * that cannot be used as long as one can: *note says why. Otherwise as above. */
+int nh_devices_open(const char *choice, size_t most, nh_devices *out, nh_error *note, nh_error *err);
+/* Some with the table given. */
+int nh_devices_open_with(const nhk_calls *calls, const char *choice, size_t most, nh_devices *out, nh_error *note, nh_error *err);
+void nh_devices_close(nh_devices *d);
+
 /* Rank of this process among those of its machine, as mpirun and srun say; 0 without them. */
 int nh_device_local_rank(void);
 

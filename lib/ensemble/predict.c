@@ -21,7 +21,8 @@ typedef struct packed {
 struct nh_predictor {
     const nh_model *m;
     nh_precision precision;
-    const nh_device *device;
+    const nh_devices *devices; /* NULL: the CPU */
+    nh_threads *servers;       /* one for each device; NULL: the caller is enough */
     nh_kernels kernels;
     nh_types types;
     packed kept[NH_PREDICTOR_KEEPS];
@@ -39,15 +40,16 @@ static void packed_free(packed *k)
     *k = (packed){0};
 }
 
-int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, const nh_device *device,
+int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, const nh_devices *devices,
                      nh_predictor **out, nh_error *err)
 {
     *out = NULL;
     nh_predictor *p = NH_ARRAY(nh_predictor, 1);
     if (!p) return nh_fail_memory(err, "the model");
-    *p = (nh_predictor){.m = m, .precision = precision, .kernels = kernels, .device = device};
-    if (nh_types_new(&m->config, &p->types, err)) {
-        free(p);
+    *p = (nh_predictor){.m = m, .precision = precision, .kernels = kernels, .devices = devices};
+    if (nh_types_new(&m->config, &p->types, err) ||
+        (devices && devices->count > 1 && nh_threads_new((int)devices->count, &p->servers, err))) {
+        nh_predictor_free(p);
         return -1;
     }
     *out = p;
@@ -59,6 +61,7 @@ void nh_predictor_free(nh_predictor *p)
     if (!p) return;
     for (size_t i = 0; i < NH_PREDICTOR_KEEPS; i++)
         packed_free(&p->kept[i]);
+    nh_threads_free(p->servers);
     nh_types_free(&p->types);
     free(p);
 }
@@ -101,7 +104,7 @@ typedef struct job {
     const nh_model *m;
     nh_kernels kernels;
     nh_graph *g;
-    const nh_device *device;
+    const nh_devices *devices;
     const nh_types *types;
     packed *packed;
     nh_embedding *embedding;
@@ -118,12 +121,40 @@ typedef struct job {
     nh_edges edges;
     double scale;                   /* model's Rydberg factor over the graph's */
     size_t orbitals;                /* of the largest species */
+    nhk_crystal **placed;    /* [devices] features and corrections are made there, too; NULL: here. Owned */
+    nhk_embedding tables[2]; /* of `in` and `out`, for them */
+    nhk_block *block;        /* [n_edge] */
     _Atomic uint_fast64_t embed_ns; /* summed over threads */
     atomic_bool no_memory;          /* a callback could not get its buffer */
+    nh_precision precision;
+    nh_threads *threads; /* of the sub-models on the CPU */
+    nh_predict_report *report;
+    nh_progress *progress;
+    size_t n_server; /* threads that run sub-models side by side */
+    bool wanted[NH_MAX_RANGES], told[NH_MAX_RANGES]; /* told: the progress knows of it */
+    nh_error error[NH_MAX_RANGES]; /* empty text: none */
 } job;
+
+static size_t device_count(const job *j)
+{
+    return j->devices ? j->devices->count : 0;
+}
+
+/* From now on the device's features and corrections are made here. */
+static void drop_crystal(job *j, size_t device)
+{
+    if (j->placed[device]) j->devices->device[device]->call->crystal_free(j->placed[device]);
+    j->placed[device] = NULL;
+}
 
 static void job_free(job *j)
 {
+    for (size_t i = 0; j->placed && i < device_count(j); i++)
+        drop_crystal(j, i);
+    free(j->placed);
+    for (size_t i = 0; i < 2; i++)
+        nh_embedding_tables_free(&j->tables[i]);
+    free(j->block);
     nh_embedding_free(j->embedding);
     nh_selection_free(&j->in);
     free(j->even);
@@ -273,7 +304,8 @@ static void embed_edge(const job *j, size_t e, double *out)
                        j->scale, out);
 }
 
-/* Adds one edge's correction to its block; every edge has its own. */
+/* Adds one edge's correction to its block; every edge has its own, and its length is in one sub-model's range at the most (ranges do not
+ * overlap), so that sub-models may do this side by side. */
 static void add_correction(const job *j, size_t e, const double *ham, double *d)
 {
     const nh_graph *g = j->g;
@@ -288,6 +320,13 @@ static void add_correction(const job *j, size_t e, const double *ham, double *d)
         for (size_t i = 0; i < n; i++)
             block[2 * i] += d[i] / j->scale;
     }
+}
+
+/* NULL: the CPU. The same one for every crystal, as packed sub-models stay there. */
+static const nh_device *device_of(const job *j, size_t range)
+{
+    const size_t n = device_count(j);
+    return n > 0 ? j->devices->device[range % n] : NULL;
 }
 
 static void give_up(job *j)
@@ -350,33 +389,92 @@ static void count_time(job *j, double begin)
         free(d);                                                                                             \
     }                                                                                                        \
                                                                                                              \
-    static int run_##suffix(job *j, size_t range, nh_threads *threads, nh_predict_report *report,            \
-                            nh_error *err)                                                                   \
+    static int pack_##suffix(job *j, size_t range, nh_threads *threads, nh_error *err)                       \
     {                                                                                                        \
         const nh_model *m = j->m;                                                                            \
         nh_network_##suffix **net = &j->packed->suffix[range];                                               \
-        const double begin = nh_seconds();                                                                   \
-        if (!*net) {                                                                                         \
-            if (nh_network_##suffix##_new(&m->config, j->types, &m->params, &m->weights[range], range,       \
-                                          j->input, j->input_entry, &j->out.irreps, j->out.entry, false,     \
-                                          j->kernels, threads, net, err))                                    \
-                return -1;                                                                                   \
-            report->n_packed++;                                                                              \
-            if (nh_network_##suffix##_place(*net, j->device, err)) {                                             \
-                nh_network_##suffix##_free(*net);                                                                \
-                *net = NULL;                                                                                     \
-                return -1;                                                                                       \
-            }                                                                                                    \
+        if (*net) return 0;                                                                                  \
+        if (nh_network_##suffix##_new(&m->config, j->types, &m->params, &m->weights[range], range, j->input, \
+                                      j->input_entry, &j->out.irreps, j->out.entry, false, j->kernels,       \
+                                      threads, net, err))                                                    \
+            return -1;                                                                                       \
+        j->report->n_packed++;                                                                               \
+        if (!nh_network_##suffix##_place(*net, device_of(j, range), err)) return 0;                          \
+        nh_network_##suffix##_free(*net);                                                                    \
+        *net = NULL;                                                                                         \
+        return -1;                                                                                           \
+    }                                                                                                        \
+                                                                                                             \
+    static int run_##suffix(job *j, size_t range, nh_error *err)                                             \
+    {                                                                                                        \
+        nh_network_##suffix *net = j->packed->suffix[range];                                                 \
+        const nh_device *device = device_of(j, range);                                                       \
+        if (device) {                                                                                        \
+            nhk_crystal *crystal = j->placed[range % device_count(j)];                                       \
+            nh_network_##suffix##_ends ends = {0};                                                           \
+            if (crystal) device->call->crystal_ends_##suffix(crystal, &ends);                                \
+            nh_network_##suffix##_connect(net, &ends);                                                       \
         }                                                                                                    \
-        const double ready = nh_seconds();                                                                   \
-        const int status = nh_network_##suffix##_forward(*net, &j->edges, source_##suffix, j, sink_##suffix,  \
-                                                         j, false, NULL, threads, &report->part, err);       \
-        report->setup += ready - begin;                                                                      \
-        report->forward[range] = nh_seconds() - ready;                                                       \
-        return status;                                                                                       \
+        return nh_network_##suffix##_forward(net, &j->edges, source_##suffix, j, sink_##suffix, j, false,    \
+                                             NULL, j->threads, &j->report->part, err);                       \
     }
 CALLBACKS(float, f)
 CALLBACKS(double, d)
+
+/* What devices need to know of the crystal. */
+static int prepare_placing(job *j, nh_error *err)
+{
+    const nh_graph *g = j->g;
+    const int *species = g->structure.species;
+    if (device_count(j) == 0) return 0;
+    j->placed = NH_ARRAY(nhk_crystal *, device_count(j));
+    j->block = NH_ARRAY(nhk_block, j->edges.n_edge);
+    if (!j->placed || !j->block) return nh_fail_memory(err, "the edges");
+    for (size_t e = 0; e < j->edges.n_edge; e++)
+        j->block[e] = (nhk_block){g->pairs.start[j->edge[e]], species[j->src[e]], species[j->dst[e]]};
+    const bool embed = j->m->config.input == NH_INPUT_H0 && !g->features;
+    return (embed && nh_embedding_tables(j->embedding, &j->in, &g->structure, j->slot, j->even, &j->tables[0], err)) ||
+                   nh_embedding_tables(j->embedding, &j->out, &g->structure, j->slot, NULL, &j->tables[1], err)
+               ? -1
+               : 0;
+}
+
+/* Takes the crystal to the device, where there is room: then H0 goes up once for all of its sub-models (unless its features
+ * came with it, or none are made of it), and their corrections come down once. */
+static int place(job *j, size_t device, nh_error *err)
+{
+    const nh_graph *g = j->g;
+    const nh_device *d = j->devices->device[device];
+    const bool embed = j->m->config.input == NH_INPUT_H0 && !g->features;
+    const nhk_crystal_input in = {.n_edge = j->edges.n_edge,
+                                  .n_elem = g->pairs.n_elem,
+                                  .spin_blocks = g->n_spin,
+                                  .edge = j->block,
+                                  .matrix = embed ? g->matrix[NH_H0] : NULL,
+                                  .in = &j->tables[0],
+                                  .out = &j->tables[1],
+                                  .scale = j->scale};
+    return d->call->crystal_new(d->gpu, &in, &j->placed[device], err);
+}
+
+/* The corrections that were made on the devices; a block's is zero on all of them but one. */
+static int take_corrections(job *j, nh_error *err)
+{
+    const nh_graph *g = j->g;
+    double *d = NH_ARRAY(double, g->pairs.n_elem);
+    int status = d ? 0 : nh_fail_memory(err, "the corrections");
+    for (size_t i = 0; !status && i < device_count(j); i++) {
+        if (!j->placed[i]) continue;
+        status = j->devices->device[i]->call->crystal_corrections(j->placed[i], d, err);
+        for (size_t spin = 0; !status && spin < (size_t)g->n_spin; spin += 3) { /* uu and dd */
+            double *block = g->matrix[NH_H_PRED] + 2 * spin * g->pairs.n_elem;
+            for (size_t k = 0; k < g->pairs.n_elem; k++)
+                block[2 * k] += d[k];
+        }
+    }
+    free(d);
+    return status;
+}
 
 static bool any_within(const job *j, size_t range)
 {
@@ -384,6 +482,63 @@ static bool any_within(const job *j, size_t range)
     for (size_t e = 0; e < j->edges.n_edge; e++)
         if (j->distance[e] >= bounds[0] && j->distance[e] < bounds[1]) return true;
     return false;
+}
+
+/* The sub-models of one server, in order: those of a device, or all of them. A failure ends it. */
+static int run_some(job *j, size_t server)
+{
+    for (size_t r = server; r < j->m->n_range; r += j->n_server) {
+        nh_error *err = &j->error[r];
+        if (!j->wanted[r]) continue;
+        const double begin = nh_seconds();
+        int status = j->precision == NH_DOUBLE ? run_d(j, r, err) : run_f(j, r, err);
+        j->report->forward[r] = nh_seconds() - begin;
+        if (!status && atomic_load(&j->no_memory)) status = nh_fail_memory(err, "feature vectors");
+        if (status) return -1;
+        if (!j->told[r]) nh_progress_add(j->progress, j->edges.n_edge);
+        j->told[r] = true;
+    }
+    return 0;
+}
+
+static void serve(void *context, size_t index, int thread)
+{
+    job *j = context;
+    const bool on_device = device_count(j) > 0;
+    bool any = false;
+    (void)thread;
+    for (size_t r = index; r < j->m->n_range; r += j->n_server)
+        any = any || j->wanted[r];
+    if (!any) return;
+    if (on_device && place(j, index, &j->error[index])) return;
+    if (run_some(j, index) == 0 || !on_device || !j->placed[index]) return;
+    /* Without the crystal on the device there is more room for the sub-models, and nothing has come down yet. */
+    drop_crystal(j, index);
+    for (size_t r = index; r < j->m->n_range; r += j->n_server)
+        j->error[r].text[0] = '\0';
+    run_some(j, index);
+}
+
+/* Packs the sub-models and lets the devices' threads (NULL: the caller) run them. */
+static int run_sub_models(job *j, nh_threads *servers, nh_error *err)
+{
+    const size_t n = j->m->n_range;
+    const double begin = nh_seconds();
+    for (size_t r = 0; r < n; r++) {
+        j->wanted[r] = any_within(j, r); /* else this sub-model has no edge to answer for */
+        if (!j->wanted[r]) continue;
+        if (j->precision == NH_DOUBLE ? pack_d(j, r, j->threads, err) : pack_f(j, r, j->threads, err))
+            return nh_fail_at(err, "sub-model range%zu", r);
+    }
+    if (prepare_placing(j, err)) return -1;
+    const double ready = nh_seconds();
+    j->n_server = servers ? (size_t)nh_threads_count(servers) : 1;
+    nh_parallel_for(servers, j->n_server, serve, j);
+    j->report->setup += ready - begin;
+    j->report->sub_models = nh_seconds() - ready;
+    for (size_t r = 0; r < n; r++)
+        if (j->error[r].text[0]) return nh_fail(err, "sub-model range%zu: %s", r, j->error[r].text);
+    return 0;
 }
 
 static int prepare(nh_predictor *p, job *j, nh_error *err)
@@ -406,11 +561,11 @@ static int prepare(nh_predictor *p, job *j, nh_error *err)
     return 0;
 }
 
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, const nh_device *device,
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, const nh_devices *devices,
                bool hermitize, nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err)
 {
     nh_predictor *p;
-    if (nh_predictor_new(m, precision, kernels, device, &p, err)) return -1;
+    if (nh_predictor_new(m, precision, kernels, devices, &p, err)) return -1;
     const int status = nh_predictor_run(p, g, hermitize, threads, report, progress, err);
     nh_predictor_free(p);
     return status;
@@ -419,29 +574,23 @@ int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernel
 int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *threads, nh_predict_report *report,
                      nh_progress *progress, nh_error *err)
 {
-    const nh_model *m = p->m;
     nh_predict_report unused;
-    job j = {.m = m, .g = g, .types = &p->types, .kernels = p->kernels, .device = p->device};
     if (!report) report = &unused;
+    job j = {.m = p->m, .g = g, .types = &p->types, .kernels = p->kernels, .devices = p->devices, .precision = p->precision,
+             .report = report, .progress = progress};
     *report = (nh_predict_report){0};
     const double begin = nh_seconds();
     /* A pool of one also keeps BLAS to one thread: its sums would depend on how many it uses. */
     nh_threads *own = NULL;
     int status = threads ? 0 : nh_threads_new(1, &own, err);
-    if (!threads) threads = own;
+    j.threads = threads ? threads : own;
     if (!status) status = prepare(p, &j, err);
     report->n_edge = j.edges.n_edge;
     report->setup = nh_seconds() - begin;
-    for (size_t r = 0; !status && r < m->n_range; r++) {
-        if (!any_within(&j, r)) continue; /* this sub-model has no edge to answer for */
-        status =
-            p->precision == NH_DOUBLE ? run_d(&j, r, threads, report, err) : run_f(&j, r, threads, report, err);
-        if (status) nh_fail_at(err, "sub-model range%zu", r);
-        if (!status && atomic_load(&j.no_memory)) status = nh_fail_memory(err, "feature vectors");
-        nh_progress_add(progress, j.edges.n_edge);
-    }
+    if (!status) status = run_sub_models(&j, p->servers, err);
     report->embed = 1e-9 * (double)atomic_load(&j.embed_ns);
     const double end = nh_seconds();
+    if (!status && j.placed) status = take_corrections(&j, err);
     if (!status && hermitize) status = nh_hermitize(g, g->matrix[NH_H_PRED], err);
     report->finish = nh_seconds() - end;
     job_free(&j);

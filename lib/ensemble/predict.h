@@ -17,8 +17,9 @@ typedef struct nh_predict_report {
     size_t n_edge; /* directed edges within the model's cutoff */
     size_t n_packed; /* sub-models whose weights were packed for this crystal */
     double setup;    /* s: edges, packed weights; all sub-models */
-    double embed;  /* s: features from H0, summed over threads and sub-models; part of `forward` */
+    double embed;  /* s: features made on the host, summed over threads and sub-models; part of `forward` */
     double forward[NH_MAX_RANGES]; /* s of each sub-model */
+    double sub_models; /* s: all of them, less than their sum where several devices work */
     nh_network_times part;         /* of all sub-models */
     double finish;                 /* s: the Hermitian mean */
 } nh_predict_report;
@@ -28,8 +29,9 @@ typedef struct nh_predict_report {
  * in memory). One thread at a time. */
 enum { NH_PREDICTOR_KEEPS = 4 };
 typedef struct nh_predictor nh_predictor;
-/* `m` and `device`, on which the sub-models run one after another (NULL: on the CPU), must outlive it. */
-int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, const nh_device *device,
+/* `m` and `devices` (NULL or none: the CPU) must outlive it. Of n devices each has every n-th sub-model and a thread of its own that runs
+ * them one after another. */
+int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, const nh_devices *devices,
                      nh_predictor **out, nh_error *err);
 void nh_predictor_free(nh_predictor *p); /* NULL is fine */
 
@@ -45,13 +47,15 @@ void nh_predictor_free(nh_predictor *p); /* NULL is fine */
  *
  * Errors: no H0 where the model needs it, a graph with a smaller cutoff, an element with more shells than the model's basis, features
  * that were made for another basis or lack an edge. `threads`, `report` and `progress` (n_edge for each
- * sub-model, when it is done) may be NULL. Deterministic: the
- * same numbers for every number of threads, and whatever crystals came before. */
+ * sub-model, when it is done) may be NULL. On a device H0 becomes features there, and the corrections come down once, where
+ * there is room (kernels/README.md). Deterministic: the same numbers for every number of threads and of devices (as long as
+ * the crystal fits: a device with less memory than it asks for takes sums in shorter pieces), and whatever crystals came
+ * before. */
 int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *threads, nh_predict_report *report,
                      nh_progress *progress, nh_error *err);
 
 /* The same for one crystal. */
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, const nh_device *device,
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, const nh_devices *devices,
                bool hermitize, nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err);
 
 #endif

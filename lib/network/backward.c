@@ -816,19 +816,10 @@ void R(nh_back_end)(nh_run *f, real **gradient, nh_threads *threads)
     nh_parallel_for(threads, f->net->n_binding, unpack_one, &u);
 }
 
-static real **native(const nh_weights *w)
-{
-#ifdef NH_REAL_DOUBLE
-    return w->real;
-#else
-    return w->single;
-#endif
-}
-
 int NH_NET(_gradients_new)(const nh_net *net, nh_weights *out, nh_error *err)
 {
     if (nh_weights_new(net->params, sizeof(real) == sizeof(double), out, err) != 0) return -1;
-    real **list = native(out);
+    real **list = out->NH_NATIVE;
     for (size_t k = 0; k < net->n_binding; k++) {
         const size_t i = net->binding[k].param;
         if (list[i] != NULL) continue;
@@ -850,13 +841,14 @@ int NH_NET(_backward)(const nh_net *net, nh_tape *tape, NH_NET(_seed) * seed, vo
     if (net->placed == NULL && nh_threads_count(threads) != f->threads)
         return nh_fail(err, "network: %d threads on the way back, %d on the way there",
                        nh_threads_count(threads), f->threads);
-    if (native(gradient) == NULL || gradient->count != net->params->count)
+    if (gradient == NULL && net->placed == NULL) return nh_fail(err, "network: no gradients to add to");
+    if (gradient != NULL && (gradient->NH_NATIVE == NULL || gradient->count != net->params->count))
         return nh_fail(err,
                        "network: gradients of the network's precision, one for each of %zu parameters, "
                        "expected",
                        net->params->count);
     if (net->placed != NULL)
-        return R(nh_placed_backward)(net, tape->placed, seed, seed_context, native(gradient), threads, err);
+        return R(nh_placed_backward)(net, tape->placed, seed, seed_context, gradient, err);
     if (f->n_out == 0) return 0;
     b->seed = seed;
     b->seed_context = seed_context;
@@ -879,7 +871,7 @@ int NH_NET(_backward)(const nh_net *net, nh_tape *tape, NH_NET(_seed) * seed, vo
     begin_nodes_back(f);
     over_tiles(f, R(nh_tiles)(f->graph->n_edge, NH_TILE), input_back, threads);
 
-    R(nh_back_end)(f, native(gradient), threads);
+    R(nh_back_end)(f, gradient->NH_NATIVE, threads);
     R(nh_add_times)(f, times);
     return 0;
 }

@@ -283,8 +283,8 @@ bool R(nh_onsite)(const nh_edges *g, size_t edge);
 /* The same as nh_network_X, for a network on a device (placed.c). */
 int R(nh_placed_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source, void *source_context,
                          NH_NET(_sink) * sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);
-int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) * seed, void *seed_context, real **gradient,
-                          nh_threads *threads, nh_error *err);
+int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) * seed, void *seed_context, nh_weights *gradient,
+                          nh_error *err);
 int R(nh_placed_update)(nh_net *net, nh_error *err);
 void R(nh_placed_free)(nh_net *net);
 /* Seconds since *t; *t becomes now. */

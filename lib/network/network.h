@@ -24,6 +24,8 @@ typedef struct nh_network_times {
 } nh_network_times;
 
 struct nh_device; /* device/device.h */
+struct nhk_network_f; /* kernels/nhkernels.h */
+struct nhk_network_d;
 
 /* What a tape keeps of the inner activations of a forward run: nothing (they are made again, tile by tile, on
  * the way back), or all of them. The gradients are the same numbers. */
@@ -63,6 +65,17 @@ typedef enum nh_tape_memory { NH_TAPE_RECOMPUTE, NH_TAPE_STORE } nh_tape_memory;
                    const size_t *wanted_entry, bool with_trace, nh_kernels kernels, nh_threads *threads,       \
                    name **out, nh_error *err);                                                                 \
     void name##_free(name *net); /* NULL is fine */                                                            \
+    /* Ends of a run that stay on the device: functions that queue their work there and return, with all arrays there. edge[n] are the      \
+     * numbers of the edges. NULL: the callback of the host, as below. There is no `everywhere` with a sink on the device. */              \
+    typedef struct name##_ends {                                                                               \
+        void *context;                                                                                         \
+        void (*source)(void *context, size_t first, size_t n, real *out);                                      \
+        void (*sink)(void *context, size_t n, const int *edge, const real *ham, const real *trace);            \
+        void (*seed)(void *context, size_t n, const int *edge, real *g_ham, real *g_trace);                    \
+    } name##_ends;                                                                                             \
+    /* The runs of a network that is placed have these ends from now on, in place of the callbacks (NULL: the callbacks). A run that is    \
+     * kept goes back with the ends that it had. */                                                            \
+    void name##_connect(name *net, const name##_ends *ends);                                                   \
     /* From now on the network runs on the device (NULL: on the CPU, as before), which must outlive it: all of \
      * the functions below, with its own memory in place of the tape's; `threads` and `times` are not used.    \
      * Runs with a probe stay on the CPU. Once for each network. */                                           \
@@ -105,11 +118,16 @@ typedef enum nh_tape_memory { NH_TAPE_RECOMPUTE, NH_TAPE_STORE } nh_tape_memory;
     /* Adds the gradient of the loss with respect to every parameter to `gradient` (shapes as the weights;   \
      * arrays of the network's precision; NULL: not wanted), for the run that `tape` holds and the weights   \
      * that it was made with. The source is called again. Sums are taken in an order that is fixed for a     \
-     * number of threads, which must be that of the forward run. */ \
+     * number of threads, which must be that of the forward run. On a device `gradient` may be NULL: what is \
+     * added to is then the gradient there, which no call without NULL leaves as it was. */ \
     int name##_backward(const name *net, name##_tape *tape, name##_seed *seed, void *seed_context,             \
                         nh_weights *gradient, nh_threads *threads, nh_network_times *times, nh_error *err);
 
 NH_NETWORK_DECLARE(float, nh_network_f)
 NH_NETWORK_DECLARE(double, nh_network_d)
+
+/* The network on its device, for what device->call->network_f and _d offer beside the above; NULL: on the CPU. */
+struct nhk_network_f *nh_network_f_placed(const nh_network_f *net);
+struct nhk_network_d *nh_network_d_placed(const nh_network_d *net);
 
 #endif

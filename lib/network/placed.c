@@ -1,16 +1,10 @@
 /* A network on a device: what kernels/ does, as seen from here. */
 #include "network/internal.h"
 
-#include "base/memory.h"
 #include "device/device.h"
 
-#include <stdlib.h>
-
-#ifdef NH_REAL_DOUBLE
-#define CALLS(device) (&(device)->call->network_d)
-#else
-#define CALLS(device) (&(device)->call->network_f)
-#endif
+#define CALLS(device) (&(device)->call->R(network))
+#define NHK_CALLS NH_PASTE(R(nhk_network), _calls)
 
 int NH_NET(_place)(nh_net *net, const nh_device *device, nh_error *err)
 {
@@ -18,6 +12,11 @@ int NH_NET(_place)(nh_net *net, const nh_device *device, nh_error *err)
     if (CALLS(device)->make(device->gpu, net, &net->placed, err) != 0) return -1;
     net->device = device;
     return 0;
+}
+
+void NH_NET(_connect)(nh_net *net, const NH_NET(_ends) * ends)
+{
+    CALLS(net->device)->connect(net->placed, ends);
 }
 
 void R(nh_placed_free)(nh_net *net)
@@ -37,27 +36,28 @@ int R(nh_placed_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) *
         ->forward(net->placed, g, source, source_context, sink, sink_context, everywhere, kept, err);
 }
 
-/* The gradients of the packed weights come from the device; from there to the parameters as on the CPU, with one chunk. */
-int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) * seed, void *seed_context, real **gradient,
-                          nh_threads *threads, nh_error *err)
+/* Where the host wants the gradient, the device's sum begins anew and is added to the host's. */
+int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) * seed, void *seed_context, nh_weights *gradient,
+                          nh_error *err)
 {
-    const size_t blocks = net->config->blocks;
-    real *packed = NH_ARRAY(real, net->n_packed), **form = NH_ARRAY(real *, blocks);
-    bool good = packed != NULL && form != NULL;
-    for (size_t k = 0; good && k < blocks; k++) {
-        const nh_block *b = &net->block[k];
-        form[k] = nh_calloc(b->has_invariants ? b->invariants.width[0] : 0, b->form_hidden * sizeof(real));
-        good = form[k] != NULL;
+    const NHK_CALLS *call = CALLS(net->device);
+    if (gradient == NULL) return call->backward(net->placed, kept, seed, seed_context, err);
+    nh_weights found;
+    if (NH_NET(_gradients_new)(net, &found, err) != 0) return -1;
+    int status = call->clear(net->placed, err);
+    if (status == 0) status = call->backward(net->placed, kept, seed, seed_context, err);
+    if (status == 0) status = call->read(net->placed, NHK_GRADIENT, found.NH_NATIVE, err);
+    for (size_t i = 0; status == 0 && i < net->params->count; i++) {
+        const real *from = found.NH_NATIVE[i];
+        real *to = gradient->NH_NATIVE[i];
+        for (size_t k = 0; from != NULL && to != NULL && k < net->params->param[i].count; k++)
+            to[k] += from[k];
     }
-    int status = good ? 0 : nh_fail_memory(err, "the gradients of a sub-model");
-    if (status == 0) status = CALLS(net->device)->backward(net->placed, kept, seed, seed_context, packed, err);
-    if (status == 0) {
-        nh_run f = {.net = net, .back = {.n_chunk = 1, .packed = &packed, .form = form}};
-        R(nh_back_end)(&f, gradient, threads);
-    }
-    for (size_t k = 0; form != NULL && k < blocks; k++)
-        free(form[k]);
-    free(form);
-    free(packed);
+    nh_weights_free(&found);
     return status;
+}
+
+R(nhk_network) * NH_NET(_placed)(const nh_net *net)
+{
+    return net->placed;
 }

@@ -35,8 +35,7 @@ typedef struct loop {
     nh_weights *write;
     double decay;
     /* Adam */
-    const nh_optimizer_settings *settings;
-    double lr, size, scale, factor;
+    nhk_adam adam;
     nh_weights *m, *v;
 } loop;
 
@@ -86,14 +85,12 @@ double nh_weights_norm(const nh_params *p, const nh_weights *w)
 
 /* The same text for float and double. */
 #define STEP(real, suffix, root)                                                                             \
-    static void step_##suffix(const nh_optimizer_settings *o, double lr, double size, double scale,          \
-                              double factor, size_t n, const real *restrict g, real *restrict m,             \
+    static void step_##suffix(const nhk_adam *o, size_t n, const real *restrict g, real *restrict m,         \
                               real *restrict v, real *restrict w)                                            \
     {                                                                                                        \
         const real b1 = (real)o->beta[0], b2 = (real)o->beta[1], a1 = (real)(1 - o->beta[0]),                \
-                   a2 = (real)(1 - o->beta[1]), eps = (real)o->eps, f = (real)factor, rate = (real)size,     \
-                   c = (real)scale, decay = (real)(o->kind == NH_ADAM ? o->weight_decay : 0),                \
-                   keep = (real)(o->kind == NH_ADAMW ? 1 - lr * o->weight_decay : 1);                        \
+                   a2 = (real)(1 - o->beta[1]), eps = (real)o->eps, f = (real)o->factor,                     \
+                   rate = (real)o->size, c = (real)o->scale, decay = (real)o->decay, keep = (real)o->keep;   \
         for (size_t k = 0; k < n; k++) {                                                                     \
             const real x = keep * w[k], gk = f * g[k] + decay * w[k];                                        \
             m[k] = b1 * m[k] + a1 * gk;                                                                      \
@@ -104,6 +101,17 @@ double nh_weights_norm(const nh_params *p, const nh_weights *w)
 STEP(float, f, sqrtf)
 STEP(double, d, sqrt)
 
+nhk_adam nh_adam_numbers(const nh_optimizer_settings *o, double lr, uint64_t step, double factor)
+{
+    return (nhk_adam){.beta = {o->beta[0], o->beta[1]},
+                      .eps = o->eps,
+                      .factor = factor,
+                      .size = lr / (1 - pow(o->beta[0], (double)step)),
+                      .scale = 1 / sqrt(1 - pow(o->beta[1], (double)step)),
+                      .decay = o->kind == NH_ADAM ? o->weight_decay : 0,
+                      .keep = o->kind == NH_ADAMW ? 1 - lr * o->weight_decay : 1};
+}
+
 static void step_one(void *context, size_t i, int thread)
 {
     const loop *l = context;
@@ -112,25 +120,15 @@ static void step_one(void *context, size_t i, int thread)
     if (!has(w, i) || !has(g, i)) return;
     const size_t n = l->p->param[i].count;
     if (w->real)
-        step_d(l->settings, l->lr, l->size, l->scale, l->factor, n, g->real[i], l->m->real[i], l->v->real[i], w->real[i]);
+        step_d(&l->adam, n, g->real[i], l->m->real[i], l->v->real[i], w->real[i]);
     else
-        step_f(l->settings, l->lr, l->size, l->scale, l->factor, n, g->single[i], l->m->single[i], l->v->single[i],
-               w->single[i]);
+        step_f(&l->adam, n, g->single[i], l->m->single[i], l->v->single[i], w->single[i]);
 }
 
 void nh_adam_step(const nh_optimizer_settings *o, const nh_params *p, double lr, uint64_t step, double factor,
                   const nh_weights *gradient, nh_weights *m, nh_weights *v, nh_weights *w, nh_threads *threads)
 {
-    loop l = {.p = p,
-              .read = gradient,
-              .write = w,
-              .settings = o,
-              .lr = lr,
-              .size = lr / (1 - pow(o->beta[0], (double)step)),
-              .scale = 1 / sqrt(1 - pow(o->beta[1], (double)step)),
-              .factor = factor,
-              .m = m,
-              .v = v};
+    loop l = {.p = p, .read = gradient, .write = w, .adam = nh_adam_numbers(o, lr, step, factor), .m = m, .v = v};
     nh_parallel_for(threads, p->count, step_one, &l);
 }
 

@@ -4,6 +4,7 @@
 #define NH_TRAINING_ADAM_H
 
 #include "base/threads.h"
+#include "kernels/nhkernels.h"
 #include "nextham/parameters.h"
 #include "training/settings.h"
 
@@ -19,6 +20,9 @@ double nh_weights_norm(const nh_params *p, const nh_weights *w); /* 2-norm of al
 void nh_adam_step(const nh_optimizer_settings *o, const nh_params *p, double lr, uint64_t step, double factor,
                   const nh_weights *gradient, nh_weights *m, nh_weights *v, nh_weights *w,
                   nh_threads *threads);
+
+/* What that step multiplies with, the same for all parameters; the kernels take it on a device (kernels/adam.cu). */
+nhk_adam nh_adam_numbers(const nh_optimizer_settings *o, double lr, uint64_t step, double factor);
 
 /* average <- decay*average + (1-decay)*w */
 void nh_weights_average(const nh_params *p, double decay, const nh_weights *w, nh_weights *average,

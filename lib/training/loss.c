@@ -5,6 +5,7 @@
 
 #include <cblas.h>
 #include <complex.h>
+#include <limits.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -45,6 +46,8 @@ struct nh_loss_data {
     size_t n_group, *group;     /* [n_group+1] first pair of each */
     size_t n_orbital, *orbital; /* [n_atom+1] first orbital of each atom */
     size_t *edge_of;            /* [pairs] the edge a pair is; SIZE_MAX: none */
+    const nh_device *device;
+    nhk_loss *placed; /* the same there; NULL: not there */
 };
 
 static size_t n_orbitals(const nh_loss_data *d, int atom)
@@ -84,6 +87,7 @@ static ends ends_of(const nh_loss_data *d, size_t pair)
 void nh_loss_data_free(nh_loss_data *d)
 {
     if (d == NULL) return;
+    if (d->placed != NULL) d->device->call->loss_free(d->placed);
     free(d->edge);
     free(d->start);
     free(d->slot);
@@ -336,10 +340,9 @@ typedef struct edge_sums {
     double shift;           /* Re sum (H_pred - H_gt) conj(S) */
     double error;           /* sum of f over the positions */
     double trace, trace_mu; /* trace loss and its derivative by mu, before the mean */
-    size_t n_trace;
 } edge_sums;
 
-typedef struct kterm { /* one k-point */
+typedef struct kterm { /* one k-point; without the arrays where a device has them */
     const nh_kstates *state;
     double complex *u, *uc;  /* [band][2][orbital], or [band][orbital] without spin; and its conjugate */
     double complex *delta;   /* [band][band] C^* (H_gt - H_pred) C^T, then its gradient */
@@ -350,10 +353,12 @@ typedef struct kterm { /* one k-point */
 typedef struct work {
     const nh_loss_data *d;
     const nh_loss_options *o;
-    bool squared, paper, gradient;
+    bool squared, paper, gradient, with_trace;
+    nhk_outputs *outputs; /* on the device, in place of the next four; NULL: here */
     const double *ham, *trace;
     double *g_ham, *g_trace;
     size_t n_k;
+    const nh_kstates *state; /* [n_k] */
     kterm *kterm;
     double *block, *g_block; /* D of all edges, and gradient */
     edge_sums *sums;         /* [n_edge] */
@@ -362,6 +367,7 @@ typedef struct work {
     double weight_r;  /* d loss / d (sum of f) */
     double weight_mu; /* d loss / d mu through the label */
     double weight_trace;
+    double (*mean)[3], (*weight)[3], (*part)[3]; /* [n_k] of P, Q, PQ: factor in the mean, weight of the gradient, sum of f */
     size_t n_basis, n_spin; /* of H(k) */
     double complex *h, *y;  /* [basis][basis], [basis][band] */
     const kterm *now;       /* the k-point in hand */
@@ -461,31 +467,40 @@ static void layer_norm(size_t n, double *t, double *dt)
 }
 
 /* The occupied shell pairs, which the paper's trace loss counts. */
-static size_t occupied_pairs(const nh_loss_data *d, const ends *p, unsigned char *mask)
+static void occupied_pairs(const nh_loss_data *d, const ends *p, unsigned char *mask)
 {
     const nh_structure *st = &d->g->structure;
     memset(mask, 0, d->n_shell * d->n_shell);
     for (size_t k = st->shell_start[p->a]; k < st->shell_start[p->a + 1]; k++)
         for (size_t m = st->shell_start[p->b]; m < st->shell_start[p->b + 1]; m++)
             mask[d->slot[k] * d->n_shell + d->slot[m]] = 1;
-    return (st->shell_start[p->a + 1] - st->shell_start[p->a]) *
-           (st->shell_start[p->b + 1] - st->shell_start[p->b]);
 }
 
-/* Label and mask of one edge. t[n_shell^2], dt[n_shell^2], room[n_shell^2] for a mask. Returns the number of
- * pairs that count. */
-static size_t edge_label(const nh_loss_data *d, bool paper, const ends *p, double mu, double *t, double *dt,
+/* Shell pairs that the trace loss counts, of all edges. */
+static double trace_count(const nh_loss_data *d, bool paper)
+{
+    const nh_structure *st = &d->g->structure;
+    double count = 0;
+    for (size_t e = 0; e < d->n_edge; e++) {
+        const nh_pair *p = &d->g->pairs.pair[d->edge[e]];
+        const size_t a = (size_t)st->species[p->src], b = (size_t)st->species[p->dst];
+        count += paper ? (double)((st->shell_start[a + 1] - st->shell_start[a]) * (st->shell_start[b + 1] - st->shell_start[b]))
+                       : (double)d->n_mask[a * d->n_species + b];
+    }
+    return count;
+}
+
+/* Label and mask of one edge. t[n_shell^2], dt[n_shell^2], room[n_shell^2] for a mask. */
+static void edge_label(const nh_loss_data *d, bool paper, const ends *p, double mu, double *t, double *dt,
                          unsigned char *room, const unsigned char **mask)
 {
     const size_t n_pair = d->n_shell * d->n_shell, species = (size_t)p->a * d->n_species + (size_t)p->b;
     trace_of_label(d, p, mu, t, dt);
-    if (paper) {
-        *mask = room;
-        return occupied_pairs(d, p, room);
-    }
-    layer_norm(n_pair, t, dt);
-    *mask = d->mask + species * n_pair;
-    return d->n_mask[species];
+    *mask = paper ? room : d->mask + species * n_pair;
+    if (paper)
+        occupied_pairs(d, p, room);
+    else
+        layer_norm(n_pair, t, dt);
 }
 
 int nh_loss_trace_label(const nh_loss_data *d, nh_loss_kind kind, double mu, double *label, bool *mask,
@@ -556,12 +571,12 @@ static void edge_loss(void *context, size_t e, int thread)
     const ends p = ends_of(d, d->edge[e]);
     const size_t n_pair = d->n_shell * d->n_shell;
     edge_error(w, e, &p);
-    if (w->trace == NULL) return;
+    if (!w->with_trace) return;
     double *t = w->label + (size_t)thread * 3 * n_pair, *dt = t + n_pair;
     unsigned char *room = (unsigned char *)(dt + n_pair);
     const unsigned char *mask;
     edge_sums *sums = &w->sums[e];
-    sums->n_trace = edge_label(d, w->paper, &p, w->mu, t, dt, room, &mask);
+    edge_label(d, w->paper, &p, w->mu, t, dt, room, &mask);
     for (size_t b = 0; b < n_pair; b++) {
         const double x = mask[b] ? w->trace[e * n_pair + b] - t[b] : 0;
         const double sign = (double)((x > 0) - (x < 0));
@@ -646,15 +661,27 @@ static void multiply(nh_threads *threads, product p)
     nh_parallel_for(threads, (p.m + PANEL - 1) / PANEL, product_panel, &p);
 }
 
+static size_t spins_of(const nh_loss_data *d)
+{
+    return d->g->n_spin == 4 ? 2 : 1;
+}
+
+static int check_states(const nh_loss_data *d, size_t n, const nh_kstates *state, nh_error *err)
+{
+    const size_t n_basis = spins_of(d) * d->n_orbital;
+    for (const nh_kstates *s = state; s < state + n; s++)
+        if (s->n_basis != n_basis || s->n_band > n_basis || s->n_p > s->n_band || s->n_band == 0)
+            return nh_fail(err,
+                           "states: %zu bands of %zu orbitals, %zu of them in P: the crystal has %zu orbitals",
+                           s->n_band, s->n_basis, s->n_p, n_basis);
+    return 0;
+}
+
 static int start_kterm(const work *w, const nh_kstates *state, kterm *t, nh_error *err)
 {
     const nh_loss_data *d = w->d;
     t->state = state;
-    if (state->n_basis != w->n_basis || state->n_band > state->n_basis || state->n_p > state->n_band ||
-        state->n_band == 0)
-        return nh_fail(err,
-                       "states: %zu bands of %zu orbitals, %zu of them in P: the crystal has %zu orbitals",
-                       state->n_band, state->n_basis, state->n_p, w->n_basis);
+    if (w->outputs != NULL) return 0;
     size_t size;
     if (!nh_size_mul(state->n_band, state->n_basis, &size)) return nh_fail_memory(err, "the states");
     t->u = nh_calloc_aligned(size, sizeof *t->u);
@@ -714,24 +741,24 @@ static double part_size(const work *w, size_t rows, size_t columns)
     return w->d->copies * (double)rows * w->d->copies * (double)columns;
 }
 
-/* t_P, t_Q, t_PQ at one k-point, added to *terms; delta becomes d loss / d delta but for mu in the label. */
-static void k_errors(const work *w, kterm *t, double weight_h, nh_loss_terms *terms)
+/* The factors of t_P, t_Q, t_PQ at one k-point; 0 for parts that have no states. */
+static void weigh_parts(const work *w, const kterm *t, double weight_h, double mean[3], double weight[3])
 {
-    const nh_loss_options *o = w->o;
+    const double lambda[3] = {w->o->lambda_p, w->o->lambda_q, w->o->lambda_pq}, copies = w->d->copies / (double)w->n_k;
+    const size_t p = t->state->n_p, q = t->state->n_band - p, rows[3] = {p, q, p}, columns[3] = {p, q, q};
+    for (size_t x = 0; x < 3; x++) {
+        mean[x] = rows[x] > 0 && columns[x] > 0 ? copies / part_size(w, rows[x], columns[x]) : 0;
+        weight[x] = weight_h * lambda[x] * mean[x];
+    }
+}
+
+/* The sums of t_P, t_Q, t_PQ at one k-point; delta becomes d loss / d delta but for mu in the label. */
+static void k_errors(const work *w, kterm *t, const double weight[3], double part[3])
+{
     const size_t p = t->state->n_p, q = t->state->n_band - p;
-    const double copies = w->d->copies / (double)w->n_k;
-    if (p > 0) {
-        const double mean = copies / part_size(w, p, p);
-        terms->p += mean * rectangle(w, t, 0, p, 0, p, weight_h * o->lambda_p * mean);
-    }
-    if (q > 0) {
-        const double mean = copies / part_size(w, q, q);
-        terms->q += mean * rectangle(w, t, p, q, p, q, weight_h * o->lambda_q * mean);
-    }
-    if (p > 0 && q > 0) {
-        const double mean = copies / part_size(w, p, q);
-        terms->pq += mean * rectangle(w, t, 0, p, p, q, weight_h * o->lambda_pq * mean);
-    }
+    part[0] = rectangle(w, t, 0, p, 0, p, weight[0]);
+    part[1] = rectangle(w, t, p, q, p, q, weight[1]);
+    part[2] = rectangle(w, t, 0, p, p, q, weight[2]);
 }
 
 /* Weights of Re tr PP and Re tr QQ of H_pred - H_gt in num of mu. */
@@ -742,13 +769,24 @@ static double weight_of_trace(const work *w, const kterm *t, bool q)
     return (q ? w->o->lambda_q : w->o->lambda_p) * w->d->copies / (part_size(w, n, n) * (double)w->n_k);
 }
 
+/* What mu in the trace label adds to the diagonals of P and Q, and to D for each number of the overlap. */
+static double through_mu_k(const work *w, const kterm *t, bool q)
+{
+    return w->weight_mu != 0 ? -w->weight_mu * weight_of_trace(w, t, q) / w->den : 0;
+}
+
+static double through_mu(const work *w)
+{
+    return w->weight_mu != 0 ? w->weight_mu * 2 * w->o->lambda_r / w->d->n_position / w->den : 0;
+}
+
 /* k: sum over the two spins of C^T G C^*. */
 static void k_gradient(work *w, kterm *t, nh_threads *threads)
 {
     const nh_loss_data *d = w->d;
     const size_t n = w->n_basis, band = t->state->n_band, p = t->state->n_p;
-    for (size_t a = 0; a < band && w->weight_mu != 0; a++) /* mu in the trace label */
-        t->delta[a * band + a] -= w->weight_mu * weight_of_trace(w, t, a >= p) / w->den;
+    for (size_t a = 0; a < band; a++)
+        t->delta[a * band + a] += through_mu_k(w, t, a >= p);
     for (size_t a = p; a < band; a++)
         memset(t->delta + a * band, 0, p * sizeof *t->delta);
     multiply(threads,
@@ -774,8 +812,7 @@ static void edge_gradient(void *context, size_t e, int thread)
     if (n > 0) {
         const nh_pair *at = &g->pairs.pair[d->edge[e]];
         const ends p = ends_of(d, d->edge[e]);
-        const double shift =
-            w->weight_mu != 0 ? w->weight_mu * 2 * w->o->lambda_r / d->n_position / w->den : 0;
+        const double shift = through_mu(w);
         for (size_t i = 0; i < p.rows; i++)
             for (size_t j = 0; j < p.columns; j++)
                 block[p.row[i] * p.width + p.column[j]] += shift * g->overlap[p.first + i * p.columns + j];
@@ -794,12 +831,9 @@ static void edge_gradient(void *context, size_t e, int thread)
     correction_adjoint(d, e, block, w->g_ham);
 }
 
-static void find_mu(work *w)
+static void find_mu(work *w, double shift)
 {
     const nh_loss_data *d = w->d;
-    double shift = 0;
-    for (size_t e = 0; e < d->n_edge; e++)
-        shift += w->sums[e].shift;
     double num = w->o->lambda_r / d->n_position * shift;
     w->den = w->o->lambda_r / d->n_position * d->overlap_square;
     for (size_t i = 0; i < w->n_k; i++) {
@@ -815,18 +849,25 @@ static int make_room(work *w, size_t n_state, const nh_kstates *state, nh_thread
 {
     const nh_loss_data *d = w->d;
     const size_t n_pair = d->n_shell * d->n_shell;
+    w->kterm = NH_ARRAY(kterm, n_state);
+    w->mean = nh_calloc(n_state, sizeof *w->mean);
+    w->weight = nh_calloc(n_state, sizeof *w->weight);
+    w->part = nh_calloc(n_state, sizeof *w->part);
+    if (!w->kterm || !w->mean || !w->weight || !w->part) return nh_fail_memory(err, "the loss");
+    w->n_spin = spins_of(d);
+    w->n_basis = w->n_spin * d->n_orbital;
+    w->n_k = n_state;
+    w->state = state;
+    if (check_states(d, n_state, state, err)) return -1;
+    for (size_t i = 0; i < n_state; i++)
+        if (start_kterm(w, &state[i], &w->kterm[i], err)) return -1;
+    if (w->outputs != NULL) return 0;
     w->block = NH_ARRAY(double, d->start[d->n_edge]);
     w->g_block = w->gradient ? NH_ARRAY(double, d->start[d->n_edge]) : NULL;
     w->sums = NH_ARRAY(edge_sums, d->n_edge);
     w->label = NH_ARRAY(double, (size_t)nh_threads_count(threads) * 3 * n_pair);
-    w->kterm = NH_ARRAY(kterm, n_state);
-    if (!w->block || (w->gradient && !w->g_block) || !w->sums || !w->label || !w->kterm)
+    if (!w->block || (w->gradient && !w->g_block) || !w->sums || !w->label)
         return nh_fail_memory(err, "the loss");
-    w->n_spin = d->g->n_spin == 4 ? 2 : 1;
-    w->n_basis = w->n_spin * d->n_orbital;
-    w->n_k = n_state;
-    for (size_t i = 0; i < n_state; i++)
-        if (start_kterm(w, &state[i], &w->kterm[i], err)) return -1;
     if (n_state == 0) return 0;
     w->h = nh_calloc_aligned(w->n_basis * w->n_basis, sizeof *w->h);
     w->y = nh_calloc_aligned(w->n_basis * w->n_basis, sizeof *w->y);
@@ -842,6 +883,9 @@ static void work_free(work *w)
         free(w->kterm[i].k);
     }
     free(w->kterm);
+    free(w->mean);
+    free(w->weight);
+    free(w->part);
     free(w->block);
     free(w->g_block);
     free(w->sums);
@@ -850,33 +894,98 @@ static void work_free(work *w)
     free(w->y);
 }
 
+/* Step 1: D of all edges, the errors of H(k) projected on the states, and what mu is made of. */
+static int project_errors(work *w, nh_threads *threads, double *shift, nh_error *err)
+{
+    const nh_loss_data *d = w->d;
+    *shift = 0;
+    if (w->outputs == NULL) {
+        nh_parallel_for(threads, d->n_edge, edge_correction, w);
+        for (size_t i = 0; i < w->n_k; i++)
+            project(w, &w->kterm[i], threads);
+        for (size_t e = 0; e < d->n_edge; e++)
+            *shift += w->sums[e].shift;
+        return 0;
+    }
+    double(*trace)[2] = nh_calloc(w->n_k, sizeof *trace);
+    if (trace == NULL) return nh_fail_memory(err, "the states");
+    const int status = d->device->call->loss_project(d->placed, w->outputs, w->paper, w->state, shift, trace, err);
+    for (size_t i = 0; status == 0 && i < w->n_k; i++) {
+        w->kterm[i].trace_p = trace[i][0];
+        w->kterm[i].trace_q = trace[i][1];
+    }
+    free(trace);
+    return status;
+}
+
+/* Step 2: the errors at mu. */
+static int sum_errors(work *w, nh_threads *threads, nhk_loss_sums *sums, nh_error *err)
+{
+    const nh_loss_data *d = w->d;
+    if (w->outputs != NULL)
+        return d->device->call->loss_errors(d->placed, w->outputs, w->squared, w->paper, w->with_trace, w->mu,
+                                            (const double(*)[3])w->weight, sums, w->part, err);
+    nh_parallel_for(threads, d->n_edge, edge_loss, w);
+    *sums = (nhk_loss_sums){0};
+    for (size_t e = 0; e < d->n_edge; e++) {
+        sums->error += w->sums[e].error;
+        sums->trace += w->sums[e].trace;
+        sums->trace_mu += w->sums[e].trace_mu;
+    }
+    for (size_t i = 0; i < w->n_k; i++)
+        k_errors(w, &w->kterm[i], w->weight[i], w->part[i]);
+    return 0;
+}
+
+/* Step 3: the gradients by the outputs. */
+static int find_gradients(work *w, nh_threads *threads, nh_error *err)
+{
+    const nh_loss_data *d = w->d;
+    if (w->outputs != NULL) {
+        double(*diagonal)[2] = nh_calloc(w->n_k, sizeof *diagonal);
+        if (diagonal == NULL) return nh_fail_memory(err, "the states");
+        for (size_t i = 0; i < w->n_k; i++)
+            for (size_t q = 0; q < 2; q++)
+                diagonal[i][q] = through_mu_k(w, &w->kterm[i], q == 1);
+        const int status = d->device->call->loss_gradients(d->placed, w->outputs, w->weight_r, through_mu(w),
+                                                           (const double(*)[2])diagonal, w->with_trace, w->weight_trace, err);
+        free(diagonal);
+        return status;
+    }
+    for (size_t i = 0; i < w->n_k; i++)
+        k_gradient(w, &w->kterm[i], threads);
+    nh_parallel_for(threads, d->n_edge, edge_gradient, w);
+    const size_t n_trace = d->n_edge * d->n_shell * d->n_shell;
+    for (size_t i = 0; w->g_trace != NULL && i < n_trace; i++)
+        w->g_trace[i] *= w->weight_trace;
+    return 0;
+}
+
 static int evaluate(work *w, size_t n_state, const nh_kstates *state, nh_threads *threads,
                     nh_loss_terms *terms, nh_error *err)
 {
     const nh_loss_data *d = w->d;
     const nh_loss_options *o = w->o;
-    if (make_room(w, n_state, state, threads, err)) return -1;
-    nh_parallel_for(threads, d->n_edge, edge_correction, w);
-    for (size_t i = 0; i < w->n_k; i++)
-        project(w, &w->kterm[i], threads);
-    find_mu(w);
+    double shift;
+    nhk_loss_sums sums;
+    if (make_room(w, n_state, state, threads, err) || project_errors(w, threads, &shift, err)) return -1;
+    find_mu(w, shift);
     terms->mu = w->mu;
-    nh_parallel_for(threads, d->n_edge, edge_loss, w);
 
-    double count = 0, slope = 0;
-    for (size_t e = 0; e < d->n_edge; e++) {
-        terms->r += w->sums[e].error;
-        terms->loss_trace += w->sums[e].trace;
-        slope += w->sums[e].trace_mu;
-        count += (double)w->sums[e].n_trace;
-    }
-    terms->r /= d->n_position;
+    const double share = w->with_trace ? o->lambda_c : 0, weight_h = w->paper ? 1 : 1 - share;
+    for (size_t i = 0; i < w->n_k; i++)
+        weigh_parts(w, &w->kterm[i], weight_h, w->mean[i], w->weight[i]);
+    if (sum_errors(w, threads, &sums, err)) return -1;
+    terms->r = sums.error / d->n_position;
+    terms->loss_trace = sums.trace;
+    double count = w->with_trace ? trace_count(d, w->paper) : 0;
     if (!w->paper) count += TRACE_COUNT;
     if (count > 0) terms->loss_trace /= count;
-
-    const double share = w->trace != NULL ? o->lambda_c : 0, weight_h = w->paper ? 1 : 1 - share;
-    for (size_t i = 0; i < w->n_k; i++)
-        k_errors(w, &w->kterm[i], weight_h, terms);
+    for (size_t i = 0; i < w->n_k; i++) {
+        terms->p += w->mean[i][0] * w->part[i][0];
+        terms->q += w->mean[i][1] * w->part[i][1];
+        terms->pq += w->mean[i][2] * w->part[i][2];
+    }
     terms->loss_h =
         o->lambda_r * terms->r + o->lambda_p * terms->p + o->lambda_q * terms->q + o->lambda_pq * terms->pq;
     terms->total = terms->loss_h;
@@ -887,28 +996,31 @@ static int evaluate(work *w, size_t n_state, const nh_kstates *state, nh_threads
     if (share != 0 && terms->loss_trace != 0 && count > 0)
         w->weight_trace =
             share * (w->paper ? o->lambda_r * terms->r : terms->loss_h) / terms->loss_trace / count;
-    w->weight_mu = w->paper || !(w->den > 0) ? 0 : w->weight_trace * slope;
-    for (size_t i = 0; i < w->n_k; i++)
-        k_gradient(w, &w->kterm[i], threads);
-    nh_parallel_for(threads, d->n_edge, edge_gradient, w);
-    const size_t n_trace = d->n_edge * d->n_shell * d->n_shell;
-    for (size_t i = 0; w->g_trace != NULL && i < n_trace; i++)
-        w->g_trace[i] *= w->weight_trace;
-    return 0;
+    w->weight_mu = w->paper || !(w->den > 0) ? 0 : w->weight_trace * sums.trace_mu;
+    return find_gradients(w, threads, err);
+}
+
+static int start(work *w, size_t n_state, const nh_kstates *state, nh_threads *threads, nh_loss_terms *terms, nh_error *err)
+{
+    const nh_loss_options *o = w->o;
+    *terms = (nh_loss_terms){0};
+    if (!w->with_trace && o->lambda_c != 0)
+        return nh_fail(err, "lambda_c is %g, and the network gives no traces", o->lambda_c);
+    w->paper = o->kind == NH_LOSS_PAPER;
+    w->squared = o->squared || w->paper;
+    const int status = evaluate(w, n_state, state, threads, terms, err);
+    work_free(w);
+    return status;
 }
 
 int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,
                      const double *ham, const double *trace, nh_threads *threads, nh_loss_terms *terms,
                      double *g_ham, double *g_trace, nh_error *err)
 {
-    *terms = (nh_loss_terms){0};
-    if (trace == NULL && o->lambda_c != 0)
-        return nh_fail(err, "lambda_c is %g, and the network gives no traces", o->lambda_c);
     work w = {.d = d,
               .o = o,
-              .paper = o->kind == NH_LOSS_PAPER,
-              .squared = o->squared || o->kind == NH_LOSS_PAPER,
               .gradient = g_ham != NULL,
+              .with_trace = trace != NULL,
               .ham = ham,
               .trace = trace,
               .g_ham = g_ham,
@@ -916,10 +1028,134 @@ int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_options *o, size_t n_s
     /* A pool of one also keeps BLAS to one thread: its sums would depend on how many it uses. */
     nh_threads *own = NULL;
     if (threads == NULL && nh_threads_new(1, &own, err)) return -1;
-    const int status = evaluate(&w, n_state, state, threads != NULL ? threads : own, terms, err);
-    work_free(&w);
+    const int status = start(&w, n_state, state, threads != NULL ? threads : own, terms, err);
     nh_threads_free(own);
     return status;
+}
+
+/* --- on a device ---------------------------------------------------------------------------------------------
+ */
+
+static int *as_ints(size_t n, const size_t *from)
+{
+    int *out = NH_ARRAY(int, n);
+    for (size_t i = 0; out != NULL && i < n; i++)
+        out[i] = (int)from[i];
+    return out;
+}
+
+/* The arrays of nhk_loss_input that are not there as they are. */
+typedef struct placing {
+    nhk_embedding tables;
+    nhk_loss_pair *pair;
+    nhk_block *block;
+    int *edge_pair, *group, *species_at, *place, *first;
+} placing;
+
+static int make_placing(const nh_loss_data *d, placing *p, nh_error *err)
+{
+    const nh_graph *g = d->g;
+    const nh_structure *st = &g->structure;
+    *p = (placing){.pair = NH_ARRAY(nhk_loss_pair, g->pairs.count),
+                   .block = NH_ARRAY(nhk_block, d->n_edge),
+                   .edge_pair = as_ints(d->n_edge, d->edge),
+                   .group = as_ints(d->n_group + 1, d->group),
+                   .species_at = as_ints(d->n_species + 1, d->species_at),
+                   .place = as_ints(d->species_at[d->n_species], d->place),
+                   .first = NH_ARRAY(int, d->n_species * d->n_shell)};
+    if (!p->pair || !p->block || !p->edge_pair || !p->group || !p->species_at || !p->place || !p->first)
+        return nh_fail_memory(err, "the loss");
+    if (nh_embedding_tables(d->e, d->s, d->basis, d->padding ? d->full_slot : d->slot, NULL, &p->tables, err)) return -1;
+    for (size_t i = 0; i < g->pairs.count; i++) {
+        const nh_pair *at = &g->pairs.pair[i];
+        const ends q = ends_of(d, i);
+        const size_t e = d->edge_of[i];
+        const bool answered = e != SIZE_MAX && d->start[e + 1] > d->start[e];
+        p->pair[i] = (nhk_loss_pair){.start = q.first,
+                                     .d = answered ? d->start[e] : SIZE_MAX,
+                                     .edge = e != SIZE_MAX ? (int)e : -1,
+                                     .rows = (int)q.rows,
+                                     .columns = (int)q.columns,
+                                     .a = q.a,
+                                     .b = q.b,
+                                     .row = (int)d->orbital[at->src],
+                                     .column = (int)d->orbital[at->dst],
+                                     .cell = {at->cell[0], at->cell[1], at->cell[2]}};
+        if (e == SIZE_MAX) continue;
+        p->block[e] = (nhk_block){d->start[e], !answered ? -1 : d->padding ? 0 : q.a, d->padding ? 0 : q.b};
+    }
+    for (size_t a = 0; a < d->n_species; a++) {
+        for (size_t i = 0; i < d->n_shell; i++)
+            p->first[a * d->n_shell + i] = -1;
+        for (size_t k = st->shell_start[a], at = 0; k < st->shell_start[a + 1]; at += (size_t)(2 * st->shell_l[k++] + 1))
+            p->first[a * d->n_shell + d->slot[k]] = (int)at;
+    }
+    return 0;
+}
+
+static void placing_free(placing *p)
+{
+    void *const list[] = {p->pair, p->block, p->edge_pair, p->group, p->species_at, p->place, p->first};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        free(list[i]);
+    nh_embedding_tables_free(&p->tables);
+}
+
+/* Takes what does not change to the device, once; d->placed is NULL where there is no room. */
+static int place(nh_loss_data *d, const nh_device *device, nh_error *err)
+{
+    const nh_graph *g = d->g;
+    placing p = {0};
+    if (d->device != NULL) return 0; /* it is there, or there was no room */
+    d->device = device;
+    int status = g->pairs.count > INT_MAX / 2 ? nh_fail(err, "%zu pairs, too many for a device", g->pairs.count) : make_placing(d, &p, err);
+    if (status == 0) {
+        const nhk_loss_input in = {.n_edge = d->n_edge,
+                                   .n_pair = g->pairs.count,
+                                   .n_elem = g->pairs.n_elem,
+                                   .n_group = d->n_group,
+                                   .n_orbital = d->n_orbital,
+                                   .n_full = d->n_full,
+                                   .n_d = d->start[d->n_edge],
+                                   .spin_blocks = g->n_spin,
+                                   .n_slot = (int)d->n_shell,
+                                   .n_species = (int)d->n_species,
+                                   .padding = d->padding,
+                                   .scale = d->scale,
+                                   .trace_eps = TRACE_EPS,
+                                   .tables = &p.tables,
+                                   .block = p.block,
+                                   .pair = p.pair,
+                                   .edge_pair = p.edge_pair,
+                                   .group = p.group,
+                                   .species_at = p.species_at,
+                                   .place = p.place,
+                                   .first = p.first,
+                                   .occupied = d->occupied,
+                                   .mask = d->mask,
+                                   .h0 = g->matrix[NH_H0],
+                                   .label = g->matrix[NH_H_LABEL],
+                                   .overlap = g->overlap};
+        status = device->call->loss_new(device->gpu, &in, &d->placed, err);
+    }
+    placing_free(&p);
+    return status;
+}
+
+int nh_loss_begin(nh_loss_data *d, const nh_device *device, nhk_outputs *outputs, bool gradients, size_t n_state,
+                  const nh_kstates *state, bool *ready, nh_error *err)
+{
+    *ready = false;
+    if (check_states(d, n_state, state, err) || place(d, device, err)) return -1;
+    if (d->placed == NULL) return 0;
+    return device->call->loss_begin(d->placed, outputs, gradients, n_state, state, ready, err);
+}
+
+int nh_loss_evaluate_placed(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,
+                            nhk_outputs *outputs, bool with_trace, bool gradients, nh_loss_terms *terms, nh_error *err)
+{
+    work w = {.d = d, .o = o, .gradient = gradients, .with_trace = with_trace, .outputs = outputs};
+    return start(&w, n_state, state, NULL, terms, err);
 }
 
 /* --- the prediction and its error -------------------------------------------------------------------------

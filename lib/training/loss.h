@@ -13,6 +13,7 @@
 #define NH_TRAINING_LOSS_H
 
 #include "crystal/gauge.h"
+#include "device/device.h"
 #include "nextham/config.h"
 #include "nextham/embedding.h"
 #include "training/kspace.h"
@@ -59,6 +60,15 @@ size_t nh_loss_edges(const nh_loss_data *d);
 int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,
                      const double *ham, const double *trace, nh_threads *threads, nh_loss_terms *terms,
                      double *g_ham, double *g_trace, nh_error *err);
+
+/* On a device, which must outlive d: before the sub-models write there, room for their outputs (zero until then), for the loss at these states
+ * and, the first time, for what does not change from step to step. *ready is false where there is not enough (nhkernels.h). */
+int nh_loss_begin(nh_loss_data *d, const nh_device *device, nhk_outputs *outputs, bool gradients, size_t n_state,
+                  const nh_kstates *state, bool *ready, nh_error *err);
+/* nh_loss_evaluate after nh_loss_begin for the same states: outputs and gradients are on the device, sums alone come down. with_trace: the
+ * outputs have traces. */
+int nh_loss_evaluate_placed(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,
+                            nhk_outputs *outputs, bool with_trace, bool gradients, nh_loss_terms *terms, nh_error *err);
 
 /* H0 plus correction: h_pred[n_spin][n_elem][2], all pairs; Hermitian mean where asked for. */
 int nh_loss_predict(const nh_loss_data *d, const double *ham, bool hermitize, double *h_pred, nh_error *err);

@@ -1,4 +1,5 @@
-/* state.h - what a training run is between two steps: all that a killed run needs to go on, bit for bit. */
+/* state.h - what a training run is between two steps: all that a killed run needs to go on, bit for bit. With a device, weights,
+ * moments and averages are there, and here as of the last nh_stepper_gather (step.h). */
 #ifndef NH_TRAINING_STATE_H
 #define NH_TRAINING_STATE_H
 

@@ -1,7 +1,6 @@
 #include "training/step.h"
 
 #include "base/memory.h"
-#include "training/adam.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -13,7 +12,6 @@ typedef struct part {
     nh_submodel *net;
     size_t range;
     bool trained;
-    nh_weights gradient;
     nh_threads *inner; /* its own threads; NULL: the caller's */
     double norm;
     int status;
@@ -41,6 +39,9 @@ struct nh_stepper {
     bool with_trace, average;
     size_t room; /* edges that the buffers below have room for */
     double *ham, *trace, *g_ham, *g_trace;
+    const nh_device *device; /* NULL: the CPU */
+    nhk_outputs *outputs;    /* outputs and loss on it; NULL: here */
+    bool on_device;          /* those of the crystal in hand */
     /* the loop in progress */
     const nh_crystal *crystal;
     bool keep;
@@ -50,9 +51,9 @@ struct nh_stepper {
 void nh_stepper_free(nh_stepper *t)
 {
     if (!t) return;
+    if (t->outputs) t->device->call->outputs_free(t->outputs);
     for (size_t i = 0; i < t->n_part; i++) {
         t->kind->drop(t->part[i].net);
-        nh_weights_free(&t->part[i].gradient);
         nh_threads_free(t->part[i].inner);
     }
     free(t->part);
@@ -131,26 +132,29 @@ static void clear_unused(const nh_params *p, const nh_selection *output, nh_weig
 
 static int make_parts(nh_stepper *t, int threads, nh_error *err)
 {
-    const nh_model *m = t->state->model;
+    nh_train_state *s = t->state;
+    nh_model *m = s->model;
     const nh_tape_memory memory = t->settings->memory == NH_MEMORY_STORE ? NH_TAPE_STORE : NH_TAPE_RECOMPUTE;
     t->part = NH_ARRAY(part, m->n_range);
     if (!t->part) return nh_fail_memory(err, "sub-models");
     size_t found = 0;
     for (size_t r = 0; r < m->n_range; r++) {
         t->owner[r] = -1;
-        if (!t->state->trained[r] && silent(&m->params, &m->weights[r])) continue;
+        if (!s->trained[r] && silent(&m->params, &m->weights[r])) continue;
         t->owner[r] = (int)(found++ % (size_t)t->team.crystal.count);
         if (t->owner[r] != t->team.crystal.rank) continue;
         part *p = &t->part[t->n_part++];
         p->range = r;
-        p->trained = t->state->trained[r];
-        if (p->trained && t->state->fresh) {
-            clear_unused(&m->params, &t->output, &t->state->model->weights[r]);
-            if (t->state->average) clear_unused(&m->params, &t->output, &t->state->average[r]);
+        p->trained = s->trained[r];
+        nh_weights *average = s->average ? &s->average[r] : NULL;
+        const nh_submodel_numbers numbers = {&m->params, &m->weights[r], &s->m[r], &s->v[r], average};
+        if (p->trained && s->fresh) {
+            clear_unused(&m->params, &t->output, &m->weights[r]);
+            if (average) clear_unused(&m->params, &t->output, average);
         }
         if (t->kind->make(m, &t->types, r, &t->input, t->input_entry, &t->output, t->with_trace, memory,
                           t->settings->kernels, &p->net, err) ||
-            (p->trained && t->kind->gradients(p->net, &p->gradient, err)))
+            (p->trained && t->kind->train(p->net, &numbers, err)))
             return nh_fail_at(err, "sub-model range%zu", r);
     }
     const int outer = threads < (int)t->n_part ? threads : (int)t->n_part;
@@ -248,7 +252,9 @@ int nh_stepper_place(nh_stepper *t, const nh_device *device, nh_error *err)
     for (size_t i = 0; i < t->n_part; i++)
         if (t->kind->place(t->part[i].net, device, err))
             return nh_fail_at(err, "sub-model range%zu", t->part[i].range);
-    return 0;
+    t->device = device;
+    if (t->team.crystal.count > 1) return 0; /* outputs are summed over processes: on the host */
+    return device->call->outputs_new(device->gpu, t->output.irreps.dim, t->with_trace ? t->types.n_shell_pair : 0, &t->outputs, err);
 }
 
 const nh_crystal_kind *nh_stepper_kind(const nh_stepper *t)
@@ -268,10 +274,15 @@ size_t nh_stepper_limits(const nh_stepper *t, const double **limit)
     return t->n_limit - 1;
 }
 
+bool nh_stepper_on_device(const nh_stepper *t)
+{
+    return t->on_device;
+}
+
 const nh_weights *nh_stepper_gradient(const nh_stepper *t, size_t range)
 {
     for (size_t i = 0; i < t->n_part; i++)
-        if (t->part[i].range == range && t->part[i].trained) return &t->part[i].gradient;
+        if (t->part[i].range == range && t->part[i].trained) return t->kind->gradient(t->part[i].net, NULL);
     return NULL;
 }
 
@@ -313,7 +324,7 @@ static void run_backward(void *stepper, size_t i, int thread)
     (void)thread;
     p->status = !p->trained ? 0
                             : t->kind->backward(p->net, t->g_ham, t->with_trace ? t->g_trace : NULL,
-                                                &p->gradient, threads_of(t, p), &p->error);
+                                                threads_of(t, p), &p->error);
 }
 
 static void run_norm(void *stepper, size_t i, int thread)
@@ -321,37 +332,45 @@ static void run_norm(void *stepper, size_t i, int thread)
     nh_stepper *t = stepper;
     part *p = &t->part[i];
     (void)thread;
-    p->status = 0;
-    p->norm = p->trained ? t->factor * nh_weights_norm(&t->state->model->params, &p->gradient) : 0;
+    p->norm = 0;
+    p->status = p->trained ? t->kind->norm(p->net, &p->norm, &p->error) : 0;
+    p->norm *= t->factor;
 }
 
-static void run_adam(void *stepper, size_t i, int thread)
+static void run_step(void *stepper, size_t i, int thread)
 {
     nh_stepper *t = stepper;
     part *p = &t->part[i];
     const nh_optimizer_settings *o = &t->settings->optimizer;
-    nh_train_state *s = t->state;
-    const nh_params *params = &s->model->params;
     (void)thread;
-    p->status = 0;
-    if (!p->trained) return;
     const double factor = o->clip > 0 && p->norm > o->clip ? t->factor * (o->clip / p->norm) : t->factor;
-    nh_adam_step(o, params, t->lr, s->updates + 1, factor, &p->gradient, &s->m[p->range], &s->v[p->range],
-                 &s->model->weights[p->range], threads_of(t, p));
-    if (s->average)
-        nh_weights_average(params, o->ema, &s->model->weights[p->range], &s->average[p->range], threads_of(t, p));
-    p->status = t->kind->update(p->net, &s->model->weights[p->range], threads_of(t, p), &p->error);
+    p->status = !p->trained ? 0
+                            : t->kind->step(p->net, o, t->lr, t->state->updates + 1, factor, threads_of(t, p),
+                                            &p->error);
+}
+
+static void run_clear(void *stepper, size_t i, int thread)
+{
+    nh_stepper *t = stepper;
+    part *p = &t->part[i];
+    (void)thread;
+    p->status = p->trained ? t->kind->clear(p->net, threads_of(t, p), &p->error) : 0;
 }
 
 static void run_load(void *stepper, size_t i, int thread)
 {
     nh_stepper *t = stepper;
     part *p = &t->part[i];
-    const nh_train_state *s = t->state;
     (void)thread;
-    const nh_weights *w =
-        t->average && s->average && p->trained ? &s->average[p->range] : &s->model->weights[p->range];
-    p->status = t->kind->update(p->net, w, threads_of(t, p), &p->error);
+    p->status = p->trained ? t->kind->load(p->net, t->average, threads_of(t, p), &p->error) : 0;
+}
+
+static void run_fetch(void *stepper, size_t i, int thread)
+{
+    nh_stepper *t = stepper;
+    part *p = &t->part[i];
+    (void)thread;
+    p->status = p->trained ? t->kind->fetch(p->net, &p->error) : 0;
 }
 
 /* --- the steps --- */
@@ -382,10 +401,31 @@ static int make_room(nh_stepper *t, size_t n_edge, nh_error *err)
     return 0;
 }
 
-static int forward(nh_stepper *t, const nh_crystal *c, bool keep, nh_error *err)
+/* The sub-models with their outputs on the device, where there is room for them and for the loss. */
+static int forward_there(nh_stepper *t, const nh_crystal *c, size_t n_state, const nh_kstates *states, nh_error *err)
+{
+    if (!t->outputs) return 0;
+    if (nh_loss_begin(c->loss, t->device, t->outputs, t->keep, n_state, states, &t->on_device, err)) return -1;
+    if (!t->on_device) return 0;
+    for (size_t i = 0; i < t->n_part; i++)
+        t->kind->connect(t->part[i].net, t->device, t->outputs);
+    if (for_parts(t, run_forward, NULL) == 0) return 0;
+    t->device->call->outputs_free(t->outputs); /* perhaps the sub-models need the room; from now on the loss is the host's */
+    t->outputs = NULL;
+    t->on_device = false;
+    return 0;
+}
+
+/* Outputs of all sub-models on a crystal, for the loss at these states. */
+static int forward(nh_stepper *t, const nh_crystal *c, bool keep, size_t n_state, const nh_kstates *states, nh_error *err)
 {
     t->crystal = c;
     t->keep = keep;
+    t->on_device = false;
+    if (forward_there(t, c, n_state, states, err)) return -1;
+    if (t->on_device) return 0;
+    for (size_t i = 0; t->device && i < t->n_part; i++)
+        t->kind->connect(t->part[i].net, t->device, NULL);
     if (make_room(t, c->edges.n_edge, err) || for_parts(t, run_forward, err)) return -1;
     nh_ranks_sum(&t->team.crystal, c->edges.n_edge * t->output.irreps.dim, t->ham);
     if (t->with_trace) nh_ranks_sum(&t->team.crystal, c->edges.n_edge * t->types.n_shell_pair, t->trace);
@@ -404,6 +444,7 @@ static int evaluate(nh_stepper *t, const nh_crystal *c, bool squared, bool gradi
                                .lambda_p = l->lambda_p,
                                .lambda_q = l->lambda_q,
                                .lambda_pq = l->lambda_pq};
+    if (t->on_device) return nh_loss_evaluate_placed(c->loss, &o, n_state, states, t->outputs, t->with_trace, gradients, terms, err);
     return nh_loss_evaluate(c->loss, &o, n_state, states, t->ham, t->with_trace ? t->trace : NULL, t->threads,
                             terms, gradients ? t->g_ham : NULL,
                             gradients && t->with_trace ? t->g_trace : NULL, err);
@@ -433,7 +474,7 @@ int nh_stepper_add_at(nh_stepper *t, const nh_crystal *c, bool squared, size_t n
                       const nh_kstates *states, nh_loss_terms *terms, nh_error *err)
 {
     int status =
-        forward(t, c, true, err) || evaluate(t, c, squared, true, n_state, states, terms, err) ? -1 : 0;
+        forward(t, c, true, n_state, states, err) || evaluate(t, c, squared, true, n_state, states, terms, err) ? -1 : 0;
     /* A loss that is not finite spoils the step: the caller skips it, and its gradient would be worth nothing. */
     if (!status && isfinite(terms->loss_h)) status = for_parts(t, run_backward, err);
     return status ? nh_fail_at(err, "%s", c->name) : 0;
@@ -460,7 +501,7 @@ int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *
     int status = 0;
     for (size_t i = 0; !status && !skip && i < t->n_part; i++)
         if (t->part[i].trained)
-            status = nh_ranks_sum_weights(&t->team.peers, &t->state->model->params, &t->part[i].gradient, err);
+            status = t->kind->sum(t->part[i].net, &t->team.peers, err);
     if (!status && !skip) status = for_parts(t, run_norm, err);
     if (!status && !skip) {
         double sum = 0;
@@ -471,22 +512,22 @@ int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *
     }
     *done = !status && !skip && isfinite(*norm);
     if (*done) {
-        status = for_parts(t, run_adam, err);
+        status = for_parts(t, run_step, err);
         t->state->updates++;
     }
-    for (size_t i = 0; i < t->n_part; i++)
-        if (t->part[i].trained) nh_weights_clear(&t->state->model->params, &t->part[i].gradient, t->threads);
-    return status;
+    return status ? status : for_parts(t, run_clear, err);
 }
 
-void nh_stepper_gather(nh_stepper *t)
+int nh_stepper_gather(nh_stepper *t, nh_error *err)
 {
     nh_train_state *s = t->state;
+    if (for_parts(t, run_fetch, err)) return -1;
     for (size_t r = 0; r < s->model->n_range; r++) {
         nh_weights *const list[] = {&s->model->weights[r], &s->m[r], &s->v[r], s->average ? &s->average[r] : NULL};
         for (size_t i = 0; s->trained[r] && i < sizeof list / sizeof *list; i++)
             if (list[i]) nh_ranks_share_weights(&t->team.crystal, t->owner[r], &s->model->params, list[i]);
     }
+    return 0;
 }
 
 int nh_stepper_load(nh_stepper *t, bool average, nh_error *err)
@@ -495,15 +536,24 @@ int nh_stepper_load(nh_stepper *t, bool average, nh_error *err)
     return for_parts(t, run_load, err);
 }
 
+/* The sums of the sub-models' outputs from the device: t->ham. */
+static int fetch(nh_stepper *t, const nh_crystal *c, nh_error *err)
+{
+    if (make_room(t, c->edges.n_edge, err)) return -1;
+    return t->device->call->outputs_download(t->outputs, false, t->ham, NULL, err);
+}
+
 int nh_stepper_judge(nh_stepper *t, const nh_crystal *c, bool base, size_t k, nh_judgement *out,
                      nh_loss_terms *terms, nh_error *err)
 {
     nh_kstates *states = NULL;
     double **buffer = NULL;
     const size_t n_k = c->k && !base ? 1 : 0;
-    int status = base ? 0 : forward(t, c, false, err);
-    if (!status && !base) {
+    int status = 0;
+    if (!base) {
         status = read_states(c, n_k, &k, &states, &buffer, err);
+        if (!status) status = forward(t, c, false, n_k, states, err);
+        if (!status && t->on_device) status = fetch(t, c, err);
         if (!status) status = evaluate(t, c, false, false, n_k, states, terms, err);
         free_states(n_k, states, buffer);
     }

@@ -17,8 +17,10 @@ typedef struct nh_stepper nh_stepper;
  * call nh_stepper_add, _apply, _judge and _gather together; gradients are summed over the others, and `count` in
  * nh_stepper_apply is that of all of them. */
 int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, int threads, nh_stepper **out, nh_error *err);
-/* The sub-models run on the device (NULL: on the CPU), which must outlive the stepper, one after another. Losses, their
- * gradients by the outputs, and Adam stay on the CPU. */
+/* The sub-models run on the device (NULL: on the CPU), which must outlive the stepper, one after another, and what is trained
+ * lives there: gradients, weights, moments, averages. So does the loss, with its gradients by the outputs: sums alone come
+ * down, where there is room (nh_loss_begin) and where the processes do not share crystals; else, and in nh_stepper_judge for
+ * the errors, outputs come down. Where several processes share the crystals of a step, the gradients are summed on the CPU. */
 int nh_stepper_place(nh_stepper *t, const nh_device *device, nh_error *err);
 void nh_stepper_free(nh_stepper *t); /* NULL is fine */
 /* What the crystals of this run have in common (k_folder: NULL). Lives as long as the stepper. */
@@ -37,8 +39,9 @@ int nh_stepper_add_at(nh_stepper *t, const nh_crystal *c, bool squared, size_t n
 int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *norm, bool *done,
                      nh_error *err);
 
-/* Brings the sub-models that other processes have trained into the state. */
-void nh_stepper_gather(nh_stepper *t);
+/* Brings what has been trained, on a device and by other processes, into the state. Without it the weights, moments and averages
+ * there are those from before. */
+int nh_stepper_gather(nh_stepper *t, nh_error *err);
 
 /* The weights that nh_stepper_add and _judge use: the averages (if there are), or those that are trained. */
 int nh_stepper_load(nh_stepper *t, bool average, nh_error *err);
@@ -50,7 +53,9 @@ int nh_stepper_judge(nh_stepper *t, const nh_crystal *c, bool base, size_t k, nh
 /* Bounds of judgement.range: n+1 ascending distances, Å; the last is the cutoff. */
 size_t nh_stepper_limits(const nh_stepper *t, const double **limit);
 
-/* For tests: the gradients added so far of sub-model r. */
+/* For tests: whether outputs and loss of the last crystal were on the device. */
+bool nh_stepper_on_device(const nh_stepper *t);
+/* For tests: the gradients added so far of sub-model r, until the next call; NULL: there are none. */
 const nh_weights *nh_stepper_gradient(const nh_stepper *t, size_t range);
 
 #endif

@@ -273,7 +273,7 @@ int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig
 static int save(nh_trainer *t, nh_error *err)
 {
     t->unsaved = 0;
-    nh_stepper_gather(t->stepper);
+    if (nh_stepper_gather(t->stepper, err)) return -1;
     if (t->team.all.rank > 0) return 0;
     if (t->have_best && t->hooks->save_best(t->hooks->context, t->state, t->best, &t->best_report, err))
         return -1;
@@ -407,7 +407,7 @@ static int finish_epoch(nh_trainer *t, nh_epoch_report *r, nh_error *err)
     if (r->best) {
         s->best = score;
         s->best_epoch = s->epoch;
-        nh_stepper_gather(t->stepper);
+        if (nh_stepper_gather(t->stepper, err)) return -1;
         for (size_t i = 0; i < s->model->n_range; i++)
             nh_weights_copy(&s->model->params, &t->best[i],
                             s->average && s->trained[i] ? &s->average[i] : &s->model->weights[i]);

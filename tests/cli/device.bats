@@ -61,6 +61,30 @@ within() { # within LIMIT FILE FILE VARIABLE
     [ ! -e "$T/none.nc" ]
 }
 
+@test "nhinfer: sub-models on one, two and three devices give the same bytes" {
+    infer() { "$BIN/nhinfer" --no-history --precision double -m pipelines/model.nc tests/data/LiCl_rattled.nc "$@"; }
+    NH_EMU_DEVICES=1 infer --device cuda -o "$T/one.nc"
+    for n in 2 3; do
+        NH_EMU_DEVICES=$n NH_EMU_SEED=$n run infer --device cuda --timing -o "$T/more.nc"
+        [ "$status" -eq 0 ]
+        [ "$(grep -o "emulation on the host" <<< "$output" | wc -l)" -eq $n ]
+        cmp "$T/one.nc" "$T/more.nc"
+    done
+    NH_EMU_DEVICES=3 infer --device cuda:2,0 -o "$T/more.nc"
+    cmp "$T/one.nc" "$T/more.nc"
+    NH_EMU_DEVICES=3 NH_EMU_MEMORY=0 run infer --device cuda:1 -o "$T/none.nc"
+    fails 1 "nhinfer: " "CUDA device 1: out of memory"
+    # one of them has too little memory: its sub-models do not run, whatever the others do
+    NH_EMU_DEVICES=3 NH_EMU_MEMORY=100000000,6000000,100000000 run infer --device cuda -o "$T/none.nc"
+    fails 1 "nhinfer: " "sub-model range1: CUDA device 1: out of memory" "the features of 254 edges do not fit"
+    [ ! -e "$T/none.nc" ]
+    # crystals one after another, weights kept on each device
+    printf '%s\n' "$PWD/tests/data/LiCl_rattled.nc" "$PWD/tests/data/LiCl_rattled.nc	again.nc" > "$T/list"
+    NH_EMU_DEVICES=3 "$BIN/nhinfer" --no-history --precision double -m pipelines/model.nc --device cuda --batch "$T/list" --outdir "$T/batch"
+    cmp "$T/one.nc" "$T/batch/LiCl_rattled.nc"
+    cmp "$T/one.nc" "$T/batch/again.nc"
+}
+
 @test "nhtrain: ten steps on the emulated device are ten steps on the CPU" {
     for device in cpu cuda; do
         "$BIN/nhtrain" --no-history -q -c pipelines/train-tiny.yaml --device $device --set schedule.epochs=5 \
@@ -78,6 +102,45 @@ within() { # within LIMIT FILE FILE VARIABLE
         END { exit bad }'
 }
 
+# Every number of a file.
+all_numbers() {
+    ncdump -p 9,17 "$1" | tr -s ' ,;' '\n' | grep -E '^-?[0-9][0-9.]*(e[-+]?[0-9]+)?$'
+}
+
+# What two runs have written is the same to rounding: same_run RUN_DIR RUN_DIR
+same_run() {
+    for file in last.nc best.nc; do
+        paste <(all_numbers "$1/$file") <(all_numbers "$2/$file") | awk '
+            { d = $1 - $2; if (d < 0) d = -d; if (!(d <= most)) most = d; n++; if (NF != 2) bad = 1 }
+            END { print n, most; exit bad || n < 100000 || !(most < 1e-10) }'
+    done
+}
+
+train_tiny() {
+    "$BIN/nhtrain" --no-history -q -c pipelines/train-tiny.yaml --set precision=double --set accumulate=2 --set optimizer.ema=0.5 \
+        --set optimizer.clip=0.03 --set optimizer.kind=adamw --set optimizer.weight_decay=0.01 --set schedule.kind=constant \
+        --set schedule.warmup=0 "$@"
+}
+
+@test "nhtrain: averages, clipped and accumulated gradients, weight decay, and going on: the state is the CPU's" {
+    train_tiny --set schedule.epochs=2 --set run_dir="$T/straight"
+    train_tiny --set schedule.epochs=1 --set run_dir="$T/resumed" --device cuda
+    "$BIN/nhtrain" --no-history -q --resume "$T/resumed" --set schedule.epochs=2 --device cuda
+    same_run "$T/straight" "$T/resumed"
+}
+
+@test "nhtrain: processes with a device each, which share crystals or sub-models, are one on the CPU" {
+    command -v mpirun > /dev/null && ldd "$BIN/nhtrain" | grep -q libmpi || skip "no MPI"
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    train_tiny --set schedule.epochs=1 --set run_dir="$T/one"
+    mpirun --oversubscribe -n 2 "$BIN/nhtrain" --no-history -q -j 1 -c "$T/one/config.yaml" --device cuda --set run_dir="$T/crystals" \
+        --set accumulate=1 --set parallel=1
+    same_run "$T/one" "$T/crystals"
+    mpirun --oversubscribe -n 2 "$BIN/nhtrain" --no-history -q -j 1 -c "$T/one/config.yaml" --device cuda --set run_dir="$T/models" \
+        --set parallel=ensemble
+    same_run "$T/one" "$T/models"
+}
+
 @test "fourier and geneig: the emulated device against the CPU" {
     for device in cpu cuda; do
         "$BIN/fourier" --matrix h_label --mesh 2 2 1 --device $device "$T/gaas.nc" -o "$T/hk-$device.nc"
@@ -88,8 +151,19 @@ within() { # within LIMIT FILE FILE VARIABLE
     within 1e-12 "$T/hk-cpu.nc" "$T/hk-cuda.nc" sk
     within 1e-9 "$T/eig-cpu.nc" "$T/eig-cuda.nc" eigenvalue
     within 1e-9 "$T/window-cpu.nc" "$T/window-cuda.nc" eigenvalue
-    run "$BIN/geneig" --s-threshold 1e-3 --device cuda "$T/hk-cpu.nc" -o "$T/no.nc"
-    fails 1 "geneig: " "--s-threshold: no kernels for it yet (use --device cpu)"
+    # H(k) from the sums and from a file, whatever the order of streams; in batches that fit
+    for seed in 1 2; do
+        NH_EMU_SEED=$seed "$BIN/geneig" --matrix h_label --mesh 2 2 1 --vectors --device cuda "$T/gaas.nc" -o "$T/order.nc"
+        within 0 "$T/eig-cuda.nc" "$T/order.nc" eigenvalue
+        within 0 "$T/eig-cuda.nc" "$T/order.nc" eigenvector
+    done
+    "$BIN/geneig" --vectors --device cuda "$T/hk-cuda.nc" -o "$T/order.nc"
+    within 0 "$T/eig-cuda.nc" "$T/order.nc" eigenvector
+    NH_EMU_MEMORY=7900000 "$BIN/geneig" --matrix h_label --mesh 2 2 1 --device cuda "$T/gaas.nc" -o "$T/small.nc"
+    within 1e-9 "$T/eig-cpu.nc" "$T/small.nc" eigenvalue
+    NH_EMU_MEMORY=7500000 run "$BIN/geneig" --matrix h_label --mesh 2 2 1 --device cuda "$T/gaas.nc" -o "$T/no.nc"
+    fails 1 "geneig: " "CUDA device 0: out of memory"
+    [ ! -e "$T/no.nc" ]
     /usr/bin/python3 -c 'import netCDF4, numpy' || skip "vectors not checked: no netCDF4 for Python"
     # vectors of degenerate bands are any of their space, so: C^dagger S C = 1 and H C = E S C
     /usr/bin/python3 - "$T/hk-cpu.nc" "$T/eig-cuda.nc" << 'END'
@@ -104,11 +178,42 @@ for k in range(len(h)):
 END
 }
 
+@test "geneig: --s-threshold and bad overlap matrices on the emulated device" {
+    for device in cpu cuda; do
+        "$BIN/geneig" -q --s-threshold 1e-2 --device $device "$T/hk-cpu.nc" -o "$T/projected-$device.nc"
+    done
+    within 1e-9 "$T/projected-cpu.nc" "$T/projected-cuda.nc" eigenvalue
+    [ "$(ncdump -h "$T/projected-cuda.nc" | grep s_dropped)" = "$(ncdump -h "$T/projected-cpu.nc" | grep s_dropped)" ]
+    sed 's/overlap = 0.1, 0.4, 1,/overlap = 0.1, 0.4, 0.15,/' "$DATA/chain.cdl" > "$T/bad.cdl"
+    ncgen -k nc4 -o "$T/bad.nc" "$T/bad.cdl"
+    "$BIN/fourier" --path "G 0 0 0; X .5 0 0" -n 4 "$T/bad.nc" -o "$T/bad-hk.nc"
+    for device in cpu cuda; do
+        run "$BIN/geneig" --path "G 0 0 0; X .5 0 0" -n 4 --device $device "$T/bad.nc" -o "$T/no.nc"
+        fails 1 "geneig: $T/bad.nc: k-point 3 (0.25 0 0): the overlap matrix is not positive definite: smallest eigenvalue"
+        run "$BIN/geneig" --device $device "$T/bad-hk.nc" -o "$T/no.nc"
+        fails 1 "geneig: $T/bad-hk.nc: k-point 3 (0.25 0 0): the overlap matrix is not positive definite: smallest eigenvalue"
+        [ ! -e "$T/no.nc" ]
+        run "$BIN/geneig" --s-threshold 1e3 --device $device "$T/hk-cpu.nc" -o "$T/no.nc"
+        fails 1 "geneig: $T/hk-cpu.nc: k-point 1 (" "no eigenvalue of the overlap matrix reaches the threshold 1000: the largest is"
+    done
+    # the bound of --against is the CPU's
+    "$BIN/geneig" --matrix h_label --against h0 --mesh 2 2 1 --device cuda "$T/gaas.nc" -o "$T/against-cuda.nc"
+    "$BIN/geneig" --matrix h_label --against h0 --mesh 2 2 1 "$T/gaas.nc" -o "$T/against-cpu.nc"
+    within 0 "$T/against-cpu.nc" "$T/against-cuda.nc" s_condition
+}
+
 @test "without a device, without kernels: one line, or the CPU" {
     NH_EMU_DEVICES=0 run "$BIN/nhinfer" -m "$T/model.nc" --device cuda "$T/graph.nc" -o "$T/no.nc"
     fails 1 "nhinfer: --device cuda: " "no CUDA device: no CUDA-capable device is detected"
     run "$BIN/geneig" --device cuda:7 "$T/hk-cpu.nc" -o "$T/no.nc"
     fails 1 "geneig: --device cuda:7: no CUDA device 7: there are 2, counted from 0"
+    NH_EMU_DEVICES=3 run "$BIN/nhinfer" -m "$T/model.nc" --device cuda:0,3 "$T/graph.nc" -o "$T/no.nc"
+    fails 1 "nhinfer: --device cuda:0,3: no CUDA device 3: there are 3, counted from 0"
+    [ ! -e "$T/no.nc" ]
+    run "$BIN/nhinfer" -m "$T/model.nc" --device cuda:1,1 "$T/graph.nc"
+    fails 2 "nhinfer: --device: cpu, auto or cuda[:I[,J]...][,tf32] expected, found 'cuda:1,1'"
+    run "$BIN/geneig" --device cuda:0,1 "$T/hk-cpu.nc"
+    fails 2 "geneig: --device cuda:0,1: this program computes on one device"
     NH_KERNELS=/nowhere/libnhkernels.so run "$BIN/fourier" --matrix h0 --mesh 1 1 1 --device cuda "$T/graph.nc" -o "$T/no.nc"
     fails 1 "fourier: --device cuda: " "no CUDA kernels: there is no /nowhere/libnhkernels.so (make cuda)"
     NH_EMU_DEVICES=0 run "$BIN/nhinfer" -m "$T/model.nc" --precision double --device auto "$T/graph.nc" -o "$T/auto.nc"

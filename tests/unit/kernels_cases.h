@@ -10,6 +10,13 @@ static real *R(random)(size_t n, uint64_t seed)
     return x;
 }
 
+static real *R(room)(size_t n)
+{
+    real *x = calloc(n + 1, sizeof *x);
+    assert_non_null(x);
+    return x;
+}
+
 static real *R(copy)(size_t n, const real *x)
 {
     real *y = calloc(n + 1, sizeof *y);
@@ -585,6 +592,90 @@ static void R(invariants_body)(tables *t, size_t n)
         free(list[i]);
 }
 
+/* Parameters packed and gradients unpacked, with places that no parameter fills; n is the width of the bilinear form. */
+static void R(parameters_body)(tables *t, size_t n)
+{
+    const nh_linear_map *map = &t->map;
+    const size_t weights = map->n_weight, some = weights + n, pairs = t->mid.pairs;
+    size_t flat = 0, square = 0;
+    for (size_t i = 0; i < weights; i++)
+        flat = map->source[i] >= flat ? map->source[i] + 1 : flat;
+    for (size_t i = 0; i < t->mid.n_entry; i++)
+        square += t->mid.entry[i].mul * t->mid.entry[i].mul * n;
+    int *source = calloc(some + 1, sizeof *source);
+    assert_non_null(source);
+    for (size_t i = 0; i < some; i++)
+        source[i] = i < weights ? (int)map->source[i] : -1;
+    const int *source_d = ints(some, source);
+    real *p = R(random)(flat, 1), *packed = R(random)(some, 2), *gp = R(random)(some, 3), *g = R(random)(flat, 4);
+    real *p_d = R(up)(flat, p), *packed_d = R(up)(some, packed), *gp_d = R(up)(some, gp), *g_d = R(up)(flat, g);
+    R(nh_linear_pack)(map, p, packed);
+    R(nhk_linear_pack)(gpu, some, source_d, p_d, packed_d);
+    R(check)("linear_pack", some, packed, packed_d);
+    R(nh_linear_unpack_add)(map, gp, g);
+    R(nhk_linear_unpack_add)(gpu, some, source_d, gp_d, g_d);
+    R(check)("linear_unpack_add", flat, g, g_d);
+
+    real *f = R(random)(square, 5), *form = R(random)(pairs * n, 6), *gform = R(random)(pairs * n, 7), *gf = R(random)(square, 8);
+    real *f_d = R(up)(square, f), *form_d = R(blank)(pairs * n), *gform_d = R(up)(pairs * n, gform), *gf_d = R(up)(square, gf);
+    R(nh_pairs_pack)(&t->mid, n, f, form);
+    R(nhk_pairs_pack)(gpu, &t->mid, t->pairs, n, f_d, form_d);
+    R(check)("pairs_pack", pairs * n, form, form_d);
+    R(nh_pairs_unpack_add)(&t->mid, n, gform, gf);
+    R(nhk_pairs_unpack_add)(gpu, &t->mid, t->pairs, n, gform_d, gf_d);
+    R(check)("pairs_unpack_add", square, gf, gf_d);
+    real *list[] = {p, gp, f, gform};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        free(list[i]);
+    free(source);
+}
+
+/* Ten steps of both kinds with the average, and the gradient's norm, against training/adam.c. */
+static void R(optimiser_body)(tables *t, size_t n)
+{
+    const size_t count = 300 * n;
+    const bool wide = sizeof(real) == sizeof(double);
+    nh_param param = {.name = (char[]){"x"}, .count = count};
+    const nh_params params = {.count = 1, .param = &param};
+    (void)t;
+    for (int kind = 0; kind < 2; kind++) {
+        const nh_optimizer_settings o = {
+            .kind = (nh_optimizer_kind)kind, .beta = {0.9, 0.99}, .eps = 1e-6, .weight_decay = 0.1};
+        real *g = R(random)(count, 1), *m = R(room)(count), *v = R(room)(count), *w = R(random)(count, 2),
+             *average = R(copy)(count, w);
+        real *m_d = R(up)(count, m), *v_d = R(up)(count, v), *w_d = R(up)(count, w), *average_d = R(up)(count, average),
+             *g_d = R(up)(count, g);
+        nh_weights G = one_parameter(wide, &g), M = one_parameter(wide, &m), V = one_parameter(wide, &v),
+                   W = one_parameter(wide, &w), A = one_parameter(wide, &average);
+        for (uint64_t step = 1; step <= 10; step++) {
+            const double lr = 1e-3 * (double)step, factor = 1 / (double)step;
+            const nhk_adam numbers = nh_adam_numbers(&o, lr, step, factor);
+            for (size_t i = 0; i < count; i++)
+                g[i] = (real)sin((double)(i * step));
+            nhk_upload(gpu, g_d, g, count * sizeof *g);
+            nh_adam_step(&o, &params, lr, step, factor, &G, &M, &V, &W, NULL);
+            R(nhk_adam_step)(gpu, &numbers, count, g_d, m_d, v_d, w_d);
+            nh_weights_average(&params, 0.9, &W, &A, NULL);
+            R(nhk_weights_average)(gpu, count, 0.9, w_d, average_d);
+        }
+        double norm = 0, *norm_d = hold(nhk_alloc(gpu, 1, sizeof *norm_d));
+        for (int bad = 0; bad < 2 && count > 0; bad++) {
+            if (bad) g[count - 1] = (real)NAN;
+            nhk_upload(gpu, g_d, g, count * sizeof *g);
+            R(nhk_weights_norm)(gpu, count, g_d, norm_d);
+            nhk_download(gpu, &norm, norm_d, sizeof norm);
+            OK(nhk_sync(gpu, &err));
+            same_bits("norm", sizeof norm, &norm);
+            assert_true(bad ? isnan(norm) : fabs(norm / nh_weights_norm(&params, &G) - 1) < 1e-13);
+        }
+        R(check)("m", count, m, m_d);
+        R(check)("v", count, v, v_d);
+        R(check)("weights", count, w, w_d);
+        R(check)("average", count, average, average_d);
+        free(g);
+    }
+}
+
 #define NHK_CASE(name)                                                                                       \
     static void R(name)(void **state)                                                                        \
     {                                                                                                        \
@@ -604,4 +695,6 @@ NHK_CASE(lift)
 NHK_CASE(heads)
 NHK_CASE(softmax)
 NHK_CASE(invariants)
+NHK_CASE(parameters)
+NHK_CASE(optimiser)
 #undef NHK_CASE

@@ -5,6 +5,7 @@
 
 #include "golden.h"
 
+#include "base/options.h"
 #include "device/device.h"
 #include "network/network.h"
 
@@ -14,6 +15,16 @@ static inline const nh_device *test_device(void)
     nh_error err;
     if (device == NULL && nh_device_open_with(nhk_table(), "cuda", 0, &device, &err) != 0) fail_msg("%s", err.text);
     return device;
+}
+
+/* All that there are (two emulated ones), for those who take several. */
+static inline const nh_devices *test_devices(void)
+{
+    static nh_devices devices;
+    nh_error note, err;
+    if (devices.count == 0 && nh_devices_open_with(nhk_table(), "cuda", NH_MOST_DEVICES, &devices, &note, &err) != 0)
+        fail_msg("%s", err.text);
+    return &devices;
 }
 
 #define NH_PLACED(suffix)                                                                                         \

@@ -1,4 +1,6 @@
 /* k-points, Fourier sums, eigenproblem and band comparison on crystals built in memory. */
+#include "chain.h"
+
 #include "base/memory.h"
 #include "crystal/bands.h"
 #include "crystal/eigen.h"
@@ -7,16 +9,9 @@
 #include "formats/kpt.h"
 
 #include <complex.h>
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define assert_near(a, b, within)                                                                            \
     do {                                                                                                     \
@@ -24,45 +19,7 @@
         if (!(fabs(nh_a - nh_b) <= (within))) fail_msg("%s = %.15g, %s = %.15g", #a, nh_a, #b, nh_b);        \
     } while (0)
 
-static double noise(uint64_t *state)
-{
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (double)(*state >> 11) / (double)(1ull << 53) - 0.5;
-}
-
 /* --- crystals --- */
-
-/* n_atom atoms along x with the given shells, lattice a x 20 x 20 Å, all pairs with cells up to +-reach.
- * Matrices zero. */
-static nh_graph *make_chain(size_t n_atom, double a, size_t n_shell, const int *shells, int reach, int n_spin)
-{
-    nh_error err;
-    nh_graph *g = calloc(1, sizeof *g);
-    assert_non_null(g);
-    assert_int_equal(nh_structure_new(n_atom, 1, &g->structure, &err), 0);
-    g->structure.lattice[0] = a;
-    g->structure.lattice[4] = g->structure.lattice[8] = 20;
-    g->structure.atomic_number[0] = 14;
-    for (size_t i = 0; i < n_atom; i++)
-        g->structure.position[3 * i] = a * (double)i / (double)n_atom;
-    assert_int_equal(nh_structure_set_shells(&g->structure, &n_shell, shells, &err), 0);
-    const size_t cells = (size_t)(2 * reach + 1), count = n_atom * n_atom * cells;
-    nh_pair *pair = malloc(count * sizeof *pair);
-    assert_non_null(pair);
-    for (size_t i = 0; i < count; i++)
-        pair[i] =
-            (nh_pair){(int)(i / cells / n_atom), (int)(i / cells % n_atom), {(int)(i % cells) - reach, 0, 0}};
-    assert_int_equal(nh_pairs_build(&g->structure, count, pair, &g->pairs, &err), 0);
-    g->cutoff = 8;
-    g->n_spin = n_spin;
-    g->efermi = g->nelec = NAN;
-    g->rydberg = NH_RYDBERG;
-    g->overlap = calloc(g->pairs.n_elem, sizeof(double));
-    g->matrix[NH_H_LABEL] = calloc(g->pairs.n_elem * (size_t)n_spin * 2, sizeof(double));
-    assert_non_null(g->overlap);
-    assert_non_null(g->matrix[NH_H_LABEL]);
-    return g;
-}
 
 /* One s orbital: on-site energy e, hopping t and overlap s to both neighbours. */
 static nh_graph *simple_chain(double e, double t, double s)
@@ -74,31 +31,6 @@ static nh_graph *simple_chain(double e, double t, double s)
         g->matrix[NH_H_LABEL][2 * p] = home ? e : t;
         g->overlap[p] = home ? 1 : s;
     }
-    return g;
-}
-
-/* Two atoms with s and p, spin; random Hermitian H, random symmetric S close to 1. */
-static nh_graph *random_crystal(uint64_t seed)
-{
-    nh_error err;
-    const int shells[] = {0, 1};
-    nh_graph *g = make_chain(2, 4.0, 2, shells, 2, 4);
-    const nh_pairs *p = &g->pairs;
-    for (size_t i = 0; i < 4 * p->n_elem * 2; i++)
-        g->matrix[NH_H_LABEL][i] = 4 * noise(&seed);
-    assert_int_equal(nh_hermitize(g, g->matrix[NH_H_LABEL], &err), 0);
-    size_t *reverse = malloc(p->count * sizeof *reverse);
-    assert_non_null(reverse);
-    nh_pairs_reverse(p, reverse);
-    for (size_t i = 0; i < p->count; i++)
-        for (size_t r = 0; r < 4; r++)
-            for (size_t c = 0; c < 4; c++) {
-                const bool unit = reverse[i] == i && r == c;
-                const double v = unit ? 1 : 0.05 * noise(&seed);
-                if (reverse[i] >= i)
-                    g->overlap[p->start[i] + 4 * r + c] = g->overlap[p->start[reverse[i]] + 4 * c + r] = v;
-            }
-    free(reverse);
     return g;
 }
 
@@ -155,7 +87,7 @@ static void test_assembly(void **state)
 {
     (void)state;
     nh_error err;
-    nh_graph *g = random_crystal(1);
+    nh_graph *g = random_chain(2, 1);
     nh_fourier *f;
     double anti = -1;
     assert_int_equal(nh_fourier_new(g, NH_H_LABEL, &anti, &f, &err), 0);
@@ -199,7 +131,7 @@ static void test_batches(void **state)
 {
     (void)state;
     nh_error err;
-    nh_graph *g = random_crystal(2);
+    nh_graph *g = random_chain(2, 2);
     nh_fourier *f;
     nh_kpoints k;
     nh_threads *threads;
@@ -232,7 +164,7 @@ static void test_vectors(void **state)
 {
     (void)state;
     nh_error err;
-    nh_graph *g = random_crystal(3);
+    nh_graph *g = random_chain(2, 3);
     nh_fourier *f;
     assert_int_equal(nh_fourier_new(g, NH_H_LABEL, NULL, &f, &err), 0);
     enum { N = 16 };
@@ -297,7 +229,7 @@ static void test_origin(void **state)
 {
     (void)state;
     nh_error err;
-    nh_graph *g = random_crystal(4), *moved = random_crystal(4);
+    nh_graph *g = random_chain(2, 4), *moved = random_chain(2, 4);
     moved->structure.position[3] += moved->structure.lattice[0];
     nh_pairs_free(&moved->pairs);
     nh_pair *pair = malloc(g->pairs.count * sizeof *pair);

@@ -810,6 +810,75 @@ static void update(void **state)
     model_close(&m);
 }
 
+#ifdef NH_TESTS_ON_DEVICE_H
+/* Weights packed on the device, and their gradient summed there over two runs, against a network that got its weights from the
+ * host and brought the gradient back; what cannot be is said. */
+#define DEFINE_IN_TRAINING(suffix, wide, member, tolerance)                                                  \
+    static void in_training_##suffix(const model *m)                                                         \
+    {                                                                                                        \
+        problem p = problem_random(m, 1, true, 5, 60, 3), q = problem_random(m, 1, true, 5, 60, 3);          \
+        nh_weights first = rule(m, "first:", wide), second = rule(m, "second:", wide), g;                    \
+        const nhk_network_##suffix##_calls *call = &test_device()->call->network_##suffix;                   \
+        nh_network_##suffix *net = nh_network_##suffix##_make(&p, &first);                                   \
+        nhk_network_##suffix *placed = nh_network_##suffix##_placed(net);                                    \
+        nh_network_##suffix##_tape *tape;                                                                    \
+        double found, difference = 0, norm = 0;                                                              \
+        OK(nh_network_##suffix##_tape_new(NH_TAPE_RECOMPUTE, &tape, &err));                                  \
+        OK(nh_network_##suffix##_gradients_new(net, &g, &err));                                              \
+        assert_int_equal(call->load(placed, NHK_AVERAGE, &err), -1);                                         \
+        assert_string_equal(err.text, "network: the device has no average");                                 \
+        OK(call->write(placed, NHK_AVERAGE, second.member, &err));                                           \
+        OK(call->load(placed, NHK_AVERAGE, &err));                                                           \
+        for (int i = 0; i < 2; i++) {                                                                        \
+            nh_network_##suffix##_there(net, &p, tape, NULL);                                                \
+            OK(nh_network_##suffix##_backward(net, tape, nh_network_##suffix##_slopes, &p, NULL, NULL, NULL, \
+                                              &err));                                                        \
+        }                                                                                                    \
+        nh_weights expected = nh_network_##suffix##_gradient(&q, &second, NH_TAPE_RECOMPUTE, 0);             \
+        assert_close(q.g.n_edge * q.out.type.dim, p.ham, q.ham, tolerance, "edge_ham");                      \
+        assert_close(q.g.n_edge * m->types.n_shell_pair, p.output_trace, q.output_trace, tolerance,          \
+                     "edge_trace");                                                                          \
+        OK(call->norm(placed, &found, &err));                                                                \
+        OK(call->read(placed, NHK_GRADIENT, g.member, &err));                                                \
+        for (size_t i = 0; i < m->params.count; i++)                                                         \
+            for (size_t k = 0; g.member[i] != NULL && k < m->params.param[i].count; k++) {                   \
+                const double x = 2 * (double)expected.member[i][k], d = (double)g.member[i][k] - x;          \
+                norm += x * x;                                                                               \
+                difference += d * d;                                                                         \
+            }                                                                                                \
+        assert_true(norm > 0 && sqrt(difference / norm) < tolerance);                                        \
+        assert_true(fabs(found / sqrt(norm) - 1) < tolerance);                                               \
+        OK(call->clear(placed, &err));                                                                       \
+        OK(call->norm(placed, &found, &err));                                                                \
+        assert_true(found == 0);                                                                             \
+        assert_int_equal(call->step(placed, &(nhk_adam){.scale = 1}, 0, &err), -1);                          \
+        assert_string_equal(err.text, "network: the device has no weights");                                 \
+        const size_t gone = nh_params_find(&m->params, "blocks.1.ga.lin_alpha.3.bias");                      \
+        free(second.member[gone]);                                                                           \
+        second.member[gone] = NULL;                                                                          \
+        assert_int_equal(call->write(placed, NHK_WEIGHTS, second.member, &err), -1);                         \
+        assert_string_equal(err.text, "sub-model 1: parameter blocks.1.ga.lin_alpha.3.bias is missing");     \
+        nh_weights *const list[] = {&first, &second, &g, &expected};                                         \
+        for (size_t i = 0; i < sizeof list / sizeof *list; i++)                                              \
+            nh_weights_free(list[i]);                                                                        \
+        nh_network_##suffix##_tape_free(tape);                                                               \
+        nh_network_##suffix##_free(net);                                                                     \
+        problem_close(&p);                                                                                   \
+        problem_close(&q);                                                                                   \
+    }
+DEFINE_IN_TRAINING(d, true, real, 1e-12)
+DEFINE_IN_TRAINING(f, false, single, 2e-5)
+
+static void in_training(void **state)
+{
+    model m;
+    model_tiny(3, "", *state, &m);
+    in_training_d(&m);
+    in_training_f(&m);
+    model_close(&m);
+}
+#endif
+
 static void odd_cases(void **state)
 {
     (void)state;
@@ -831,6 +900,8 @@ static void odd_cases(void **state)
     if (!ON_DEVICE) {
         assert_int_equal(nh_network_d_backward(net, tape, nh_network_d_slopes, &p, &g, pool, NULL, &err), -1);
         assert_non_null(strstr(err.text, "2 threads"));
+        assert_int_equal(nh_network_d_backward(net, tape, nh_network_d_slopes, &p, NULL, NULL, NULL, &err), -1);
+        assert_string_equal(err.text, "network: no gradients to add to");
     }
     OK(nh_weights_new(&m.params, false, &single, &err));
     assert_int_equal(nh_network_d_backward(net, tape, nh_network_d_slopes, &p, &single, NULL, NULL, &err),
@@ -894,6 +965,10 @@ int main(void)
         {"tape_again, options", tape_again, NULL, NULL, OPTIONS},
         {"kept_outputs", kept_outputs, NULL, NULL, NONE},
         {"kept_outputs, options", kept_outputs, NULL, NULL, OPTIONS},
+#ifdef NH_TESTS_ON_DEVICE_H
+        {"in_training", in_training, NULL, NULL, NONE},
+        {"in_training, options", in_training, NULL, NULL, OPTIONS},
+#endif
         cmocka_unit_test(update),
         cmocka_unit_test(odd_cases),
     };

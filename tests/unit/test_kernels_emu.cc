@@ -7,17 +7,19 @@
 #include <cstdlib>
 #include <string>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 extern "C" {
 #include <cmocka.h>
 }
 
-static nh_gpu *open_gpu(void)
+static nh_gpu *open_gpu(int index = 0)
 {
     nh_gpu *g;
     nh_error err;
-    const nh_gpu_options o = {};
+    nh_gpu_options o = {};
+    o.index = index;
     if (nhk_open(&o, &g, &err)) fail_msg("%s", err.text);
     return g;
 }
@@ -100,6 +102,42 @@ static void sums_of_blocks(void **)
     nhk_free(g, dx);
     nhk_free(g, ds);
     nhk_close(g);
+    assert_int_equal(emu_leaks(), 0);
+}
+
+/* Threads of the host side by side, on three devices and two of them on one, with barriers and shared memory. */
+static void sum_often(int index, bool *good)
+{
+    enum { N = 1000, BLOCKS = 3 };
+    nh_gpu *g = open_gpu(index);
+    double x[N], sum[BLOCKS];
+    *good = true;
+    for (int turn = 0; turn < 20; turn++) {
+        for (int i = 0; i < N; i++)
+            x[i] = i + turn * index;
+        double *dx = nhk_uploaded(g, x, N), *ds = static_cast<double *>(nhk_alloc(g, BLOCKS, sizeof *ds));
+        NHK_RUN(g, block_sums, BLOCKS, 64, 2 * sizeof(double), (size_t)N, dx, ds);
+        nhk_download(g, sum, ds, sizeof sum);
+        *good = *good && nhk_sync(g, nullptr) == 0 && sum[0] + sum[1] + sum[2] == N * (N - 1) / 2 + N * turn * index;
+        nhk_free(g, dx);
+        nhk_free(g, ds);
+    }
+    nhk_close(g);
+}
+
+static void threads_and_devices(void **)
+{
+    enum { N = 4 };
+    bool good[N];
+    emu_devices(3);
+    std::thread thread[N];
+    for (int i = 0; i < N; i++)
+        thread[i] = std::thread(sum_often, i % 3, &good[i]);
+    for (int i = 0; i < N; i++) {
+        thread[i].join();
+        assert_true(good[i]);
+    }
+    emu_devices(2);
     assert_int_equal(emu_leaks(), 0);
 }
 
@@ -317,6 +355,32 @@ static void from_the_host(void)
     p[3] = 1;
 }
 
+/* Device 0's stream while device 1 is the current one; device 0's memory in a kernel, or in a copy, on device 1. */
+static void in_another_stream(void)
+{
+    nh_gpu *g = open_gpu(0);
+    int *p = static_cast<int *>(nhk_alloc(g, 1, sizeof(int)));
+    open_gpu(1);
+    NHK_RUN(g, write_at, 1, 32, 0, p, 0L);
+}
+
+static void memory_of_another_device(void)
+{
+    nh_gpu *g = open_gpu(0);
+    int *p = static_cast<int *>(nhk_alloc(g, 1, sizeof(int)));
+    g = open_gpu(1);
+    NHK_RUN(g, write_at, 1, 32, 0, p, 0L);
+    sync(g);
+}
+
+static void copy_to_another_device(void)
+{
+    int x = 0;
+    nh_gpu *g = open_gpu(0);
+    int *p = static_cast<int *>(nhk_alloc(g, 1, sizeof(int)));
+    nhk_upload(open_gpu(1), p, &x, sizeof x);
+}
+
 static void copy_too_much(void)
 {
     nh_gpu *g = open_gpu();
@@ -418,6 +482,9 @@ static void faults(void **)
     expect_fault(after_free, "after cudaFree, at byte 20");
     expect_fault(free_twice, "is freed twice");
     expect_fault(from_the_host, "emu: host: the host touches device memory, byte 12 of allocation");
+    expect_fault(in_another_stream, "write_at: a stream of device 0 while device 1 is the current one");
+    expect_fault(memory_of_another_device, "device 1 touches memory of device 0, byte 0 of allocation");
+    expect_fault(copy_to_another_device, "a copy in a stream of device 1 touches allocation");
     expect_fault(copy_too_much, "a copy of 11 bytes goes beyond allocation");
     expect_fault(copy_the_wrong_way, "a copy in a direction that its addresses do not have");
     expect_fault(threads_that_have_ended, "this thread has ended before it");
@@ -459,6 +526,7 @@ int main(void)
         cmocka_unit_test(sums_of_blocks),    cmocka_unit_test(warp_functions),        cmocka_unit_test(integer_atomics),
         cmocka_unit_test(streams_and_events), cmocka_unit_test(nothing_happens_early), cmocka_unit_test(memory_ends),
         cmocka_unit_test(no_device),         cmocka_unit_test(faults),                cmocka_unit_test(unwritten_memory_is_nan),
+        cmocka_unit_test(threads_and_devices),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -6,6 +6,7 @@
 #include "kernels/ops.h"
 #include "nextham/config.h"
 #include "o3/harmonics.h"
+#include "training/adam.h"
 
 #ifdef NH_REAL_DEVICE /* make check-cuda: it has orders of its own */
 static void emu_seed(uint64_t seed)
@@ -185,6 +186,17 @@ static void each(void (*body)(tables *t, size_t n))
     emu_seed(0);
 }
 
+/* Weights of one parameter: *values are its numbers, double where `wide`. */
+static nh_weights one_parameter(bool wide, void *values)
+{
+    nh_weights w = {.count = 1};
+    if (wide)
+        w.real = values;
+    else
+        w.single = values;
+    return w;
+}
+
 #define real double
 #define R(name) name##_d
 #define TOLERANCE 1e-12
@@ -237,6 +249,6 @@ int main(void)
 #define BOTH(name) cmocka_unit_test(name##_d), cmocka_unit_test(name##_f)
     const struct CMUnitTest tests[] = {BOTH(rows),      BOTH(sums),   BOTH(linear),    BOTH(norm), BOTH(gate),
                                        BOTH(chains),    BOTH(tangents), BOTH(geometry), BOTH(product), BOTH(lift),
-                                       BOTH(heads),     BOTH(softmax), BOTH(invariants), cmocka_unit_test(limits)};
+                                       BOTH(heads),     BOTH(softmax), BOTH(invariants), BOTH(parameters), BOTH(optimiser), cmocka_unit_test(limits)};
     return cmocka_run_group_tests(tests, open_gpu, close_gpu);
 }

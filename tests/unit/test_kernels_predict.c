@@ -1,7 +1,7 @@
 /* The tests of the ensemble's prediction, with the sub-models on a device. */
 #include "on_device.h"
 
-#define TEST_DEVICE test_device()
+#define TEST_DEVICES test_devices()
 #include "test_predict.c"
 
 /* Ten times slower under a sanitizer: there the golden crystal alone. */

@@ -336,16 +336,23 @@ static void devices(void **state)
     static const struct {
         const char *text;
         nh_device_choice c;
-    } good[] = {{"cpu", {NH_DEVICE_CPU, -1, false}},         {"auto", {NH_DEVICE_AUTO, -1, false}},
-                {"auto,tf32", {NH_DEVICE_AUTO, -1, true}},   {"cuda", {NH_DEVICE_CUDA, -1, false}},
-                {"cuda:3", {NH_DEVICE_CUDA, 3, false}},      {"cuda,tf32", {NH_DEVICE_CUDA, -1, true}},
-                {"cuda:12,tf32", {NH_DEVICE_CUDA, 12, true}}};
+    } good[] = {{"cpu", {NH_DEVICE_CPU, 0, {0}, false}},
+                {"auto", {NH_DEVICE_AUTO, 0, {0}, false}},
+                {"auto,tf32", {NH_DEVICE_AUTO, 0, {0}, true}},
+                {"cuda", {NH_DEVICE_CUDA, 0, {0}, false}},
+                {"cuda:3", {NH_DEVICE_CUDA, 1, {3}, false}},
+                {"cuda,tf32", {NH_DEVICE_CUDA, 0, {0}, true}},
+                {"cuda:12,tf32", {NH_DEVICE_CUDA, 1, {12}, true}},
+                {"cuda:0,2", {NH_DEVICE_CUDA, 2, {0, 2}, false}},
+                {"cuda:2,0,5,tf32", {NH_DEVICE_CUDA, 3, {2, 0, 5}, true}}};
     nh_device_choice c;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         assert_int_equal(nh_device_parse(good[i].text, &c), 0);
-        assert_true(c.kind == good[i].c.kind && c.index == good[i].c.index && c.tf32 == good[i].c.tf32);
+        assert_true(c.kind == good[i].c.kind && c.n_index == good[i].c.n_index && c.tf32 == good[i].c.tf32);
+        assert_memory_equal(c.index, good[i].c.index, sizeof c.index);
     }
-    static const char *const bad[] = {"", "cud", "cpu:0", "auto:1", "cuda:-1", "cuda:1x", "cuda:99999999999", "cuda,tf32,"};
+    static const char *const bad[] = {"", "cud", "cpu:0", "auto:1", "cuda:-1", "cuda:1x", "cuda:99999999999", "cuda,tf32,",
+                                      "cuda,1", "cuda:1,", "cuda:1,1", "cuda:0,,1", "cuda:0,tf32,1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(nh_device_parse(bad[i], &c), -1);
 }

@@ -8,8 +8,8 @@
 
 #include <netcdf.h>
 
-#ifndef TEST_DEVICE /* test_kernels_predict.c: on a device */
-#define TEST_DEVICE NULL
+#ifndef TEST_DEVICES /* test_kernels_predict.c: on a device */
+#define TEST_DEVICES NULL
 #endif
 
 static const char SMALL[] =
@@ -141,7 +141,11 @@ static nh_model *make_model(const char *text, const char *prefix)
 static void predict(const nh_model *m, nh_graph *g, nh_precision precision, bool hermitize,
                     nh_threads *threads)
 {
-    OK(nh_predict(m, g, precision, NH_KERNELS_FAST, TEST_DEVICE, hermitize, threads, NULL, NULL, &err));
+    nh_predict_report report;
+    OK(nh_predict(m, g, precision, NH_KERNELS_FAST, TEST_DEVICES, hermitize, threads, &report, NULL, &err));
+    /* on a device H0 becomes features there */
+    const bool here = TEST_DEVICES == NULL || m->config.input != NH_INPUT_H0 || g->features != NULL;
+    assert_true(here == (report.embed > 0));
 }
 
 /* Largest difference from the official H_pred, and from H0, over the largest element of the correction. */
@@ -302,7 +306,7 @@ static void many_crystals(void **state)
     nh_model *m = make_model(TINY, "");
     for (int precision = NH_SINGLE; precision <= NH_DOUBLE; precision++) {
         nh_predictor *p;
-        OK(nh_predictor_new(m, (nh_precision)precision, NH_KERNELS_FAST, TEST_DEVICE, &p, &err));
+        OK(nh_predictor_new(m, (nh_precision)precision, NH_KERNELS_FAST, TEST_DEVICES, &p, &err));
         for (size_t i = 0; i < sizeof crystals / sizeof *crystals; i++) {
             nh_graph *g = with_h0(made_crystal_of(4, 8.5, crystals[i].n_shell, crystals[i].shell_l));
             nh_predict_report report;
@@ -559,7 +563,7 @@ static void targets(void **state)
 
 static void assert_refused(const nh_model *m, nh_graph *g, const char *expected)
 {
-    if (!nh_predict(m, g, NH_SINGLE, NH_KERNELS_FAST, TEST_DEVICE, true, NULL, NULL, NULL, &err))
+    if (!nh_predict(m, g, NH_SINGLE, NH_KERNELS_FAST, TEST_DEVICES, true, NULL, NULL, NULL, &err))
         fail_msg("accepted; expected: %s", expected);
     if (!strstr(err.text, expected)) fail_msg("'%s' lacks '%s'", err.text, expected);
 }

@@ -14,6 +14,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifndef TEST_DEVICE /* test_kernels_training.c: on a device */
+#define TEST_DEVICE NULL
+#endif
+#ifndef LAST_STEP
+#define LAST_STEP 10
+#endif
+
 static char folder[] = "/tmp/nh_training_XXXXXX";
 
 static char *in_folder(const char *name)
@@ -433,20 +440,24 @@ typedef struct training {
     nh_crystal *crystal;
 } training;
 
+/* The network of the official numbers, and a fast one where there is no need of them. */
+static const char SMALL[] = "network: {basis: 2s1p1d, mid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x4e,\n"
+                            "  tracegrad: {hidden: 1024, hidden_last: 64}}\nrun_dir: none\n",
+                  TINY[] = "network: {basis: 2s1p1d, sh_lmax: 3, mid: 4x0e+2x1o+2x1e+1x2e, heads: 2, blocks: 2, edge_scalars: 4,\n"
+                           "  tracegrad: {hidden: 8, hidden_last: 8, z: 8}, trace_head: [8], ranges: [[0, 3], [3, 5], [5, 8]]}\nrun_dir: none\n";
+
 /* only: the sub-model that is trained; NO_ONE: all of them. */
 enum { NO_ONE = 99 };
-static void begin_part(training *t, bool as_double, int threads, nh_memory_kind memory, size_t only,
-                       bool fresh)
+static void begin_part(training *t, const char *network, bool as_double, int threads, nh_memory_kind memory, double ema,
+                       size_t only, bool fresh)
 {
     nh_config config;
     nh_model *m;
     const int nc = golden_open("network_small.nc");
-    OK(nh_settings_read(write_file("t.yaml",
-                                   "network: {basis: 2s1p1d, mid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x4e,\n"
-                                   "  tracegrad: {hidden: 1024, hidden_last: 64}}\nrun_dir: none\n"),
-                        0, NULL, &t->settings, NULL, &err));
+    OK(nh_settings_read(write_file("t.yaml", network), 0, NULL, &t->settings, NULL, &err));
     t->settings.as_double = as_double;
     t->settings.memory = memory;
+    t->settings.optimizer.ema = ema;
     char *text = nh_config_text(&t->settings.network);
     OK(nh_config_parse(text, "config", &config, &err));
     free(text);
@@ -464,6 +475,7 @@ static void begin_part(training *t, bool as_double, int threads, nh_memory_kind 
     }
     OK(nh_train_state_new(&t->settings, m, fresh, &t->state, &err));
     OK(nh_stepper_new(&t->settings, &t->state, NH_ALONE, threads, &t->stepper, &err));
+    OK(nh_stepper_place(t->stepper, TEST_DEVICE, &err));
     nh_crystal_kind kind = *nh_stepper_kind(t->stepper);
     kind.with_k = false; /* the states are the golden ones */
     t->golden = golden_crystal_load(nc, 4, SHELLS);
@@ -472,9 +484,9 @@ static void begin_part(training *t, bool as_double, int threads, nh_memory_kind 
     t->golden.g = NULL;
 }
 
-static void begin(training *t, bool as_double, int threads, nh_memory_kind memory)
+static void begin(training *t, const char *network, bool as_double, int threads, nh_memory_kind memory, double ema)
 {
-    begin_part(t, as_double, threads, memory, NO_ONE, false);
+    begin_part(t, network, as_double, threads, memory, ema, NO_ONE, false);
 }
 
 static void end(training *t)
@@ -498,10 +510,10 @@ static void step(training *t, bool squared, double lr, nh_loss_terms *terms)
 static void golden_run(bool squared, const char *name, bool as_double, double tolerance)
 {
     training t;
-    begin(&t, as_double, 2, squared ? NH_MEMORY_RECOMPUTE : NH_MEMORY_STORE);
+    begin(&t, SMALL, as_double, 2, squared ? NH_MEMORY_RECOMPUTE : NH_MEMORY_STORE, 0);
     const int nc = golden_open("network_small.nc");
     double *golden = golden_read(nc, name);
-    for (int s = 0; s <= 10; s++) {
+    for (int s = 0; s <= LAST_STEP; s++) {
         nh_loss_terms l;
         step(&t, squared, 1e-3, &l);
         const double found[4] = {l.total, l.loss_h, l.loss_trace, l.mu};
@@ -536,20 +548,25 @@ static void ten_steps_single(void **state)
 static uint64_t hash(const training *t)
 {
     uint64_t h;
+    OK(nh_stepper_gather(t->stepper, &err));
     OK(nh_model_hash(t->state.model, NULL, &h, &err));
     return h;
 }
 
-/* Largest difference of the weights. */
+static void close_weights(const nh_params *p, const nh_weights *a, const nh_weights *b, double tolerance)
+{
+    for (size_t i = 0; i < p->count; i++)
+        for (size_t k = 0; a->real[i] && k < p->param[i].count; k++)
+            if (!(fabs(a->real[i][k] - b->real[i][k]) <= tolerance))
+                fail_msg("%s[%zu]: %.17g, %.17g", p->param[i].name, k, a->real[i][k], b->real[i][k]);
+}
+
 static void close_models(const training *a, const training *b, double tolerance)
 {
-    const nh_params *p = &a->state.model->params;
+    OK(nh_stepper_gather(a->stepper, &err));
+    OK(nh_stepper_gather(b->stepper, &err));
     for (size_t r = 0; r < a->state.model->n_range; r++)
-        for (size_t i = 0; i < p->count; i++)
-            for (size_t k = 0; a->state.model->weights[r].real[i] && k < p->param[i].count; k++)
-                if (!(fabs(a->state.model->weights[r].real[i][k] - b->state.model->weights[r].real[i][k]) <=
-                      tolerance))
-                    fail_msg("range%zu %s[%zu]", r, p->param[i].name, k);
+        close_weights(&a->state.model->params, &a->state.model->weights[r], &b->state.model->weights[r], tolerance);
 }
 
 /* One thread or one for each sub-model: the same bits. */
@@ -558,8 +575,8 @@ static void threads_do_not_matter(void **state)
     (void)state;
     training a, b;
     nh_loss_terms l;
-    begin(&a, false, 1, NH_MEMORY_STORE);
-    begin(&b, false, 4, NH_MEMORY_STORE);
+    begin(&a, TINY, false, 1, NH_MEMORY_STORE, 0);
+    begin(&b, TINY, false, 4, NH_MEMORY_STORE, 0);
     for (int i = 0; i < 2; i++) {
         step(&a, false, 1e-3, &l);
         step(&b, false, 1e-3, &l);
@@ -577,8 +594,8 @@ static void accumulate_skip_clip(void **state)
     nh_loss_terms l;
     double norm, unclipped;
     bool done;
-    begin(&a, true, 1, NH_MEMORY_STORE);
-    begin(&b, true, 2, NH_MEMORY_STORE);
+    begin(&a, TINY, true, 1, NH_MEMORY_STORE, 0);
+    begin(&b, TINY, true, 2, NH_MEMORY_STORE, 0);
     step(&a, false, 1e-3, &l);
     for (int i = 0; i < 2; i++)
         OK(nh_stepper_add_at(b.stepper, b.crystal, false, 1, &b.golden.states, &l, &err));
@@ -599,34 +616,114 @@ static void accumulate_skip_clip(void **state)
     close_models(&a, &b, 1e-9);
     const uint64_t now = hash(&b);
 
-    /* a gradient that is not a number */
+    /* a gradient that is not a number, of a loss that is one */
+    const double weight = b.settings.loss.lambda_c;
+    b.settings.loss.lambda_c = NAN;
     OK(nh_stepper_add_at(b.stepper, b.crystal, false, 1, &b.golden.states, &l, &err));
-    const nh_weights *g = nh_stepper_gradient(b.stepper, 1);
-    const nh_params *p = &b.state.model->params;
-    unclipped = nh_weights_norm(p, g);
-    assert_true(unclipped > 0);
-    ((double *)g->real[nh_params_find(p, "input_rs.tp.weight")])[0] = NAN;
+    assert_true(isfinite(l.loss_h));
     OK(nh_stepper_apply(b.stepper, 1e-3, 1, false, &norm, &done, &err));
     assert_false(done);
+    assert_true(isnan(norm));
     assert_int_equal(hash(&b), now);
+    b.settings.loss.lambda_c = weight;
 
-    /* clipped gradients enter m scaled to the bound */
-    nh_weights_clear(p, &b.state.m[1], NULL);
-    b.settings.optimizer.clip = unclipped / 10;
+    /* clipped gradients enter m scaled to the bound: m/0.1 less what was there before */
     OK(nh_stepper_add_at(b.stepper, b.crystal, false, 1, &b.golden.states, &l, &err));
+    const nh_params *p = &b.state.model->params;
+    unclipped = nh_weights_norm(p, nh_stepper_gradient(b.stepper, 1));
+    assert_true(unclipped > 0);
+    b.settings.optimizer.clip = unclipped / 10;
+    nh_weights before_m;
+    OK(nh_weights_zero_like(p, &b.state.m[1], &before_m, &err));
+    nh_weights_copy(p, &before_m, &b.state.m[1]);
     OK(nh_stepper_apply(b.stepper, 1e-3, 1, false, &norm, &done, &err));
     assert_true(done && norm >= unclipped);
-    assert_true(fabs(nh_weights_norm(p, &b.state.m[1]) / (0.1 * unclipped / 10) - 1) < 1e-9);
+    OK(nh_stepper_gather(b.stepper, &err));
+    for (size_t i = 0; i < p->count; i++)
+        for (size_t k = 0; before_m.real[i] && k < p->param[i].count; k++)
+            before_m.real[i][k] = b.state.m[1].real[i][k] - 0.9 * before_m.real[i][k];
+    assert_true(fabs(nh_weights_norm(p, &before_m) / (0.1 * unclipped / 10) - 1) < 1e-9);
+    nh_weights_free(&before_m);
     end(&a);
     end(&b);
 }
+
+/* nh_stepper_load: the averages answer, then the weights again; the averages are those of the weights after each step. */
+static void averages(void **state)
+{
+    (void)state;
+    enum { STEPS = 3 };
+    training t;
+    nh_judgement j[STEPS];
+    nh_loss_terms l, terms[STEPS];
+    begin(&t, TINY, true, 1, NH_MEMORY_STORE, 0.75);
+    const nh_params *p = &t.state.model->params;
+    nh_weights expected;
+    OK(nh_weights_zero_like(p, &t.state.average[1], &expected, &err));
+    nh_weights_copy(p, &expected, &t.state.model->weights[1]);
+    for (int s = 0; s < STEPS; s++) {
+        step(&t, false, 1e-2, &l);
+        OK(nh_stepper_gather(t.stepper, &err));
+        for (size_t i = 0; i < p->count; i++)
+            for (size_t k = 0; expected.real[i] && k < p->param[i].count; k++)
+                expected.real[i][k] = 0.75 * expected.real[i][k] + 0.25 * t.state.model->weights[1].real[i][k];
+    }
+    close_weights(p, &t.state.average[1], &expected, 1e-14);
+    for (int s = 0; s < STEPS; s++) {
+        OK(nh_stepper_load(t.stepper, s == 1, &err));
+        OK(nh_stepper_judge(t.stepper, t.crystal, false, 0, &j[s], &terms[s], &err));
+    }
+    assert_true(terms[0].loss_h == terms[2].loss_h && terms[0].loss_h != terms[1].loss_h);
+    /* as a network that has the averages for weights */
+    for (size_t r = 0; r < t.state.model->n_range; r++)
+        nh_weights_copy(p, &t.state.model->weights[r], &t.state.average[r]);
+    nh_stepper *other;
+    OK(nh_stepper_new(&t.settings, &t.state, NH_ALONE, 1, &other, &err));
+    OK(nh_stepper_judge(other, t.crystal, false, 0, &j[0], &terms[0], &err));
+    assert_true(fabs(terms[0].loss_h / terms[1].loss_h - 1) < 1e-12);
+    nh_stepper_free(other);
+    nh_weights_free(&expected);
+    end(&t);
+}
+
+#ifdef NH_TESTS_ON_DEVICE_H
+/* What a step sends: features, tables of the graph and what the loss needs of the crystal up, the sums of the loss and the norm
+ * down; nothing that is as large as the weights, and nothing at all for the update. */
+static void traffic(void **state)
+{
+    (void)state;
+    training t;
+    nh_loss_terms l;
+    double norm;
+    bool done;
+    enum { LOSS_SUMS = 16 }; /* numbers, at most: four, and five for the k-point */
+    size_t up[3], down[3], weights = 0;
+    begin_part(&t, SMALL, false, 1, NH_MEMORY_STORE, 0, 1, true); /* the others say nothing */
+    const nh_model *m = t.state.model;
+    const nh_weights *g = nh_stepper_gradient(t.stepper, 1);
+    for (size_t i = 0; i < m->params.count; i++)
+        weights += g->single[i] ? m->params.param[i].count * sizeof(float) : 0;
+    nhk_traffic(test_device()->gpu, &up[0], &down[0]);
+    OK(nh_stepper_add_at(t.stepper, t.crystal, false, 1, &t.golden.states, &l, &err));
+    nhk_traffic(test_device()->gpu, &up[1], &down[1]);
+    OK(nh_stepper_apply(t.stepper, 1e-3, 1, false, &norm, &done, &err));
+    nhk_traffic(test_device()->gpu, &up[2], &down[2]);
+    assert_true(done);
+    assert_true(nh_stepper_on_device(t.stepper));
+    assert_true(down[1] > down[0] && down[1] - down[0] <= LOSS_SUMS * sizeof(double));
+    assert_true(up[1] > up[0] && up[1] - up[0] < weights / 10);
+    assert_int_equal(up[2] - up[1], 0);
+    assert_int_equal(down[2] - down[1], sizeof norm);
+    end(&t);
+}
+#endif
 
 /* The judgement of the trainer is that of the official program: its Gauge MAE is of the plain prediction and H0. */
 static void judgement_of_h0(void **state)
 {
     (void)state;
     training t;
-    begin(&t, true, 1, NH_MEMORY_STORE);
+    begin(&t, TINY, true, 1, NH_MEMORY_STORE, 0);
     const int nc = golden_open("network_small.nc");
     double *golden = golden_read(nc, "gauge_mae_baseline");
     assert_true(fabs(t.crystal->h0.region[NH_GAUGE_OVERALL].part[NH_GAUGE_COMPLEX].mae / *golden - 1) <
@@ -642,11 +739,11 @@ static void part_of_the_ensemble(void **state)
     (void)state;
     training t;
     nh_loss_terms all, some, one;
-    begin(&t, true, 2, NH_MEMORY_STORE);
+    begin(&t, TINY, true, 2, NH_MEMORY_STORE, 0);
     OK(nh_stepper_add_at(t.stepper, t.crystal, false, 1, &t.golden.states, &all, &err));
     end(&t);
     for (int fresh = 0; fresh < 2; fresh++) {
-        begin_part(&t, true, 2, NH_MEMORY_STORE, 2, fresh == 1);
+        begin_part(&t, TINY, true, 2, NH_MEMORY_STORE, 0, 2, fresh == 1);
         const nh_params *p = &t.state.model->params;
         OK(nh_stepper_add_at(t.stepper, t.crystal, false, 1, &t.golden.states, fresh ? &one : &some, &err));
         assert_null(nh_stepper_gradient(t.stepper, 0));
@@ -691,6 +788,10 @@ int main(void)
         cmocka_unit_test(ten_steps_squared),
         cmocka_unit_test(ten_steps_single),
         cmocka_unit_test(accumulate_skip_clip),
+        cmocka_unit_test(averages),
+#ifdef NH_TESTS_ON_DEVICE_H
+        cmocka_unit_test(traffic),
+#endif
         cmocka_unit_test(judgement_of_h0),
         cmocka_unit_test(part_of_the_ensemble),
         cmocka_unit_test(threads_do_not_matter),

@@ -1,16 +1,21 @@
 /* Time, bytes and multiply-adds a second of every kernel on the shapes of pipelines/standard.yaml, against what a copy and a
- * matrix product reach in the same run, each result compared with the CPU's; and a whole sub-model, forward and backward.
+ * matrix product reach in the same run, each result compared with the CPU's; a whole sub-model, forward, backward and a step of
+ * Adam; and bands of small and large matrices.
  *
- *     bench_kernels [rows] [repetitions] [edges of the sub-model]
+ *     bench_kernels [rows] [repetitions] [edges of the sub-model] [k-points]
  *
- * Exit status 1 where a result is wrong. Single precision. Times are of the queue: `repetitions` calls and one wait. */
+ * Exit status 1 where a result is wrong. Single precision but for the bands. Times are of the queue: `repetitions` calls and one wait. */
 #include "base/memory.h"
 #include "base/progress.h"
+#include "crystal/eigen.h"
+#include "crystal/fourier.h"
 #include "device/device.h"
 #include "kernels/ops.h"
 #include "network/network.h"
+#include "nextham/embedding.h"
 #include "nextham/parameters.h"
 #include "o3/harmonics.h"
+#include "training/adam.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -43,6 +48,13 @@ static void sync(void)
     if (nhk_sync(gpu, &err)) die("device");
 }
 
+static double next_random(void)
+{
+    static uint64_t s = 1;
+    s = s * 6364136223846793005u + 1442695040888963407u;
+    return (double)(s >> 11) * 0x1p-52 - 1;
+}
+
 /* Numbers in [-1, 1), on the host and on the device. */
 typedef struct array {
     size_t count;
@@ -51,13 +63,10 @@ typedef struct array {
 
 static array random_array(size_t count)
 {
-    static uint64_t s = 1;
     array a = {.count = count, .host = NH_ARRAY(float, count)};
     need(a.host);
-    for (size_t i = 0; i < count; i++) {
-        s = s * 6364136223846793005u + 1442695040888963407u;
-        a.host[i] = (float)((double)(s >> 11) * 0x1p-52 - 1);
-    }
+    for (size_t i = 0; i < count; i++)
+        a.host[i] = (float)next_random();
     a.device = nhk_alloc(gpu, count, sizeof(float));
     nhk_upload(gpu, a.device, a.host, count * sizeof(float));
     sync();
@@ -433,6 +442,40 @@ static void seed(void *context, size_t count, const size_t *edge, float *g_ham, 
     (void)g_trace;
 }
 
+/* Steps of Adam with the gradient that is on the device; the first one compared with the CPU's. Smallest of three times. */
+static double update(const tables *t, const nh_device *device, nh_network_f *net, const nh_weights *first, double *error)
+{
+    static const nh_optimizer_settings o = {.beta = {0.9, 0.999}, .eps = 1e-8};
+    const nhk_network_f_calls *call = &device->call->network_f;
+    nhk_network_f *placed = nh_network_f_placed(net);
+    const nhk_adam numbers = nh_adam_numbers(&o, 1e-3, 1, 1);
+    nh_weights w, m, v, gradient, found;
+    nh_weights *const list[] = {&w, &m, &v, &found};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (nh_weights_zero_like(&t->params, first, list[i], &err)) die("moments");
+    nh_weights_copy(&t->params, &w, first);
+    if (nh_network_f_gradients_new(net, &gradient, &err) || call->read(placed, NHK_GRADIENT, gradient.single, &err) ||
+        call->write(placed, NHK_WEIGHTS, w.single, &err) || call->write(placed, NHK_FIRST_MOMENT, m.single, &err) ||
+        call->write(placed, NHK_SECOND_MOMENT, v.single, &err))
+        die("training on the device");
+    nh_adam_step(&o, &t->params, 1e-3, 1, 1, &gradient, &m, &v, &w, NULL);
+    double seconds = INFINITY;
+    for (int i = 0; i < 3; i++) {
+        const double begin = nh_seconds();
+        if (call->step(placed, &numbers, 0, &err)) die("step");
+        seconds = fmin(seconds, nh_seconds() - begin);
+        if (i == 0 && call->read(placed, NHK_WEIGHTS, found.single, &err)) die("weights");
+    }
+    *error = 0;
+    for (size_t i = 0; i < t->params.count; i++)
+        for (size_t k = 0; gradient.single[i] && k < t->params.param[i].count; k++)
+            *error = fmax(*error, fabs((double)found.single[i][k] - (double)w.single[i][k]));
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        nh_weights_free(list[i]);
+    nh_weights_free(&gradient);
+    return seconds;
+}
+
 static void submodel(const tables *t, const nh_device *device, size_t n_edge)
 {
     enum { EDGES = 64, RANGE = 3 };
@@ -468,13 +511,13 @@ static void submodel(const tables *t, const nh_device *device, size_t n_edge)
     c.g.dst = c.dst;
     c.g.vector = c.vector;
     c.g.distance = c.distance;
-    nh_weights w, gradient;
+    nh_weights w;
     nh_network_f *net;
     nh_network_f_tape *tape;
     if (nh_weights_new(&t->params, false, &w, &err) || nh_weights_init(&t->params, 1, RANGE, &w, &err) ||
         nh_network_f_new(&t->config, &t->types, &t->params, &w, RANGE, &t->types.out, entry, &t->types.out, entry, false,
                          NH_KERNELS_FAST, NULL, &net, &err) ||
-        nh_network_f_tape_new(NH_TAPE_RECOMPUTE, &tape, &err) || nh_network_f_gradients_new(net, &gradient, &err) ||
+        nh_network_f_tape_new(NH_TAPE_RECOMPUTE, &tape, &err) ||
         nh_network_f_forward(net, &c.g, source, &c, sink, &c, false, NULL, NULL, NULL, &err))
         die("sub-model");
     memcpy(cpu, c.ham, n_edge * c.out * sizeof *cpu);
@@ -493,17 +536,18 @@ static void submodel(const tables *t, const nh_device *device, size_t n_edge)
     for (int i = 0; i < 2; i++) {
         begin = nh_seconds();
         if (nh_network_f_forward_keep(net, &c.g, source, &c, NULL, NULL, tape, NULL, NULL, &err) ||
-            nh_network_f_backward(net, tape, seed, &c, &gradient, NULL, NULL, &err))
+            nh_network_f_backward(net, tape, seed, &c, NULL, NULL, NULL, &err))
             die("backward");
         backward = fmin(backward, nh_seconds() - begin);
     }
     const double error = most / scale;
+    double stepped;
+    const double step = update(t, device, net, &w, &stepped); /* with steps of 1e-3 */
     printf("\nsub-model, %zu edges: forward %.4f s (%.0f edges/s), forward and backward %.4f s (%.0f edges/s), difference "
-           "%.1e%s\n",
+           "%.1e%s; Adam %.4f s, difference %.1e%s\n",
            n_edge, forward, (double)n_edge / forward, backward, (double)n_edge / backward, error,
-           error < 1e-3 ? "" : "  WRONG");
-    if (!(error < 1e-3)) wrong = true;
-    nh_weights_free(&gradient);
+           error < 1e-3 ? "" : "  WRONG", step, stepped, stepped < 1e-6 ? "" : "  WRONG");
+    if (!(error < 1e-3 && stepped < 1e-6)) wrong = true;
     nh_weights_free(&w);
     nh_network_f_tape_free(tape);
     nh_network_f_free(net);
@@ -516,16 +560,273 @@ static void submodel(const tables *t, const nh_device *device, size_t n_edge)
     free(entry);
 }
 
+/* Features of n edges from blocks of the whole padded basis with four spin blocks; corrections from the answers. */
+static void transforms(const tables *t)
+{
+    const size_t slots = t->config.n_shell;
+    nh_embedding *e;
+    nh_structure s;
+    nh_selection all, real;
+    nhk_embedding host[2], on[2];
+    size_t *slot = NH_ARRAY(size_t, slots);
+    need(slot);
+    for (size_t i = 0; i < slots; i++)
+        slot[i] = i;
+    if (nh_embedding_new(slots, t->config.shell_l, &e, &err) || nh_structure_new(1, 1, &s, &err) ||
+        nh_structure_set_shells(&s, &slots, t->config.shell_l, &err) ||
+        nh_selection_new(e, NH_PART_ALL, NULL, &all, &err) || nh_selection_new(e, NH_PART_REAL, NULL, &real, &err) ||
+        nh_embedding_tables(e, &all, &s, slot, NULL, &host[0], &err) ||
+        nh_embedding_tables(e, &real, &s, slot, NULL, &host[1], &err))
+        die("transforms");
+    for (size_t i = 0; i < 2; i++)
+        on[i] = nhk_embedding_new(gpu, &host[i]);
+    const size_t orbitals = nh_species_orbitals(&s, 0), size = orbitals * orbitals, dim = all.irreps.dim, n_out = real.irreps.dim;
+    double *matrix = NH_ARRAY(double, 8 * n * size), *row = NH_ARRAY(double, dim), *d = NH_ARRAY(double, n *size),
+           *found = NH_ARRAY(double, size);
+    need(found);
+    nhk_block *block = NH_ARRAY(nhk_block, n);
+    need(matrix);
+    need(row);
+    need(d);
+    need(block);
+    for (size_t i = 0; i < 8 * n * size; i++)
+        matrix[i] = next_random();
+    for (size_t i = 0; i < n; i++)
+        block[i].start = i * size;
+    double *matrix_d = nhk_alloc(gpu, 8 * n * size, sizeof *matrix_d), *d_d = nhk_alloc(gpu, n * size, sizeof *d_d), seconds;
+    nhk_block *block_d = nhk_alloc(gpu, n, sizeof *block_d);
+    nhk_upload(gpu, matrix_d, matrix, 8 * n * size * sizeof *matrix);
+    nhk_upload(gpu, block_d, block, n * sizeof *block);
+    array x = random_array(n * dim), y = random_array(n * n_out), back = random_array(n * n_out);
+    double terms[2] = {0, 0}, down = 0; /* of the features, of the transposed corrections, which have two of the four channels */
+    for (size_t k = 0; k < 2; k++)
+        for (int i = 0; i < host[k].dim; i++)
+            for (int q = host[k].up_start[host[k].number[i].row]; q < host[k].up_start[host[k].number[i].row + 1]; q++)
+                terms[k] += k == 0 || host[k].up[q].channel % 2 == 0;
+    for (size_t p = 0; p < slots * slots; p++) {
+        const int first = host[1].down_row[p], rows = host[1].width[p / slots] * host[1].width[p % slots];
+        down += host[1].down_start[first + rows] - host[1].down_start[first];
+    }
+
+    TIME(seconds, nhk_block_to_irreps_f(gpu, &on[0], n, block_d, 4, matrix_d, 0, n * size, 1, x.device));
+    for (size_t i = 0; i < n; i++) {
+        nh_block_to_irreps(e, &all, &s, slot, 0, 0, 4, matrix + 2 * i * size, 2 * n * size, 1, row);
+        for (size_t k = 0; k < dim; k++)
+            x.host[i * dim + k] = (float)row[k];
+    }
+    report("features of H0", seconds, (double)n * (64 * (double)size + 4 * (double)dim), 2 * (double)n * terms[0], difference(&x));
+
+    TIME(seconds, nhk_irreps_to_correction_f(gpu, &on[1], n, block_d, NULL, y.device, 1, false, d_d));
+    nhk_download(gpu, d, d_d, n * size * sizeof *d);
+    sync();
+    double most = 0, scale = 1e-30;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < n_out; k++)
+            row[k] = (double)y.host[i * n_out + k];
+        nh_irreps_to_correction(e, &real, &s, slot, 0, 0, row, found);
+        for (size_t k = 0; k < size; k++) {
+            most = fmax(most, fabs(found[k] - d[i * size + k]));
+            scale = fmax(scale, fabs(found[k]));
+        }
+    }
+    report("corrections", seconds, (double)n * (8 * (double)size + 4 * (double)n_out), 2 * (double)n * down, most / scale);
+
+    TIME(seconds, nhk_correction_to_irreps_adjoint_f(gpu, &on[1], n, block_d, d_d, 1, back.device));
+    for (size_t i = 0; i < n; i++) {
+        nh_correction_to_irreps_adjoint(e, &real, &s, slot, 0, 0, d + i * size, row);
+        for (size_t k = 0; k < n_out; k++)
+            back.host[i * n_out + k] = (float)row[k];
+    }
+    report("corrections, transposed", seconds, (double)n * (8 * (double)size + 4 * (double)n_out), 2 * (double)n * terms[1],
+           difference(&back));
+    for (size_t i = 0; i < 2; i++) {
+        nhk_embedding_free(gpu, &on[i]);
+        nh_embedding_tables_free(&host[i]);
+    }
+    nhk_free(gpu, matrix_d);
+    nhk_free(gpu, d_d);
+    nhk_free(gpu, block_d);
+    free_array(&x);
+    free_array(&y);
+    free_array(&back);
+    nh_selection_free(&all);
+    nh_selection_free(&real);
+    nh_embedding_free(e);
+    nh_structure_free(&s);
+    free(slot);
+    free(matrix);
+    free(row);
+    free(d);
+    free(found);
+    free(block);
+}
+
+/* ---- H(k) and its bands */
+
+/* n_atom atoms of 13 orbitals with spin, every pair with the cells about it: H at random, S close to 1. */
+static nh_graph *made_graph(size_t n_atom)
+{
+    enum { CELLS = 27 };
+    static const int shells[] = {0, 0, 1, 1, 2};
+    const size_t n_shell = sizeof shells / sizeof *shells, count = n_atom * n_atom * CELLS;
+    uint64_t s = 1;
+    nh_graph *g = NH_ARRAY(nh_graph, 1);
+    nh_pair *pair = nh_calloc(count, sizeof *pair);
+    size_t *reverse = NH_ARRAY(size_t, count);
+    need(g);
+    need(pair);
+    need(reverse);
+    for (size_t i = 0; i < count; i++) {
+        const int c = (int)(i % CELLS);
+        pair[i] = (nh_pair){(int)(i / CELLS / n_atom), (int)(i / CELLS % n_atom), {c / 9 - 1, c / 3 % 3 - 1, c % 3 - 1}};
+    }
+    if (nh_structure_new(n_atom, 1, &g->structure, &err) || nh_structure_set_shells(&g->structure, &n_shell, shells, &err))
+        die("crystal");
+    for (size_t i = 0; i < n_atom; i++)
+        g->structure.position[3 * i] = (double)i;
+    for (size_t x = 0; x < 3; x++)
+        g->structure.lattice[4 * x] = 5 + (double)n_atom;
+    g->structure.atomic_number[0] = 14;
+    if (nh_pairs_build(&g->structure, count, pair, &g->pairs, &err)) die("crystal");
+    nh_pairs_reverse(&g->pairs, reverse);
+    g->n_spin = 4;
+    g->overlap = NH_ARRAY(double, g->pairs.n_elem);
+    g->matrix[NH_H0] = NH_ARRAY(double, 8 * g->pairs.n_elem);
+    need(g->overlap);
+    need(g->matrix[NH_H0]);
+    for (size_t i = 0; i < 8 * g->pairs.n_elem; i++)
+        g->matrix[NH_H0][i] = sin(1.7 * (double)i);
+    enum { N = 13 };
+    for (size_t p = 0; p < count; p++)
+        for (size_t r = 0; r < N; r++)
+            for (size_t c = 0; c < N && reverse[p] >= p; c++) {
+                s = s * 6364136223846793005u + 1442695040888963407u;
+                const bool unit = reverse[p] == p && r == c;
+                const double v = unit ? 1 : 0.5 * ((double)(s >> 11) * 0x1p-53 - 0.5) / (double)(N * CELLS * n_atom);
+                g->overlap[g->pairs.start[p] + N * r + c] = g->overlap[g->pairs.start[reverse[p]] + N * c + r] = v;
+            }
+    free(reverse);
+    return g;
+}
+
+/* All k-points twice; seconds of the second time. energy[n_k][basis] */
+static double solve_bands(const nh_device *device, const nh_fourier *f, size_t n_k, const double *k, double threshold, bool vectors,
+                          double *energy)
+{
+    const size_t basis = nh_fourier_basis(f), most = vectors ? basis : 0;
+    const nh_band_choice all = {.kind = NH_BANDS_ALL};
+    nh_eigen_many *w;
+    double begin = 0;
+    if (nh_eigen_many_new(device, basis, n_k, threshold, vectors, &w, &err)) die("bands");
+    const size_t batch = nh_eigen_many_batch(w);
+    size_t *rank = NH_ARRAY(size_t, batch), *first = NH_ARRAY(size_t, batch), *count = NH_ARRAY(size_t, batch);
+    nh_error *each = NH_ARRAY(nh_error, batch);
+    double *vector = NH_ARRAY(double, 2 * batch * most * basis + 1);
+    need(rank);
+    need(first);
+    need(count);
+    need(each);
+    need(vector);
+    for (int turn = 0; turn < 2; turn++) {
+        begin = nh_seconds();
+        for (size_t at = 0, queued = 0; at < n_k; at += batch) {
+            for (; queued < n_k && queued < at + 2 * batch; queued += batch)
+                if (nh_eigen_many_queue(w, n_k - queued < batch ? n_k - queued : batch, f, k + 3 * queued, &err)) die("bands");
+            if (nh_eigen_many_solve(w, &all, most, rank, energy + at * basis, first, count, vectors ? vector : NULL, NULL, each, &err))
+                die("bands");
+            if (each[0].text[0] != '\0') {
+                err = each[0];
+                die("bands");
+            }
+        }
+    }
+    begin = nh_seconds() - begin;
+    nh_eigen_many_free(w);
+    free(rank);
+    free(first);
+    free(count);
+    free(each);
+    free(vector);
+    return begin;
+}
+
+static double largest_difference(size_t count, const double *a, const double *b)
+{
+    double most = 0, scale = 1e-30;
+    for (size_t i = 0; i < count; i++) {
+        most = fmax(most, isfinite(b[i]) ? fabs(a[i] - b[i]) : INFINITY);
+        scale = fmax(scale, fabs(a[i]));
+    }
+    return most / scale;
+}
+
+static void bands(const nh_device *device, size_t n_atom, size_t n_k)
+{
+    enum { COMPARED = 2 };
+    nh_graph *g = made_graph(n_atom);
+    nh_fourier *f;
+    nh_eigen *w;
+    if (nh_fourier_new(g, NH_H0, NULL, &f, &err)) die("bands");
+    const size_t basis = nh_fourier_basis(f), size = 2 * basis * basis, compared = n_k < COMPARED ? n_k : COMPARED;
+    const nh_band_choice all = {.kind = NH_BANDS_ALL};
+    double *k = NH_ARRAY(double, 3 * n_k), *h = NH_ARRAY(double, COMPARED * size), *s = NH_ARRAY(double, COMPARED * size),
+           *h_device = NH_ARRAY(double, COMPARED * size), *s_device = NH_ARRAY(double, COMPARED * size),
+           *cpu = NH_ARRAY(double, COMPARED * basis), *energy = NH_ARRAY(double, n_k * basis);
+    need(k);
+    need(h);
+    need(s);
+    need(h_device);
+    need(s_device);
+    need(cpu);
+    need(energy);
+    for (size_t i = 0; i < 3 * n_k; i++)
+        k[i] = 0.61803 * (double)i - floor(0.61803 * (double)i);
+    if (nh_fourier_at(f, compared, k, h, s, &err) || nh_fourier_place(f, device, &err)) die("H(k)");
+    double begin = 0, sums = INFINITY;
+    for (int i = 0; i < 3; i++) {
+        begin = nh_seconds();
+        if (nh_fourier_at(f, compared, k, h_device, s_device, &err)) die("H(k)");
+        sums = fmin(sums, (nh_seconds() - begin) / (double)compared);
+    }
+    const double error_h = fmax(largest_difference(compared * size, h, h_device), largest_difference(compared * size, s, s_device));
+    begin = nh_seconds();
+    if (nh_eigen_new(basis, 0, false, &w, &err)) die("bands");
+    for (size_t i = 0; i < compared; i++) {
+        size_t rank, first, count;
+        if (nh_eigen_solve(w, h + i * size, s + i * size, &all, 0, &rank, cpu + i * basis, &first, &count, NULL, &err)) die("bands");
+    }
+    const double on_cpu = (nh_seconds() - begin) / (double)compared;
+    nh_eigen_free(w);
+    printf("%zu x %zu, %zu k-points, ms for each: H(k), S(k) to the host %.3f (differ %.1e%s); energies on the CPU %.3f;", basis, basis, n_k,
+           1e3 * sums, error_h, error_h < 1e-12 ? "" : "  WRONG", 1e3 * on_cpu);
+    bool good = error_h < 1e-12;
+    for (int kind = 0; kind < 3; kind++) {
+        static const char *const names[] = {"energies", "with vectors", "energies, --s-threshold"};
+        const double seconds = solve_bands(device, f, n_k, k, kind == 2 ? 1e-6 : 0, kind == 1, energy);
+        const double error = largest_difference(compared * basis, cpu, energy);
+        printf(" %s %.3f (differ %.1e%s)%s", names[kind], 1e3 * seconds / (double)n_k, error, error < 1e-9 ? "" : "  WRONG",
+               kind < 2 ? ";" : "\n");
+        good = good && error < 1e-9;
+    }
+    if (!good) wrong = true;
+    nh_fourier_free(f);
+    nh_graph_free(g);
+    double *list[] = {k, h, s, h_device, s_device, cpu, energy};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        free(list[i]);
+}
+
 int main(int argc, char **argv)
 {
     tables t = {0};
     nh_device *device;
-    size_t n_edge = 16384;
+    size_t n_edge = 16384, n_k = 256;
     if (argc > 1) n = strtoul(argv[1], NULL, 10);
     if (argc > 2) repetitions = atoi(argv[2]);
     if (argc > 3) n_edge = strtoul(argv[3], NULL, 10);
-    if (n == 0 || repetitions < 1 || n_edge == 0) {
-        fprintf(stderr, "bench_kernels: [rows] [repetitions] [edges] expected, each at least 1\n");
+    if (argc > 4) n_k = strtoul(argv[4], NULL, 10);
+    if (n == 0 || repetitions < 1 || n_edge == 0 || n_k == 0) {
+        fprintf(stderr, "bench_kernels: [rows] [repetitions] [edges] [k-points] expected, each at least 1\n");
         return 2;
     }
     if (nh_device_open_with(nhk_table(), "cuda", 0, &device, &err)) die("--device cuda");
@@ -541,7 +842,12 @@ int main(int argc, char **argv)
     product(&t);
     attention(&t);
     invariants(&t);
+    transforms(&t);
     submodel(&t, device, n_edge);
+    printf("\nbands\n");
+    bands(device, 2, n_k);
+    bands(device, 8, n_k);
+    bands(device, 24, (n_k + 15) / 16); /* beyond NHK_BATCHED */
     nhk_product_free(gpu, &t.product_d);
     nhk_free(gpu, t.pairs);
     nh_layout_free(&t.mid);
