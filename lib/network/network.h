@@ -18,7 +18,7 @@ typedef struct nh_edges {
 } nh_edges;
 
 /* Seconds spent, for --timing; summed over threads where a part runs in several. forward adds to what is
- * there. */
+ * there. product: rotations too; linear: with the second product of attention in it (nh_folded_forward). */
 typedef struct nh_network_times {
     double input, node, radial, product, linear, attention, tracegrad, output;
 } nh_network_times;

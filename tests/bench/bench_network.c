@@ -7,12 +7,13 @@
  * COPIES repeats the cell along each axis (2: 48 atoms). Prints the best time of each sub-model, where the
  * threads' time went, the memory, and the rate of sgemm (1024, one per thread at a time) measured in the same
  * run, between the sub-models. "Of it": the operations of the matrix products that the edges cannot do without (linear
- * maps, TraceGrad's chain; not the radial networks, which edges share, nor the nodes), per second, over that rate. A step
+ * maps, those after products as the frame of the edge leaves them; TraceGrad's chain; not the radial networks, which edges share, nor the nodes), per second, over that rate. A step
  * is forward, backward, Adam and the new weights into the network, with the trace head.
  */
 #include "crystals.h"
 
 #include "network/network.h"
+#include "plan/frame.h"
 #include "training/adam.h"
 
 #include <cblas.h>
@@ -138,6 +139,34 @@ static double map_work(const nh_irreps *in, const nh_irreps *out)
     return work;
 }
 
+/* Multiply-adds of the maps after the two products, in the frame of the edge (plan/frame.h). */
+static int product_work(const nh_types *t, double *work, nh_error *err)
+{
+    nh_product p;
+    nh_frame f;
+    if (nh_product_new(t, &p, err) != 0) return -1;
+    if (nh_frame_new(&p, &f, err) != 0) {
+        nh_product_free(&p);
+        return -1;
+    }
+    *work = 0;
+    for (size_t g = 0; g < p.out.count; g++)
+        for (int m = 0; m <= p.out.group[g].l; m++) {
+            double gates = 0, heads = 0;
+            for (size_t i = 0; i < t->gate_in.count; i++)
+                if (t->gate_in.entry[i].l == p.out.group[g].l && t->gate_in.entry[i].p == p.out.group[g].p)
+                    gates += (double)t->gate_in.entry[i].mul;
+            for (size_t i = 0; i < t->heads.count; i++)
+                if (t->heads.entry[i].l == p.out.group[g].l && t->heads.entry[i].p == p.out.group[g].p)
+                    heads += (double)t->heads.entry[i].mul;
+            *work += (m > 0 ? 2 : 1) * (gates * (double)f.row[g * ((size_t)f.lmax + 1) + (size_t)m].count +
+                                        heads * (double)nh_frame_columns(&f, nh_frame_natural(&p.out.group[g]), m));
+        }
+    nh_frame_free(&f);
+    nh_product_free(&p);
+    return 0;
+}
+
 static double peak_memory(void)
 {
     struct rusage usage;
@@ -157,6 +186,7 @@ typedef struct setup {
     size_t *entry;
     nh_irreps wanted; /* the real half, as nhinfer asks for */
     feed feed;
+    double products; /* product_work */
     int repeats;
     nh_threads *pool;
 } setup;
@@ -194,7 +224,7 @@ static int setup_new(setup *s, int threads, const char *path, size_t copies, nh_
     free(text);
     if (nh_types_new(&s->config, &s->types, err) != 0 || nh_params_new(&s->config, &s->params, err) != 0)
         return -1;
-    if (make_edges(s, copies, err) != 0) return -1;
+    if (make_edges(s, copies, err) != 0 || product_work(&s->types, &s->products, err) != 0) return -1;
     const size_t all = s->types.out.count, half = all / 2;
     size_t *mul = NH_ARRAY(size_t, all);
     int *l = NH_ARRAY(int, all), *p = NH_ARRAY(int, all);
@@ -257,8 +287,7 @@ static double operations(const setup *s, size_t inside)
     const double z = (double)c->tg_z, chain = 2 * z * pairs + 4 * z * z,
                  scores = (double)((c->radial_basis + c->alpha_scalars) * c->alpha_hidden[0] +
                                    c->alpha_hidden[0] * c->alpha_hidden[1] + c->alpha_hidden[1] * c->heads),
-                 attention = map_work(&t->mid, &t->mid) + map_work(&t->dtp_out, &t->gate_in) +
-                             map_work(&t->dtp_out, &t->heads) + scores,
+                 attention = map_work(&t->mid, &t->mid) + s->products + scores,
                  project = map_work(&t->heads, &t->mid);
     double work = all * map_work(&t->out, &t->mid);
     for (size_t k = 0; k < c->blocks; k++) {
