@@ -123,7 +123,7 @@ check: all unit
 	tests/run --unit $(BUILD)/unit --bin $(BIN)
 
 # The part of them that the width of vectors matters for (VECTOR=64).
-VECTOR_UNIT := $(addprefix $(BUILD)/unit/,test_ops test_kernels test_network test_gradient)
+VECTOR_UNIT := $(addprefix $(BUILD)/unit/,test_ops test_frame test_kernels test_network test_gradient)
 check-vectors: $(VECTOR_UNIT)
 	tests/run $(VECTOR_UNIT)
 

@@ -295,13 +295,13 @@ static void value_back(const chunk *c, size_t n, nh_work *w)
     const nh_net *net = c->net;
     const nh_block *b = c->block;
     const nh_linear *l = &b->value_lin;
-    const reader to = {l, w->g_heads};
-    double lap = 0;
-    R(nh_lap)(&lap);
     if (!net->aligned) {
+        const reader to = {l, w->g_heads};
         product_back(c, n, 1, &to, w->value, b->value_weight, 0, w->g_value, into(c, b->value_weight), w);
         return;
     }
+    double lap = 0;
+    R(nh_lap)(&lap);
     R(nh_rotate)(&net->frame, &net->heads, n, w->rotation, false, w->g_heads);
     w->times.product += R(nh_lap)(&lap);
     memset(w->g_value, 0, n * net->mid.dim * sizeof(real));

@@ -18,11 +18,12 @@ static const char *const CONFIG[] = {
 };
 enum { N_CONFIG = sizeof CONFIG / sizeof *CONFIG };
 
-/* Along the axes and close to them, in the planes, without a direction twice, and anywhere. */
+/* Along the axes and close to them, in the planes, without a direction twice, anywhere, and very short. */
 static const double VECTOR[][3] = {{0, 0, 2},       {0, 0, -2},     {1.5, 0, 0},        {-1.5, 0, 0},        {0, 3, 0},
                                    {0, -3, 0},      {0, 0, 0},      {1e-9, 0, 1},       {0, -1e-17, -2},     {1e-160, 2e-160, 1},
                                    {2, 1e-12, 0},   {1, 1, 0},      {0, -1, 1},         {0.3, -1.7, 2.2},    {-1.1, -0.4, -3.9},
-                                   {4.5, 3.1, 0.2}, {-0.2, 2.8, 1}, {1e-3, 2e-3, -3e-3}, {5.9, -4.1, -1e-4}, {0, 0, 0}};
+                                   {4.5, 3.1, 0.2}, {-0.2, 2.8, 1}, {1e-3, 2e-3, -3e-3}, {5.9, -4.1, -1e-4}, {0, 0, 0},
+                                   {0, 1e-9, -2e-9}};
 enum { N = sizeof VECTOR / sizeof *VECTOR };
 
 typedef struct model {
