@@ -5,10 +5,10 @@
  * |m| <= min(l1,l3):
  *     even: out[m] = c x[m], out[-m] = c x[-m];     odd: out[m] = c x[-m], out[-m] = -c x[m], 0 for m = 0;
  *     c = sqrt((2 l3+1)(2j+1)) C^{l1 j l3}[l1 +- m][j][l3 + m].
- * Exact: the product is equivariant. Whether a path is even follows from the groups that it joins
- * (nh_frame_natural), since (-1)^j is the product of their parities. A row m of the output's group takes channels of paths with l1 >= |m| only. They lie side by side when
- * paths stand in this order: odd ones, l1 ascending, then even ones, l1 descending. No row is empty: every group of the result
- * is one of x, too (2.7), which the path with j = 0 joins with it. */
+ * Exact: the product is equivariant. Whether a path is even follows from the groups that it joins (nh_frame_natural), since
+ * (-1)^j is the product of their parities. A row m of the output's group takes channels of paths with l1 >= |m| only. They lie
+ * side by side when paths stand in this order: odd ones, l1 ascending, then even ones, l1 descending. No row is empty: every
+ * group of the result is one of x, too (network.md 2.7), which the path with j = 0 joins with it. */
 #ifndef NH_PLAN_FRAME_H
 #define NH_PLAN_FRAME_H
 

@@ -7,8 +7,9 @@
  * COPIES repeats the cell along each axis (2: 48 atoms). Prints the best time of each sub-model, where the
  * threads' time went, the memory, and the rate of sgemm (1024, one per thread at a time) measured in the same
  * run, between the sub-models. "Of it": the operations of the matrix products that the edges cannot do without (linear
- * maps, those after products as the frame of the edge leaves them; TraceGrad's chain; not the radial networks, which edges share, nor the nodes), per second, over that rate. A step
- * is forward, backward, Adam and the new weights into the network, with the trace head.
+ * maps, those after tensor products as the frame of the edge leaves them, TraceGrad's chain; not the radial networks, which
+ * edges share, nor the nodes), per second, over that rate. A step is forward, backward, Adam and the new weights into the
+ * network, with the trace head.
  */
 #include "crystals.h"
 
