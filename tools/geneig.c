@@ -1,15 +1,13 @@
 /* geneig - H(k) C = E S(k) C. */
 #include "base/memory.h"
 #include "base/progress.h"
-#include "crystal/eigen.h"
-#include "crystal/fourier.h"
+#include "crystal/spectrum.h"
 #include "device/device.h"
 #include "formats/eigen.h"
 #include "formats/graph.h"
 #include "formats/kpt.h"
 #include "formats/kspace.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +16,6 @@
 static const nh_matrix MATRICES[] = {NH_H_PRED, NH_H0, NH_H_LABEL};
 static const char *const MATRIX_NAMES[] = {"h_pred", "h0", "h_label", NULL};
 static const double HERMITIAN_WITHIN = 1e-6 * NH_RYDBERG;
-/* From this size on LAPACK's own threads pay, and several k-points at a time would take too much memory. */
-enum { LARGE_BASIS = 1500 };
 
 typedef struct arguments {
     nh_kpoint_options k;
@@ -102,13 +98,6 @@ static int source_open(source *q, const arguments *a, nh_error *err)
     return open_graph(q, a, err);
 }
 
-static int source_get(source *q, size_t first, size_t n, double *h, double *s, nh_threads *threads,
-                      nh_error *err)
-{
-    if (q->graph != NULL) return nh_fourier_many(q->fourier, n, q->s.k.k + 3 * first, h, s, threads, err);
-    return nh_kspace_get(q->in, &q->s, first, n, h, s, &q->anti, err);
-}
-
 static int choose_bands(const arguments *a, size_t basis, const char *name, nh_band_choice *out,
                         nh_error *err)
 {
@@ -130,139 +119,54 @@ static int choose_bands(const arguments *a, size_t basis, const char *name, nh_b
     return 0;
 }
 
-/* All k-points; each group is read or assembled, then solved by threads or on the device, then written in order. */
-typedef struct solver {
+/* What the solution of all k-points needs of this program: matrices of a reciprocal-space file, and where vectors go. */
+typedef struct job {
     source *q;
-    const nh_band_choice *choice;
-    size_t group, n_thread; /* k-points at a time; work spaces */
-    nh_threads *threads;
-    nh_eigen **work; /* [n_thread]; on the device `many` instead */
-    nh_eigen_many *many;
-    size_t queued;   /* k-points that the device has been given */
-    double *h, *s;   /* [group][basis][basis][2]; not on the device */
-    double *vector;  /* [group][most][basis][2] or NULL */
+    nh_nc *out;
     size_t most;
-    nh_error *error;              /* [group] */
-    double *energy;               /* [kpoint][basis] */
-    size_t *first, *count, *rank; /* [kpoint] */
-    size_t at;                    /* first k-point of the group */
-} solver;
+} job;
 
-static void solve_one(void *context, size_t index, int thread)
+static int read_matrices(void *context, size_t first, size_t n, double *h, double *s, nh_error *err)
 {
-    solver *v = context;
-    const size_t basis = v->q->s.basis, size = 2 * basis * basis, k = v->at + index,
-                 row = 2 * v->most * basis;
-    double *vector = v->vector != NULL ? v->vector + index * row : NULL;
-    v->error[index].text[0] = '\0';
-    if (nh_eigen_solve(v->work[thread], v->h + index * size, v->s + index * size, v->choice, v->most,
-                       &v->rank[k], v->energy + k * basis, &v->first[k], &v->count[k], vector,
-                       &v->error[index]) != 0)
-        return;
-    for (size_t i = 2 * v->count[k] * basis; i < row && vector != NULL; i++)
-        vector[i] = NAN;
+    source *q = ((job *)context)->q;
+    return nh_kspace_get(q->in, &q->s, first, n, h, s, &q->anti, err);
 }
 
-static int solve_group(solver *v, size_t n, nh_error *err)
+static int take_vectors(void *context, size_t k, const double *vector, nh_error *err)
 {
-    if (source_get(v->q, v->at, n, v->h, v->s, v->threads, err) != 0) return -1;
-    nh_parallel_for(v->threads, n, solve_one, v);
-    return 0;
+    const job *j = context;
+    return nh_eigen_put_vectors(j->out, k, j->most, j->q->s.basis, vector, err);
 }
 
-/* The same on the device, which is given the next group before it solves this one. */
-static int solve_group_placed(solver *v, size_t n, nh_error *err)
+/* most > 0: with vectors, `most` at each k-point, written to `out`. */
+static int solve_all(source *q, const nh_band_choice *choice, double threshold, size_t most, nh_nc *out, nh_spectrum *spectrum,
+                     nh_error *err)
 {
-    source *q = v->q;
-    const size_t n_k = q->s.k.count, basis = q->s.basis, at = v->at;
-    for (; v->queued < n_k && v->queued < at + 2 * v->group; v->queued += v->group) {
-        const size_t more = n_k - v->queued < v->group ? n_k - v->queued : v->group;
-        double *h, *s;
-        if (q->graph == NULL && (nh_eigen_many_room(v->many, &h, &s, err) != 0 ||
-                                 nh_kspace_get(q->in, &q->s, v->queued, more, h, s, &q->anti, err) != 0))
-            return -1;
-        if (nh_eigen_many_queue(v->many, more, q->fourier, q->s.k.k + 3 * v->queued, err) != 0) return -1;
-    }
-    if (nh_eigen_many_solve(v->many, v->choice, v->most, v->rank + at, v->energy + at * basis, v->first + at, v->count + at,
-                            v->vector, v->threads, v->error, err) != 0)
-        return -1;
-    for (size_t i = 0; i < n && v->vector != NULL; i++)
-        for (size_t x = 2 * v->count[at + i] * basis; x < 2 * v->most * basis; x++)
-            v->vector[2 * i * v->most * basis + x] = NAN;
-    return 0;
-}
-
-static void solver_free(solver *v)
-{
-    for (size_t i = 0; i < v->n_thread && v->work != NULL; i++)
-        nh_eigen_free(v->work[i]);
-    free(v->work);
-    nh_eigen_many_free(v->many);
-    free(v->h);
-    free(v->s);
-    free(v->vector);
-    free(v->error);
-    nh_threads_free(v->threads);
-    *v = (solver){0};
-}
-
-/* most > 0: with vectors, `most` at each k-point, written to `out` if that is not NULL. */
-static int solve_all(solver *v, double threshold, size_t most, nh_nc *out, nh_error *err)
-{
-    source *q = v->q;
-    const size_t n_k = q->s.k.count, basis = q->s.basis, size = 2 * basis * basis;
-    const int cores = q->common->threads;
-    const bool placed = q->device != NULL, blas_threads = !placed && (basis >= LARGE_BASIS || n_k < (size_t)cores);
-    v->n_thread = blas_threads ? 1 : (size_t)cores;
-    v->group = blas_threads ? 1 : v->n_thread * (q->graph != NULL ? nh_fourier_batch(q->fourier) : 1);
-    v->group = v->group < n_k ? v->group : n_k;
-    v->most = most;
-    if (placed) {
-        if (nh_eigen_many_new(q->device, basis, n_k, threshold, most > 0, &v->many, err) != 0) return -1;
-        v->group = nh_eigen_many_batch(v->many);
-    } else {
-        v->work = NH_ARRAY(nh_eigen *, v->n_thread);
-        v->h = nh_calloc_aligned(v->group, size * sizeof *v->h);
-        v->s = nh_calloc_aligned(v->group, size * sizeof *v->s);
-    }
-    v->error = NH_ARRAY(nh_error, v->group);
-    size_t room = 0;
-    bool good = v->error && (placed || (v->work && v->h && v->s)) && nh_size_mul(2 * basis * sizeof(double), most, &room);
-    if (good && most > 0) {
-        v->vector = nh_calloc_aligned(v->group, room);
-        good = v->vector != NULL;
-    }
-    int status =
-        good ? nh_threads_new((int)v->n_thread, &v->threads, err) : nh_fail_memory(err, "the eigenproblem");
-    for (size_t i = 0; i < v->n_thread && status == 0 && !placed; i++)
-        status = nh_eigen_new(basis, threshold, most > 0, &v->work[i], err);
-    if (status == 0 && blas_threads) openblas_set_num_threads(cores);
-    nh_progress *progress =
-        status == 0 ? nh_progress_start(q->program->name, "k-points", n_k, q->common->quiet) : NULL;
-    for (v->at = 0; v->at < n_k && status == 0; v->at += v->group) {
-        const size_t n = n_k - v->at < v->group ? n_k - v->at : v->group;
-        status = placed ? solve_group_placed(v, n, err) : solve_group(v, n, err);
-        for (size_t i = 0; i < n && status == 0; i++) {
-            const double *k = q->s.k.k + 3 * (v->at + i);
-            if (v->error[i].text[0] != '\0')
-                status = nh_fail(err, "%s: k-point %zu (%g %g %g): %s", nh_nc_name(q->in), v->at + i + 1,
-                                 k[0], k[1], k[2], v->error[i].text);
-            else if (most > 0 && out != NULL)
-                status =
-                    nh_eigen_put_vectors(out, v->at + i, most, basis, v->vector + 2 * i * most * basis, err);
-        }
-        nh_progress_add(progress, n);
-    }
-    nh_progress_end(progress);
+    job j = {q, out, most};
+    const nh_spectrum_task task = {.name = nh_nc_name(q->in),
+                                   .n_k = q->s.k.count,
+                                   .basis = q->s.basis,
+                                   .k = q->s.k.k,
+                                   .fourier = q->fourier,
+                                   .read = read_matrices,
+                                   .threshold = threshold,
+                                   .choice = *choice,
+                                   .most = most,
+                                   .take = take_vectors,
+                                   .context = &j,
+                                   .threads = q->common->threads,
+                                   .device = q->device,
+                                   .progress = nh_progress_start(q->program->name, "k-points", q->s.k.count, q->common->quiet)};
+    const int status = nh_spectrum_solve(&task, spectrum, err);
+    nh_progress_end(task.progress);
     return status;
 }
 
 /* The chosen columns of all energies. */
-static int pack(const solver *v, size_t n_band, nh_bands *b, nh_error *err)
+static int pack(const source *q, const nh_spectrum *v, size_t n_band, nh_bands *b, nh_error *err)
 {
-    const size_t basis = v->q->s.basis;
-    if (nh_bands_new(&v->q->s.k, n_band, b, err) != 0) return -1;
-    const nh_electrons *e = &v->q->s.electrons;
+    if (nh_bands_new(&q->s.k, n_band, b, err) != 0) return -1;
+    const nh_electrons *e = &q->s.electrons;
     b->efermi = e->efermi;
     b->nelec = e->nelec;
     b->electrons_per_band = e->electrons_per_band;
@@ -273,16 +177,15 @@ static int pack(const solver *v, size_t n_band, nh_bands *b, nh_error *err)
     }
     for (size_t k = 0; k < b->k.count; k++) {
         b->first[k] = v->first[k];
-        memcpy(b->energy + k * n_band, v->energy + k * basis + v->first[k], v->count[k] * sizeof *b->energy);
+        memcpy(b->energy + k * n_band, v->energy + k * v->basis + v->first[k], v->count[k] * sizeof *b->energy);
     }
     return 0;
 }
 
 /* Fermi level of a mesh from all energies; NaN where the k-points are no mesh or the number of electrons is
  * not known. */
-static double mesh_fermi_level(const solver *v)
+static double mesh_fermi_level(const nh_kspace *s, const nh_spectrum *v)
 {
-    const nh_kspace *s = &v->q->s;
     if (s->k.mode != NH_K_MESH || !(s->electrons.nelec > 0)) return NAN;
     double efermi = NAN;
     size_t *zero = NH_ARRAY(size_t, s->k.count);
@@ -296,10 +199,10 @@ static double mesh_fermi_level(const solver *v)
     return efermi;
 }
 
-static int write_facts(nh_nc *out, const solver *v, const nh_bands *b, double mesh_level, const arguments *a,
-                       nh_error *err)
+static int write_facts(nh_nc *out, const source *q, const nh_spectrum *v, const nh_bands *b, double mesh_level,
+                       const arguments *a, nh_error *err)
 {
-    const bool known = !isnan(v->q->s.electrons.efermi);
+    const bool known = !isnan(q->s.electrons.efermi);
     if (nh_eigen_put(out, b, err) != 0) return -1;
     if ((known || !isnan(mesh_level)) &&
         nh_nc_set_text(out, "efermi_from", known ? "input" : "mesh", err) != 0)
@@ -308,12 +211,12 @@ static int write_facts(nh_nc *out, const solver *v, const nh_bands *b, double me
     if (!a->has_threshold) return 0;
     size_t dropped = 0, worst = 0;
     for (size_t k = 0; k < b->k.count; k++) {
-        const size_t n = v->q->s.basis - v->rank[k];
+        const size_t n = v->basis - v->rank[k];
         dropped += n;
         worst = n > worst ? n : worst;
     }
     if (dropped > 0)
-        nh_warn(v->q->program, v->q->common,
+        nh_warn(q->program, q->common,
                 "%zu eigenvectors of S with eigenvalues below %g projected out at %zu k-points, at most %zu "
                 "at one",
                 dropped, a->threshold, b->k.count, worst);
@@ -341,84 +244,70 @@ static int write_condition(nh_nc *out, const source *q, const arguments *a, nh_e
     return status == 0 ? 0 : nh_fail_at(err, "%s", nh_nc_name(q->in));
 }
 
-static int solve(source *q, const arguments *a, nh_error *err)
+/* The most bands that the window has at a k-point, of what was solved without vectors. */
+static int count_window(const source *q, const arguments *a, const nh_spectrum *v, size_t *most, nh_error *err)
 {
-    const size_t n_k = q->s.k.count, basis = q->s.basis;
-    nh_band_choice choice;
+    *most = 0;
+    for (size_t k = 0; k < v->n_k; k++)
+        *most = v->count[k] > *most ? v->count[k] : *most;
+    return *most > 0 ? 0
+                     : nh_fail(err, "%s: no band between %g and %g eV at any of %zu k-points", nh_nc_name(q->in), a->window[0],
+                               a->window[1], v->n_k);
+}
+
+static int create(const source *q, const arguments *a, size_t n_band, bool ragged, nh_nc **out, nh_error *err)
+{
     nh_bands b = {0};
-    nh_nc *out = NULL;
-    int status = -1;
-    size_t room;
-    if (choose_bands(a, basis, nh_nc_name(q->in), &choice, err) != 0) return -1;
-    solver v = {.q = q, .choice = &choice};
-    double *energy = nh_size_mul(n_k, basis, &room) ? NH_ARRAY(double, room) : NULL;
-    size_t *first = NH_ARRAY(size_t, n_k), *count = NH_ARRAY(size_t, n_k), *rank = NH_ARRAY(size_t, n_k);
-    v.energy = energy;
-    v.first = first;
-    v.count = count;
-    v.rank = rank;
-    if (energy == NULL || first == NULL || count == NULL || rank == NULL) {
-        nh_fail_memory(err, "band energies");
-        goto done;
-    }
-    /* The number of bands in a window is known only after all energies are; the others' is known now. */
-    const bool window = choice.kind == NH_BANDS_WINDOW, twice = window && a->vectors;
-    size_t n_band = choice.count;
-    if (window) {
-        if (solve_all(&v, a->threshold, 0, NULL, err) != 0) goto done;
-        n_band = 0;
-        for (size_t k = 0; k < n_k; k++)
-            n_band = count[k] > n_band ? count[k] : n_band;
-        if (n_band == 0) {
-            nh_fail(err, "%s: no band between %g and %g eV at any of %zu k-points", nh_nc_name(q->in),
-                    a->window[0], a->window[1], n_k);
-            goto done;
-        }
-        if (twice) {
-            solver_free(&v);
-            v = (solver){
-                .q = q, .choice = &choice, .energy = energy, .first = first, .count = count, .rank = rank};
-        }
-    }
-    const bool ragged = window || choice.kind == NH_BANDS_NEAREST || a->has_threshold;
-    if (nh_bands_new(&q->s.k, n_band, &b, err) != 0) goto done;
+    if (nh_bands_new(&q->s.k, n_band, &b, err) != 0) return -1;
     b.electrons_per_band = q->s.electrons.electrons_per_band;
     b.nelec = q->s.electrons.nelec;
     b.title = q->s.electrons.title;
     b.matrix = q->s.electrons.matrix;
-    if (nh_nc_create(q->common->output, q->program->name, q->common, q->in, &out, err) != 0)
-        status = -1;
-    else
-        status = nh_eigen_define(out, &b, a->vectors ? basis : 0, ragged, err);
-    b.title = b.matrix = NULL;
+    int status = nh_nc_create(q->common->output, q->program->name, q->common, q->in, out, err);
+    if (status == 0) status = nh_eigen_define(*out, &b, a->vectors ? q->s.basis : 0, ragged, err);
+    b.title = b.matrix = NULL; /* not its own */
     nh_bands_free(&b);
-    if (status == 0 && (!window || twice))
-        status = solve_all(&v, a->threshold, a->vectors ? n_band : 0, out, err);
-    if (status != 0) goto done;
-    if (q->graph == NULL) warn_hermitian(q);
-    const double mesh_level = mesh_fermi_level(&v);
-    status = pack(&v, n_band, &b, err);
+    return status;
+}
+
+static int write_bands(nh_nc *out, const source *q, const arguments *a, const nh_spectrum *v, size_t n_band, nh_error *err)
+{
+    nh_bands b;
+    const double mesh_level = mesh_fermi_level(&q->s, v);
+    if (pack(q, v, n_band, &b, err) != 0) return -1;
+    if (isnan(b.efermi)) b.efermi = mesh_level;
+    int status = write_facts(out, q, v, &b, mesh_level, a, err);
+    nh_bands_free(&b);
+    if (status == 0 && a->has_against) status = write_condition(out, q, a, err);
+    return status;
+}
+
+static int solve(source *q, const arguments *a, nh_error *err)
+{
+    nh_band_choice choice;
+    nh_spectrum v;
+    nh_nc *out = NULL;
+    if (choose_bands(a, q->s.basis, nh_nc_name(q->in), &choice, err) != 0 ||
+        nh_spectrum_new(q->s.k.count, q->s.basis, &v, err) != 0)
+        return -1;
+    /* The number of bands in a window is known only after all energies are; the others' is known now. */
+    const bool window = choice.kind == NH_BANDS_WINDOW;
+    size_t n_band = choice.count;
+    int status = 0;
+    if (window) status = solve_all(q, &choice, a->threshold, 0, NULL, &v, err);
+    if (status == 0 && window) status = count_window(q, a, &v, &n_band, err);
+    if (status == 0)
+        status = create(q, a, n_band, window || choice.kind == NH_BANDS_NEAREST || a->has_threshold, &out, err);
+    if (status == 0 && (!window || a->vectors))
+        status = solve_all(q, &choice, a->threshold, a->vectors ? n_band : 0, out, &v, err);
+    if (status == 0 && q->graph == NULL) warn_hermitian(q);
+    if (status == 0) status = write_bands(out, q, a, &v, n_band, err);
     if (status == 0) {
-        if (isnan(b.efermi)) b.efermi = mesh_level;
-        status = write_facts(out, &v, &b, mesh_level, a, err);
-    }
-    if (status == 0 && a->has_against) {
-        solver_free(&v); /* its pool's threads would share the cores */
-        status = write_condition(out, q, a, err);
-    }
-    if (status == 0) {
-        nh_nc *finished = out;
+        status = nh_nc_commit(out, err);
         out = NULL;
-        status = nh_nc_commit(finished, err);
     }
-done:
     nh_nc_close(out);
-    nh_bands_free(&b);
-    solver_free(&v);
-    free(energy);
-    free(first);
-    free(count);
-    free(rank);
+    nh_spectrum_free(&v);
     return status;
 }
 
