@@ -162,7 +162,8 @@ typedef struct slot {
 
 typedef struct work {
     stored s;
-    const double *from;
+    const double *from; /* what is packed; NULL: the numbers of `source` */
+    hid_t source;
     void *to;
     bool single; /* floats in `to` */
     size_t n_slot;
@@ -228,8 +229,10 @@ static void pack(void *context, size_t i, int thread)
     slot *t = &w->slot[i];
     const size_t bytes = w->s.chunk_count * w->s.width;
     (void)thread;
-    memset(t->numbers, 0, bytes); /* what lies beyond the variable's end */
-    for_runs(&w->s, t->chunk, take_run, &(transfer){w, t});
+    if (w->from) {
+        memset(t->numbers, 0, bytes); /* what lies beyond the variable's end */
+        for_runs(&w->s, t->chunk, take_run, &(transfer){w, t});
+    }
     shuffle(w->s.chunk_count, w->s.width, t->numbers, t->bytes);
     t->n_packed = libdeflate_zlib_compress(t->compressor, t->bytes, bytes, t->packed, t->room);
     t->good = t->n_packed > 0;
@@ -317,22 +320,60 @@ bool nh_chunks_get(hid_t file, const char *variable, size_t count, bool single, 
     return good;
 }
 
+/* Reads the numbers of a slot's chunk from another variable. */
+static bool take_chunk(const work *w, slot *t)
+{
+    const stored *s = &w->s;
+    hsize_t at[H5S_MAX_RANK], size[H5S_MAX_RANK], zero[H5S_MAX_RANK] = {0};
+    chunk_place(s, t->chunk, at);
+    for (size_t i = 0; i < s->rank; i++)
+        size[i] = s->dim[i] - at[i] < s->chunk[i] ? s->dim[i] - at[i] : s->chunk[i];
+    memset(t->numbers, 0, s->chunk_count * s->width);
+    const hid_t there = H5Dget_space(w->source), here = H5Screate_simple((int)s->rank, s->chunk, NULL);
+    const bool good = there >= 0 && here >= 0 &&
+                      H5Sselect_hyperslab(there, H5S_SELECT_SET, at, NULL, size, NULL) >= 0 &&
+                      H5Sselect_hyperslab(here, H5S_SELECT_SET, zero, NULL, size, NULL) >= 0 &&
+                      H5Dread(w->source, s->width == sizeof(double) ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT, here, there,
+                              H5P_DEFAULT, t->numbers) >= 0;
+    if (there >= 0) H5Sclose(there);
+    if (here >= 0) H5Sclose(here);
+    return good;
+}
+
+/* Packs and writes all chunks of w->s. */
+static bool write_chunks(work *w, nh_threads *threads)
+{
+    bool good = work_new(w, threads, true);
+    for (size_t c = 0; good && c < w->s.n_chunk; c += w->n_slot) {
+        const size_t n = w->s.n_chunk - c < w->n_slot ? w->s.n_chunk - c : w->n_slot;
+        for (size_t i = 0; i < n; i++) {
+            w->slot[i].chunk = c + i;
+            good = good && (w->from || take_chunk(w, &w->slot[i]));
+        }
+        if (good) nh_parallel_for(threads, n, pack, w);
+        for (size_t i = 0; good && i < n; i++) {
+            hsize_t at[H5S_MAX_RANK];
+            chunk_place(&w->s, w->slot[i].chunk, at);
+            good = w->slot[i].good &&
+                   H5Dwrite_chunk(w->s.set, H5P_DEFAULT, 0, at, w->slot[i].n_packed, w->slot[i].packed) >= 0;
+        }
+    }
+    return good;
+}
+
 int nh_chunks_put(hid_t file, const char *variable, const double *values, nh_threads *threads)
 {
     work w = {.from = values};
-    bool good = look(file, variable, &w.s) && work_new(&w, threads, true);
-    for (size_t c = 0; good && c < w.s.n_chunk; c += w.n_slot) {
-        const size_t n = w.s.n_chunk - c < w.n_slot ? w.s.n_chunk - c : w.n_slot;
-        for (size_t i = 0; i < n; i++)
-            w.slot[i].chunk = c + i;
-        nh_parallel_for(threads, n, pack, &w);
-        for (size_t i = 0; good && i < n; i++) {
-            hsize_t at[H5S_MAX_RANK];
-            chunk_place(&w.s, w.slot[i].chunk, at);
-            good = w.slot[i].good &&
-                   H5Dwrite_chunk(w.s.set, H5P_DEFAULT, 0, at, w.slot[i].n_packed, w.slot[i].packed) >= 0;
-        }
-    }
+    const bool good = look(file, variable, &w.s) && write_chunks(&w, threads);
+    work_free(&w);
+    return good ? 0 : -1;
+}
+
+int nh_chunks_convert(hid_t from, hid_t to, const char *variable, nh_threads *threads)
+{
+    work w = {.source = H5Dopen2(from, variable, H5P_DEFAULT)};
+    const bool good = look(to, variable, &w.s) && w.source >= 0 && write_chunks(&w, threads);
+    if (w.source >= 0) H5Dclose(w.source);
     work_free(&w);
     return good ? 0 : -1;
 }

@@ -20,5 +20,7 @@ bool nh_chunks_get(hid_t file, const char *variable, size_t count, bool single, 
 /* Writes all chunks of such a variable, which has none yet. Returns 0, or -1 with the cause in errno where it is the
  * device's. */
 int nh_chunks_put(hid_t file, const char *variable, const double *values, nh_threads *threads);
+/* The same with the numbers of the variable of that name and shape in `from`, however it is stored there. */
+int nh_chunks_convert(hid_t from, hid_t to, const char *variable, nh_threads *threads);
 
 #endif

@@ -329,24 +329,13 @@ static int write_pairs(nh_nc *f, const nh_pairs *p, nh_error *err)
     return failure ? -1 : 0;
 }
 
-/* Numbers of an array over the elements that a chunk holds: about LIKELY, and the last chunk as full as the others. */
-static size_t chunk_of(size_t n_elem)
-{
-    enum { LIKELY = 32768 };
-    const size_t chunks = n_elem / LIKELY + 1;
-    return n_elem > 0 ? (n_elem + chunks - 1) / chunks : 1;
-}
-
 int nh_graph_put_matrix(nh_nc *f, const nh_graph *g, nh_matrix m, bool single, nh_error *err)
 {
     static const char *const long_name[NH_N_MATRIX] = {
         "zeroth-step Hamiltonian", "self-consistent Hamiltonian", "predicted Hamiltonian"};
     const char *const name = nh_matrix_name(m);
-    /* One chunk a spin block (or a part of it): readers take spin blocks one at a time, and zeros compress
-     * well. */
-    const size_t chunk[3] = {1, chunk_of(g->pairs.n_elem), 2};
     return nh_nc_def_dim(f, "spin", (size_t)g->n_spin, err) ||
-                   nh_nc_def_var(f, name, single ? NC_FLOAT : NC_DOUBLE, 3, DIMS("spin", "elem", "ri"), chunk,
+                   nh_nc_def_var(f, name, single ? NC_FLOAT : NC_DOUBLE, 3, DIMS("spin", "elem", "ri"), NULL,
                                  "eV", long_name[m], err) ||
                    nh_nc_put_late(f, name, g->matrix[m], err)
                ? -1
@@ -383,9 +372,8 @@ int nh_graph_write(nh_nc *f, const nh_graph *g, bool single, nh_error *err)
         (!isnan(g->efermi) && nh_nc_set_double(f, "efermi", g->efermi, err)) ||
         (!isnan(g->nelec) && nh_nc_set_double(f, "nelec", g->nelec, err)))
         return -1;
-    const size_t chunk = chunk_of(g->pairs.n_elem);
     if (g->overlap != NULL && (nh_nc_def_var(f, "overlap", single ? NC_FLOAT : NC_DOUBLE, 1, DIMS("elem"),
-                                             &chunk, "1", "overlap of the orbitals (spinless)", err) ||
+                                             NULL, "1", "overlap of the orbitals (spinless)", err) ||
                                nh_nc_put_late(f, "overlap", g->overlap, err)))
         return -1;
     for (int m = 0; m < NH_N_MATRIX; m++)

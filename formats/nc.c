@@ -21,6 +21,7 @@
 enum {
     COMPRESS_FROM = 64 * 1024, /* bytes; smaller variables are not worth a filter */
     DEFLATE_LEVEL = 1,
+    CHUNK_NUMBERS = 65536,          /* of a compressed variable */
     CARRY_BYTES = 32 * 1024 * 1024, /* slab that nh_nc_carry copies at once */
     IMAGE_BEGIN = 4 * 1024 * 1024,  /* first size of an image in memory */
     ALIGN_FROM = 4096,              /* bytes */
@@ -30,7 +31,8 @@ enum {
 /* A variable whose chunks are written past netCDF, on commit. */
 typedef struct later {
     char *name;           /* owned */
-    const double *values; /* NULL: its chunks in `from`, as they are */
+    const double *values; /* NULL: those of `from` */
+    bool as_it_is;        /* without values: its compressed chunks */
 } later;
 
 struct nh_nc {
@@ -583,14 +585,31 @@ static size_t variable_bytes(const nh_nc *f, nc_type type, int n_dims, const int
     return bytes;
 }
 
+/* Chunks of up to CHUNK_NUMBERS: whole last dimensions, as many as fit, then even parts of the next one. False where a
+ * dimension is unlimited: netCDF knows better. */
+static bool choose_chunks(const nh_nc *f, int n_dims, const int *dim_id, size_t *chunk)
+{
+    size_t room = CHUNK_NUMBERS;
+    for (int i = n_dims; i-- > 0;) {
+        size_t length;
+        if (nc_inq_dimlen(f->id, dim_id[i], &length) || length == 0) return false;
+        const size_t parts = (length + room - 1) / room;
+        chunk[i] = (length + parts - 1) / parts;
+        room = parts > 1 ? 1 : room / chunk[i];
+    }
+    return true;
+}
+
 static int define(nh_nc *f, const char *name, nc_type type, int n_dims, const int *dim_id,
                   const size_t *chunk, int *id, nh_error *err)
 {
+    size_t chosen[NC_MAX_VAR_DIMS];
+    const bool compress =
+        !f->image && n_dims > 0 && type != NC_STRING && variable_bytes(f, type, n_dims, dim_id) >= COMPRESS_FROM;
     int status = nc_def_var(f->id, name, type, n_dims, dim_id, id);
+    if (compress && chunk == NULL && choose_chunks(f, n_dims, dim_id, chosen)) chunk = chosen;
     if (!status && chunk != NULL && n_dims > 0) status = nc_def_var_chunking(f->id, *id, NC_CHUNKED, chunk);
-    if (!status && !f->image && n_dims > 0 && type != NC_STRING &&
-        variable_bytes(f, type, n_dims, dim_id) >= COMPRESS_FROM)
-        status = nc_def_var_deflate(f->id, *id, 1, 1, DEFLATE_LEVEL);
+    if (!status && compress) status = nc_def_var_deflate(f->id, *id, 1, 1, DEFLATE_LEVEL);
     return status ? nh_nc_failed(f, name, status, err) : 0;
 }
 
@@ -629,14 +648,14 @@ PUT_WHOLE(int, int, nc_put_var_int)
 PUT_WHOLE(int64, long long, nc_put_var_longlong)
 
 /* Leaves a variable for commit_later. */
-static int put_later(nh_nc *f, const char *name, const double *values, nh_error *err)
+static int put_later(nh_nc *f, const char *name, const double *values, bool as_it_is, nh_error *err)
 {
     later *const grown = realloc(f->later, (f->n_later + 1) * sizeof *grown);
     if (grown == NULL) return nh_fail_memory(err, name);
     f->later = grown;
     char *const copy = nh_strdup(name);
     if (copy == NULL) return nh_fail_memory(err, name);
-    f->later[f->n_later++] = (later){copy, values};
+    f->later[f->n_later++] = (later){copy, values, as_it_is};
     return 0;
 }
 
@@ -645,7 +664,7 @@ int nh_nc_put_late(nh_nc *f, const char *variable, const double *values, nh_erro
     int id, shuffled, deflated = 0;
     if (variable_id(f, variable, &id, err)) return -1;
     if (!f->image) nc_inq_var_deflate(f->id, id, &shuffled, &deflated, NULL);
-    return deflated ? put_later(f, variable, values, err) : nh_nc_put_double(f, variable, values, err);
+    return deflated ? put_later(f, variable, values, false, err) : nh_nc_put_double(f, variable, values, err);
 }
 
 int nh_nc_put_slab(nh_nc *f, const char *variable, size_t first, size_t n, size_t rest, const double *values,
@@ -769,10 +788,21 @@ static bool same_chunks(const nh_nc *out, int new_id, const nh_nc *in, int v)
            filter[0][1] != 0;
 }
 
-/* Leaves a variable as it is in the file for commit_later. */
-static int carry_later(nh_nc *out, const nh_nc *in, const char *name, nh_error *err)
+/* Whether the variable is one of numbers that is to be compressed: fixed dimensions, into a file. */
+static bool compressed(const nh_nc *out, int new_id, const nh_nc *in, int v)
 {
-    if (put_later(out, name, NULL, err)) return -1;
+    int shuffled, deflated = 0, n_unlimited;
+    nc_type type[2];
+    return !out->image && nc_inq_var_deflate(out->id, new_id, &shuffled, &deflated, NULL) == 0 && deflated &&
+           nc_inq_unlimdims(in->id, &n_unlimited, NULL) == 0 && n_unlimited == 0 &&
+           nc_inq_vartype(in->id, v, &type[0]) == 0 && nc_inq_vartype(out->id, new_id, &type[1]) == 0 && type[0] == type[1] &&
+           (type[0] == NC_DOUBLE || type[0] == NC_FLOAT);
+}
+
+/* Leaves a variable of the input for commit_later. */
+static int carry_later(nh_nc *out, const nh_nc *in, const char *name, bool as_it_is, nh_error *err)
+{
+    if (put_later(out, name, NULL, as_it_is, err)) return -1;
     return out->from > 0 ? 0 : nh_nc_hdf(in, &out->from, err);
 }
 
@@ -839,8 +869,9 @@ int nh_nc_carry(nh_nc *out, const nh_nc *in, const char *const *skip, nh_error *
     for (int v = 0; v < n && !failure; v++) {
         if (new_id[v] < 0) continue;
         nc_inq_varname(in->id, v, name);
-        failure = same_chunks(out, new_id[v], in, v) ? carry_later(out, in, name, err)
-                                                     : carry_values(out, new_id[v], in, v, name, err);
+        const bool same = same_chunks(out, new_id[v], in, v);
+        failure = same || compressed(out, new_id[v], in, v) ? carry_later(out, in, name, same, err)
+                                                            : carry_values(out, new_id[v], in, v, name, err);
     }
     free(new_id);
     return failure;
@@ -872,7 +903,8 @@ static int commit_later(nh_nc *f, nh_error *err)
     for (size_t i = 0; i < f->n_later && !failure; i++) {
         const later *const l = &f->later[i];
         if (l->values != NULL ? nh_chunks_put(to, l->name, l->values, f->threads)
-                              : nh_chunks_copy(f->from, to, l->name))
+            : l->as_it_is     ? nh_chunks_copy(f->from, to, l->name)
+                              : nh_chunks_convert(f->from, to, l->name, f->threads))
             failure = nh_nc_failed(f, l->name, NC_EHDFERR, err);
     }
     if (to >= 0 && H5Fclose(to) < 0 && !failure) failure = nh_nc_failed(f, NULL, NC_EHDFERR, err);

@@ -71,7 +71,7 @@ int nh_nc_create(const char *path, const char *program, const nh_common *common,
 /* Dimensions: defined once; defining one that exists with the same length is fine. NC_UNLIMITED allowed. */
 int nh_nc_def_dim(nh_nc *f, const char *name, size_t length, nh_error *err);
 /* Variable over named dimensions; shuffle + deflate 1 for files where the variable is larger than 64 kB.
- * `units` NULL: none. `chunk` (n_dims sizes) may be NULL. */
+ * `units` NULL: none. `chunk` (n_dims sizes) NULL: chosen here, up to 65536 numbers each. */
 int nh_nc_def_var(nh_nc *f, const char *name, nc_type type, size_t n_dims, const char *const *dims,
                   const size_t *chunk, const char *units, const char *long_name, nh_error *err);
 int nh_nc_put_double(nh_nc *f, const char *variable, const double *values,
@@ -87,7 +87,7 @@ int nh_nc_put_string(nh_nc *f, const char *variable, size_t index, const char *t
 int nh_nc_set_double(nh_nc *f, const char *attribute, double value, nh_error *err); /* global */
 int nh_nc_set_text(nh_nc *f, const char *attribute, const char *text, nh_error *err);
 
-/* Copies (from file to file: compressed as they are, on commit) every dimension, variable and global attribute of `in` that `out` does not have
+/* Copies (large ones to a file on commit: compressed as they are, or compressed then) every dimension, variable and global attribute of `in` that `out` does not have
  * yet, except the variables in the NULL-terminated list `skip` (and dimensions that no copied variable uses).
  */
 int nh_nc_carry(nh_nc *out, const nh_nc *in, const char *const *skip, nh_error *err);

@@ -179,6 +179,62 @@ static void test_large_variables(void **state)
     nh_threads_free(threads);
 }
 
+/* Large variables that are not compressed, or in other chunks, are carried compressed, the same numbers. */
+static void test_carry_large(void **state)
+{
+    (void)state;
+    enum { A = 3, B = 40001, C = 2, COUNT = A * B * C };
+    static const char *const dims[] = {"a", "b", "c"};
+    const size_t lengths[] = {A, B, C}, chunk[] = {A, 1000, 1};
+    const nh_common common = common_options();
+    nh_error err;
+    nh_threads *threads;
+    double *const values = NH_ARRAY(double, COUNT), *const found = NH_ARRAY(double, COUNT);
+    assert_int_equal(nh_threads_new(2, &threads, &err), 0);
+    for (size_t i = 0; i < COUNT; i++)
+        values[i] = (float)cos((double)i);
+    nh_nc *in, *out;
+    int id, shuffled, deflated, storage;
+    size_t parts[3];
+    assert_int_equal(nh_nc_create(path_a, "test", &common, NULL, &out, &err), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(nh_nc_def_dim(out, dims[i], lengths[i], &err), 0);
+    /* as other programs write: plain; another order of bytes is netCDF's */
+    int dim_id[3], plain, big;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(nc_inq_dimid(nh_nc_id(out), dims[i], &dim_id[i]), 0);
+    assert_int_equal(nc_def_var(nh_nc_id(out), "plain", NC_FLOAT, 3, dim_id, &plain), 0);
+    assert_int_equal(nc_def_var(nh_nc_id(out), "big", NC_DOUBLE, 3, dim_id, &big), 0);
+    assert_int_equal(nc_def_var_endian(nh_nc_id(out), big, NC_ENDIAN_BIG), 0);
+    assert_int_equal(nh_nc_def_var(out, "odd", NC_DOUBLE, 3, dims, chunk, NULL, NULL, &err), 0);
+    assert_int_equal(nc_put_var_double(nh_nc_id(out), plain, values), 0);
+    assert_int_equal(nc_put_var_double(nh_nc_id(out), big, values), 0);
+    assert_int_equal(nh_nc_put_double(out, "odd", values, &err), 0);
+    assert_int_equal(nh_nc_commit(out, &err), 0);
+
+    assert_int_equal(nh_nc_open(path_a, &in, &err), 0);
+    assert_int_equal(nh_nc_create(path_b, "test", &common, in, &out, &err), 0);
+    nh_nc_use_threads(out, threads);
+    assert_int_equal(nh_nc_carry(out, in, NULL, &err), 0);
+    assert_int_equal(nh_nc_commit(out, &err), 0);
+    nh_nc_close(in);
+    assert_int_equal(nh_nc_open(path_b, &in, &err), 0);
+    static const char *const names[] = {"plain", "big", "odd"};
+    for (int v = 0; v < 3; v++) {
+        assert_int_equal(nh_nc_get_double(in, names[v], 3, dims, COUNT, found, &err), 0);
+        assert_memory_equal(found, values, COUNT * sizeof *values);
+        assert_int_equal(nc_inq_varid(nh_nc_id(in), names[v], &id), 0);
+        assert_int_equal(nc_inq_var_deflate(nh_nc_id(in), id, &shuffled, &deflated, NULL), 0);
+        assert_true(shuffled && deflated);
+        assert_int_equal(nc_inq_var_chunking(nh_nc_id(in), id, &storage, parts), 0);
+        assert_true(v == 2 ? memcmp(parts, chunk, sizeof parts) == 0 : parts[0] == 1 && parts[1] == 20001 && parts[2] == 2);
+    }
+    nh_nc_close(in);
+    nh_threads_free(threads);
+    free(values);
+    free(found);
+}
+
 /* A compressed chunk with one wrong bit, and numbers that are none: errors. */
 static void test_damaged_chunk(void **state)
 {
@@ -394,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_files_that_lie), cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_foreign),        cmocka_unit_test(test_abort),
         cmocka_unit_test(test_large_variables),
+        cmocka_unit_test(test_carry_large),
         cmocka_unit_test(test_damaged_chunk),
         cmocka_unit_test(test_nothing_left),
     };
