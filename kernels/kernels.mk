@@ -104,8 +104,12 @@ $(CUDA)/bench/%: $(CUDA)/tests/bench/cuda/%.o kernels/libnhkernels.a $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LD    $@'
 	$Q$(CUDA_LINK) -o $@
+# The programs of both, to be compiled where there is no device to run them.
+.PHONY: cuda-programs
+CUDA_PROGRAMS := $(CUDA_CHECK:%=$(CUDA)/unit/%) $(CUDA)/bench/bench_kernels
+cuda-programs: $(if $(NVCC),cuda $(CUDA_PROGRAMS))
 check-cuda: cuda $(CUDA_CHECK:%=$(CUDA)/unit/%)
-	tests/run --timeout 1200 $(CUDA_CHECK:%=$(CUDA)/unit/%)
+	tests/run --timeout 1200 --jobs 1 $(CUDA_CHECK:%=$(CUDA)/unit/%)
 bench-cuda: cuda $(CUDA)/bench/bench_kernels
 	$(CUDA)/bench/bench_kernels
 

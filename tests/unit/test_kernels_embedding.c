@@ -367,10 +367,10 @@ static void crystals(void **state)
     fixture f = fixture_new(4, 13, NH_PART_ALL);
     nh_selection answers;
     OK(nh_selection_new(f.e, NH_PART_REAL, NULL, &answers, &err));
-    const size_t block = nh_species_orbitals(&f.s, 0) * nh_species_orbitals(&f.s, 0),
-                 fixed = f.n_elem * sizeof(double);
     assert_true(crystal_in(&f, &answers, (size_t)1 << 30));
 #ifndef NH_REAL_DEVICE
+    const size_t block = nh_species_orbitals(&f.s, 0) * nh_species_orbitals(&f.s, 0),
+                 fixed = f.n_elem * sizeof(double);
     assert_true(crystal_in(&f, &answers, 4 * (fixed + 3 * block * 8 * sizeof(double))));
     assert_true(crystal_in(&f, &answers, 4 * (fixed + block * 8 * sizeof(double))));
     assert_false(crystal_in(&f, &answers, 4 * (fixed + block * 8 * sizeof(double)) - 4 * 8));
