@@ -40,12 +40,12 @@ static real *R(blank)(size_t n)
 }
 
 /* Compares and frees what the host found. */
-static void R(check)(const char *what, size_t n, real *expected, const real *device)
+static void R(check)(const char *what, size_t n, real *expected, const real *there)
 {
     real *found = calloc(n + 1, sizeof *found);
     double *a = calloc(n + 1, sizeof *a), *b = calloc(n + 1, sizeof *b);
     assert_true(found && a && b);
-    nhk_download(gpu, found, device, n * sizeof *found);
+    nhk_download(gpu, found, there, n * sizeof *found);
     OK(nhk_sync(gpu, &err));
     same_bits(what, n * sizeof *found, found);
     for (size_t i = 0; i < n; i++) {

@@ -1,28 +1,15 @@
 /* H(k) and the eigenproblem of many k-points on a device against the CPU: batches of all sizes, small matrices and large ones, S that is not
  * positive definite, projections; on the emulated device in several orders of blocks and streams. */
-#include "check.h"
+#include "one_device.h"
 
 #include "chain.h"
 
 #include "base/memory.h"
 #include "crystal/eigen.h"
 #include "crystal/fourier.h"
-#include "device/device.h"
 
 #include <complex.h>
 
-#ifdef NH_REAL_DEVICE /* make check-cuda */
-static void emu_seed(uint64_t seed)
-{
-    (void)seed;
-}
-#else
-void emu_seed(uint64_t seed);
-void emu_memory(size_t bytes);
-size_t emu_leaks(void);
-#endif
-
-static nh_device *device;
 static nh_threads *threads; /* one, to which BLAS keeps then */
 
 /* Hermitian h[n][n] and s[n][n], the latter with eigenvalues about 1, and `small` of them `least` or so. */
@@ -398,20 +385,17 @@ static void test_memory(void **state)
 }
 #endif
 
-static int open_device(void **state)
+static int open_both(void **state)
 {
-    (void)state;
-    const int status = nh_threads_new(1, &threads, &err) || nh_device_open_with(nhk_table(), "cuda", 0, &device, &err);
-    if (status) print_error("%s\n", err.text);
-    return status;
+    if (nh_threads_new(1, &threads, &err) == 0) return open_device(state);
+    print_error("%s\n", err.text);
+    return -1;
 }
 
-static int close_device(void **state)
+static int close_both(void **state)
 {
-    (void)state;
-    nh_device_close(device);
     nh_threads_free(threads);
-    return 0;
+    return close_device(state);
 }
 
 int main(void)
@@ -424,5 +408,5 @@ int main(void)
         cmocka_unit_test(test_memory),
 #endif
     };
-    return cmocka_run_group_tests(tests, open_device, close_device);
+    return cmocka_run_group_tests(tests, open_both, close_both);
 }

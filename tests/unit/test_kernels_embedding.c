@@ -1,30 +1,11 @@
 /* The Wigner-Eckart kernels against nextham/embedding.c in both precisions: random bases, one and four spin blocks, shells that an atom
  * lacks, selections that lack shell pairs, edges that have no block, hub atoms; 0, 1, odd numbers of edges; three orders of the blocks. */
-#include "check.h"
+#include "one_device.h"
 
 #include "base/random.h"
 #include "kernels/ops.h"
 #include "network/network.h"
 #include "nextham/embedding.h"
-
-#ifdef NH_REAL_DEVICE /* make check-cuda: it has orders of its own */
-static void emu_seed(uint64_t seed)
-{
-    (void)seed;
-}
-static size_t emu_leaks(void)
-{
-    return 0;
-}
-static void emu_memory(size_t bytes)
-{
-    (void)bytes;
-}
-#else
-void emu_seed(uint64_t seed);
-void emu_memory(size_t bytes);
-size_t emu_leaks(void);
-#endif
 
 static nh_gpu *gpu;
 
@@ -382,22 +363,13 @@ static void crystals(void **state)
 
 static int open_gpu(void **state)
 {
-    (void)state;
-    const nh_gpu_options o = {0};
-    if (nhk_open(&o, &gpu, &err) == 0) return 0;
-    print_error("%s\n", err.text);
-    return -1;
-}
-
-static int close_gpu(void **state)
-{
-    (void)state;
-    nhk_close(gpu);
-    return emu_leaks() == 0 ? 0 : -1;
+    const int status = open_device(state);
+    gpu = status == 0 ? device->gpu : NULL;
+    return status;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(up_test), cmocka_unit_test(down_test), cmocka_unit_test(crystals)};
-    return cmocka_run_group_tests(tests, open_gpu, close_gpu);
+    return cmocka_run_group_tests(tests, open_gpu, close_device);
 }

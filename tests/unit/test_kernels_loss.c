@@ -1,26 +1,11 @@
 /* The losses on a device against the host's, which the golden numbers hold: values and gradients, both kinds, squared or not, with and without
  * padding, traces, spin and k-points, on the golden crystal and on random ones. */
 #include "golden_crystal.h"
+#include "one_device.h"
 
 #include "base/random.h"
 #include "made_crystal.h"
 #include "training/loss.h"
-
-#ifdef NH_REAL_DEVICE /* make check-cuda: it has orders of its own */
-static void emu_seed(uint64_t seed)
-{
-    (void)seed;
-}
-static size_t emu_leaks(void)
-{
-    return 0;
-}
-#else
-void emu_seed(uint64_t seed);
-size_t emu_leaks(void);
-#endif
-
-static nh_device *device;
 
 static const int SHELLS[4] = {0, 0, 1, 2};
 enum { N_PAIR = 16 };
@@ -264,21 +249,6 @@ static void made(void **state)
         nh_graph_free(g);
         free(vector);
     }
-}
-
-static int open_device(void **state)
-{
-    (void)state;
-    if (nh_device_open_with(nhk_table(), "cuda", 0, &device, &err) == 0) return 0;
-    print_error("%s\n", err.text);
-    return -1;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    nh_device_close(device);
-    return emu_leaks() == 0 ? 0 : -1;
 }
 
 int main(void)

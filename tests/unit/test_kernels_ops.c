@@ -2,34 +2,14 @@
  * of awkward sizes (no row, one, odd numbers, hub nodes with most of the edges), each with three orders of the blocks, which
  * must give the same bits. The golden numbers are held by test_kernels_network, _gradient and _predict. */
 #include "golden.h"
+#include "one_device.h"
 
 #include "kernels/ops.h"
 #include "nextham/config.h"
 #include "o3/harmonics.h"
 #include "training/adam.h"
 
-#ifdef NH_REAL_DEVICE /* make check-cuda: it has orders of its own */
-static void emu_seed(uint64_t seed)
-{
-    (void)seed;
-}
-static size_t emu_leaks(void)
-{
-    return 0;
-}
-#else
-void emu_seed(uint64_t seed);
-size_t emu_leaks(void);
-#endif
-
-static nh_error err;
 static nh_gpu *gpu;
-
-#define OK(call)                                                                                             \
-    do {                                                                                                     \
-        err.text[0] = '\0';                                                                                  \
-        if ((call) != 0) fail_msg("%s: %s", #call, err.text);                                                \
-    } while (0)
 
 static double uniform(uint64_t *s)
 {
@@ -230,18 +210,9 @@ static void limits(void **state)
 
 static int open_gpu(void **state)
 {
-    (void)state;
-    const nh_gpu_options o = {0};
-    if (nhk_open(&o, &gpu, &err) == 0) return 0;
-    print_error("%s\n", err.text);
-    return -1;
-}
-
-static int close_gpu(void **state)
-{
-    (void)state;
-    nhk_close(gpu);
-    return emu_leaks() == 0 ? 0 : -1;
+    const int status = open_device(state);
+    gpu = status == 0 ? device->gpu : NULL;
+    return status;
 }
 
 int main(void)
@@ -250,5 +221,5 @@ int main(void)
     const struct CMUnitTest tests[] = {BOTH(rows),      BOTH(sums),   BOTH(linear),    BOTH(norm), BOTH(gate),
                                        BOTH(chains),    BOTH(tangents), BOTH(geometry), BOTH(product), BOTH(lift),
                                        BOTH(heads),     BOTH(softmax), BOTH(invariants), BOTH(parameters), BOTH(optimiser), cmocka_unit_test(limits)};
-    return cmocka_run_group_tests(tests, open_gpu, close_gpu);
+    return cmocka_run_group_tests(tests, open_gpu, close_device);
 }

@@ -1,28 +1,17 @@
 /* A step of training with outputs and loss on the device, and with too little memory for them there, against the CPU's. */
 #include "golden_crystal.h"
+#include "one_device.h"
 
 #include "training/adam.h"
 #include "training/step.h"
 
 #include <unistd.h>
 
-#ifdef NH_REAL_DEVICE /* make check-cuda */
-static size_t emu_leaks(void)
-{
-    return 0;
-}
-#else
-void emu_memory(size_t bytes);
-size_t emu_leaks(void);
-#endif
-
 static const int SHELLS[4] = {0, 0, 1, 2};
 static const char SETTINGS[] =
     "network: {basis: 2s1p1d, sh_lmax: 3, mid: 4x0e+2x1o+2x1e+2x2e, heads: 2, blocks: 2, trace_head: [8], edge_scalars: 4,\n"
     "  tracegrad: {hidden: 8, hidden_last: 8, z: 8}, radial: {basis: 16, max: 8.0, hidden: [16, 16]}, ranges: [[0, 3], [3, 6]]}\n"
     "run_dir: none\n";
-
-static nh_device *device;
 
 typedef struct training {
     nh_settings settings;
@@ -146,21 +135,6 @@ static void little_memory(void **state)
     end(&there);
 }
 #endif
-
-static int open_device(void **state)
-{
-    (void)state;
-    if (nh_device_open_with(nhk_table(), "cuda", 0, &device, &err) == 0) return 0;
-    print_error("%s\n", err.text);
-    return -1;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    nh_device_close(device);
-    return emu_leaks() == 0 ? 0 : -1;
-}
 
 int main(void)
 {
