@@ -294,7 +294,7 @@ static int check_finite(const nh_nc *f, const char *variable, size_t first, size
 static bool get_chunks(const nh_nc *f, int id, const char *variable, size_t count, bool single, void *out)
 {
     int shuffled, deflated = 0;
-    if (count < COMPRESS_FROM || f->memory != NULL ||
+    if (count < CHUNK_NUMBERS || f->memory != NULL ||
         nc_inq_var_deflate(f->id, id, &shuffled, &deflated, NULL) || !deflated)
         return false;
     hid_t file;
