@@ -51,7 +51,7 @@ LDLIBS   += $(shell pkg-config --libs $(PKGS)) -lm -Wl,--as-needed $(LDLIBS_MPI)
 
 # Sources compiled for float and for double (lib/base/real.h).
 TWICE := $(wildcard lib/ops/*.c lib/network/*.c) lib/training/submodel.c
-ONCE  := $(filter-out $(TWICE),$(wildcard lib/*/*.c formats/*.c))
+ONCE  := $(filter-out $(TWICE),$(wildcard lib/*/*.c formats/*.c formats/*/*.c))
 OBJ   := $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/%.f.o) $(TWICE:%.c=$(BUILD)/%.d.o)
 PROGRAMS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
 UNIT  := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/unit/test_*.cc)))

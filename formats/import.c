@@ -1,10 +1,10 @@
 #include "formats/import.h"
 
 #include "base/memory.h"
-#include "formats/abacus_run.h"
-#include "formats/abacus_stru.h"
-#include "formats/orb.h"
-#include "formats/structure_file.h"
+#include "formats/abacus/run.h"
+#include "formats/abacus/stru.h"
+#include "formats/abacus/orb.h"
+#include "formats/structure/file.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -4,7 +4,7 @@
 #define NH_FORMATS_IMPORT_H
 
 #include "base/options.h"
-#include "formats/abacus_graph.h"
+#include "formats/abacus/graph.h"
 
 typedef struct nh_import_settings {
     const char *structure;  /* file, "-" for standard input; not used with `abacus` */

@@ -2,8 +2,8 @@
 #include "base/memory.h"
 #include "base/options.h"
 #include "base/outfile.h"
-#include "formats/bandplot.h"
-#include "formats/eigen.h"
+#include "formats/report/bandplot.h"
+#include "formats/netcdf/eigen.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -3,9 +3,9 @@
 #include "base/progress.h"
 #include "crystal/fourier.h"
 #include "device/device.h"
-#include "formats/graph.h"
-#include "formats/kpt.h"
-#include "formats/kspace.h"
+#include "formats/netcdf/graph.h"
+#include "formats/abacus/kpt.h"
+#include "formats/netcdf/kspace.h"
 
 #include <math.h>
 #include <stdio.h>

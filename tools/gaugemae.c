@@ -3,8 +3,8 @@
 #include "base/options.h"
 #include "base/outfile.h"
 #include "ensemble/floor.h"
-#include "formats/gauge_table.h"
-#include "formats/graph.h"
+#include "formats/report/gauge_table.h"
+#include "formats/netcdf/graph.h"
 
 #include <math.h>
 #include <stdint.h>

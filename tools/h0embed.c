@@ -4,7 +4,7 @@
 #include "base/options.h"
 #include "base/progress.h"
 #include "base/threads.h"
-#include "formats/graph.h"
+#include "formats/netcdf/graph.h"
 #include "nextham/embedding.h"
 
 #include <math.h>

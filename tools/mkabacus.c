@@ -1,7 +1,7 @@
 /* mkabacus - structure in, the input of an ABACUS run out. */
 #include "base/options.h"
-#include "formats/abacus_input.h"
-#include "formats/structure_file.h"
+#include "formats/abacus/input.h"
+#include "formats/structure/file.h"
 
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
 /* mkgraph - structure (and matrices) in, graph out. */
 #include "base/options.h"
-#include "formats/graph.h"
+#include "formats/netcdf/graph.h"
 #include "formats/import.h"
 
 #include <math.h>

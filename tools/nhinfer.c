@@ -3,8 +3,8 @@
 #include "base/options.h"
 #include "base/progress.h"
 #include "base/stream.h"
-#include "formats/graph.h"
-#include "formats/model.h"
+#include "formats/netcdf/graph.h"
+#include "formats/netcdf/model.h"
 #include "ensemble/predict.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* nhmodel - model files: make one with the published initialisation, say what is in one, make one small. */
 #include "base/options.h"
-#include "formats/model.h"
-#include "formats/model_text.h"
+#include "formats/netcdf/model.h"
+#include "formats/report/model_text.h"
 
 #include <inttypes.h>
 #include <stdio.h>

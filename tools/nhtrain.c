@@ -1,7 +1,7 @@
 /* nhtrain - labelled files in, a model out. */
 #include "base/memory.h"
 #include "base/options.h"
-#include "formats/run.h"
+#include "formats/netcdf/run_folder.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -78,7 +78,7 @@ static int test(const nh_settings *s, const nh_trainer_hooks *hooks, const nh_de
     best_settings.ablate = 0;
     best_settings.optimizer.ema = 0;
     best_settings.loss.lambda_p = best_settings.loss.lambda_q = best_settings.loss.lambda_pq = 0;
-    int status = nh_run_first_model(&best_settings, &m, err) ||
+    int status = nh_run_folder_first_model(&best_settings, &m, err) ||
                          nh_train_state_new(&best_settings, m, false, &best, err) ||
                          nh_trainer_new(&best_settings, &best, hooks, NH_ALONE, device, common->threads, NULL,
                                         common->quiet, &t, err) ||
@@ -119,11 +119,11 @@ static int prepare(const arguments *a, nh_settings *s, nh_train_state *state, bo
     if (!status) status = nh_settings_check(s, file, err);
     if (!status && a->resume) {
         if (!s->init) status = nh_settings_ablate(s, &s->network, err);
-        if (!status) status = nh_run_read_state(s, last, state, err);
+        if (!status) status = nh_run_folder_read_state(s, last, state, err);
         if (!status && s->init) status = nh_settings_ablate(s, &state->model->config, err);
     } else if (!status) {
         nh_model *m;
-        status = nh_run_first_model(s, &m, err);
+        status = nh_run_folder_first_model(s, &m, err);
         if (!status) status = nh_train_state_new(s, m, s->init == NULL, state, err);
     }
     free(set);
@@ -143,16 +143,16 @@ static int train(const arguments *a, const nh_common *common, const nh_settings 
                  nh_team team, const nh_device *device, nh_error *err)
 {
     const nh_ranks ranks = team.all;
-    nh_run *run = NULL;
+    nh_run_folder *run = NULL;
     nh_trainer *t = NULL;
     bool stopped = false;
-    int status = nh_run_open(s, state, a->resume != NULL, ranks.rank == 0, common, &run, err);
+    int status = nh_run_folder_open(s, state, a->resume != NULL, ranks.rank == 0, common, &run, err);
     if (!all_well(&ranks, status)) {
-        nh_run_free(run);
+        nh_run_folder_free(run);
         return status ? -1 : SILENT;
     }
-    const nh_trainer_hooks hooks = nh_run_hooks(run);
-    status = nh_trainer_new(s, state, &hooks, team, device, common->threads, nh_run_k_folder(run), common->quiet, &t,
+    const nh_trainer_hooks hooks = nh_run_folder_hooks(run);
+    status = nh_trainer_new(s, state, &hooks, team, device, common->threads, nh_run_folder_k_folder(run), common->quiet, &t,
                             err);
     if (!status && ranks.rank == 0) status = nh_trainer_check(t, err);
     const bool well = all_well(&ranks, status);
@@ -170,7 +170,7 @@ static int train(const arguments *a, const nh_common *common, const nh_settings 
                 state->epoch + 1, state->position, s->run_dir);
     nh_trainer_free(t);
     if (well && !status && !stopped && ranks.rank == 0 && s->test) status = test(s, &hooks, device, common, err);
-    nh_run_free(run);
+    nh_run_folder_free(run);
     return well || status ? status : SILENT;
 }
 

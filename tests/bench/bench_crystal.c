@@ -7,7 +7,7 @@
 #include "crystals.h"
 
 #include "base/random.h"
-#include "formats/graph.h"
+#include "formats/netcdf/graph.h"
 
 #include <stdio.h>
 

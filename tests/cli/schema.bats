@@ -1,4 +1,4 @@
-# The schemas in formats/*.cdl against what the programs write: every variable of a file stands in the CDL of its kind with the
+# The schemas in formats/netcdf/*.cdl against what the programs write: every variable of a file stands in the CDL of its kind with the
 # same type, dimensions and units, every global attribute by its name, and what a reader needs is there.
 load helper
 
@@ -30,13 +30,13 @@ declared() {
         /^[ \t]*:/ { sub(/^[ \t]*:/, ""); sub(/ =.*/, ""); print "attribute", $0 }' | sort -u
 }
 
-# follows FILE KIND REQUIRED...: FILE declares nothing that formats/KIND.cdl does not, and everything REQUIRED.
+# follows FILE KIND REQUIRED...: FILE declares nothing that formats/netcdf/KIND.cdl does not, and everything REQUIRED.
 follows() {
-    ncgen -k nc4 -o "$T/schema.nc" "formats/$2.cdl"
+    ncgen -k nc4 -o "$T/schema.nc" "formats/netcdf/$2.cdl"
     declared "$T/schema.nc" > "$T/schema"
     declared "$1" > "$T/found"
     unknown=$(comm -13 "$T/schema" "$T/found")
-    [ -z "$unknown" ] || { echo "$1: not in formats/$2.cdl: $unknown"; return 1; }
+    [ -z "$unknown" ] || { echo "$1: not in formats/netcdf/$2.cdl: $unknown"; return 1; }
     for name in "${@:3}"; do
         grep -Eq "^(variable [^ ]* $name\(|attribute $name\$)" "$T/found" || { echo "$1: no $name"; return 1; }
     done
@@ -84,9 +84,9 @@ kpoints=(Conventions source history title matrix k_mode kpoint k_weight k_distan
 
 @test "model.cdl: nhmodel" {
     need nhmodel
-    ncgen -k nc4 -o "$T/example.nc" formats/model.cdl
+    ncgen -k nc4 -o "$T/example.nc" formats/netcdf/model.cdl
     # the example's own config makes a model with exactly the variables of the example
-    sed -n 's/.*:config = "\(.*\)" ;$/\1/p' formats/model.cdl | sed 's/\\n/\n/g' > "$T/example.yaml"
+    sed -n 's/.*:config = "\(.*\)" ;$/\1/p' formats/netcdf/model.cdl | sed 's/\\n/\n/g' > "$T/example.yaml"
     "$BIN/nhmodel" init --config "$T/example.yaml" --seed 1 -o "$T/model.nc"
     declared "$T/example.nc" > "$T/schema"
     declared "$T/model.nc" > "$T/found"
@@ -96,7 +96,7 @@ kpoints=(Conventions source history title matrix k_mode kpoint k_weight k_distan
 
 @test "graph.cdl: nhinfer" {
     need nhmodel nhinfer
-    sed -n 's/.*:config = "\(.*\)" ;$/\1/p' formats/model.cdl | sed 's/\\n/\n/g' |
+    sed -n 's/.*:config = "\(.*\)" ;$/\1/p' formats/netcdf/model.cdl | sed 's/\\n/\n/g' |
         sed 's/^cutoff: .*/cutoff: 2.5/; s/^ranges: .*/ranges: [[0, 2.5]]/' > "$T/example.yaml"
     "$BIN/nhmodel" init --config "$T/example.yaml" --seed 1 -o "$T/model.nc"
     "$BIN/nhinfer" -m "$T/model.nc" -o "$T/ham.nc" "$T/chain.nc"

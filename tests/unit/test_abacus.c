@@ -9,12 +9,12 @@
 
 #include "base/memory.h"
 #include "base/stream.h"
-#include "formats/abacus_csr.h"
-#include "formats/abacus_graph.h"
-#include "formats/abacus_run.h"
-#include "formats/abacus_stru.h"
-#include "formats/orb.h"
-#include "formats/structure_file.h"
+#include "formats/abacus/csr.h"
+#include "formats/abacus/graph.h"
+#include "formats/abacus/run.h"
+#include "formats/abacus/stru.h"
+#include "formats/abacus/orb.h"
+#include "formats/structure/file.h"
 
 #include <complex.h>
 #include <lapacke.h>

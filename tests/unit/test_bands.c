@@ -6,7 +6,7 @@
 #include "crystal/eigen.h"
 #include "crystal/fourier.h"
 #include "crystal/kpoints.h"
-#include "formats/kpt.h"
+#include "formats/abacus/kpt.h"
 
 #include <complex.h>
 #include <stdio.h>

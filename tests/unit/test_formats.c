@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
-#include "formats/graph.h"
+#include "formats/netcdf/graph.h"
 
 #include <hdf5.h>
 #include <math.h>

@@ -10,7 +10,7 @@
 
 #include "base/memory.h"
 #include "ensemble/predict.h"
-#include "formats/graph.h"
+#include "formats/netcdf/graph.h"
 #include "nextham/embedding.h"
 #include "o3/wigner.h"
 

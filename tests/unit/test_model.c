@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "formats/model.h"
+#include "formats/netcdf/model.h"
 
 #include <math.h>
 #include <stdio.h>

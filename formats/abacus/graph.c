@@ -1,0 +1,293 @@
+#include "formats/abacus/graph.h"
+
+#include "base/memory.h"
+#include "formats/abacus/csr.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { H0_UP, H0_DOWN, LABEL_UP, LABEL_DOWN, OVERLAP, N_SOURCES };
+
+static const double hermitian_tolerance = 1e-6; /* Ry */
+static const double overlap_tolerance = 1e-6;
+static const double onsite_tolerance = 1e-4; /* orbitals on radial meshes are orthonormal to about 1e-6 */
+static const double widest_overlap = 10.6; /* Å, 20 bohr: no published orbital reaches further than 10 bohr */
+
+__attribute__((format(printf, 3, 4))) static void say(const nh_talk *talk, bool warning, const char *format,
+                                                      ...)
+{
+    if (talk == NULL || talk->say == NULL) return;
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    talk->say(talk->context, warning, text);
+}
+
+/* One file to be read, by any thread. */
+typedef struct reading {
+    const char *file;
+    nh_csr *to;
+    int status;
+    nh_error error;
+} reading;
+
+static void read_one(void *context, size_t i, int thread)
+{
+    reading *const r = (reading *)context + i;
+    (void)thread;
+    r->status = r->file == NULL ? 0 : nh_csr_read(r->file, r->to, &r->error);
+}
+
+static int read_sources(const nh_structure *s, const char *const file[N_SOURCES], nh_threads *threads, const nh_talk *talk,
+                        nh_csr m[N_SOURCES], size_t spinor[N_SOURCES], nh_error *err)
+{
+    reading all[N_SOURCES] = {{0}};
+    for (int i = 0; i < N_SOURCES; i++) {
+        all[i].file = file[i];
+        all[i].to = &m[i];
+    }
+    nh_parallel_for(threads, N_SOURCES, read_one, all);
+    for (int i = 0; i < N_SOURCES; i++) {
+        if (file[i] == NULL) continue;
+        if (all[i].status) {
+            *err = all[i].error;
+            return -1;
+        }
+        const char wanted = i == OVERLAP ? 'S' : 'H';
+        if (m[i].quantity != 0 && m[i].quantity != wanted)
+            return nh_fail(err, "%s: holds %c(R), %c(R) expected", m[i].name, m[i].quantity, wanted);
+        if (nh_csr_spinor(&m[i], s, &spinor[i], err)) return -1;
+        const bool half = i == H0_DOWN || i == LABEL_DOWN;
+        if (half && (spinor[i] != 1 || spinor[i - 1] != 1))
+            return nh_fail(err, "%s: two files of nspin 2 have no spin inside, this one has dimension %zu",
+                           m[i].name, spinor[i] != 1 ? m[i].dimension : m[i - 1].dimension);
+        say(talk, false, "%s: dialect %s, %s, dimension %zu, %zu cells, %zu elements%s", m[i].name,
+            m[i].dialect, m[i].is_complex ? "complex" : "real", m[i].dimension, m[i].n_cell, m[i].n_value,
+            m[i].n_step > 1 ? ", the last of several steps" : "");
+    }
+    return 0;
+}
+
+static int build_pairs(nh_graph *g, const nh_csr m[N_SOURCES], const char *const file[N_SOURCES],
+                       nh_error *err)
+{
+    size_t count;
+    nh_pair *pair;
+    if (nh_neighbours(&g->structure, g->cutoff, &count, &pair, err)) return -1;
+    for (int i = 0; i < N_SOURCES; i++)
+        if (file[i] != NULL && nh_csr_pairs(&m[i], &g->structure, &count, &pair, err)) {
+            free(pair);
+            return -1;
+        }
+    return nh_pairs_build(&g->structure, count, pair, &g->pairs, err);
+}
+
+static double *new_matrix(const nh_graph *g, int n_spin, nh_error *err)
+{
+    size_t n;
+    double *h = NULL;
+    if (nh_size_mul(g->pairs.n_elem, 2 * (size_t)n_spin, &n)) h = NH_ARRAY(double, n);
+    if (h == NULL) nh_fail_memory(err, "the blocks of a matrix");
+    return h;
+}
+
+static int check_hermitian(const nh_graph *g, const double *h, double unit, const char *what,
+                           const char *name, nh_error *err)
+{
+    double largest;
+    size_t where;
+    if (nh_hermiticity(g, h, &largest, &where, err)) return -1;
+    largest /= unit;
+    if (largest <= hermitian_tolerance) return 0;
+    const nh_pair *p = &g->pairs.pair[where];
+    return nh_fail(err, "%s: %s, off by %.3g at atoms %d and %d, cell %d %d %d (1e-6 allowed)", name, what,
+                   largest, p->src + 1, p->dst + 1, p->cell[0], p->cell[1], p->cell[2]);
+}
+
+static int fill_hamiltonian(nh_graph *g, nh_matrix which, const nh_csr *up, const nh_csr *down, nh_error *err)
+{
+    double *h = g->matrix[which] = new_matrix(g, g->n_spin, err);
+    if (h == NULL) return -1;
+    const bool two = down->name != NULL;
+    if (nh_csr_scatter(up, &g->structure, &g->pairs, g->rydberg, g->n_spin, two ? 0 : -1, h, err)) return -1;
+    if (two && nh_csr_scatter(down, &g->structure, &g->pairs, g->rydberg, g->n_spin, 3, h, err)) return -1;
+    return check_hermitian(g, h, g->rydberg, "H(R) is not the adjoint of H(-R) (Ry)", up->name, err);
+}
+
+static int fail_overlap(const nh_graph *g, const char *name, size_t pair, const char *what, double amount,
+                        nh_error *err)
+{
+    const nh_pair *p = &g->pairs.pair[pair];
+    return nh_fail(err, "%s: %s: %.3g at atoms %d and %d, cell %d %d %d", name, what, amount, p->src + 1,
+                   p->dst + 1, p->cell[0], p->cell[1], p->cell[2]);
+}
+
+/* Real, no spin mixing, the same for both spins. */
+static int check_overlap_spin(const nh_graph *g, const double *s, int n_spin, const char *name, nh_error *err)
+{
+    const size_t n = g->pairs.n_elem;
+    for (size_t p = 0; p < g->pairs.count; p++)
+        for (size_t i = g->pairs.start[p]; i < g->pairs.start[p + 1]; i++) {
+            if (fabs(s[2 * i + 1]) > overlap_tolerance)
+                return fail_overlap(g, name, p, "the overlap has an imaginary part", s[2 * i + 1], err);
+            if (n_spin == 1) continue;
+            const double mixing = fmax(hypot(s[2 * (n + i)], s[2 * (n + i) + 1]),
+                                       hypot(s[2 * (2 * n + i)], s[2 * (2 * n + i) + 1]));
+            if (mixing > overlap_tolerance)
+                return fail_overlap(g, name, p, "the overlap mixes spins", mixing, err);
+            const double difference =
+                hypot(s[2 * i] - s[2 * (3 * n + i)], s[2 * i + 1] - s[2 * (3 * n + i) + 1]);
+            if (difference > overlap_tolerance)
+                return fail_overlap(g, name, p, "the overlap differs between the spins", difference, err);
+        }
+    return 0;
+}
+
+/* Degree and m of each orbital of a species, as one number. */
+static void orbital_kinds(const nh_structure *s, size_t species, int *kind)
+{
+    for (size_t shell = s->shell_start[species]; shell < s->shell_start[species + 1]; shell++)
+        for (int m = -s->shell_l[shell]; m <= s->shell_l[shell]; m++)
+            *kind++ = 64 * s->shell_l[shell] + m;
+}
+
+/* On one atom only equal harmonics overlap, and every orbital has norm 1: a basis with its shells in another
+ * order has the right dimension and fails here. */
+static int check_onsite(const nh_graph *g, const char *name, nh_error *err)
+{
+    const nh_structure *s = &g->structure;
+    for (size_t atom = 0; atom < s->n_atom; atom++) {
+        const size_t n = nh_atom_orbitals(s, atom);
+        const size_t p = nh_pairs_find(&g->pairs, (int)atom, (int)atom, (int[3]){0, 0, 0});
+        if (p == SIZE_MAX) continue;
+        int *kind = NH_ARRAY(int, n);
+        if (kind == NULL) return nh_fail_memory(err, "the basis");
+        orbital_kinds(s, (size_t)s->species[atom], kind);
+        const double *block = g->overlap + g->pairs.start[p];
+        int status = 0;
+        for (size_t i = 0; i < n * n && status == 0; i++) {
+            const size_t a = i / n, b = i % n;
+            if (a == b && fabs(block[i] - 1) > onsite_tolerance)
+                status = fail_overlap(g, name, p, "an orbital is not normalised, the basis does not fit",
+                                      block[i], err);
+            else if (kind[a] != kind[b] && fabs(block[i]) > onsite_tolerance)
+                status = fail_overlap(g, name, p,
+                                      "different harmonics of one atom overlap, the basis does not fit",
+                                      block[i], err);
+        }
+        free(kind);
+        if (status != 0) return -1;
+    }
+    return 0;
+}
+
+/* Overlap where orbitals cannot meet: the matrix refers to other positions (or periodic images) than the
+ * structure's. */
+static int check_reach(const nh_graph *g, const double *radius, const char *name, const nh_talk *talk,
+                       nh_error *err)
+{
+    const nh_structure *s = &g->structure;
+    bool warned = false;
+    for (size_t p = 0; p < g->pairs.count; p++) {
+        const nh_pair *q = &g->pairs.pair[p];
+        double reach = radius != NULL ? radius[s->species[q->src]] + radius[s->species[q->dst]] : NAN;
+        const bool known = isfinite(reach);
+        if (!known) reach = widest_overlap;
+        if (g->pairs.distance[p] < reach + 1e-3) continue;
+        double largest = 0;
+        for (size_t i = g->pairs.start[p]; i < g->pairs.start[p + 1]; i++)
+            largest = fmax(largest, fabs(g->overlap[i]));
+        if (largest <= overlap_tolerance) continue;
+        if (known)
+            return nh_fail(err,
+                           "%s: atoms %d and %d, cell %d %d %d, are %.3f Å apart, more than their orbitals "
+                           "reach (%.3f Å), "
+                           "and overlap by %.3g: the matrix belongs to another structure",
+                           name, q->src + 1, q->dst + 1, q->cell[0], q->cell[1], q->cell[2],
+                           g->pairs.distance[p], reach, largest);
+        if (!warned)
+            say(talk, true,
+                "%s: an overlap of %.3g at %.2f Å (atoms %d and %d, cell %d %d %d): another structure?", name,
+                largest, g->pairs.distance[p], q->src + 1, q->dst + 1, q->cell[0], q->cell[1], q->cell[2]);
+        warned = true;
+    }
+    return 0;
+}
+
+static int fill_overlap(nh_graph *g, const nh_csr *m, size_t spinor, const double *radius,
+                        const nh_talk *talk, nh_error *err)
+{
+    const int n_spin = spinor == 2 ? 4 : 1, given = g->n_spin;
+    double *s = new_matrix(g, n_spin, err);
+    if (s == NULL) return -1;
+    int status = nh_csr_scatter(m, &g->structure, &g->pairs, 1, n_spin, -1, s, err);
+    g->n_spin = n_spin;
+    if (status == 0) status = check_hermitian(g, s, 1, "S(R) is not the transpose of S(-R)", m->name, err);
+    g->n_spin = given;
+    if (status == 0) status = check_overlap_spin(g, s, n_spin, m->name, err);
+    if (status == 0 && (g->overlap = NH_ARRAY(double, g->pairs.n_elem)) == NULL)
+        status = nh_fail_memory(err, "the overlap");
+    for (size_t i = 0; i < g->pairs.n_elem && status == 0; i++)
+        g->overlap[i] = s[2 * i];
+    free(s);
+    if (status == 0) status = check_onsite(g, m->name, err);
+    if (status == 0) status = check_reach(g, radius, m->name, talk, err);
+    return status;
+}
+
+static int assemble(nh_graph *g, const char *const file[N_SOURCES], const double *radius, nh_csr m[N_SOURCES],
+                    nh_threads *threads, const nh_talk *talk, nh_error *err)
+{
+    size_t spinor[N_SOURCES] = {0};
+    if (read_sources(&g->structure, file, threads, talk, m, spinor, err) || build_pairs(g, m, file, err)) return -1;
+    bool any = false, spin = false;
+    for (int i = 0; i < OVERLAP; i++) {
+        any = any || file[i] != NULL;
+        spin = spin || spinor[i] == 2 || (i % 2 == 1 && file[i] != NULL);
+    }
+    g->n_spin = spin || (!any && spinor[OVERLAP] != 1) ? 4 : 1;
+    const nh_matrix kind[2] = {NH_H0, NH_H_LABEL};
+    for (int i = 0; i < 2; i++) {
+        if (file[2 * i] == NULL) continue;
+        if (fill_hamiltonian(g, kind[i], &m[2 * i], &m[2 * i + 1], err)) return -1;
+        nh_csr_free(&m[2 * i]);
+        nh_csr_free(&m[2 * i + 1]);
+    }
+    if (file[OVERLAP] != NULL && fill_overlap(g, &m[OVERLAP], spinor[OVERLAP], radius, talk, err)) return -1;
+    say(talk, false, "%zu atoms, %zu orbitals, %zu pairs (%zu within %g Å), spin %d", g->structure.n_atom,
+        nh_structure_orbitals(&g->structure), g->pairs.count, nh_graph_edges(g, g->cutoff, NULL), g->cutoff,
+        g->n_spin);
+    return 0;
+}
+
+int nh_abacus_graph(nh_structure *s, const nh_abacus_sources *sources, double cutoff, double rydberg,
+                    nh_threads *threads, const nh_talk *talk, nh_graph **out, nh_error *err)
+{
+    *out = NULL;
+    const char *const file[N_SOURCES] = {sources->h0[0], sources->h0[1], sources->label[0], sources->label[1],
+                                         sources->overlap};
+    nh_graph *g = NH_ARRAY(nh_graph, 1);
+    if (g == NULL) return nh_fail_memory(err, "a graph");
+    g->structure = *s;
+    g->cutoff = cutoff;
+    g->efermi = g->nelec = NAN;
+    g->rydberg = rydberg;
+    nh_csr m[N_SOURCES] = {{0}};
+    const int status = assemble(g, file, sources->radius, m, threads, talk, err);
+    for (int i = 0; i < N_SOURCES; i++)
+        nh_csr_free(&m[i]);
+    if (status != 0) {
+        g->structure = (nh_structure){.n_atom = 0}; /* stays the caller's */
+        nh_graph_free(g);
+        return -1;
+    }
+    *s = (nh_structure){.n_atom = 0};
+    *out = g;
+    return 0;
+}

@@ -1,0 +1,456 @@
+#include "formats/report/bandplot.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { COLOURS = 5 };
+
+/* A range of bands, numbers from 0. */
+typedef struct band_range {
+    size_t first, end;
+} band_range;
+
+static double energy(const nh_band_curve *c, size_t k, size_t band)
+{
+    return nh_band_energy(c->bands, k, band) - c->zero;
+}
+
+/* The bands of a curve that enter the window at some k-point (empty: first = end). */
+static band_range bands_in_window(const nh_bandplot *p, const nh_band_curve *c)
+{
+    const nh_bands *b = c->bands;
+    band_range r = {SIZE_MAX, 0};
+    for (size_t k = 0; k < b->k.count; k++)
+        for (size_t i = b->first[k]; i < b->first[k] + b->n_band; i++) {
+            const double e = energy(c, k, i);
+            if (!(e >= p->window[0] && e <= p->window[1])) continue;
+            r.first = i < r.first ? i : r.first;
+            r.end = i + 1 > r.end ? i + 1 : r.end;
+        }
+    if (r.end == 0) r.first = 0;
+    return r;
+}
+
+static const char *gap_kind(const nh_gap *g)
+{
+    return g->cbm <= g->vbm ? "none, the bands overlap" : g->k_vbm == g->k_cbm ? "direct" : "indirect";
+}
+
+static double gap_size(const nh_gap *g)
+{
+    return fmax(0, g->cbm - g->vbm);
+}
+
+/* --- table --- */
+
+static void tsv_edge(FILE *out, const nh_bandplot *p, const char *name, double e, size_t k)
+{
+    const nh_kpoints *q = &p->curve.bands->k;
+    fprintf(out, "# %s: %.6f eV at k-point %zu (%.6g %.6g %.6g) %s\n", name, e - p->curve.zero, k + 1,
+            q->k[3 * k], q->k[3 * k + 1], q->k[3 * k + 2], q->label[k]);
+}
+
+static void tsv_errors(FILE *out, const nh_bandplot *p)
+{
+    const nh_band_errors *e = p->errors;
+    const nh_kpoints *q = &p->curve.bands->k;
+    fprintf(out, "# reference: %s, Fermi level %.6f eV (%s)\n", p->reference[0].name, p->reference[0].efermi,
+            p->reference[0].efermi_from);
+    fprintf(out, "# shift (median of reference - bands): %.6f eV\n", e->shift);
+    fprintf(out,
+            "# band error after the shift: mean %.3f meV, max %.3f meV over %zu states up to %g eV above the "
+            "Fermi level\n",
+            1e3 * e->mean, 1e3 * e->max, e->n_state, p->top);
+    for (size_t i = 0; i < e->n_band; i++)
+        if (!isnan(e->band_mean[i]))
+            fprintf(out, "# band %zu: mean %.3f meV, max %.3f meV\n", e->first + i + 1, 1e3 * e->band_mean[i],
+                    1e3 * e->band_max[i]);
+    fprintf(out, "# ghost k-points: %zu of %zu (largest difference above %.3f eV; median over k %.4f eV)\n",
+            e->n_ghost, e->n_k, e->threshold, e->median_k);
+    for (size_t k = 0; k < e->n_k; k++)
+        if (e->ghost[k])
+            fprintf(out, "# ghost k-point %zu (%.6g %.6g %.6g): %.4f eV in band %zu\n", k + 1, q->k[3 * k],
+                    q->k[3 * k + 1], q->k[3 * k + 2], e->k_max[k], e->k_band[k] + 1);
+}
+
+static void write_tsv(FILE *out, const nh_bandplot *p)
+{
+    const nh_kpoints *q = &p->curve.bands->k;
+    const band_range r = bands_in_window(p, &p->curve);
+    if (p->title != NULL) fprintf(out, "# title: %s\n", p->title);
+    fprintf(out, "# bands: %s, Fermi level %.6f eV (%s)\n", p->curve.name, p->curve.efermi,
+            p->curve.efermi_from);
+    if (p->has_gap) {
+        fprintf(out, "# gap: %.6f eV (%s)\n", gap_size(&p->gap), gap_kind(&p->gap));
+        tsv_edge(out, p, "valence band maximum", p->gap.vbm, p->gap.k_vbm);
+        tsv_edge(out, p, "conduction band minimum", p->gap.cbm, p->gap.k_cbm);
+    }
+    if (p->errors != NULL) tsv_errors(out, p);
+    fprintf(out, "#k_distance\tlabel");
+    for (size_t i = r.first; i < r.end; i++)
+        fprintf(out, "\tband_%zu", i + 1);
+    fputc('\n', out);
+    for (size_t k = 0; k < q->count; k++) {
+        fprintf(out, "%.8f\t%s", q->distance[k], q->label[k][0] != '\0' ? q->label[k] : "-");
+        for (size_t i = r.first; i < r.end; i++) {
+            const double e = energy(&p->curve, k, i);
+            if (isnan(e))
+                fprintf(out, "\tnan");
+            else
+                fprintf(out, "\t%.6f", e);
+        }
+        fputc('\n', out);
+    }
+}
+
+/* --- one row for the whole, one row a k-point --- */
+
+static void write_summary(FILE *out, const nh_bandplot *p)
+{
+    const nh_band_errors *e = p->errors;
+    const double none = NAN;
+    fprintf(out, "#title\tbands\treference\tefermi_eV\tgap_eV\tgap_kind\tshift_eV\tmean_meV\tmax_meV\tstates\tghosts\tkpoints\n");
+    fprintf(out, "%s\t%s\t%s\t%.6f\t%.6f\t%s\t%.6f\t%.3f\t%.3f\t%zu\t%zu\t%zu\n", p->title != NULL ? p->title : "-",
+            p->curve.name, e != NULL ? p->reference[0].name : "-", p->curve.efermi, p->has_gap ? gap_size(&p->gap) : none,
+            p->has_gap ? gap_kind(&p->gap) : "-", e != NULL ? e->shift : none, e != NULL ? 1e3 * e->mean : none,
+            e != NULL ? 1e3 * e->max : none, e != NULL ? e->n_state : 0, e != NULL ? e->n_ghost : 0, p->curve.bands->k.count);
+}
+
+static void write_kpoints(FILE *out, const nh_bandplot *p)
+{
+    const nh_bands *b = p->curve.bands;
+    const nh_kpoints *q = &b->k;
+    const nh_band_errors *e = p->errors;
+    const char *reference = e != NULL ? p->reference[0].bands->matrix : NULL;
+    const bool bounded = b->against != NULL && reference != NULL && strcmp(b->against, reference) == 0;
+    const nh_condition *c = &b->condition;
+    fprintf(out, "#kpoint\tk1\tk2\tk3\tmax_difference_eV\tband\tghost\tbound_eV\ts_condition\ts_norm\th_difference_norm_eV\n");
+    for (size_t k = 0; k < q->count; k++) {
+        fprintf(out, "%zu\t%.6g\t%.6g\t%.6g", k + 1, q->k[3 * k], q->k[3 * k + 1], q->k[3 * k + 2]);
+        fprintf(out, "\t%.6g\t%zu\t%d", e != NULL ? e->k_max[k] : (double)NAN, e != NULL ? e->k_band[k] + 1 : 0,
+                e != NULL && e->ghost[k]);
+        if (bounded)
+            fprintf(out, "\t%.6g\t%.6g\t%.6g\t%.6g\n", nh_condition_bound(c, k, e->shift), c->s_condition[k], c->s_norm[k],
+                    c->h_norm[k]);
+        else
+            fprintf(out, "\tnan\tnan\tnan\tnan\n");
+    }
+}
+
+/* --- JSON --- */
+
+static void json_text(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '"' || *c == '\\')
+            fprintf(out, "\\%c", *c);
+        else if ((unsigned char)*c < ' ')
+            fprintf(out, "\\u%04x", (unsigned)(unsigned char)*c);
+        else
+            fputc(*c, out);
+    }
+    fputc('"', out);
+}
+
+static void json_real(FILE *out, double v)
+{
+    if (isfinite(v))
+        fprintf(out, "%.10g", v);
+    else
+        fprintf(out, "null");
+}
+
+static void json_reals(FILE *out, const char *name, size_t n, const double *v)
+{
+    fprintf(out, "\"%s\": [", name);
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0) fprintf(out, ", ");
+        json_real(out, v[i]);
+    }
+    fputc(']', out);
+}
+
+static void json_curve(FILE *out, const nh_bandplot *p, const nh_band_curve *c)
+{
+    const band_range r = bands_in_window(p, c);
+    fprintf(out, "\"name\": ");
+    json_text(out, c->name);
+    fprintf(out, ",\n  \"efermi_eV\": %.10g,\n  \"efermi_from\": ", c->efermi);
+    json_text(out, c->efermi_from);
+    fprintf(out, ",\n  \"shift_eV\": %.10g,\n  \"band_first\": %zu,\n  \"bands_eV\": [", c->efermi - c->zero,
+            r.first + 1);
+    for (size_t i = r.first; i < r.end; i++) {
+        fprintf(out, "%s\n    [", i > r.first ? "," : "");
+        for (size_t k = 0; k < c->bands->k.count; k++) {
+            if (k > 0) fprintf(out, ", ");
+            json_real(out, round(1e7 * energy(c, k, i)) / 1e7);
+        }
+        fputc(']', out);
+    }
+    fprintf(out, "\n  ]");
+}
+
+static void json_errors(FILE *out, const nh_bandplot *p)
+{
+    const nh_band_errors *e = p->errors;
+    fprintf(out, ",\n  \"errors\": {\n    \"reference\": ");
+    json_text(out, p->reference[0].name);
+    fprintf(out, ",\n    \"shift_eV\": %.10g,\n    \"mean_eV\": %.10g,\n    \"max_eV\": %.10g,\n", e->shift,
+            e->mean, e->max);
+    fprintf(out, "    \"states\": %zu,\n    \"up_to_eV_above_fermi\": %.10g,\n    \"band_first\": %zu,\n    ",
+            e->n_state, p->top, e->first + 1);
+    json_reals(out, "band_mean_eV", e->n_band, e->band_mean);
+    fprintf(out, ",\n    ");
+    json_reals(out, "band_max_eV", e->n_band, e->band_max);
+    fprintf(out, ",\n    \"ghost_threshold_eV\": %.10g,\n    \"ghost_kpoints\": [", e->threshold);
+    bool any = false;
+    for (size_t k = 0; k < e->n_k; k++)
+        if (e->ghost[k]) {
+            const double *x = p->curve.bands->k.k + 3 * k;
+            fprintf(out,
+                    "%s\n      {\"index\": %zu, \"kpoint\": [%.10g, %.10g, %.10g], \"difference_eV\": %.10g, "
+                    "\"band\": %zu}",
+                    any ? "," : "", k + 1, x[0], x[1], x[2], e->k_max[k], e->k_band[k] + 1);
+            any = true;
+        }
+    fprintf(out, "%s]\n  }", any ? "\n    " : "");
+}
+
+static void json_gap(FILE *out, const nh_bandplot *p)
+{
+    const nh_gap *g = &p->gap;
+    fprintf(out, ",\n  \"gap\": {\"gap_eV\": %.10g, \"kind\": ", gap_size(g));
+    json_text(out, gap_kind(g));
+    fprintf(
+        out,
+        ", \"vbm_eV\": %.10g, \"vbm_index\": %zu, \"cbm_eV\": %.10g, \"cbm_index\": %zu, \"occupied\": %zu}",
+        g->vbm - p->curve.zero, g->k_vbm + 1, g->cbm - p->curve.zero, g->k_cbm + 1, g->occupied);
+}
+
+static void write_json(FILE *out, const nh_bandplot *p)
+{
+    const nh_kpoints *q = &p->curve.bands->k;
+    fprintf(out, "{\n  \"title\": ");
+    json_text(out, p->title != NULL ? p->title : "");
+    fprintf(out, ",\n  \"kpoint\": [");
+    for (size_t k = 0; k < q->count; k++)
+        fprintf(out, "%s[%.10g, %.10g, %.10g]", k > 0 ? ", " : "", q->k[3 * k], q->k[3 * k + 1],
+                q->k[3 * k + 2]);
+    fprintf(out, "],\n  ");
+    json_reals(out, "k_distance", q->count, q->distance);
+    fprintf(out, ",\n  ");
+    json_reals(out, "k_weight", q->count, q->weight);
+    fprintf(out, ",\n  \"label\": [");
+    for (size_t k = 0; k < q->count; k++) {
+        if (k > 0) fprintf(out, ", ");
+        json_text(out, q->label[k]);
+    }
+    fprintf(out, "],\n  ");
+    json_curve(out, p, &p->curve);
+    if (p->has_gap) json_gap(out, p);
+    if (p->errors != NULL) json_errors(out, p);
+    for (size_t i = 0; i < p->n_reference; i++) {
+        fprintf(out, i == 0 ? ",\n  \"references\": [{\n  " : ", {\n  ");
+        json_curve(out, p, &p->reference[i]);
+        fprintf(out, "\n  }");
+    }
+    fprintf(out, "%s\n}\n", p->n_reference > 0 ? "]" : "");
+}
+
+/* --- gnuplot --- */
+
+/* In single quotes, where only the quote itself is special. A line break would end the string. */
+static void plot_text(FILE *out, const char *text)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '\'')
+            fprintf(out, "''");
+        else
+            fputc((unsigned char)*c < ' ' ? ' ' : *c, out);
+    }
+}
+
+static const char *label_text(const char *label)
+{
+    static const char *const gamma[] = {"G", "GAMMA", "Gamma", "gamma", "\\Gamma", "GM"};
+    for (size_t i = 0; i < sizeof gamma / sizeof *gamma; i++)
+        if (strcmp(label, gamma[i]) == 0) return "Γ";
+    return label;
+}
+
+static bool same_place(const nh_kpoints *q, size_t a, size_t b)
+{
+    return fabs(q->distance[a] - q->distance[b]) <= 1e-9 * (1 + fabs(q->distance[a]));
+}
+
+/* True where point k follows a break of the path: another k-point, no step. */
+static bool after_jump(const nh_kpoints *q, size_t k)
+{
+    double step = 0;
+    for (size_t x = 0; x < 3 && k > 0; x++)
+        step = fmax(step, fabs(q->k[3 * k + x] - q->k[3 * (k - 1) + x]));
+    return k > 0 && same_place(q, k, k - 1) && step > 1e-9;
+}
+
+/* Distances where they make sense, numbers of k-points elsewhere (meshes). */
+static bool by_distance(const nh_kpoints *q)
+{
+    return q->mode != NH_K_MESH && q->distance[q->count - 1] > q->distance[0];
+}
+
+static void plot_data(FILE *out, const nh_bandplot *p, const nh_band_curve *c, size_t number)
+{
+    const nh_kpoints *q = &c->bands->k;
+    const band_range r = bands_in_window(p, c);
+    fprintf(out, "$bands%zu << EOD\n", number);
+    for (size_t k = 0; k < q->count; k++) {
+        if (by_distance(q) && after_jump(q, k)) fputc('\n', out);
+        if (by_distance(q))
+            fprintf(out, "%.6f", q->distance[k]);
+        else
+            fprintf(out, "%zu", k + 1);
+        for (size_t i = r.first; i < r.end; i++) {
+            const double e = energy(c, k, i);
+            if (isnan(e))
+                fprintf(out, " NaN");
+            else
+                fprintf(out, " %.4f", e);
+        }
+        fputc('\n', out);
+    }
+    fprintf(out, "EOD\n");
+}
+
+/* Marks and vertical lines at labelled points; labels that fall on one place are joined, "U|K". */
+static void plot_axis(FILE *out, const nh_kpoints *q)
+{
+    if (!by_distance(q)) {
+        fprintf(out, "set xrange [0.5:%.1f]\nset xlabel 'k-point'\n", (double)q->count + 0.5);
+        return;
+    }
+    fprintf(out, "set xrange [%.6f:%.6f]\nset xtics noenhanced (", q->distance[0], q->distance[q->count - 1]);
+    bool any = false;
+    for (size_t k = 0; k < q->count; k++) {
+        if (q->label[k][0] == '\0') continue;
+        fprintf(out, "%s'", any ? ", " : "");
+        plot_text(out, label_text(q->label[k]));
+        size_t last = k;
+        while (last + 1 < q->count && q->label[last + 1][0] != '\0' && same_place(q, k, last + 1)) {
+            last++;
+            if (strcmp(q->label[last], q->label[last - 1]) == 0) continue;
+            fputc('|', out);
+            plot_text(out, label_text(q->label[last]));
+        }
+        fprintf(out, "' %.6f", q->distance[k]);
+        k = last;
+        any = true;
+    }
+    fprintf(out, ")\n");
+    if (!any)
+        fprintf(out, "set xtics auto\nset xlabel 'k (1/Å)'\n");
+    else
+        fprintf(out, "set grid xtics lt 1 lw 1 lc rgb '#b0b0b0'\n");
+}
+
+static void plot_title(FILE *out, const nh_bandplot *p)
+{
+    fprintf(out, "set title '");
+    if (p->title != NULL) plot_text(out, p->title);
+    fprintf(out, "'.\"\\n\".'");
+    if (p->errors != NULL) {
+        plot_text(out, p->curve.name);
+        fprintf(out, " against ");
+        plot_text(out, p->reference[0].name);
+        fprintf(out, ": mean %.1f meV, max %.1f meV, %zu ghost k-point%s", 1e3 * p->errors->mean,
+                1e3 * p->errors->max, p->errors->n_ghost, p->errors->n_ghost == 1 ? "" : "s");
+    } else if (p->has_gap) {
+        fprintf(out, "gap %.3f eV (%s)", gap_size(&p->gap), gap_kind(&p->gap));
+    }
+    fprintf(out, "' noenhanced font ',12'\n");
+}
+
+static void plot_command(FILE *out, const nh_bandplot *p)
+{
+    static const char *const styles[COLOURS] = {"lw 2.2 lc rgb '#303030'", "lw 1.6 lc rgb '#e69f00'",
+                                                "lw 1.6 lc rgb '#009e73'", "lw 1.6 lc rgb '#cc79a7'",
+                                                "lw 1.6 lc rgb '#56b4e9'"};
+    const char *const own =
+        p->n_reference > 0 ? "lw 1.6 dt (6,4) lc rgb '#d7191c'" : "lw 1.6 lc rgb '#2c5f9e'";
+    const bool lines = by_distance(&p->curve.bands->k);
+    fprintf(out, "plot 0 with lines lw 1 dt (3,3) lc rgb '#808080' notitle");
+    for (size_t i = 0; i <= p->n_reference; i++) {
+        /* References first, the bands in question on top of them. */
+        const size_t number = i < p->n_reference ? i + 1 : 0;
+        const nh_band_curve *c = number > 0 ? &p->reference[i] : &p->curve;
+        const band_range r = bands_in_window(p, c);
+        const char *style = number > 0 ? styles[i % COLOURS] : own;
+        const char *with = lines ? "lines" : "points pt 7 ps 0.4";
+        if (!lines) style = strstr(style, "lc");
+        if (r.end > r.first)
+            fprintf(out, ", \\\n  for [i=2:%zu] $bands%zu using 1:i with %s %s notitle", r.end - r.first + 1,
+                    number, with, style);
+        fprintf(out, ", \\\n  NaN with %s %s title '", with, style);
+        plot_text(out, c->name);
+        fprintf(out, "' noenhanced");
+    }
+    fputc('\n', out);
+}
+
+static void write_gnuplot(FILE *out, const nh_bandplot *p)
+{
+    fprintf(out, "# gnuplot FILE writes the picture; gnuplot -e \"picture='other.svg'\" FILE another one "
+                 "(.png, .svg, .pdf).\n");
+    fprintf(out, "if (!exists('picture')) picture = '");
+    plot_text(out, p->picture);
+    fprintf(out, "'\n"
+                 "suffix = strlen(picture) > 4 ? picture[strlen(picture)-3:] : ''\n"
+                 "set encoding utf8\n"
+                 "if (suffix eq '.svg') {\n"
+                 "  set terminal svg size 900,680 dynamic font 'sans,13' background rgb 'white'\n"
+                 "} else { if (suffix eq '.pdf') {\n"
+                 "  set terminal pdfcairo size 15cm,11.3cm font 'sans,10'\n"
+                 "} else { if (strstrt(GPVAL_TERMINALS, 'pngcairo') > 0) {\n"
+                 "  set terminal pngcairo size 1350,1020 font 'sans,13' fontscale 1.5 linewidth 1.5\n"
+                 "} else {\n"
+                 "  set terminal png size 1350,1020 large\n"
+                 "}}}\n"
+                 "set output picture\n"
+                 "set datafile missing 'NaN'\n");
+    plot_data(out, p, &p->curve, 0);
+    for (size_t i = 0; i < p->n_reference; i++)
+        plot_data(out, p, &p->reference[i], i + 1);
+    plot_title(out, p);
+    plot_axis(out, &p->curve.bands->k);
+    if (isfinite(p->window[0]) && isfinite(p->window[1]))
+        fprintf(out, "set yrange [%g:%g]\n", p->window[0], p->window[1]);
+    fprintf(out, "set ylabel 'E - E_F (eV)'\n"
+                 "set tics scale 0.5\n"
+                 "set border lw 1\n"
+                 "set key outside bottom center horizontal samplen 3 width 1\n");
+    if (p->n_reference == 0) fprintf(out, "unset key\n");
+    plot_command(out, p);
+    fprintf(out, "unset output\n");
+}
+
+void nh_bandplot_write(FILE *out, const nh_bandplot *p, nh_bandplot_format format)
+{
+    switch (format) {
+    case NH_BANDPLOT_TSV:
+        write_tsv(out, p);
+        break;
+    case NH_BANDPLOT_GNUPLOT:
+        write_gnuplot(out, p);
+        break;
+    case NH_BANDPLOT_JSON:
+        write_json(out, p);
+        break;
+    case NH_BANDPLOT_SUMMARY:
+        write_summary(out, p);
+        break;
+    case NH_BANDPLOT_KPOINTS:
+        write_kpoints(out, p);
+        break;
+    }
+}

@@ -1,0 +1,20 @@
+/* parser.h - what a parser of one structure format gives, and what it is called with. */
+#ifndef NH_FORMATS_STRUCTURE_PARSER_H
+#define NH_FORMATS_STRUCTURE_PARSER_H
+
+#include "crystal/structure.h"
+#include "formats/text.h"
+
+typedef struct nh_structure_file {
+    nh_structure structure; /* no shells yet: a structure file does not know them */
+    const char *format;     /* name of the format, static */
+    char **orbital_file;    /* [n_species] names in STRU's NUMERICAL_ORBITAL; NULL where there are none; owned */
+} nh_structure_file;
+
+/* True where `text` looks like the format. */
+typedef bool nh_structure_recognise(const char *text);
+/* Parsers fill `out` (empty on entry, freed by the caller on failure too). `latname` is INPUT's (STRU files
+ * without lattice vectors), NULL where not known. */
+typedef int nh_structure_parse(nh_text *t, const char *latname, nh_structure_file *out, nh_error *err);
+
+#endif
