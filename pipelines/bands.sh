@@ -4,13 +4,13 @@
 #   OUT/bands.svg                      all of them in one picture
 #   OUT/errors.tsv                     a row for each: gap, band error and ghost k-points against h_label, Gauge MAE
 #   OUT/bands.times                    seconds
-# In the environment: KPATH, "NAME k1 k2 k3; ..." or an ABACUS KPT file; POINTS, k-points on it [200]; WINDOW, eV about the Fermi level
+# In the environment: KPATH, "NAME k1 k2 k3; ...", an ABACUS KPT file or auto [auto: the standard path]; POINTS, k-points on it [200]; WINDOW, eV about the Fermi level
 # [-10:10]; PICTURE [bands.svg]; TITLE [the formula]; BIN, folder of the programs; THREADS.
 set -euo pipefail
 export LC_ALL=C.UTF-8
 bin=${BIN:-$(dirname "$0")/../bin}
 ham=$1 out=$2
-path=${KPATH:-G 0 0 0; X .5 0 0; M .5 .5 0; G 0 0 0; R .5 .5 .5; X .5 0 0}
+path=${KPATH:-auto}
 mkdir -p "$out"
 rm -f "$out"/{h_pred,h_label,h0}.nc
 begin=$EPOCHREALTIME

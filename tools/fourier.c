@@ -62,8 +62,9 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
     if (note.text[0] != '\0') nh_warn(program, common, "%s", note.text);
     if (nh_nc_open(nh_input(common), &in, err) != 0 || nh_graph_read(in, want, &g, err) != 0 ||
         nh_graph_require(g, nh_nc_name(in), want, err) != 0 ||
-        nh_kpoint_options_read(&a->k, g->structure.lattice, &s.k, err) != 0)
+        nh_kpoint_options_read(&a->k, &g->structure, &s.k, &note, err) != 0)
         goto done;
+    if (note.text[0] != '\0' && !common->quiet) fprintf(stderr, "%s: path: %s\n", program->name, note.text);
     if (nh_fourier_new(g, m, &anti, &f, err) != 0) {
         nh_fail_at(err, "%s", nh_nc_name(in));
         goto done;
@@ -99,7 +100,7 @@ int main(int argc, char **argv)
     };
     static const char *const synopsis[] = {
         "[--matrix h_pred|h0|h_label] --kpath FILE [-o hk.nc] [ham.nc]",
-        "[--matrix ...] --path \"G 0 0 0; X .5 0 .5; ...\" [-n N | --total N] [-o hk.nc] [ham.nc]",
+        "[--matrix ...] --path auto|\"G 0 0 0; X .5 0 .5; ...\" [-n N | --total N] [-o hk.nc] [ham.nc]",
         "[--matrix ...] --mesh N1 N2 N3 [--gamma] [-o hk.nc] [ham.nc]",
         "[--matrix ...] --kpoints FILE [-o hk.nc] [ham.nc]",
         NULL,
@@ -123,7 +124,8 @@ int main(int argc, char **argv)
         .max_inputs = 1,
         .computes = true,
         .on_device = true,
-        .example = "fourier --path \"L .5 .5 .5; G 0 0 0; X .5 0 .5\" -n 40 ham.nc | geneig -o eig.nc\n"
+        .example = "fourier --path auto ham.nc | geneig | bandplot-data --format gnuplot > bands.gp\n"
+                   "fourier --path \"L .5 .5 .5; G 0 0 0; X .5 0 .5\" -n 40 ham.nc | geneig -o eig.nc\n"
                    "fourier --matrix h_label --kpath KPT -o hk.nc graph.nc",
         .see_also = "nhinfer(1), geneig(1), bandplot-data(1)",
     };

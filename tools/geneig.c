@@ -55,11 +55,13 @@ static void warn_hermitian(const source *q)
 static int open_graph(source *q, const arguments *a, nh_error *err)
 {
     const nh_matrix m = MATRICES[a->matrix];
+    nh_error note;
     const unsigned want = 1u << m | NH_WANT_OVERLAP | (a->has_against ? 1u << MATRICES[a->against] : 0);
     if (nh_graph_read(q->in, want, &q->graph, err) != 0 ||
         nh_graph_require(q->graph, nh_nc_name(q->in), want, err) != 0 ||
-        nh_kpoint_options_read(&a->k, q->graph->structure.lattice, &q->s.k, err) != 0)
+        nh_kpoint_options_read(&a->k, &q->graph->structure, &q->s.k, &note, err) != 0)
         return -1;
+    if (note.text[0] != '\0' && !q->common->quiet) fprintf(stderr, "%s: path: %s\n", q->program->name, note.text);
     if (nh_fourier_new(q->graph, m, &q->anti, &q->fourier, err) != 0)
         return nh_fail_at(err, "%s", nh_nc_name(q->in));
     if (nh_fourier_place(q->fourier, q->device, err) != 0) return -1;
@@ -388,7 +390,8 @@ int main(int argc, char **argv)
         .max_inputs = 1,
         .computes = true,
         .on_device = true,
-        .example = "geneig --path \"L .5 .5 .5; G 0 0 0; X .5 0 .5\" --total 200 -o eig.nc ham.nc\n"
+        .example = "geneig --path auto --total 200 -o eig.nc ham.nc\n"
+                   "geneig --path \"L .5 .5 .5; G 0 0 0; X .5 0 .5\" --total 200 -o eig.nc ham.nc\n"
                    "geneig --matrix h_label --mesh 8 8 8 --gamma -o eig.nc graph.nc\n"
                    "fourier --kpath KPT ham.nc | geneig --bands 1:40 --vectors -o eig.nc",
         .see_also = "fourier(1), bandplot-data(1)",

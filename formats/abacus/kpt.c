@@ -1,6 +1,7 @@
 #include "formats/abacus/kpt.h"
 
 #include "base/memory.h"
+#include "crystal/kpath.h"
 #include "base/stream.h"
 
 #include <ctype.h>
@@ -311,6 +312,9 @@ int nh_kpoint_options_check(const nh_kpoint_options *o, nh_error *err)
     if (o->gamma && !o->has_mesh) return nh_fail(err, "--gamma belongs to --mesh");
     if ((o->has_points || o->has_total) && o->path == NULL)
         return nh_fail(err, "%s belongs to --path", o->has_points ? "-n" : "--total");
+    if (o->has_symprec && (o->path == NULL || strcmp(o->path, "auto") != 0))
+        return nh_fail(err, "--symprec belongs to --path auto");
+    if (!(o->symprec > 0)) return nh_fail(err, "--symprec: a positive number expected, found %g", o->symprec);
     if (o->has_points && o->has_total) return nh_fail(err, "-n or --total expected, found both");
     if (o->points < 1) return nh_fail(err, "-n: at least 1 expected, found %d", o->points);
     if (o->has_total && o->total < 1) return nh_fail(err, "--total: at least 1 expected, found %d", o->total);
@@ -322,18 +326,44 @@ int nh_kpoint_options_check(const nh_kpoint_options *o, nh_error *err)
     return 0;
 }
 
-int nh_kpoint_options_read(const nh_kpoint_options *o, const double lattice[9], nh_kpoints *out,
+/* The standard path; a note that says which. */
+static int standard_corners(const nh_kpoint_options *o, const nh_structure *s, size_t *count, nh_k_node **node,
+                            nh_error *note, nh_error *err)
+{
+    nh_kpath path;
+    if (nh_kpath_standard(s, o->symprec, &path, err) != 0) return -1;
+    char *text = nh_kpath_text(&path);
+    if (text == NULL) {
+        nh_kpath_free(&path);
+        return nh_fail_memory(err, "the standard path");
+    }
+    if (path.primitive_cells > 1.5)
+        nh_fail(note, "%s; the cell is %.0f primitive cells: bands are folded", text, path.primitive_cells);
+    else
+        nh_fail(note, "%s", text);
+    free(text);
+    *count = path.count;
+    *node = path.node;
+    for (size_t i = 0; i < path.count; i++)
+        path.node[i].points = (size_t)o->points;
+    return 0;
+}
+
+int nh_kpoint_options_read(const nh_kpoint_options *o, const nh_structure *s, nh_kpoints *out, nh_error *note,
                            nh_error *err)
 {
     *out = (nh_kpoints){0};
-    if (o->kpath != NULL) return nh_kpt_read(o->kpath, lattice, o->lattice_constant, out, err);
-    if (o->list != NULL) return nh_klist_read(o->list, lattice, out, err);
+    note->text[0] = '\0';
+    if (o->kpath != NULL) return nh_kpt_read(o->kpath, s->lattice, o->lattice_constant, out, err);
+    if (o->list != NULL) return nh_klist_read(o->list, s->lattice, out, err);
     if (o->path == NULL) return nh_kpoints_mesh(o->mesh, o->gamma, (double[3]){0}, out, err);
     size_t count;
     nh_k_node *node;
-    if (nh_path_parse(o->path, (size_t)o->points, &count, &node, err) != 0) return -1;
-    int status = o->has_total ? nh_path_share(lattice, (size_t)o->total, count, node, err) : 0;
-    if (status == 0) status = nh_kpoints_path(lattice, count, node, out, err);
+    if ((strcmp(o->path, "auto") == 0 ? standard_corners(o, s, &count, &node, note, err)
+                                      : nh_path_parse(o->path, (size_t)o->points, &count, &node, err)) != 0)
+        return -1;
+    int status = o->has_total ? nh_path_share(s->lattice, (size_t)o->total, count, node, err) : 0;
+    if (status == 0) status = nh_kpoints_path(s->lattice, count, node, out, err);
     free(node);
     return status;
 }

@@ -272,12 +272,32 @@ static void plot_text(FILE *out, const char *text)
     }
 }
 
-static const char *label_text(const char *label)
+/* The path's Gamma has one of these names; "G" only where no other is there, being a point of its own in some lattices. */
+static bool is_gamma(const nh_kpoints *q, const char *label)
 {
-    static const char *const gamma[] = {"G", "GAMMA", "Gamma", "gamma", "\\Gamma", "GM"};
-    for (size_t i = 0; i < sizeof gamma / sizeof *gamma; i++)
-        if (strcmp(label, gamma[i]) == 0) return "Γ";
-    return label;
+    static const char *const gamma[] = {"GAMMA", "Gamma", "gamma", "\\Gamma", "GM", "G"};
+    for (size_t i = 0; i < sizeof gamma / sizeof *gamma; i++) {
+        if (strcmp(label, gamma[i]) == 0) return true;
+        for (size_t k = 0; k < q->count && strcmp(label, "G") == 0; k++)
+            if (strcmp(q->label[k], gamma[i]) == 0 && i + 1 < sizeof gamma / sizeof *gamma) return false;
+    }
+    return false;
+}
+
+/* A label as a person writes it: Γ, Σ0. */
+static void plot_label(FILE *out, const nh_kpoints *q, const char *label)
+{
+    static const char *const greek[][2] = {{"SIGMA_", "Σ"}, {"DELTA_", "Δ"}, {"LAMBDA_", "Λ"}};
+    if (is_gamma(q, label)) {
+        fputs("Γ", out);
+        return;
+    }
+    for (size_t i = 0; i < sizeof greek / sizeof *greek; i++)
+        if (strncmp(label, greek[i][0], strlen(greek[i][0])) == 0) {
+            fputs(greek[i][1], out);
+            label += strlen(greek[i][0]);
+        }
+    plot_text(out, label);
 }
 
 static bool same_place(const nh_kpoints *q, size_t a, size_t b)
@@ -335,13 +355,13 @@ static void plot_axis(FILE *out, const nh_kpoints *q)
     for (size_t k = 0; k < q->count; k++) {
         if (q->label[k][0] == '\0') continue;
         fprintf(out, "%s'", any ? ", " : "");
-        plot_text(out, label_text(q->label[k]));
+        plot_label(out, q, q->label[k]);
         size_t last = k;
         while (last + 1 < q->count && q->label[last + 1][0] != '\0' && same_place(q, k, last + 1)) {
             last++;
             if (strcmp(q->label[last], q->label[last - 1]) == 0) continue;
             fputc('|', out);
-            plot_text(out, label_text(q->label[last]));
+            plot_label(out, q, q->label[last]);
         }
         fprintf(out, "' %.6f", q->distance[k]);
         k = last;
