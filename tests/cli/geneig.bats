@@ -193,3 +193,25 @@ CDL
     "$BIN/geneig" --help | tr '\n' ' ' | tr -s ' ' | grep -q 'shift-invert solver is not in this version'
     "$BIN/geneig" --man | grep -q '^.TH "GENEIG"'
 }
+
+@test "--path auto: the standard path of the crystal, said on stderr; the same in fourier" {
+    "$BIN/mkgraph" -q --abacus pipelines/GaAs -o "$T/gaas.nc"
+    run "$BIN/geneig" --matrix h0 --path auto --total 30 -o "$T/eig.nc" "$T/gaas.nc"
+    [ "$status" -eq 0 ]
+    [ "$output" = "geneig: path: F-43m (216), lattice cF2: GAMMA X U|K GAMMA L W X" ]
+    "$BIN/fourier" -q --matrix h0 --path auto --total 30 "$T/gaas.nc" | "$BIN/geneig" -q -o "$T/by_fourier.nc"
+    cmp <(ncdump -v kpoint,k_label,eigenvalue "$T/eig.nc" | sed -n '/^data:/,$p') \
+        <(ncdump -v kpoint,k_label,eigenvalue "$T/by_fourier.nc" | sed -n '/^data:/,$p')
+    "$BIN/bandplot-data" --format gnuplot "$T/eig.nc" | grep -q "'Γ' 0.000000, 'X' .*, 'U|K' .*, 'Γ' .*, 'L' "
+}
+
+@test "--path auto: --symprec belongs to it and is positive" {
+    for wrong in "--path auto --symprec 0" "--path auto --symprec -1"; do
+        run "$BIN/geneig" --matrix h_label $wrong "$G"
+        [ "$status" -eq 2 ]
+        [[ "$output" == *"--symprec: a positive number expected"* ]]
+    done
+    run "$BIN/geneig" --matrix h_label --path "$P" --symprec 0.1 "$G"
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"--symprec belongs to --path auto" ]]
+}
