@@ -1,5 +1,5 @@
 /* blas.h - a thin layer over cuBLAS and cuSOLVER, with CBLAS and LAPACKE behind it in the emulation. Matrices are on the
- * device and row-major. Queued in the device's stream; failures as everywhere here (nhkernels.h). */
+ * device and row-major. Queued in the device's stream; failures as everywhere here (device/kernels.h). */
 #ifndef NH_KERNELS_BLAS_H
 #define NH_KERNELS_BLAS_H
 

@@ -18,7 +18,7 @@
 #endif
 
 #include "base/real.h"
-#include "kernels/nhkernels.h"
+#include "device/kernels.h"
 #include "plan/layout.h"
 
 #include <cstdint>

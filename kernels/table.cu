@@ -1,5 +1,5 @@
 /* The archive as one table. */
-#include "kernels/nhkernels.h"
+#include "device/kernels.h"
 
 #define NETWORK(name)                                                                                             \
     {                                                                                                             \

@@ -40,7 +40,7 @@ void nh_eigen_free(nh_eigen *w); /* NULL is fine */
 int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choice, size_t most, size_t *rank,
                    double *energy, size_t *first, size_t *count, double *vector, nh_error *err);
 
-/* ---- many k-points on a device (kernels/nhkernels.h), a batch at a time. Two batches can be in hand: queue the next one before the last one
+/* ---- many k-points on a device (device/kernels.h), a batch at a time. Two batches can be in hand: queue the next one before the last one
  * is solved. One thread at a time. */
 
 typedef struct nh_eigen_many nh_eigen_many;

@@ -30,7 +30,7 @@ int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, dou
 int nh_fourier_many(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_threads *threads,
                     nh_error *err);
 /* Queues H(k), S(k) of n k-points for the eigenproblem `to` on the same device, where they stay; f is placed. */
-struct nhk_eigen; /* kernels/nhkernels.h */
+struct nhk_eigen; /* device/kernels.h */
 int nh_fourier_queue(const nh_fourier *f, size_t n, const double *k, struct nhk_eigen *to, nh_error *err);
 /* Number of k-points that are best taken together: a few where the matrices are small, otherwise one. */
 size_t nh_fourier_batch(const nh_fourier *f);

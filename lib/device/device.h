@@ -3,7 +3,7 @@
 #ifndef NH_DEVICE_DEVICE_H
 #define NH_DEVICE_DEVICE_H
 
-#include "kernels/nhkernels.h"
+#include "device/kernels.h"
 
 typedef struct nh_device {
     const nhk_calls *call;

@@ -24,7 +24,7 @@ typedef struct nh_network_times {
 } nh_network_times;
 
 struct nh_device; /* device/device.h */
-struct nhk_network_f; /* kernels/nhkernels.h */
+struct nhk_network_f; /* device/kernels.h */
 struct nhk_network_d;
 
 /* What a tape keeps of the inner activations of a forward run: nothing (they are made again, tile by tile, on

@@ -6,7 +6,7 @@
 
 #include "base/threads.h"
 #include "crystal/graph.h"
-#include "kernels/nhkernels.h"
+#include "device/kernels.h"
 #include "o3/irreps.h"
 
 #include <stdbool.h>
@@ -92,7 +92,7 @@ void nh_correction_to_irreps_adjoint(const nh_embedding *e, const nh_selection *
                                      const size_t *slot, int species_src, int species_dst, const double *g_d,
                                      double *vector);
 
-/* The same transforms as tables for the kernels (nhkernels.h), for blocks of the species of `st`. even[irreps.dim] (NULL: all): the numbers
+/* The same transforms as tables for the kernels (device/kernels.h), for blocks of the species of `st`. even[irreps.dim] (NULL: all): the numbers
  * that are not left 0 on the way up. nh_embedding_tables_free, also of a struct of zeros. */
 int nh_embedding_tables(const nh_embedding *e, const nh_selection *s, const nh_structure *st, const size_t *slot,
                         const bool *even, nhk_embedding *out, nh_error *err);

@@ -4,7 +4,7 @@
 #define NH_TRAINING_ADAM_H
 
 #include "base/threads.h"
-#include "kernels/nhkernels.h"
+#include "device/kernels.h"
 #include "nextham/parameters.h"
 #include "training/settings.h"
 

@@ -62,7 +62,7 @@ int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_options *o, size_t n_s
                      double *g_ham, double *g_trace, nh_error *err);
 
 /* On a device, which must outlive d: before the sub-models write there, room for their outputs (zero until then), for the loss at these states
- * and, the first time, for what does not change from step to step. *ready is false where there is not enough (nhkernels.h). */
+ * and, the first time, for what does not change from step to step. *ready is false where there is not enough (device/kernels.h). */
 int nh_loss_begin(nh_loss_data *d, const nh_device *device, nhk_outputs *outputs, bool gradients, size_t n_state,
                   const nh_kstates *state, bool *ready, nh_error *err);
 /* nh_loss_evaluate after nh_loss_begin for the same states: outputs and gradients are on the device, sums alone come down. with_trace: the

@@ -1,13 +1,13 @@
-/* nhkernels.h - the C interface of the kernel archive: devices, device memory, and the operations of lib/ops on it.
+/* kernels.h - what a device can do, as the library sees it: devices, device memory, sub-models, losses, H(k), eigenproblems.
  *
- * The archive (libnhkernels.a) needs CUDA's libraries and nothing of libnextham; libnhkernels.so, which the programs load
- * where a device is asked for (base/device.h), is the same with the table nhk_calls as its one way in.
+ * kernels/ implements it. Its archive (libnhkernels.a) needs CUDA's libraries and nothing of libnextham. The programs load
+ * the same code as libnhkernels.so where a device is asked for (device/device.h); the table nhk_calls is the one way in.
  *
  * An nh_gpu is one open device with a stream, used by one thread at a time. Operations are queued and return at once;
  * the first thing that goes wrong is kept in the nh_gpu, everything queued after it does nothing, and nhk_sync, which
  * waits for the stream, reports it. Row numbers on the device are int; host tables (layouts, maps) are those of lib/plan. */
-#ifndef NH_KERNELS_NHKERNELS_H
-#define NH_KERNELS_NHKERNELS_H
+#ifndef NH_DEVICE_KERNELS_H
+#define NH_DEVICE_KERNELS_H
 
 #include "base/error.h"
 
