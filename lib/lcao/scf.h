@@ -7,7 +7,7 @@
 
 /* One iteration, as the table prints it and the file keeps it. */
 typedef struct nh_scf_step {
-    double drho;    /* int |rho_out - rho_in| / N_el */
+    double drho;    /* int |rho_out - rho_in| / N_el; NaN (and no energy): the states of `start` */
     double energy;  /* total, Ry */
     double efermi;  /* Ry */
     double seconds;
@@ -33,7 +33,7 @@ typedef struct nh_scf_task {
 typedef struct nh_scf_result {
     bool converged;
     size_t n_step;
-    nh_scf_step *step;  /* [n_step]; owned */
+    nh_scf_step *step;  /* [n_step] with `start` the first one is that of its states; owned */
     double *h;          /* [n_spin][n_elem][2] Ry; owned */
     double *rho;        /* [n_point]; owned */
     double efermi;      /* Ry */
@@ -52,10 +52,12 @@ typedef struct nh_scf_check {
     double *residual;   /* [n_spin][n_elem][2] Ry: H' - H; owned */
     double gauge_mae;   /* eV, of the residual (crystal/gauge.h, pairs within the cutoff) */
     double drho;        /* int |rho[H] - rho of H'| ..: int |rho_out[H'] - rho_out[H]| / N_el */
-    double band_energy; /* eV a cell: sum of the occupied first-order band errors */
+    double shift;       /* eV: median of the band errors, a change of the zero of energy */
+    double band_energy; /* eV a cell: sum of the occupied first-order band errors, each less the shift */
     size_t n_k, n_band;
-    double *k, *band, *band_error; /* [n_k][3], [n_k][n_band] eV: bands of H, <n|H' - H|n>; owned */
-    double mean_band_error;        /* eV: mean |band_error - shift| up to 10 eV above the Fermi level */
+    /* [n_k][3], [n_k][n_band] eV: bands of H and <n|H' - H|n> up to 10 eV above the Fermi level, NaN above; owned */
+    double *k, *band, *band_error;
+    double mean_band_error;        /* eV: mean |band_error - shift| */
     double efermi;                 /* eV, of H */
 } nh_scf_check;
 int nh_scf_check_new(const nh_scf_task *task, const double *h, nh_scf_check *out, nh_error *err);
