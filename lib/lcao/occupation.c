@@ -1,6 +1,7 @@
 #include "lcao/occupation.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 static double filling(double energy, double mu, double smearing)
 {
@@ -61,8 +62,9 @@ int nh_occupy(const nh_levels *l, double n_electron, double smearing, double *mu
         double here = 0;
         for (size_t b = 0; b < l->n_band; b++) {
             const double x = (*mu - l->energy[k * l->n_band + b]) / smearing;
-            occupation[k * l->n_band + b] = l->electrons_per_band * erfc(-x) / 2;
-            here += exp(-x * x);
+            const bool there = b < l->n_search;
+            occupation[k * l->n_band + b] = there ? l->electrons_per_band * erfc(-x) / 2 : 0;
+            here += there ? exp(-x * x) : 0;
         }
         sum += l->weight[k] * here;
     }

@@ -12,7 +12,7 @@ typedef struct nh_levels {
     const double *weight;      /* [n_k], sum 1 */
     const double *energy;      /* [n_k][n_band] ascending */
     double electrons_per_band; /* 1 with spin, 2 without */
-    size_t n_search;           /* of these lowest bands the Fermi level is looked for: nh_search_bands */
+    size_t n_search;           /* these lowest bands take electrons: nh_search_bands */
 } nh_levels;
 
 /* ABACUS's number of bands for so many electrons, at most n_band: the bracket of the bisection hangs on it, and with it
