@@ -1,7 +1,7 @@
 #include "kernels/gpu.h"
 #include "kernels/ops.h"
 
-/* network.md 2.3, as lib/ops/gate.c */
+/* docs/network.md 2.3, as lib/ops/gate.c */
 #define SILU ((real)1.6791767923989418)
 #define SIGMOID ((real)1.8467055342154763)
 

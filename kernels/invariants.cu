@@ -24,7 +24,7 @@ int *nhk_pairs_table(nh_gpu *g, const nh_layout *layout)
 #endif
 
 /* Where the coefficients of each group's channels stand in the flat parameter, [mul][mul][hidden], and what they are scaled
- * with (network.md 3.5). Every irrep is one entry (nextham/config.c), so that groups are entries. */
+ * with (docs/network.md 3.5). Every irrep is one entry (nextham/config.c), so that groups are entries. */
 typedef struct forms {
     size_t at[NHK_GROUPS];
     real scale[NHK_GROUPS];

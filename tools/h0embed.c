@@ -1,5 +1,5 @@
-/* h0embed - the zeroth-step blocks of a graph as irreps vectors, the input of the network (network.md 4.4).
- */
+/* h0embed - the zeroth-step blocks of a graph as irreps vectors, the input of the network (docs/network.md
+ * 4.4). */
 #include "base/memory.h"
 #include "base/options.h"
 #include "base/progress.h"

@@ -43,9 +43,9 @@ int nh_csr_spinor(const nh_csr *m, const nh_structure *s, size_t *spinor, nh_err
  * (grown, owned by the caller). */
 int nh_csr_pairs(const nh_csr *m, const nh_structure *s, size_t *count, nh_pair **pair, nh_error *err);
 
-/* Adds the matrix times `factor` into `out`, [4 or 1 spin blocks][n_elem][2], in the file order of network.md
- * section 4.2. spin_block < 0: a matrix with spin inside fills all four; one without fills every diagonal
- * spin block of `n_spin`. spin_block = 0 or 3: a matrix without spin fills that one (nspin 2). */
+/* Adds the matrix times `factor` into `out`, [4 or 1 spin blocks][n_elem][2], in the file order of
+ * docs/network.md 4.2. spin_block < 0: a matrix with spin inside fills all four; one without fills every
+ * diagonal spin block of `n_spin`. spin_block = 0 or 3: a matrix without spin fills that one (nspin 2). */
 int nh_csr_scatter(const nh_csr *m, const nh_structure *s, const nh_pairs *pairs, double factor, int n_spin,
                    int spin_block, double *out, nh_error *err);
 

@@ -1,5 +1,5 @@
 /* model.h - model files: one group per sub-model, one variable per parameter, the configuration as text
- * (formats.md; schema model.cdl beside this file). */
+ * (formats/README.md; schema model.cdl beside this file). */
 #ifndef NH_FORMATS_NETCDF_MODEL_H
 #define NH_FORMATS_NETCDF_MODEL_H
 

@@ -5,9 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* FNV-1a hash of a string (network.md section 10). */
+/* FNV-1a hash of a string (docs/network.md 10). */
 uint64_t nh_hash(const char *text);
-/* Number i of the stream with hash h: u in [-1,1), exact in double (network.md section 10). */
+/* Number i of the stream with hash h: u in [-1,1), exact in double (docs/network.md 10). */
 double nh_hash_uniform(uint64_t h, uint64_t i);
 
 typedef struct nh_random {

@@ -1,4 +1,4 @@
-/* fourier.h - from H(R), S(R) to H(k), S(k) (formats.md, Conventions; Eq. 12 of the paper). */
+/* fourier.h - from H(R), S(R) to H(k), S(k) (formats/README.md, Conventions; Eq. 12 of the paper). */
 #ifndef NH_CRYSTAL_FOURIER_H
 #define NH_CRYSTAL_FOURIER_H
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double L2_DENOMINATOR = 1e-6; /* network.md section 8: keeps mu finite for S = 0 ... */
+static const double L2_DENOMINATOR = 1e-6; /* docs/network.md 8: keeps mu finite for S = 0 ... */
 static const double L2_COUNT = 1e-7;       /* ... and the mean finite for no elements */
 
 /* Sums over some elements of one spin block at a given mu. */
@@ -108,7 +108,7 @@ static sums measure_region(const nh_gauge *q, int region, double mu)
     return total;
 }
 
-/* mu = Re sum d conj(S) / (sum |S|^2 + 1e-6) over the four blocks (network.md section 8). */
+/* mu = Re sum d conj(S) / (sum |S|^2 + 1e-6) over the four blocks (docs/network.md 8). */
 static double least_squares_mu(const nh_gauge *q)
 {
     const nh_pairs *pairs = &q->graph->pairs;

@@ -6,7 +6,7 @@
  * for: dd = uu, ud = du = 0.
  *
  * Two rules for mu (d = A - H, elements k of the counted pairs):
- *   NH_GAUGE_L2  the published code's (network.md section 8): mu = Re sum d_k S_k / (sum S_k^2 + 1e-6) over
+ *   NH_GAUGE_L2  the published code's (docs/network.md 8): mu = Re sum d_k S_k / (sum S_k^2 + 1e-6) over
  * the four blocks, one mu for every number of the comparison; means are sums divided by (count + 1e-7).
  *   NH_GAUGE_L1  the paper's: the mu for which the mean is smallest. For a real part that is the weighted
  * median of d/S with weights |S|; for the modulus the minimum of a convex function of one variable. In a

@@ -1,5 +1,5 @@
-/* graph.h - a crystal with its pairs and matrices: what graph.nc, embedded.nc and ham.nc hold (formats.md).
- */
+/* graph.h - a crystal with its pairs and matrices: what graph.nc, embedded.nc and ham.nc hold
+ * (formats/README.md). */
 #ifndef NH_CRYSTAL_GRAPH_H
 #define NH_CRYSTAL_GRAPH_H
 
@@ -9,7 +9,7 @@
 typedef enum nh_matrix { NH_H0 = 0, NH_H_LABEL = 1, NH_H_PRED = 2, NH_N_MATRIX = 3 } nh_matrix;
 enum { NH_WANT_H0 = 1, NH_WANT_LABEL = 2, NH_WANT_PRED = 4, NH_WANT_OVERLAP = 8, NH_WANT_FEATURES = 16 };
 
-#define NH_RYDBERG 13.605698066 /* eV, network.md section 4.2 */
+#define NH_RYDBERG 13.605698066 /* eV, docs/network.md 4.2 */
 
 typedef struct nh_features {
     size_t n_edge, n_component;

@@ -1,4 +1,5 @@
-/* pairs.h - atom pairs (i, j, R) and the layout of their orbital blocks (formats.md, real-space file). */
+/* pairs.h - atom pairs (i, j, R) and the layout of their orbital blocks (formats/README.md, real-space
+ * file). */
 #ifndef NH_CRYSTAL_PAIRS_H
 #define NH_CRYSTAL_PAIRS_H
 
@@ -31,7 +32,7 @@ size_t nh_pairs_find(const nh_pairs *p, int src, int dst, const int cell[3]);
 void nh_pairs_reverse(const nh_pairs *p, size_t *reverse);
 /* v = r_dst + R - r_src, Å. */
 void nh_pair_vector(const nh_structure *s, const nh_pair *pair, double v[3]);
-/* Distances are compared after rounding to 1e-8 Å (network.md, top), so that a rotated crystal keeps its
+/* Distances are compared after rounding to 1e-8 Å (docs/network.md, top), so that a rotated crystal keeps its
  * edges. */
 double nh_round_distance(double r);
 

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* D of a pair of shells is sum_{L,a} d_L[a] C^{l1 l2 L}[m][n][a] (network.md 4.5). The C of different (L,a)
- * are orthogonal, so that the projection acts on each d_L by itself: it keeps the span of an orthonormal list
- * of directions. spin-average: d_L is the entry (L), all or nothing. uu: d_L[a] = A_L[a][0] + A_L[a][z],
- * whose second part is made of the entries (L,J), columns C^{L 1 J}[a][z][.]. */
+/* D of a pair of shells is sum_{L,a} d_L[a] C^{l1 l2 L}[m][n][a] (docs/network.md 4.5). The C of different
+ * (L,a) are orthogonal, so that the projection acts on each d_L by itself: it keeps the span of an
+ * orthonormal list of directions. spin-average: d_L is the entry (L), all or nothing. uu: d_L[a] = A_L[a][0]
+ * + A_L[a][z], whose second part is made of the entries (L,J), columns C^{L 1 J}[a][z][.]. */
 typedef struct degree {
     int l;
     double *coupling;  /* [2l1+1][2l2+1][2L+1] */

@@ -1,4 +1,4 @@
-/* predict.h - the ensemble applied to a crystal: H0 in, corrected Hamiltonian out (network.md sections 3.7, 4
+/* predict.h - the ensemble applied to a crystal: H0 in, corrected Hamiltonian out (docs/network.md 3.7, 4
  * and 5). */
 #ifndef NH_ENSEMBLE_PREDICT_H
 #define NH_ENSEMBLE_PREDICT_H
@@ -42,7 +42,7 @@ void nh_predictor_free(nh_predictor *p); /* NULL is fine */
  *
  * The network's edges are the pairs within the *model's* cutoff, its input is g->features where there are
  * any, and else embedded from H0 here, tile by tile (with `input: elements` the atoms' elements). The model's Rydberg factor against the graph's
- * (network-v11.md section 4): input times model/graph, correction times graph/model. A graph with n_spin = 1
+ * (docs/network-v11.md 4): input times model/graph, correction times graph/model. A graph with n_spin = 1
  * has uu = dd = H0, and one corrected block. `hermitize`: the mean over (i,j,R) and (j,i,-R) at the end.
  *
  * Errors: no H0 where the model needs it, a graph with a smaller cutoff, an element with more shells than the model's basis, features

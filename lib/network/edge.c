@@ -1,4 +1,4 @@
-/* The edges of a block, tile by tile: attention (network.md 3.4) and TraceGrad (3.5). */
+/* The edges of a block, tile by tile: attention (docs/network.md 3.4) and TraceGrad (3.5). */
 #include "network/internal.h"
 
 #include "o3/harmonics.h"

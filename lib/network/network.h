@@ -1,4 +1,4 @@
-/* network.h - one sub-model of the ensemble, forward and backward (network.md section 3). Exists for float
+/* network.h - one sub-model of the ensemble, forward and backward (docs/network.md 3). Exists for float
  * and double: the sources of this folder are compiled twice (base/real.h); nh_network_f and nh_network_d are
  * what others use. */
 #ifndef NH_NETWORK_NETWORK_H

@@ -1,4 +1,4 @@
-/* The nodes of a block, tile by tile (network.md 3.3, 3.4). */
+/* The nodes of a block, tile by tile (docs/network.md 3.3, 3.4). */
 #include "network/internal.h"
 
 size_t R(nh_tile_nodes)(const nh_run *f, size_t tile, nh_work *w)

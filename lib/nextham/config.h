@@ -1,4 +1,5 @@
-/* config.h - the architecture as data: the `config` attribute of a model file (formats.md, "Model file"). */
+/* config.h - the architecture as data: the `config` attribute of a model file (formats/README.md, "Model
+ * file"). */
 #ifndef NH_NEXTHAM_CONFIG_H
 #define NH_NEXTHAM_CONFIG_H
 
@@ -17,7 +18,8 @@ enum {
 typedef enum nh_reconstruct { NH_RECONSTRUCT_UU, NH_RECONSTRUCT_SPIN_AVERAGE } nh_reconstruct;
 typedef enum nh_edge_init { NH_EDGE_INIT_LINEAR, NH_EDGE_INIT_PAPER } nh_edge_init;
 /* What the network sees as H0, and adds its correction to: the file's, or its mean with its time reversal
- * (crystal/graph.h), which takes the magnetisation off an H0 that was made with a starting one, or nothing. */
+ * (crystal/graph.h), which takes the magnetisation off an H0 that was made with a starting one, or
+ * nothing. */
 typedef enum nh_h0_rule { NH_H0_AS_GIVEN, NH_H0_TIME_REVERSAL, NH_H0_NONE } nh_h0_rule;
 /* network/OPTIONS.md, sections 4 and 5 */
 typedef enum nh_input_kind { NH_INPUT_H0, NH_INPUT_ELEMENTS } nh_input_kind;
@@ -57,9 +59,9 @@ typedef struct nh_config {
     size_t alpha_scalars;   /* n0: scalars of head 0 that lin_alpha sees = mul of MID's first entry */
 } nh_config;
 
-/* Reads the `network:` map of train.yaml, or the whole document of a config text: the keys of formats.md,
- * defaults where they are left out; unknown keys and impossible architectures are errors "NAME:LINE: KEY:
- * ...". */
+/* Reads the `network:` map of train.yaml, or the whole document of a config text: the keys of
+ * formats/README.md, defaults where they are left out; unknown keys and impossible architectures are errors
+ * "NAME:LINE: KEY: ...". */
 int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh_error *err);
 int nh_config_parse(const char *text, const char *name, nh_config *out, nh_error *err);
 /* The config text of a file ("-": standard input), 1 MiB at most. */
@@ -69,8 +71,8 @@ char *nh_config_text(const nh_config *c);
 void nh_config_free(nh_config *c);
 bool nh_config_needs_h0(const nh_config *c); /* as input, or in the prediction */
 
-/* The types that follow from the configuration (network.md 2.7, 3.1, 4.3). Each is freed with nh_irreps_free.
- */
+/* The types that follow from the configuration (docs/network.md 2.7, 3.1, 4.3). Each is freed with
+ * nh_irreps_free. */
 typedef struct nh_types {
     nh_irreps in; /* what describes an edge: OUT, or with `input: elements` 120x0e */
     nh_irreps mid, heads, gate_in, dtp_out /* simplified, even-first */, out, post, harmonics;

@@ -1,4 +1,4 @@
-/* embedding.h - Hamiltonian blocks <-> irreps vectors: the Wigner-Eckart transforms of network.md section 4,
+/* embedding.h - Hamiltonian blocks <-> irreps vectors: the Wigner-Eckart transforms of docs/network.md 4,
  * on pair blocks in the file's order (m = -l..l, so that no permutation is left to do), for any padded basis.
  */
 #ifndef NH_NEXTHAM_EMBEDDING_H
@@ -31,7 +31,7 @@ void nh_embedding_used(const nh_embedding *e, const nh_graph *g, const size_t *s
                        const size_t *edge, bool *used);
 
 /* A selection of OUT: for the shell pairs with used[] (NULL: all), the entries `part` asks for, in OUT's
- * order (network.md 4.3). */
+ * order (docs/network.md 4.3). */
 typedef enum nh_embedding_part {
     NH_PART_ALL,   /* real half, then imaginary half: what a feature vector holds */
     NH_PART_REAL,  /* real half only: what `reconstruct: uu` needs */

@@ -1,5 +1,5 @@
 /* parameters.h - the list of parameters that a configuration has: names, shapes, what they act on, how they
- * begin (network.md sections 7 and 9), and the weights themselves. */
+ * begin (docs/network.md 7 and 9), and the weights themselves. */
 #ifndef NH_NEXTHAM_PARAMETERS_H
 #define NH_NEXTHAM_PARAMETERS_H
 
@@ -33,7 +33,7 @@ typedef struct nh_param {
 
 typedef struct nh_params { /* one sub-model's table; the same for all sub-models */
     size_t count;
-    nh_param *param; /* in the order of network.md section 9; owned */
+    nh_param *param; /* in the order of docs/network.md 9; owned */
     void *types;     /* private */
 } nh_params;
 

@@ -1,4 +1,4 @@
-/* harmonics.h - real spherical harmonics, "component" normalisation (network.md section 1.2). */
+/* harmonics.h - real spherical harmonics, "component" normalisation (docs/network.md 1.2). */
 #ifndef NH_O3_HARMONICS_H
 #define NH_O3_HARMONICS_H
 

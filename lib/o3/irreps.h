@@ -1,4 +1,4 @@
-/* irreps.h - feature types: lists of `mul x l p` (network.md section 1.1). */
+/* irreps.h - feature types: lists of `mul x l p` (docs/network.md 1.1). */
 #ifndef NH_O3_IRREPS_H
 #define NH_O3_IRREPS_H
 

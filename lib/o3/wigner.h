@@ -1,4 +1,4 @@
-/* wigner.h - real Wigner 3j tensors and rotation matrices (network.md sections 1.3 and 4.6). */
+/* wigner.h - real Wigner 3j tensors and rotation matrices (docs/network.md 1.3 and 4.6). */
 #ifndef NH_O3_WIGNER_H
 #define NH_O3_WIGNER_H
 

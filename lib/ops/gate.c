@@ -1,7 +1,7 @@
 #include "ops/ops.h"
 #include "ops/vector.h"
 
-/* Second moments of silu and sigmoid as the reference estimated them (network.md 2.3): not the exact
+/* Second moments of silu and sigmoid as the reference estimated them (docs/network.md 2.3): not the exact
  * integrals. */
 static const double SILU = 1.6791767923989418, SIGMOID = 1.8467055342154763;
 

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* X of network.md 3.5 */
+/* X of docs/network.md 3.5 */
 static double path_count(const nh_layout *layout)
 {
     double count = 0;

@@ -1,4 +1,4 @@
-/* ops.h - the operations that the network is made of (network.md sections 2 and 3), forward and backward.
+/* ops.h - the operations that the network is made of (docs/network.md 2 and 3), forward and backward.
  * What each one computes is fixed by its arguments alone: shapes (a layout or table of lib/plan, and n rows),
  * inputs, weights, output. Kernels for other devices mirror these one to one.
  *
@@ -68,7 +68,7 @@ void NH_NAME(nh_rows_add)(const nh_layout *layout, size_t n, const size_t *row, 
 void NH_NAME(nh_rows_load_backward)(const nh_layout *layout, size_t n, const size_t *row, const NH_REAL *tile,
                                     NH_REAL *array);
 
-/* ---- linear (linear.c): network.md 2.1 */
+/* ---- linear (linear.c): docs/network.md 2.1 */
 
 /* Packs tp.weight (flat) and the biases for a map; gather by map->source. */
 void NH_NAME(nh_linear_pack)(const nh_linear_map *map, const NH_REAL *flat, NH_REAL *weight);
@@ -93,7 +93,7 @@ void NH_NAME(nh_linear_group_backward)(const nh_linear_map *map, size_t group, s
 
 /* ---- norms and gate (norm.c, gate.c) */
 
-/* Equivariant layer norm, network.md 2.2, one group per entry: gain[channels] in the order of the groups,
+/* Equivariant layer norm, docs/network.md 2.2, one group per entry: gain[channels] in the order of the groups,
  * shift[mul of 0e]; eps > 0 is added to the mean square under the root (OPTIONS.md 3). y may be x. */
 void NH_NAME(nh_norm_forward)(const nh_layout *layout, size_t n, const NH_REAL *x, double eps,
                               const NH_REAL *gain, const NH_REAL *shift, NH_REAL *y);
@@ -101,7 +101,7 @@ void NH_NAME(nh_norm_forward)(const nh_layout *layout, size_t n, const NH_REAL *
 void NH_NAME(nh_norm_backward)(const nh_layout *layout, size_t n, const NH_REAL *gy, const NH_REAL *x,
                                double eps, const NH_REAL *gain, NH_REAL *gx, bool add, NH_REAL *ggain,
                                NH_REAL *gshift);
-/* Gate, network.md 2.3: x of `in` (GIN), y of `out`; first[g] = column of x's 0e matrix with the gate of the
+/* Gate, docs/network.md 2.3: x of `in` (GIN), y of `out`; first[g] = column of x's 0e matrix with the gate of the
  * first channel of y's group g (first[0] is not used). */
 void NH_NAME(nh_gate_forward)(const nh_layout *in, const nh_layout *out, const size_t *first, size_t n,
                               const NH_REAL *x, NH_REAL *y);
@@ -109,7 +109,7 @@ void NH_NAME(nh_gate_forward)(const nh_layout *in, const nh_layout *out, const s
 void NH_NAME(nh_gate_backward)(const nh_layout *in, const nh_layout *out, const size_t *first, size_t n,
                                const NH_REAL *gy, const NH_REAL *x, NH_REAL *gx);
 
-/* ---- dense layers (dense.c): network.md 2.4 */
+/* ---- dense layers (dense.c): docs/network.md 2.4 */
 
 /* A chain of DENSE, each but the last followed by LN (where gain is not NULL) and silu. */
 typedef struct NH_NAME(nh_mlp) {
@@ -174,13 +174,13 @@ void NH_NAME(nh_dense_backward)(nh_kernels kernels, size_t n, size_t in, size_t 
                                 const NH_REAL *x, const NH_REAL *weight, NH_REAL *gx, bool add, NH_REAL *gw,
                                 NH_REAL *gbias);
 
-/* ---- radial basis (radial.c): network.md 2.5 */
+/* ---- radial basis (radial.c): docs/network.md 2.5 */
 
 /* g[t*ld + k] = exp(-(r_t - c_k)^2/(2w^2)), c_k = rmax*k/(basis-1), w = rmax/2/basis */
 void NH_NAME(nh_gaussians_forward)(size_t n, size_t basis, double rmax, const double *r, size_t ld,
                                    NH_REAL *g);
 
-/* ---- depthwise tensor product (product.c): network.md 2.7 */
+/* ---- depthwise tensor product (product.c): docs/network.md 2.7 */
 
 /* m[k][n] = the matrices M of n edges (plan/product.h), edge fastest, from y[n_harmonic][n]. */
 void NH_NAME(nh_coupling_forward)(const nh_product *p, size_t n, const NH_REAL *y, NH_REAL *m);
@@ -248,7 +248,7 @@ void NH_NAME(nh_lift_backward)(const nh_lift *p, size_t group, size_t n, const N
                                const NH_REAL *x, const NH_REAL *y, const NH_REAL *w, NH_REAL *gx, NH_REAL *gy,
                                NH_REAL *gw);
 
-/* ---- attention (attention.c): network.md 3.4. Channel u of a group with heads*mu channels belongs to head u
+/* ---- attention (attention.c): docs/network.md 3.4. Channel u of a group with heads*mu channels belongs to head u
  * div mu. */
 
 /* y = (a . v) for the rows row[n_row] of the tile v of n rows: a[t][heads]; y is a tile of n_row rows. */
@@ -283,7 +283,7 @@ void NH_NAME(nh_softmax_partial_backward)(const nh_layout *layout, size_t heads,
                                           const NH_REAL *copies, const NH_REAL *v, NH_REAL *ga, NH_REAL *gv,
                                           bool add);
 
-/* ---- TraceGrad (invariants.c): network.md 3.5 */
+/* ---- TraceGrad (invariants.c): docs/network.md 3.5 */
 
 /* q[n][layout->pairs] = x_i[u] . x_i[v], u <= v, v fastest, group after group. */
 void NH_NAME(nh_pairs_forward)(const nh_layout *layout, size_t n, const NH_REAL *x, NH_REAL *q);

@@ -8,7 +8,7 @@
  * Exact: the product is equivariant. Whether a path is even follows from the groups that it joins (nh_frame_natural), since
  * (-1)^j is the product of their parities. A row m of the output's group takes channels of paths with l1 >= |m| only. They lie
  * side by side when paths stand in this order: odd ones, l1 ascending, then even ones, l1 descending. No row is empty: every
- * group of the result is one of x, too (network.md 2.7), which the path with j = 0 joins with it. */
+ * group of the result is one of x, too (docs/network.md 2.7), which the path with j = 0 joins with it. */
 #ifndef NH_PLAN_FRAME_H
 #define NH_PLAN_FRAME_H
 

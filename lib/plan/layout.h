@@ -31,7 +31,7 @@ typedef struct nh_layout {
     size_t n_entry;
     nh_layout_entry *entry; /* the entries of the type, in its order; owned */
     size_t channels, dim;
-    size_t pairs; /* sum over groups of mul*(mul+1)/2: quadratic invariants (network.md 3.5) */
+    size_t pairs; /* sum over groups of mul*(mul+1)/2: quadratic invariants (docs/network.md 3.5) */
 } nh_layout;
 
 int nh_layout_new(const nh_irreps *a, nh_layout *out, nh_error *err);
@@ -43,7 +43,7 @@ size_t nh_layout_find(const nh_layout *l, int degree, int parity);
  * those with the matrices M (plan/product.h), which tests compare them with. */
 typedef enum nh_kernels { NH_KERNELS_FAST, NH_KERNELS_REFERENCE } nh_kernels;
 
-/* An irreps linear map (network.md 2.1) between two layouts: for each group of the output a dense matrix
+/* An irreps linear map (docs/network.md 2.1) between two layouts: for each group of the output a dense matrix
  * [cin][cout], and where its numbers come from in the flat parameter `tp.weight`. */
 typedef struct nh_linear_block {
     size_t in; /* group of the input, or SIZE_MAX: the output is zero (plus bias) */

@@ -1,4 +1,4 @@
-/* product.h - the depthwise tensor product (network.md 2.7) as tables, independent of the precision. */
+/* product.h - the depthwise tensor product (docs/network.md 2.7) as tables, independent of the precision. */
 #ifndef NH_PLAN_PRODUCT_H
 #define NH_PLAN_PRODUCT_H
 

@@ -1,6 +1,6 @@
 /* kspace.h - what the k-space terms of the loss need of a crystal: eigenvectors of its label Hamiltonian on a
- * mesh of k-points, the split of the bands into P and Q, and the file that keeps them (network.md
- * section 6.1).
+ * mesh of k-points, the split of the bands into P and Q, and the file that keeps them (docs/network.md
+ * 6.1).
  *
  * The mesh has one random common shift, a function of the crystal alone: runs with different seeds share a
  * file, at the same time, too. Eigenvectors come from *all* pairs of the file, so that they are S-normalised

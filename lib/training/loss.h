@@ -1,4 +1,4 @@
-/* loss.h - from the summed outputs of the sub-models to the loss and its gradients (network.md sections 5, 6,
+/* loss.h - from the summed outputs of the sub-models to the loss and its gradients (docs/network.md 5, 6,
  * 8 and 13). All in double.
  *
  * Edges are the pairs within the model's cutoff in the order of nh_graph_edges(g, config.cutoff); arrays over

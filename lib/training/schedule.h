@@ -1,4 +1,4 @@
-/* schedule.h - the learning rate of an epoch (network.md section 7). */
+/* schedule.h - the learning rate of an epoch (docs/network.md 7). */
 #ifndef NH_TRAINING_SCHEDULE_H
 #define NH_TRAINING_SCHEDULE_H
 

@@ -69,7 +69,7 @@ fails_with() { # STATUS TEXT COMMAND...
     done
 }
 
-@test "the s-s entries are what network.md 4.4 says" {
+@test "the s-s entries are what docs/network.md 4.4 says" {
     "$BIN/h0embed" --precision double -o "$T/e.nc" "$T/graph.nc"
     # Edge 0 is the on-site pair of C (element 16 on); (L) = (uu+dd)/sqrt2; (L,J) = sqrt(3/2) (i(ud-du), uu-dd, ud+du).
     paste -sd' ' <(numbers h0 "$T/graph.nc") > "$T/h0"

@@ -31,7 +31,7 @@ def distance(i, j, cell):
     return math.dist(position(i), position(j, cell))
 
 
-# ABACUS's order: index of the orbital in m = -l..l and sign, for s and p (network.md 4.2 read backwards).
+# ABACUS's order: index of the orbital in m = -l..l and sign, for s and p (docs/network.md 4.2 read backwards).
 ORDER = {0: [(0, 1.0)], 1: [(1, 1.0), (2, -1.0), (0, -1.0)]}
 ORBITALS = []  # (atom, index in the atom, sign) in ABACUS's order
 SIZE = []

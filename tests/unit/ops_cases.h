@@ -146,7 +146,7 @@ static void R(ffn)(void **state)
     nc_close(nc);
 }
 
-/* ATT (network.md 3.4) from the operations: node and edge are n1 and e1; results are tiles. */
+/* ATT (docs/network.md 3.4) from the operations: node and edge are n1 and e1; results are tiles. */
 static void R(attention)(int nc, const char *prefix, const architecture *a, const real *node,
                          const real *edge, real **node_out, real **edge_out)
 {

@@ -59,7 +59,7 @@ static void put_text(const char *text)
 
 /* --- sparse matrices --- */
 
-/* The table of network.md section 4.2: file order from ABACUS's. */
+/* The table of docs/network.md 4.2: file order from ABACUS's. */
 static void orbital_order(void **state)
 {
     (void)state;

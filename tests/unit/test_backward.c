@@ -13,7 +13,7 @@ typedef struct record {
     double *g[MOST_RECORDS];
 } record;
 
-/* The rule of network.md section 10: in [-1, 1) */
+/* The rule of docs/network.md 10: in [-1, 1) */
 static double random_number(const char *seed, size_t i)
 {
     uint64_t h = 14695981039346656037U;

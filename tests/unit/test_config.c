@@ -57,7 +57,7 @@ static void assert_type(const nh_irreps *type, const char *expected)
     free(text);
 }
 
-/* Keys that are left out take the values of formats.md; the complete text reads back as the same
+/* Keys that are left out take the values of formats/README.md; the complete text reads back as the same
  * configuration. */
 static void defaults_and_text(void **state)
 {
@@ -163,7 +163,7 @@ static void bad_configs(void **state)
     }
 }
 
-/* network.md 2.7, 3.1 and network-v11.md 1. */
+/* docs/network.md 2.7, 3.1 and docs/network-v11.md 1. */
 static void types_as_printed(void **state)
 {
     (void)state;
@@ -275,7 +275,7 @@ static size_t live(const nh_params *p, unsigned acts)
     return n;
 }
 
-/* Sections 9 and network-v11.md 3: what the official program gives a gradient. */
+/* Sections 9 and docs/network-v11.md 3: what the official program gives a gradient. */
 static void live_parameters(void **state)
 {
     (void)state;

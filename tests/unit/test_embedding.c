@@ -1,4 +1,4 @@
-/* Wigner-Eckart transforms: golden numbers, selections, covariance (network.md section 4). */
+/* Wigner-Eckart transforms: golden numbers, selections, covariance (docs/network.md 4). */
 #include "base/memory.h"
 #include "base/random.h"
 #include "nextham/embedding.h"

@@ -126,7 +126,7 @@ static void networks_are_inside(void **state)
     }
 }
 
-/* Dimension of the space of D for a pair of shells: the trace of the projection. network.md 4.3, 5. */
+/* Dimension of the space of D for a pair of shells: the trace of the projection. docs/network.md 4.3, 5. */
 static void dimensions(void **state)
 {
     (void)state;

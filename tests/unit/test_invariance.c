@@ -1,6 +1,6 @@
 /* Symmetry of the whole network on a real crystal (LiCl, strained and rattled, H0 from ABACUS), standard
- * configuration, four sub-models, double precision, rule weights of network.md section 10. network.md
- * sections 4.6 and 5. */
+ * configuration, four sub-models, double precision, rule weights of docs/network.md 10. docs/network.md
+ * 4.6 and 5. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -466,7 +466,7 @@ static void test_hermitian(void **state)
         assert_true(largest == 0);
         check(nh_predict(model, crystal, NH_DOUBLE, NH_KERNELS_FAST, NULL, false, threads, NULL, NULL, &err), &err);
         check(nh_hermiticity(crystal, crystal->matrix[NH_H_PRED], &largest, &where, &err), &err);
-        assert_true(largest > 1e-6); /* nothing in the network enforces it (network.md, trap 9) */
+        assert_true(largest > 1e-6); /* nothing in the network enforces it (docs/network.md, trap 9) */
     }
 }
 

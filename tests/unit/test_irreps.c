@@ -1,4 +1,4 @@
-/* Feature types: text, sums, order (network.md 1.1, 3.1). */
+/* Feature types: text, sums, order (docs/network.md 1.1, 3.1). */
 #include "base/memory.h"
 #include "o3/irreps.h"
 

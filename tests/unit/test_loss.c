@@ -1,5 +1,5 @@
-/* The loss between the outputs of the sub-models and one number (network.md 6, 8, 13): the official program's
- * numbers, and every gradient against differences of the loss. */
+/* The loss between the outputs of the sub-models and one number (docs/network.md 6, 8, 13): the official
+ * program's numbers, and every gradient against differences of the loss. */
 #include "golden_crystal.h"
 
 #include "base/random.h"

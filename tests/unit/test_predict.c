@@ -45,7 +45,7 @@ typedef struct golden {
     nh_graph *g;
     size_t n_edge, n_orbital;
     size_t *pair;   /* [n_edge] pair of each golden edge */
-    size_t *stored; /* [n_orbital] stored position of each orbital in m order (network.md 4.4) */
+    size_t *stored; /* [n_orbital] stored position of each orbital in m order (docs/network.md 4.4) */
     double *h_pred; /* [n_edge][2 n][2 n][2] stored order */
 } golden;
 
@@ -289,8 +289,8 @@ static void threads_do_not_matter(void **state)
     nh_graph_free(g);
 }
 
-/* One predictor for many crystals: the numbers of each alone, bit for bit; weights are packed for a new set of shell
- * pairs only, and again after too many others. */
+/* One predictor for many crystals: the numbers of each alone, bit for bit; weights are packed for a new set
+ * of shell pairs only, and again after too many others. */
 static void many_crystals(void **state)
 {
     (void)state;
@@ -367,8 +367,8 @@ static void without_spin(void **state)
     nh_graph_free(four);
 }
 
-/* network-v11.md 4: the same physics in two factors gives the same correction in two factors, and the factor
- * is not applied twice. */
+/* docs/network-v11.md 4: the same physics in two factors gives the same correction in two factors, and the
+ * factor is not applied twice. */
 static void rydberg_factor(void **state)
 {
     (void)state;
@@ -510,8 +510,8 @@ static void elements_in_place_of_h0(void **state)
     }
 }
 
-/* target: hamiltonian: the network's answer stands in the place of the real parts that it corrects otherwise, and the rest
- * is as before. h0: none: nothing else is there, and no H0 is needed. */
+/* target: hamiltonian: the network's answer stands in the place of the real parts that it corrects otherwise,
+ * and the rest is as before. h0: none: nothing else is there, and no H0 is needed. */
 static void targets(void **state)
 {
     (void)state;

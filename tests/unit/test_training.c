@@ -55,7 +55,7 @@ static void settings_defaults(void **state)
     nh_settings s;
     char *file = write_file("a.yaml", complete), *cwd = getcwd(NULL, 0), path[512];
     OK(nh_settings_read(file, 0, NULL, &s, NULL, &err));
-    /* formats.md */
+    /* formats/README.md */
     assert_true(s.optimizer.lr == 1e-3 && s.optimizer.beta[0] == 0.8 && s.optimizer.beta[1] == 0.9);
     assert_true(s.optimizer.eps == 1e-8 && s.optimizer.weight_decay == 0 && s.optimizer.clip == 0 &&
                 s.optimizer.ema == 0);
@@ -258,7 +258,7 @@ static void schedule(void **state)
 {
     (void)state;
     const nh_schedule_settings s = {.epochs = 100, .warmup = 5, .warmup_lr = 1e-6, .min_lr = 1e-5};
-    /* network.md section 7: 1e-6 + n*(lr-1e-6)/5, then 1e-5 + (lr-1e-5)/2 (1 + cos(pi n/N)) */
+    /* docs/network.md 7: 1e-6 + n*(lr-1e-6)/5, then 1e-5 + (lr-1e-5)/2 (1 + cos(pi n/N)) */
     const double expected[][2] = {{0, 1e-6},     {1, 1.008e-4}, {4, 4.002e-4},
                                   {50, 2.55e-4}, {100, 1e-5},   {250, 1e-5}};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
