@@ -180,7 +180,7 @@ fails_with() { # STATUS TEXT COMMAND...
     run "$BIN/h0embed" -v --inverse --precision double -o "$T/e.nc" "$T/gaas.nc"
     echo "$output"
     [ "$status" -eq 0 ]
-    [[ "$output" == *"182 of 312 pairs are edges, 49 shell pairs, 5000 numbers an edge"* ]]
+    [[ "$output" == *"182 of 270 pairs are edges, 49 shell pairs, 5000 numbers an edge"* ]]
     [[ "$output" =~ ([0-9.e+-]+)" of max" ]]
     awk -v r="${BASH_REMATCH[1]}" 'BEGIN { exit !(r < 1e-14) }'
 }
