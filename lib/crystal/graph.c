@@ -58,55 +58,61 @@ size_t nh_graph_edges(const nh_graph *g, double cutoff, size_t *edge)
     return n;
 }
 
-/* Pair p seen from both sides: element (a, b) of spin block (s, t) and its partner, element (b, a) of block
+/* A spin block of a pair seen from both sides: element (a, b) of block (s, t) and its partner, element (b, a) of block
  * (t, s) of the reverse pair. */
 typedef struct two_sides {
+    bool begun;
+    size_t pair, reverse, spin;
     size_t n_src, n_dst;
     size_t here, there; /* first elements */
 } two_sides;
 
-static int both_sides(const nh_graph *g, size_t p, two_sides *out, size_t *reverse, nh_error *err)
+/* The next block, from one of zeros on, each once. 1; 0 after the last one; -1 where a pair has no reverse. An on-site pair is its own
+ * reverse: its blocks meet each of their elements twice. */
+static int next_block(const nh_graph *g, two_sides *t, nh_error *err)
 {
-    const nh_pair *q = &g->pairs.pair[p];
-    *reverse = nh_pairs_find(&g->pairs, q->dst, q->src, (int[3]){-q->cell[0], -q->cell[1], -q->cell[2]});
-    if (*reverse == SIZE_MAX)
-        return nh_fail(err, "pair (%d, %d, %d %d %d) has no reverse pair", q->src, q->dst, q->cell[0],
-                       q->cell[1], q->cell[2]);
-    *out = (two_sides){nh_atom_orbitals(&g->structure, (size_t)q->src),
-                       nh_atom_orbitals(&g->structure, (size_t)q->dst), g->pairs.start[p],
-                       g->pairs.start[*reverse]};
+    if (t->begun && ++t->spin == (size_t)g->n_spin) {
+        t->spin = 0;
+        t->pair++;
+    }
+    for (; t->pair < g->pairs.count; t->pair++) {
+        const nh_pair *q = &g->pairs.pair[t->pair];
+        if (t->spin == 0)
+            t->reverse = nh_pairs_find(&g->pairs, q->dst, q->src, (int[3]){-q->cell[0], -q->cell[1], -q->cell[2]});
+        if (t->reverse == SIZE_MAX)
+            return nh_fail(err, "pair (%d, %d, %d %d %d) has no reverse pair", q->src, q->dst, q->cell[0], q->cell[1],
+                           q->cell[2]);
+        if (t->reverse < t->pair) continue;
+        const size_t transposed = t->spin == 1 ? 2 : t->spin == 2 ? 1 : t->spin;
+        t->begun = true;
+        t->n_src = nh_atom_orbitals(&g->structure, (size_t)q->src);
+        t->n_dst = nh_atom_orbitals(&g->structure, (size_t)q->dst);
+        t->here = t->spin * g->pairs.n_elem + g->pairs.start[t->pair];
+        t->there = transposed * g->pairs.n_elem + g->pairs.start[t->reverse];
+        return 1;
+    }
     return 0;
-}
-
-static size_t transposed_spin(size_t block)
-{
-    return block == 1 ? 2 : block == 2 ? 1 : block;
 }
 
 int nh_hermiticity(const nh_graph *g, const double *matrix, double *largest, size_t *where, nh_error *err)
 {
     double worst = 0;
     size_t place = 0;
-    for (size_t p = 0; p < g->pairs.count; p++) {
-        two_sides t;
-        size_t q;
-        if (both_sides(g, p, &t, &q, err)) return -1;
-        if (q < p) continue;
-        for (size_t spin = 0; spin < (size_t)g->n_spin; spin++) {
-            const double *h = matrix + 2 * (spin * g->pairs.n_elem + t.here);
-            const double *k = matrix + 2 * (transposed_spin(spin) * g->pairs.n_elem + t.there);
-            for (size_t a = 0; a < t.n_src; a++)
-                for (size_t b = 0; b < t.n_dst; b++) {
-                    const double *x = h + 2 * (a * t.n_dst + b), *y = k + 2 * (b * t.n_src + a);
-                    const double re = x[0] - y[0], im = x[1] + y[1], square = re * re + im * im;
-                    if (square <= worst) continue; /* a NaN gets through and stays */
-                    worst = square;
-                    place = p;
-                    if (isnan(worst)) goto done;
-                }
-        }
+    two_sides t = {0};
+    int more = 0;
+    while (!isnan(worst) && (more = next_block(g, &t, err)) > 0) {
+        const double *h = matrix + 2 * t.here, *k = matrix + 2 * t.there;
+        for (size_t a = 0; a < t.n_src && !isnan(worst); a++)
+            for (size_t b = 0; b < t.n_dst; b++) {
+                const double *x = h + 2 * (a * t.n_dst + b), *y = k + 2 * (b * t.n_src + a);
+                const double re = x[0] - y[0], im = x[1] + y[1], square = re * re + im * im;
+                if (square <= worst) continue; /* a NaN gets through and stays */
+                worst = square;
+                place = t.pair;
+                if (isnan(worst)) break;
+            }
     }
-done:
+    if (more < 0) return -1;
     *largest = sqrt(worst);
     if (where != NULL) *where = place;
     return 0;
@@ -114,27 +120,22 @@ done:
 
 int nh_hermitize(const nh_graph *g, double *matrix, nh_error *err)
 {
-    for (size_t p = 0; p < g->pairs.count; p++) {
-        two_sides t;
-        size_t q;
-        if (both_sides(g, p, &t, &q, err)) return -1;
-        if (q < p) continue;
-        for (size_t spin = 0; spin < (size_t)g->n_spin; spin++) {
-            double *h = matrix + 2 * (spin * g->pairs.n_elem + t.here);
-            double *k = matrix + 2 * (transposed_spin(spin) * g->pairs.n_elem + t.there);
-            for (size_t a = 0; a < t.n_src; a++)
-                for (size_t b = 0; b < t.n_dst; b++) {
-                    double *x = h + 2 * (a * t.n_dst + b), *y = k + 2 * (b * t.n_src + a);
-                    /* On-site blocks meet each element twice; the second time it is Hermitian already. */
-                    const double re = (x[0] + y[0]) / 2, im = (x[1] - y[1]) / 2;
-                    x[0] = y[0] = re;
-                    x[1] = im;
-                    y[1] = -im;
-                    if (x == y) x[1] = 0;
-                }
-        }
+    two_sides t = {0};
+    int more;
+    while ((more = next_block(g, &t, err)) > 0) {
+        double *h = matrix + 2 * t.here, *k = matrix + 2 * t.there;
+        for (size_t a = 0; a < t.n_src; a++)
+            for (size_t b = 0; b < t.n_dst; b++) {
+                double *x = h + 2 * (a * t.n_dst + b), *y = k + 2 * (b * t.n_src + a);
+                /* On-site blocks meet each element twice; the second time it is Hermitian already. */
+                const double re = (x[0] + y[0]) / 2, im = (x[1] - y[1]) / 2;
+                x[0] = y[0] = re;
+                x[1] = im;
+                y[1] = -im;
+                if (x == y) x[1] = 0;
+            }
     }
-    return 0;
+    return more;
 }
 
 void nh_time_reversal_average(const nh_graph *g, double *matrix)

@@ -1,12 +1,11 @@
 #include "ensemble/base.h"
 
+#include <stdint.h>
 #include <string.h>
 
 bool nh_answered(const nh_config *c, double distance)
 {
-    for (size_t r = 0; distance < c->cutoff && r < c->n_range; r++)
-        if (distance >= c->range[r][0] && distance < c->range[r][1]) return true;
-    return false;
+    return distance < c->cutoff && nh_config_range_of(c, distance) != SIZE_MAX;
 }
 
 void nh_base(const nh_config *c, const nh_graph *g, double *matrix)

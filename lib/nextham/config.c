@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -342,6 +343,13 @@ void nh_config_free(nh_config *c)
     free(c->trace_head);
     free(c->range);
     *c = (nh_config){0};
+}
+
+size_t nh_config_range_of(const nh_config *c, double distance)
+{
+    for (size_t r = 0; r < c->n_range; r++)
+        if (distance >= c->range[r][0] && distance < c->range[r][1]) return r;
+    return SIZE_MAX;
 }
 
 bool nh_config_needs_h0(const nh_config *c)

@@ -69,6 +69,8 @@ int nh_config_read(const char *path, nh_config *out, nh_error *err);
 /* Complete YAML text (every key). The caller frees; NULL when out of memory. */
 char *nh_config_text(const nh_config *c);
 void nh_config_free(nh_config *c);
+/* The sub-model whose range has this distance (Å, rounded); SIZE_MAX: none. Ranges do not overlap. */
+size_t nh_config_range_of(const nh_config *c, double distance);
 bool nh_config_needs_h0(const nh_config *c); /* as input, or in the prediction */
 
 /* The types that follow from the configuration (docs/network.md 2.7, 3.1, 4.3). Each is freed with

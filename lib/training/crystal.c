@@ -18,11 +18,10 @@ void nh_crystal_free(nh_crystal *c)
     nh_loss_data_free(c->loss);
     nh_kcache_free(c->k);
     nh_graph_free(c->graph);
-    for (size_t i = 0; i < sizeof c->arrays / sizeof *c->arrays; i++)
-        free(c->arrays[i]);
+    nh_edge_list_free(&c->list);
     free(c->run);
-    free(c->feature);
-    free(c->feature_double);
+    free(c->single);
+    free(c->as_double);
     free(c->name);
     free(c);
 }
@@ -46,35 +45,6 @@ int nh_crystal_check(const nh_crystal_kind *kind, const char *path, const nh_gra
     return status ? nh_fail_at(err, "%s: the network is for another basis", path) : 0;
 }
 
-static int find_edges(nh_crystal *c, double cutoff, size_t **edge, nh_error *err)
-{
-    const nh_graph *g = c->graph;
-    const size_t n = nh_graph_edges(g, cutoff, NULL);
-    int *src = NH_ARRAY(int, n), *dst = NH_ARRAY(int, n);
-    double *vector = nh_calloc(n, 3 * sizeof *vector), *distance = NH_ARRAY(double, n);
-    c->arrays[0] = src;
-    c->arrays[1] = dst;
-    c->arrays[2] = vector;
-    c->arrays[3] = distance;
-    *edge = NH_ARRAY(size_t, n);
-    if (!src || !dst || !vector || !distance || !*edge) return nh_fail_memory(err, "edges");
-    nh_graph_edges(g, cutoff, *edge);
-    for (size_t e = 0; e < n; e++) {
-        const nh_pair *p = &g->pairs.pair[(*edge)[e]];
-        src[e] = p->src;
-        dst[e] = p->dst;
-        nh_pair_vector(&g->structure, p, &vector[3 * e]);
-        distance[e] = nh_round_distance(g->pairs.distance[(*edge)[e]]);
-    }
-    c->edges = (nh_edges){.n_node = g->structure.n_atom,
-                          .n_edge = n,
-                          .src = src,
-                          .dst = dst,
-                          .vector = vector,
-                          .distance = distance};
-    return 0;
-}
-
 /* Where the networks see the numbers of the crystal's own shell pairs: runs that are contiguous on both sides. */
 static int find_runs(nh_crystal *c, const nh_selection *used, const nh_crystal_kind *kind, nh_error *err)
 {
@@ -90,71 +60,76 @@ static int find_runs(nh_crystal *c, const nh_selection *used, const nh_crystal_k
         for (size_t half = 0; half < 2; half++) {
             const size_t from = used->offset[i] + half * used->imaginary,
                          to = all->offset[k] + half * all->imaginary;
-            struct nh_feature_run *last = NULL;
+            nh_feature_run *last = NULL;
             for (size_t j = 0; j < end - used->offset[i]; j++) {
                 if (kind->place[to + j] == SIZE_MAX)
                     last = NULL;
                 else if (last && kind->place[to + j] == last->to + last->count)
                     last->count++;
                 else {
-                    last = &c->run[c->n_run++];
-                    *last = (struct nh_feature_run){.from = from + j, .to = kind->place[to + j], .count = 1};
+                    last = &c->run[c->rows.n_run++];
+                    *last = (nh_feature_run){.from = from + j, .to = kind->place[to + j], .count = 1};
                 }
             }
         }
     }
-    c->n_feature = used->irreps.dim;
     return 0;
 }
 
-static int make_room(nh_crystal *c, bool as_double, nh_error *err)
+/* The vectors of all edges, in the precision of the networks. */
+static int keep_features(nh_crystal *c, const nh_edge_features *f, bool as_double, nh_error *err)
 {
+    const size_t n = c->list.edges.n_edge;
     size_t count;
-    if (!nh_size_mul(c->edges.n_edge, c->n_feature, &count)) return nh_fail_memory(err, "features");
+    if (!nh_size_mul(n, f->dim, &count)) return nh_fail_memory(err, "features");
+    double *vector = NH_ARRAY(double, f->dim);
     if (as_double)
-        c->feature_double = NH_ARRAY(double, count);
+        c->as_double = NH_ARRAY(double, count);
     else
-        c->feature = NH_ARRAY(float, count);
-    if (!c->feature && !c->feature_double) return nh_fail_memory(err, "features");
+        c->single = NH_ARRAY(float, count);
+    const int status = vector && (c->single || c->as_double) ? 0 : nh_fail_memory(err, "features");
+    for (size_t e = 0; !status && e < n; e++) {
+        nh_edge_feature(f, e, vector);
+        for (size_t i = 0; i < f->dim; i++)
+            if (as_double)
+                c->as_double[e * f->dim + i] = vector[i];
+            else
+                c->single[e * f->dim + i] = (float)vector[i];
+    }
+    free(vector);
+    c->rows.single = c->single;
+    c->rows.as_double = c->as_double;
+    c->rows.run = c->run;
+    c->rows.width = f->dim;
+    c->rows.scale = 1;
     c->bytes += count * (as_double ? sizeof(double) : sizeof(float));
-    return 0;
-}
-
-static void put_row(nh_crystal *c, size_t e, const double *row)
-{
-    const size_t n = c->n_feature;
-    for (size_t i = 0; i < n; i++)
-        if (c->feature_double)
-            c->feature_double[e * n + i] = row[i];
-        else
-            c->feature[e * n + i] = (float)row[i];
+    return status;
 }
 
 /* The features of H0, of the shell pairs that occur here alone: most pairs of a padded basis do not. */
-static int embed(nh_crystal *c, const nh_crystal_kind *kind, const size_t *edge, nh_error *err)
+static int embed(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
 {
     const nh_graph *g = c->graph;
-    const int *species = g->structure.species;
-    const size_t n = c->edges.n_edge;
     size_t *slot = NH_ARRAY(size_t, g->structure.shell_start[g->structure.n_species]);
     bool *used = NH_ARRAY(bool, nh_embedding_pairs(kind->embedding));
     nh_selection own = {0};
-    double *row = NULL;
     int status = slot && used ? 0 : nh_fail_memory(err, "features");
     if (!status) status = nh_embedding_slots(kind->embedding, &g->structure, slot, err);
     if (!status) {
-        nh_embedding_used(kind->embedding, g, slot, n, edge, used);
+        nh_embedding_used(kind->embedding, g, slot, c->list.edges.n_edge, c->list.pair, used);
         status = nh_selection_new(kind->embedding, NH_PART_ALL, used, &own, err);
     }
-    if (!status) status = find_runs(c, &own, kind, err) || make_room(c, kind->as_double, err) ? -1 : 0;
-    if (!status && !(row = NH_ARRAY(double, c->n_feature))) status = nh_fail_memory(err, "features");
-    for (size_t e = 0; !status && e < n; e++) {
-        nh_block_to_irreps(kind->embedding, &own, &g->structure, slot, species[c->edges.src[e]],
-                           species[c->edges.dst[e]], g->n_spin,
-                           g->matrix[NH_H0] + 2 * g->pairs.start[edge[e]], 2 * g->pairs.n_elem, 1, row);
-        put_row(c, e, row);
-    }
-    free(row);
+    if (!status) status = find_runs(c, &own, kind, err);
+    if (!status)
+        status = keep_features(c,
+                               &(nh_edge_features){.graph = g,
+                                                   .list = &c->list,
+                                                   .dim = own.irreps.dim,
+                                                   .embedding = kind->embedding,
+                                                   .selection = &own,
+                                                   .slot = slot,
+                                                   .scale = 1},
+                               kind->as_double, err);
     nh_selection_free(&own);
     free(used);
     free(slot);
@@ -165,31 +140,29 @@ static int embed(nh_crystal *c, const nh_crystal_kind *kind, const size_t *edge,
 static int embed_elements(nh_crystal *c, bool as_double, nh_error *err)
 {
     const nh_structure *s = &c->graph->structure;
-    c->n_feature = c->n_run = s->n_species;
-    c->run = nh_calloc(c->n_run, sizeof *c->run);
-    double *row = NH_ARRAY(double, c->n_feature);
-    int status = c->run && row ? make_room(c, as_double, err) : nh_fail_memory(err, "features");
-    for (size_t k = 0; !status && k < c->n_run; k++)
-        c->run[k] = (struct nh_feature_run){.from = k, .to = (size_t)s->atomic_number[k], .count = 1};
-    for (size_t e = 0; !status && e < c->edges.n_edge; e++) {
-        memset(row, 0, c->n_feature * sizeof *row);
-        row[s->species[c->edges.src[e]]] += 0.5;
-        row[s->species[c->edges.dst[e]]] += 0.5;
-        put_row(c, e, row);
+    const size_t n = s->n_species;
+    size_t *species_at = NH_ARRAY(size_t, n);
+    c->run = nh_calloc(n, sizeof *c->run);
+    c->rows.n_run = n;
+    for (size_t k = 0; species_at && c->run && k < n; k++) {
+        species_at[k] = k;
+        c->run[k] = (nh_feature_run){.from = k, .to = (size_t)s->atomic_number[k], .count = 1};
     }
-    free(row);
+    const nh_edge_features f = {.graph = c->graph, .list = &c->list, .dim = n, .species_at = species_at};
+    const int status = species_at && c->run ? keep_features(c, &f, as_double, err) : nh_fail_memory(err, "features");
+    free(species_at);
     return status;
 }
 
 /* Errors of H0 as the file has it. */
-static int judge_h0(nh_crystal *c, const nh_crystal_kind *kind, const size_t *edge, nh_error *err)
+static int judge_h0(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
 {
     const nh_graph *g = c->graph;
     const nh_gauge q = {.graph = g,
                         .a = g->matrix[NH_H0],
                         .reference = g->matrix[NH_H_LABEL],
-                        .n_pair = c->edges.n_edge,
-                        .pair = edge,
+                        .n_pair = c->list.edges.n_edge,
+                        .pair = c->list.pair,
                         .rule = NH_GAUGE_L2};
     if (q.a)
         return nh_gauge_by_spin(&q, c->h0.region, err) ||
@@ -202,14 +175,14 @@ static int judge_h0(nh_crystal *c, const nh_crystal_kind *kind, const size_t *ed
 }
 
 /* What the network sees, and then, in the place of H0, what it is to correct. */
-static int take_h0(nh_crystal *c, const nh_crystal_kind *kind, const size_t *edge, nh_error *err)
+static int take_h0(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
 {
     nh_graph *g = c->graph;
     if (!g->matrix[NH_H0] && !(g->matrix[NH_H0] = nh_calloc(g->pairs.n_elem, 2 * (size_t)g->n_spin * sizeof(double))))
         return nh_fail_memory(err, "H0");
     if (kind->config->h0 == NH_H0_TIME_REVERSAL) nh_time_reversal_average(g, g->matrix[NH_H0]);
     const int status =
-        kind->config->input == NH_INPUT_H0 ? embed(c, kind, edge, err) : embed_elements(c, kind->as_double, err);
+        kind->config->input == NH_INPUT_H0 ? embed(c, kind, err) : embed_elements(c, kind->as_double, err);
     nh_base(kind->config, g, g->matrix[NH_H0]);
     return status;
 }
@@ -248,7 +221,6 @@ static int open_states(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err
 int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, nh_crystal **out,
                    nh_error *err)
 {
-    size_t *edge = NULL;
     nh_crystal *c = NH_ARRAY(nh_crystal, 1);
     *out = NULL;
     if (!c) {
@@ -262,15 +234,14 @@ int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, n
     if (!status && (!h0 || !g->matrix[NH_H_LABEL] || !g->overlap))
         status = nh_fail(err, "%s: h0, h_label and overlap are needed for training", path);
     if (!status) {
-        status = find_edges(c, kind->config->cutoff, &edge, err) || judge_h0(c, kind, edge, err) ||
-                         take_h0(c, kind, edge, err) ||
+        status = nh_edge_list_new(g, kind->config->cutoff, &c->list, err) || judge_h0(c, kind, err) ||
+                         take_h0(c, kind, err) ||
                          nh_loss_data_new(kind->config, g, kind->embedding, kind->output, kind->padding,
                                           &c->loss, err) ||
                          (kind->with_k && open_states(c, kind, err))
                      ? nh_fail_at(err, "%s", path)
                      : 0;
     }
-    free(edge);
     /* H0, label, overlap, and about as much again in the loss data. */
     c->bytes += sizeof *c + g->pairs.n_elem * (2 * 4 * (size_t)g->n_spin + 2) * sizeof(double);
     if (status)
@@ -279,21 +250,3 @@ int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, n
         *out = c;
     return status;
 }
-
-#define FEATURES(real, suffix, field, other)                                                                 \
-    void nh_crystal_features_##suffix(const nh_crystal *c, size_t dim, size_t first, size_t n, real *out)    \
-    {                                                                                                        \
-        const size_t own = c->n_feature;                                                                     \
-        memset(out, 0, n *dim * sizeof *out);                                                                \
-        for (size_t e = first; e < first + n; e++, out += dim)                                               \
-            for (size_t i = 0; i < c->n_run; i++) {                                                          \
-                const struct nh_feature_run *r = &c->run[i];                                                 \
-                if (c->field)                                                                                \
-                    memcpy(out + r->to, c->field + e * own + r->from, r->count * sizeof *out);               \
-                else                                                                                         \
-                    for (size_t k = 0; k < r->count; k++)                                                    \
-                        out[r->to + k] = (real)c->other[e * own + r->from + k];                              \
-            }                                                                                                \
-    }
-FEATURES(float, f, feature, feature_double)
-FEATURES(double, d, feature_double, feature)

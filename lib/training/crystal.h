@@ -2,7 +2,7 @@
 #ifndef NH_TRAINING_CRYSTAL_H
 #define NH_TRAINING_CRYSTAL_H
 
-#include "network/network.h"
+#include "ensemble/features.h"
 #include "training/loss.h"
 
 /* What all crystals of a run have in common. */
@@ -32,20 +32,16 @@ typedef struct nh_judgement {
 typedef struct nh_crystal {
     char *name; /* its file */
     nh_graph *graph; /* in the place of its H0: what the sub-models' answers are added to (ensemble/base.h) */
-    nh_edges edges;
+    nh_edge_list list;
     nh_loss_data *loss;
     nh_judgement h0; /* of the file's H0; NaN where it has none */
     nh_kcache *k; /* NULL without k-space terms */
     size_t bytes; /* of memory, about */
-    /* private */
-    void *arrays[4]; /* what edges points to */
-    size_t n_feature; /* numbers of an edge that are kept */
-    size_t n_run;
-    struct nh_feature_run {
-        size_t from, to, count; /* numbers of the compact vector, place in what the networks see */
-    } * run;
-    float *feature; /* [n_edge][n_feature], one of the two */
-    double *feature_double;
+    nh_feature_rows rows; /* what the networks see, of the shell pairs or elements that occur here */
+    /* private: what `rows` points to */
+    nh_feature_run *run;
+    float *single;
+    double *as_double;
 } nh_crystal;
 
 /* Takes g (with label, overlap, and h0 where the network needs it) over, also on failure. Errors name `path`: no such
@@ -56,9 +52,5 @@ void nh_crystal_free(nh_crystal *c); /* NULL is fine */
 
 /* The checks of nh_crystal_new that need no matrices. */
 int nh_crystal_check(const nh_crystal_kind *kind, const char *path, const nh_graph *g, nh_error *err);
-
-/* Features of edges first..first+n-1 as the networks see them: out[n][dim]. Thread-safe. */
-void nh_crystal_features_f(const nh_crystal *c, size_t dim, size_t first, size_t n, float *out);
-void nh_crystal_features_d(const nh_crystal *c, size_t dim, size_t first, size_t n, double *out);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include "base/memory.h"
 #include "crystal/pairs.h"
+#include "ensemble/correction.h"
+#include "ensemble/edges.h"
 
 #include <cblas.h>
 #include <complex.h>
@@ -24,7 +26,7 @@ struct nh_loss_data {
     bool padding;
     double scale; /* model's Rydberg factor over the graph's: D = correction / scale */
     size_t n_edge;
-    size_t *edge;  /* [n_edge] pair of each edge */
+    nh_edge_list list;
     size_t *start; /* [n_edge+1] first element of the edge's D; nothing for edges that no sub-model answers */
     size_t n_shell;
     size_t *slot; /* padded slot of each shell of each species */
@@ -88,7 +90,7 @@ void nh_loss_data_free(nh_loss_data *d)
 {
     if (d == NULL) return;
     if (d->placed != NULL) d->device->call->loss_free(d->placed);
-    free(d->edge);
+    nh_edge_list_free(&d->list);
     free(d->start);
     free(d->slot);
     nh_structure_free(&d->full);
@@ -109,14 +111,11 @@ size_t nh_loss_edges(const nh_loss_data *d)
     return d->n_edge;
 }
 
-static int check_graph(const nh_graph *g, double cutoff, nh_error *err)
+static int check_graph(const nh_graph *g, nh_error *err)
 {
     if (g->matrix[NH_H0] == NULL) return nh_fail(err, "no h0");
     if (g->matrix[NH_H_LABEL] == NULL) return nh_fail(err, "no h_label: this file has no training target");
     if (g->overlap == NULL) return nh_fail(err, "no overlap");
-    if (g->cutoff < cutoff)
-        return nh_fail(err, "the graph was made with cutoff %g Å, the network needs %g Å (mkgraph --cutoff)",
-                       g->cutoff, cutoff);
     if (g->n_spin != 1 && g->n_spin != 4)
         return nh_fail(err, "%d spin blocks found, 1 or 4 expected", g->n_spin);
     return 0;
@@ -128,7 +127,7 @@ static int check_selection(const nh_loss_data *d, nh_error *err)
     const size_t n_pair = nh_embedding_pairs(d->e);
     bool *used = NH_ARRAY(bool, n_pair);
     if (used == NULL) return nh_fail_memory(err, "the shell pairs");
-    nh_embedding_used(d->e, d->g, d->slot, d->n_edge, d->edge, used);
+    nh_embedding_used(d->e, d->g, d->slot, d->n_edge, d->list.pair, used);
     size_t k = 0;
     int status = 0;
     for (size_t p = 0; p < n_pair && status == 0; p++) {
@@ -238,26 +237,20 @@ static int find_groups(nh_loss_data *d, nh_error *err)
     }
     d->group[d->n_group] = p->count;
     for (size_t e = 0; e < d->n_edge; e++)
-        d->edge_of[d->edge[e]] = e;
+        d->edge_of[d->list.pair[e]] = e;
     return 0;
 }
 
 static int find_edges(nh_loss_data *d, const nh_config *c, nh_error *err)
 {
     const nh_graph *g = d->g;
-    d->n_edge = nh_graph_edges(g, c->cutoff, NULL);
-    if (d->n_edge == 0)
-        return nh_fail(err, "no pair of atoms within the network's cutoff of %g Å", c->cutoff);
-    d->edge = NH_ARRAY(size_t, d->n_edge);
+    if (nh_edge_list_new(g, c->cutoff, &d->list, err)) return -1;
+    d->n_edge = d->list.edges.n_edge;
     d->start = NH_ARRAY(size_t, d->n_edge + 1);
-    if (d->edge == NULL || d->start == NULL) return nh_fail_memory(err, "the edges");
-    nh_graph_edges(g, c->cutoff, d->edge);
+    if (d->start == NULL) return nh_fail_memory(err, "the edges");
     for (size_t e = 0; e < d->n_edge; e++) {
-        const size_t first = g->pairs.start[d->edge[e]], n = g->pairs.start[d->edge[e] + 1] - first;
-        const double r = nh_round_distance(g->pairs.distance[d->edge[e]]);
-        bool answered = false;
-        for (size_t k = 0; k < c->n_range; k++)
-            answered = answered || (r >= c->range[k][0] && r < c->range[k][1]);
+        const size_t first = g->pairs.start[d->list.pair[e]], n = g->pairs.start[d->list.pair[e] + 1] - first;
+        const bool answered = nh_config_range_of(c, d->list.distance[e]) != SIZE_MAX;
         d->start[e + 1] = d->start[e] + (!answered ? 0 : d->padding ? d->n_full * d->n_full : n);
         d->n_position += 4 * (double)n;
         for (size_t i = first; i < first + n; i++)
@@ -270,7 +263,7 @@ int nh_loss_data_new(const nh_config *c, const nh_graph *g, const nh_embedding *
                      bool padding, nh_loss_data **out, nh_error *err)
 {
     *out = NULL;
-    if (check_graph(g, c->cutoff, err)) return -1;
+    if (check_graph(g, err)) return -1;
     if (s->part == NH_PART_SCALAR && c->reconstruct == NH_RECONSTRUCT_UU)
         return nh_fail(err,
                        "reconstruct: uu needs the spin-dependent outputs, the selection has the scalar ones");
@@ -303,7 +296,7 @@ fail:
 
 static void correction(const nh_loss_data *d, size_t e, const double *ham, double *block)
 {
-    const ends p = ends_of(d, d->edge[e]);
+    const ends p = ends_of(d, d->list.pair[e]);
     const size_t n = d->start[e + 1] - d->start[e];
     if (n == 0) return;
     nh_irreps_to_correction(d->e, d->s, d->basis, d->padding ? d->full_slot : d->slot, d->padding ? 0 : p.a,
@@ -314,7 +307,7 @@ static void correction(const nh_loss_data *d, size_t e, const double *ham, doubl
 
 static void correction_adjoint(const nh_loss_data *d, size_t e, double *g_block, double *g_ham)
 {
-    const ends p = ends_of(d, d->edge[e]);
+    const ends p = ends_of(d, d->list.pair[e]);
     const size_t n = d->start[e + 1] - d->start[e], dim = d->s->irreps.dim;
     if (n == 0) {
         memset(g_ham + e * dim, 0, dim * sizeof *g_ham);
@@ -331,6 +324,30 @@ static const double *spin_block(const nh_graph *g, nh_matrix m, size_t s)
 {
     if (g->n_spin == 1) return s == 0 || s == 3 ? g->matrix[m] : NULL;
     return g->matrix[m] + 2 * s * g->pairs.n_elem;
+}
+
+/* H_gt - H0 of one pair in one spin block. */
+typedef struct difference {
+    const double *label, *h0;
+} difference;
+
+/* False where the graph has no such block: zero. */
+static bool difference_of(const nh_loss_data *d, const ends *p, size_t s, difference *out)
+{
+    const double *label = spin_block(d->g, NH_H_LABEL, s), *h0 = spin_block(d->g, NH_H0, s);
+    if (label == NULL) return false;
+    *out = (difference){label + 2 * p->first, h0 + 2 * p->first};
+    return true;
+}
+
+static inline double re_of(difference q, size_t at)
+{
+    return q.label[2 * at] - q.h0[2 * at];
+}
+
+static inline double im_of(difference q, size_t at)
+{
+    return q.label[2 * at + 1] - q.h0[2 * at + 1];
 }
 
 /* --- one evaluation ---------------------------------------------------------------------------------------
@@ -389,19 +406,19 @@ static void edge_correction(void *context, size_t e, int thread)
     const work *w = context;
     const nh_loss_data *d = w->d;
     const nh_graph *g = d->g;
-    const ends p = ends_of(d, d->edge[e]);
+    const ends p = ends_of(d, d->list.pair[e]);
     const double *block = w->block + d->start[e];
     const bool answered = d->start[e + 1] > d->start[e];
     correction(d, e, w->ham, w->block + d->start[e]);
     double sum = 0;
     for (size_t s = 0; s < 4; s += 3) {
-        const double *h0 = spin_block(g, NH_H0, s) + 2 * p.first,
-                     *label = spin_block(g, NH_H_LABEL, s) + 2 * p.first;
+        difference q;
+        if (!difference_of(d, &p, s, &q)) continue;
         for (size_t i = 0; i < p.rows; i++)
             for (size_t j = 0; j < p.columns; j++) {
                 const size_t at = i * p.columns + j;
                 const double x = answered ? block[p.row[i] * p.width + p.column[j]] : 0;
-                sum += (x - (label[2 * at] - h0[2 * at])) * g->overlap[p.first + at];
+                sum += (x - re_of(q, at)) * g->overlap[p.first + at];
             }
     }
     w->sums[e].shift = sum;
@@ -416,10 +433,8 @@ static void trace_of_label(const nh_loss_data *d, const ends *p, double mu, doub
     memset(t, 0, n_pair * sizeof *t);
     memset(dt, 0, n_pair * sizeof *dt);
     for (size_t s = 0; s < 4; s++) {
-        const double *h0 = spin_block(g, NH_H0, s), *label = spin_block(g, NH_H_LABEL, s);
-        if (h0 == NULL) continue;
-        h0 += 2 * p->first;
-        label += 2 * p->first;
+        difference q;
+        if (!difference_of(d, p, s, &q)) continue;
         const bool diagonal = s == 0 || s == 3;
         size_t row = 0;
         for (size_t k = st->shell_start[p->a]; k < st->shell_start[p->a + 1]; k++) {
@@ -432,8 +447,7 @@ static void trace_of_label(const nh_loss_data *d, const ends *p, double mu, doub
                     for (size_t j = column; j < column + n_column; j++) {
                         const size_t at = i * p->columns + j;
                         const double overlap = diagonal ? g->overlap[p->first + at] : 0;
-                        const double re = label[2 * at] - h0[2 * at] + mu * overlap,
-                                     im = label[2 * at + 1] - h0[2 * at + 1];
+                        const double re = re_of(q, at) + mu * overlap, im = im_of(q, at);
                         sum += re * re + im * im;
                         slope += 2 * re * overlap;
                     }
@@ -482,7 +496,7 @@ static double trace_count(const nh_loss_data *d, bool paper)
     const nh_structure *st = &d->g->structure;
     double count = 0;
     for (size_t e = 0; e < d->n_edge; e++) {
-        const nh_pair *p = &d->g->pairs.pair[d->edge[e]];
+        const nh_pair *p = &d->g->pairs.pair[d->list.pair[e]];
         const size_t a = (size_t)st->species[p->src], b = (size_t)st->species[p->dst];
         count += paper ? (double)((st->shell_start[a + 1] - st->shell_start[a]) * (st->shell_start[b + 1] - st->shell_start[b]))
                        : (double)d->n_mask[a * d->n_species + b];
@@ -511,7 +525,7 @@ int nh_loss_trace_label(const nh_loss_data *d, nh_loss_kind kind, double mu, dou
     unsigned char *room = NH_ARRAY(unsigned char, n_pair);
     const bool good = dt != NULL && room != NULL;
     for (size_t e = 0; good && e < d->n_edge; e++) {
-        const ends p = ends_of(d, d->edge[e]);
+        const ends p = ends_of(d, d->list.pair[e]);
         const unsigned char *set;
         edge_label(d, kind == NH_LOSS_PAPER, &p, mu, label + e * n_pair, dt, room, &set);
         for (size_t b = 0; b < n_pair; b++)
@@ -532,22 +546,20 @@ static void edge_error(const work *w, size_t e, const ends *p)
     double *g_block = w->gradient && answered ? w->g_block + d->start[e] : NULL;
     double sum = 0;
     for (size_t s = 0; s < 4; s++) {
-        const double *h0 = spin_block(g, NH_H0, s), *label = spin_block(g, NH_H_LABEL, s);
-        if (h0 == NULL) continue;
-        h0 += 2 * p->first;
-        label += 2 * p->first;
+        difference q;
+        if (!difference_of(d, p, s, &q)) continue;
         const bool diagonal = s == 0 || s == 3;
         for (size_t i = 0; i < p->rows; i++)
             for (size_t j = 0; j < p->columns; j++) {
                 const size_t at = i * p->columns + j, to = p->row[i] * p->width + p->column[j];
-                double x = label[2 * at] - h0[2 * at];
+                double x = re_of(q, at);
                 if (diagonal) {
                     x += w->mu * g->overlap[p->first + at] - (answered ? block[to] : 0);
                     if (g_block != NULL) g_block[to] -= df_of(w, x);
                 }
                 sum += f_of(w, x);
                 if (w->paper) {
-                    const double im = label[2 * at + 1] - h0[2 * at + 1];
+                    const double im = im_of(q, at);
                     sum += im * im;
                 }
             }
@@ -568,7 +580,7 @@ static void edge_loss(void *context, size_t e, int thread)
 {
     const work *w = context;
     const nh_loss_data *d = w->d;
-    const ends p = ends_of(d, d->edge[e]);
+    const ends p = ends_of(d, d->list.pair[e]);
     const size_t n_pair = d->n_shell * d->n_shell;
     edge_error(w, e, &p);
     if (!w->with_trace) return;
@@ -601,13 +613,13 @@ static double complex phase_of(const kterm *t, const nh_pair *p)
 }
 
 /* H_gt(k) - H_pred(k) between two atoms. */
-static void group_sum(void *context, size_t q, int thread)
+static void group_sum(void *context, size_t index, int thread)
 {
     (void)thread;
     const work *w = context;
     const nh_loss_data *d = w->d;
     const nh_graph *g = d->g;
-    for (size_t pair = d->group[q]; pair < d->group[q + 1]; pair++) {
+    for (size_t pair = d->group[index]; pair < d->group[index + 1]; pair++) {
         const size_t e = d->edge_of[pair];
         if (e == SIZE_MAX && !w->paper) continue;
         const nh_pair *at = &g->pairs.pair[pair];
@@ -615,8 +627,8 @@ static void group_sum(void *context, size_t q, int thread)
         const double complex phase = phase_of(w->now, at);
         const double *block = e != SIZE_MAX && d->start[e + 1] > d->start[e] ? w->block + d->start[e] : NULL;
         for (size_t s = 0; s < w->n_spin * w->n_spin; s++) {
-            const double *h0 = spin_block(g, NH_H0, s) + 2 * p.first,
-                         *label = spin_block(g, NH_H_LABEL, s) + 2 * p.first;
+            difference q;
+            if (!difference_of(d, &p, s, &q)) continue;
             const bool diagonal = s / w->n_spin == s % w->n_spin;
             for (size_t i = 0; i < p.rows; i++) {
                 double complex *row = w->h +
@@ -624,10 +636,9 @@ static void group_sum(void *context, size_t q, int thread)
                                       s % w->n_spin * d->n_orbital + d->orbital[at->dst];
                 for (size_t j = 0; j < p.columns; j++) {
                     const size_t k = i * p.columns + j;
-                    double re = label[2 * k] - h0[2 * k];
-                    const double im = label[2 * k + 1] - h0[2 * k + 1];
+                    double re = re_of(q, k);
                     if (diagonal && block != NULL) re -= block[p.row[i] * p.width + p.column[j]];
-                    row[j] += phase * CMPLX(re, im);
+                    row[j] += phase * CMPLX(re, im_of(q, k));
                 }
             }
         }
@@ -810,8 +821,8 @@ static void edge_gradient(void *context, size_t e, int thread)
     for (size_t i = 0; i < n; i++)
         block[i] *= w->weight_r;
     if (n > 0) {
-        const nh_pair *at = &g->pairs.pair[d->edge[e]];
-        const ends p = ends_of(d, d->edge[e]);
+        const nh_pair *at = &g->pairs.pair[d->list.pair[e]];
+        const ends p = ends_of(d, d->list.pair[e]);
         const double shift = through_mu(w);
         for (size_t i = 0; i < p.rows; i++)
             for (size_t j = 0; j < p.columns; j++)
@@ -1058,7 +1069,7 @@ static int make_placing(const nh_loss_data *d, placing *p, nh_error *err)
     const nh_structure *st = &g->structure;
     *p = (placing){.pair = NH_ARRAY(nhk_loss_pair, g->pairs.count),
                    .block = NH_ARRAY(nhk_block, d->n_edge),
-                   .edge_pair = as_ints(d->n_edge, d->edge),
+                   .edge_pair = as_ints(d->n_edge, d->list.pair),
                    .group = as_ints(d->n_group + 1, d->group),
                    .species_at = as_ints(d->n_species + 1, d->species_at),
                    .place = as_ints(d->species_at[d->n_species], d->place),
@@ -1164,19 +1175,20 @@ int nh_loss_evaluate_placed(const nh_loss_data *d, const nh_loss_options *o, siz
 int nh_loss_predict(const nh_loss_data *d, const double *ham, bool hermitize, double *h_pred, nh_error *err)
 {
     const nh_graph *g = d->g;
-    double *block = NH_ARRAY(double, d->n_full * d->n_full);
+    /* D of an edge, with padding larger than the pair's block; and its elements that the pair has. */
+    const size_t n_block = d->n_full * d->n_full;
+    double *block = NH_ARRAY(double, 2 * n_block);
     if (block == NULL) return nh_fail_memory(err, "a pair block");
+    double *own = block + n_block;
     memcpy(h_pred, g->matrix[NH_H0], 2 * (size_t)g->n_spin * g->pairs.n_elem * sizeof *h_pred);
     for (size_t e = 0; ham != NULL && e < d->n_edge; e++) {
         if (d->start[e + 1] == d->start[e]) continue;
-        const ends p = ends_of(d, d->edge[e]);
+        const ends p = ends_of(d, d->list.pair[e]);
         correction(d, e, ham, block);
-        for (size_t s = 0; s < (size_t)g->n_spin; s += 3) { /* uu and dd */
-            double *to = h_pred + 2 * (s * g->pairs.n_elem + p.first);
-            for (size_t i = 0; i < p.rows; i++)
-                for (size_t j = 0; j < p.columns; j++)
-                    to[2 * (i * p.columns + j)] += block[p.row[i] * p.width + p.column[j]];
-        }
+        for (size_t i = 0; i < p.rows; i++)
+            for (size_t j = 0; j < p.columns; j++)
+                own[i * p.columns + j] = block[p.row[i] * p.width + p.column[j]];
+        nh_add_correction(g, p.first, p.rows * p.columns, own, h_pred);
     }
     free(block);
     return hermitize ? nh_hermitize(g, h_pred, err) : 0;
@@ -1193,7 +1205,7 @@ int nh_loss_gauge_mae(const nh_loss_data *d, const double *ham, bool hermitize,
                         .a = h_pred,
                         .reference = g->matrix[NH_H_LABEL],
                         .n_pair = d->n_edge,
-                        .pair = d->edge,
+                        .pair = d->list.pair,
                         .rule = NH_GAUGE_L2};
     int status = nh_loss_predict(d, ham, hermitize, h_pred, err);
     if (status == 0) status = nh_gauge_by_spin(&q, region, err);

@@ -426,9 +426,9 @@ static int forward(nh_stepper *t, const nh_crystal *c, bool keep, size_t n_state
     if (t->on_device) return 0;
     for (size_t i = 0; t->device && i < t->n_part; i++)
         t->kind->connect(t->part[i].net, t->device, NULL);
-    if (make_room(t, c->edges.n_edge, err) || for_parts(t, run_forward, err)) return -1;
-    nh_ranks_sum(&t->team.crystal, c->edges.n_edge * t->output.irreps.dim, t->ham);
-    if (t->with_trace) nh_ranks_sum(&t->team.crystal, c->edges.n_edge * t->types.n_shell_pair, t->trace);
+    if (make_room(t, c->list.edges.n_edge, err) || for_parts(t, run_forward, err)) return -1;
+    nh_ranks_sum(&t->team.crystal, c->list.edges.n_edge * t->output.irreps.dim, t->ham);
+    if (t->with_trace) nh_ranks_sum(&t->team.crystal, c->list.edges.n_edge * t->types.n_shell_pair, t->trace);
     return 0;
 }
 
@@ -539,7 +539,7 @@ int nh_stepper_load(nh_stepper *t, bool average, nh_error *err)
 /* The sums of the sub-models' outputs from the device: t->ham. */
 static int fetch(nh_stepper *t, const nh_crystal *c, nh_error *err)
 {
-    if (make_room(t, c->edges.n_edge, err)) return -1;
+    if (make_room(t, c->list.edges.n_edge, err)) return -1;
     return t->device->call->outputs_download(t->outputs, false, t->ham, NULL, err);
 }
 

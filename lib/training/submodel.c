@@ -28,7 +28,7 @@ struct nh_submodel {
 static void features(void *context, size_t first, size_t n, real *out)
 {
     const nh_submodel *s = context;
-    R(nh_crystal_features)(s->crystal, s->n_input, first, n, out);
+    R(nh_feature_rows_take)(&s->crystal->rows, s->n_input, first, n, out);
 }
 
 static void receive(void *context, size_t n, const size_t *edge, const real *ham, const real *trace)
@@ -139,8 +139,8 @@ static int forward(nh_submodel *s, const nh_crystal *c, bool keep, double *ham, 
     s->ham = ham;
     s->trace = trace;
     if (!keep)
-        return NH_NET(_forward)(s->net, &c->edges, features, s, receive, s, false, NULL, threads, NULL, err);
-    return NH_NET(_forward_keep)(s->net, &c->edges, features, s, receive, s, s->tape, threads, NULL, err);
+        return NH_NET(_forward)(s->net, &c->list.edges, features, s, receive, s, false, NULL, threads, NULL, err);
+    return NH_NET(_forward_keep)(s->net, &c->list.edges, features, s, receive, s, s->tape, threads, NULL, err);
 }
 
 static int backward(nh_submodel *s, const double *g_ham, const double *g_trace, nh_threads *threads, nh_error *err)
