@@ -1,7 +1,6 @@
 #include "formats/abacus/orb.h"
 
 #include "base/memory.h"
-#include "base/stream.h"
 #include "crystal/structure.h"
 
 #include <dirent.h>
@@ -13,40 +12,49 @@
 
 static const char letters[] = "SPDFGHI";
 
-int nh_orb_read_shells(const char *path, size_t *count, int **l, nh_error *err)
+int nh_orb_read_header(nh_stream *s, nh_orb_header *out, nh_error *err)
 {
     enum { HEADER_LINES = 100, MOST = 100 };
-    *count = 0;
-    *l = NULL;
-    nh_stream *s;
-    if (nh_stream_open(path, &s, err)) return -1;
+    *out = (nh_orb_header){.n_shell = 0};
+    const char *const path = nh_stream_name(s);
     long found[sizeof letters] = {0};
-    bool any = false, end = false;
+    bool end = false;
     char line[256];
     for (int i = 0; i < HEADER_LINES && !end && nh_stream_line_text(s, line, sizeof line) == 0; i++) {
         char letter;
         long n;
         end = strstr(line, "SUMMARY") != NULL && strstr(line, "END") != NULL;
+        sscanf(line, " Element %3[A-Za-z]", out->element);
         if (sscanf(line, " Number of %corbital--> %ld", &letter, &n) != 2) continue;
         const char *at = letter != '\0' ? strchr(letters, letter) : NULL;
-        if (at == NULL || n < 0 || n > MOST) {
-            nh_stream_close(s);
+        if (at == NULL || n < 0 || n > MOST)
             return nh_fail(err, "%s: \"%s\" is no number of orbitals", path, line);
-        }
         found[at - letters] = n;
-        any = any || n > 0;
     }
-    const int status = nh_stream_status(s, err);
-    nh_stream_close(s);
-    if (status != 0) return -1;
-    if (!any) return nh_fail(err, "%s: no line \"Number of Sorbital-->\": no .orb file", path);
+    if (nh_stream_status(s, err) != 0) return -1;
     size_t total = 0;
     for (size_t i = 0; letters[i] != '\0'; i++)
         total += (size_t)found[i];
-    if ((*l = NH_ARRAY(int, total)) == NULL) return nh_fail_memory(err, "orbital shells");
+    if (total == 0) return nh_fail(err, "%s: no line \"Number of Sorbital-->\": no .orb file", path);
+    if ((out->l = NH_ARRAY(int, total)) == NULL) return nh_fail_memory(err, "orbital shells");
     for (size_t i = 0; letters[i] != '\0'; i++)
         for (long k = 0; k < found[i]; k++)
-            (*l)[(*count)++] = (int)i;
+            out->l[out->n_shell++] = (int)i;
+    return 0;
+}
+
+int nh_orb_read_shells(const char *path, size_t *count, int **l, nh_error *err)
+{
+    *count = 0;
+    *l = NULL;
+    nh_stream *s;
+    if (nh_stream_open(path, &s, err)) return -1;
+    nh_orb_header h;
+    const int status = nh_orb_read_header(s, &h, err);
+    nh_stream_close(s);
+    if (status != 0) return -1;
+    *count = h.n_shell;
+    *l = h.l;
     return 0;
 }
 

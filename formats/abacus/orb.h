@@ -4,8 +4,18 @@
 
 #include "base/error.h"
 
+#include "base/stream.h"
+
 #include <stdbool.h>
 #include <stddef.h>
+
+/* The head of an orbital file, up to its line "SUMMARY  END". */
+typedef struct nh_orb_header {
+    char element[4]; /* empty where the file does not say */
+    size_t n_shell;
+    int *l; /* [n_shell] all s, then all p, ...; owned: the caller frees */
+} nh_orb_header;
+int nh_orb_read_header(nh_stream *s, nh_orb_header *out, nh_error *err);
 
 /* Degrees of the shells, all s, then all p, ... from the lines "Number of Sorbital-->  4". *l is allocated,
  * the caller frees. */

@@ -54,7 +54,8 @@ typedef struct nh_pseudo {
     char hash[NH_HASH_TEXT]; /* of the file's content */
 } nh_pseudo;
 
-void nh_pseudo_free(nh_pseudo *p); /* what it owns */
+double nh_projector_radius(const nh_pseudo *p); /* bohr, the largest; 0 without projectors */
+void nh_pseudo_free(nh_pseudo *p);              /* what it owns */
 
 typedef struct nh_species {
     nh_orbital_set orbital;
