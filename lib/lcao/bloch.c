@@ -29,6 +29,15 @@ struct nh_bloch {
     size_t most_phase, most_in, most_out;
 };
 
+void nh_default_mesh(const double lattice[9], int n[3])
+{
+    const double length = 20; /* Å */
+    for (int i = 0; i < 3; i++) {
+        const double *const a = lattice + 3 * i, points = rint(length / sqrt(a[0] * a[0] + a[1] * a[1] + a[2] * a[2]));
+        n[i] = points > 1 ? (int)fmin(points, 1000) : 1;
+    }
+}
+
 int nh_half_mesh(const int n[3], size_t *count, double **k, double **weight, nh_error *err)
 {
     size_t all = 1;

@@ -13,6 +13,9 @@
  * the order of the whole mesh, first index fastest. *k [count][3] and *weight [count] are allocated, the caller frees. */
 int nh_half_mesh(const int n[3], size_t *count, double **k, double **weight, nh_error *err);
 
+/* A mesh that most crystals are well served with: about 20 Å / |a_i| points along each axis. lattice: rows, Å. */
+void nh_default_mesh(const double lattice[9], int n[3]);
+
 typedef struct nh_bloch nh_bloch;
 
 /* s, pairs, k [n_k][3] must outlive it. The pairs are complete: each with its reverse. */

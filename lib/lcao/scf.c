@@ -44,7 +44,8 @@ int nh_scf_states(const nh_scf_task *task, const nh_scf_space *space, const doub
                               .smearing = task->smearing,
                               .overlap = l->overlap,
                               .fixed = fixed,
-                              .threads = l->threads};
+                              .threads = l->threads,
+                              .ranks = task->ranks};
     return nh_states_new(&t, out, err);
 }
 

@@ -34,6 +34,8 @@ typedef struct work {
 
 struct nh_states {
     nh_states_task task;
+    nh_ranks ranks;
+    size_t first, n_k;      /* this rank's k-points; n_k in the sizes below */
     nh_bloch *bloch;
     size_t n, size;         /* orbitals; states: n, or 2 n with spin */
     double complex *factor; /* [n_k][n][n] L^-1, lower */
@@ -42,7 +44,7 @@ struct nh_states {
     double complex *reflect; /* [n_k][size][size] how H was made tridiagonal */
     double complex *tau;    /* [n_k][size] */
     double *diagonal, *off; /* [n_k][size] */
-    double *energy, *occupation;
+    double *energy, *occupation; /* [task.n_k][size]: of all ranks */
     double fermi, entropy;
     bool with_grid; /* `grid` holds the grid part of H */
     int n_thread;
@@ -59,17 +61,25 @@ static int lapack_failed(const char *routine, lapack_int info, nh_error *err)
     return nh_fail(err, "%s of LAPACK failed (info %d)%s", routine, (int)info, info < 0 ? ": a number that is not finite" : "");
 }
 
+/* A failure of one rank is one of all: they would wait for it. */
+static int together(const nh_states *s, int status, nh_error *err)
+{
+    if (s->ranks.count == 1 || nh_ranks_max(&s->ranks, status != 0) == 0 || status != 0) return status;
+    return nh_fail(err, "another process failed");
+}
+
 /* Runs body over the k-points; the error is that of the first one that failed. */
 static int over_k(nh_states *s, void (*body)(void *, size_t, int), nh_error *err)
 {
     for (int t = 0; t < s->n_thread; t++)
         s->work[t].failed = SIZE_MAX;
-    nh_parallel_for(s->task.threads, s->task.n_k, body, s);
+    nh_parallel_for(s->task.threads, s->n_k, body, s);
     const work *first = NULL;
     for (int t = 0; t < s->n_thread; t++)
         if (s->work[t].failed != SIZE_MAX && (first == NULL || s->work[t].failed < first->failed)) first = &s->work[t];
-    if (first == NULL) return 0;
-    const double *const k = s->task.k + 3 * first->failed;
+    if (first == NULL) return together(s, 0, err);
+    const double *const k = s->task.k + 3 * (s->first + first->failed);
+    together(s, -1, NULL);
     return nh_fail(err, "k = (%g, %g, %g): %s", k[0], k[1], k[2], first->error.text);
 }
 
@@ -124,7 +134,7 @@ static void add_block(const nh_states *s, const double complex *from, double com
                       double complex *to)
 {
     const size_t n = s->n, size = s->size;
-    for (size_t k = 0; k < s->task.n_k; k++)
+    for (size_t k = 0; k < s->n_k; k++)
         for (size_t i = 0; i < n; i++)
             for (size_t j = 0; j < n; j++)
                 to[(k * size + row * n + i) * size + column * n + j] += factor * from[(k * n + i) * n + j];
@@ -135,7 +145,7 @@ static void add_block(const nh_states *s, const double complex *from, double com
 static int transform(nh_states *s, const double *h, bool reduced, double complex *to, nh_error *err)
 {
     const size_t n_elem = s->task.pairs->n_elem;
-    memset(to, 0, s->task.n_k * s->size * s->size * sizeof *to);
+    memset(to, 0, s->n_k * s->size * s->size * sizeof *to);
     for (int block = 0; block < s->task.n_spin; block++) {
         if (block == 2) continue; /* du is the adjoint of ud */
         for (size_t part = 0; part < 2; part++) {
@@ -149,7 +159,7 @@ static int transform(nh_states *s, const double *h, bool reduced, double complex
 
 static int allocate(nh_states *s, nh_error *err)
 {
-    const size_t n_k = s->task.n_k, n = s->n, size = s->size;
+    const size_t n_k = s->n_k, n = s->n, size = s->size;
     size_t small, large;
     if (!nh_size_mul(n * n, n_k, &small) || !nh_size_mul(size * size, n_k, &large)) return nh_fail_memory(err, "matrices in k");
     s->factor = nh_calloc_aligned(small, sizeof *s->factor);
@@ -159,8 +169,8 @@ static int allocate(nh_states *s, nh_error *err)
     s->tau = NH_ARRAY(double complex, n_k * size);
     s->diagonal = NH_ARRAY(double, n_k * size);
     s->off = NH_ARRAY(double, n_k * size);
-    s->energy = NH_ARRAY(double, n_k * size);
-    s->occupation = NH_ARRAY(double, n_k * size);
+    s->energy = NH_ARRAY(double, s->task.n_k * size);
+    s->occupation = NH_ARRAY(double, s->task.n_k * size);
     s->work = NH_ARRAY(work, (size_t)s->n_thread);
     if (!s->factor || !s->grid || !s->fixed || !s->reflect || !s->tau || !s->diagonal || !s->off || !s->energy ||
         !s->occupation || !s->work)
@@ -186,13 +196,19 @@ int nh_states_new(const nh_states_task *task, nh_states **out, nh_error *err)
     nh_states *s = NH_ARRAY(nh_states, 1);
     if (s == NULL) return nh_fail_memory(err, "states");
     *s = (nh_states){.task = *task, .n_thread = nh_threads_count(task->threads)};
+    s->ranks = task->ranks != NULL ? *task->ranks : (nh_ranks){0, 1, 0};
+    const size_t count = (size_t)s->ranks.count, rank = (size_t)s->ranks.rank;
+    s->first = rank * task->n_k / count;
+    s->n_k = (rank + 1) * task->n_k / count - s->first;
     s->n = nh_structure_orbitals(task->structure);
     s->size = task->n_spin == 4 ? 2 * s->n : s->n;
     int status = 0;
     if (s->size == 0 || s->size > INT_MAX / 128) status = nh_fail(err, "%zu orbitals", s->n);
+    if (task->n_k < count) status = nh_fail(err, "%zu processes, but only %zu k-points", count, task->n_k);
     if (status == 0)
-        status = nh_bloch_new(task->structure, task->pairs, task->n_k, task->k, task->threads, &s->bloch, err);
+        status = nh_bloch_new(task->structure, task->pairs, s->n_k, task->k + 3 * s->first, task->threads, &s->bloch, err);
     if (status == 0) status = allocate(s, err);
+    status = together(s, status, err);
     if (status == 0) {
         nh_bloch_sum(s->bloch, task->overlap, 1, true, s->grid);
         status = over_k(s, factor_overlap, err);
@@ -252,7 +268,7 @@ static void find_energies(void *context, size_t k, int thread)
                 for (size_t j = i; j < n; j++)
                     h[(spin * n + i) * size + spin * n + j] += g[i * n + j];
     }
-    double *const diagonal = s->diagonal + k * size, *const off = s->off + k * size, *const energy = s->energy + k * size;
+    double *const diagonal = s->diagonal + k * size, *const off = s->off + k * size, *const energy = s->energy + (s->first + k) * size;
     nh_error e;
     lapack_int info = LAPACKE_zhetrd_work(LAPACK_COL_MAJOR, 'L', order, h, order, diagonal, off, s->tau + k * size, w->room,
                                           s->n_room);
@@ -272,7 +288,9 @@ int nh_states_solve(nh_states *s, const double *grid, nh_error *err)
 {
     s->with_grid = grid != NULL;
     if (grid != NULL) nh_bloch_sum(s->bloch, grid, 1, true, s->grid);
+    if (s->ranks.count > 1) memset(s->energy, 0, s->task.n_k * s->size * sizeof *s->energy);
     if (over_k(s, find_energies, err) != 0) return -1;
+    nh_ranks_sum(&s->ranks, s->task.n_k * s->size, s->energy);
     const double per_band = s->task.n_spin == 4 ? 1 : 2;
     const nh_levels levels = {.n_k = s->task.n_k,
                               .n_band = s->size,
@@ -350,7 +368,7 @@ static void fill_density(void *context, size_t k, int thread)
     nh_states *const s = context;
     work *const w = &s->work[thread];
     const size_t n = s->n, size = s->size;
-    const double *const f = s->occupation + k * size;
+    const double *const f = s->occupation + (s->first + k) * size;
     double complex *const d = s->grid + k * n * n;
     size_t count = 0;
     for (size_t b = 0; b < size; b++)
@@ -377,7 +395,8 @@ static void fill_density(void *context, size_t k, int thread)
 int nh_states_density(nh_states *s, double *p, nh_error *err)
 {
     if (over_k(s, fill_density, err) != 0) return -1;
-    nh_bloch_back(s->bloch, s->task.weight, s->grid, p);
+    nh_bloch_back(s->bloch, s->task.weight + s->first, s->grid, p);
+    nh_ranks_sum(&s->ranks, s->task.pairs->n_elem, p);
     return 0;
 }
 
@@ -386,9 +405,9 @@ static void expect_at(void *context, size_t k, int thread)
     nh_states *const s = context;
     work *const w = &s->work[thread];
     const size_t size = s->size;
-    const double *const energy = s->energy + k * size;
+    const double *const energy = s->energy + (s->first + k) * size;
     const double complex *const a = s->change + k * size * size;
-    double *const error = s->error + k * s->most;
+    double *const error = s->error + (s->first + k) * s->most;
     size_t count = 0;
     while (count < size && count < s->most && energy[count] <= s->top)
         count++;
@@ -419,14 +438,19 @@ int nh_states_expect(nh_states *s, const double *change, double top, size_t most
 {
     size_t numbers;
     double complex *a = NULL;
-    if (nh_size_mul(s->size * s->size, s->task.n_k, &numbers)) a = nh_calloc_aligned(numbers, sizeof *a);
-    if (a == NULL) return nh_fail_memory(err, "matrices in k");
+    if (nh_size_mul(s->size * s->size, s->n_k, &numbers)) a = nh_calloc_aligned(numbers, sizeof *a);
+    if (together(s, a == NULL ? nh_fail_memory(err, "matrices in k") : 0, err) != 0) {
+        free(a);
+        return -1;
+    }
+    if (s->ranks.count > 1) memset(error, 0, s->task.n_k * most * sizeof *error);
     int status = transform(s, change, false, a, err);
     s->change = a;
     s->top = top;
     s->most = most;
     s->error = error;
     if (status == 0) status = over_k(s, expect_at, err);
+    if (status == 0) nh_ranks_sum(&s->ranks, s->task.n_k * most, error);
     s->change = NULL;
     free(a);
     return status;

@@ -6,6 +6,7 @@
 #ifndef NH_LCAO_STATES_H
 #define NH_LCAO_STATES_H
 
+#include "base/ranks.h"
 #include "base/threads.h"
 #include "crystal/pairs.h"
 
@@ -25,6 +26,8 @@ typedef struct nh_states_task {
     const double *overlap;    /* [n_elem] */
     const double *fixed;      /* [n_spin][n_elem][2]: T + V_nl, or another Hermitian matrix */
     nh_threads *threads;
+    const nh_ranks *ranks; /* each solves a part of the k-points, and all have all results; NULL: alone. The density matrix is
+                              the same on all ranks, and to rounding for any number of them */
 } nh_states_task;
 
 /* What the task points at must outlive it. An S(k) that is not positive definite is an error. */

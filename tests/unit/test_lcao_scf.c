@@ -6,6 +6,7 @@
 #include "crystal/fourier.h"
 #include "crystal/kpoints.h"
 #include "formats/netcdf/graph.h"
+#include "lcao/align.h"
 #include "lcao/bloch.h"
 #include "lcao/mixing.h"
 #include "lcao/occupation.h"
@@ -468,6 +469,69 @@ static void converged_hamiltonians(void **state)
     }
 }
 
+/* --- matrices of a file, for atoms moved into the home cell */
+
+/* The crystal with its second atom moved by (1, -2, 0): every block keeps its two atoms and their vector. */
+static void moved_atoms_keep_their_blocks(void **state)
+{
+    (void)state;
+    nh_graph *home = crystal(4), *away = crystal(4);
+    const int move[3] = {1, -2, 0};
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < 3; i++)
+            away->structure.position[3 + i] += move[c] * away->structure.lattice[3 * c + i];
+    size_t count;
+    nh_pair *pair;
+    nh_pairs_free(&away->pairs);
+    OK(nh_neighbours(&away->structure, 6.5, &count, &pair, &err));
+    OK(nh_pairs_build(&away->structure, count, pair, &away->pairs, &err));
+    assert_true(away->pairs.n_elem == home->pairs.n_elem);
+    /* numbers that tell the vector between the atoms */
+    for (size_t p = 0; p < count; p++) {
+        double v[3];
+        nh_pair_vector(&away->structure, &away->pairs.pair[p], v);
+        for (size_t e = away->pairs.start[p]; e < away->pairs.start[p + 1]; e++)
+            away->overlap[e] = v[0] + 10 * v[1] + 100 * v[2] + (double)(e - away->pairs.start[p]);
+    }
+    nh_lcao l = {.structure = home->structure, .pairs = home->pairs, .n_spin = 4, .overlap = home->overlap};
+    size_t *index = calloc(count, sizeof *index), where;
+    double *aligned, largest;
+    OK(nh_lcao_match(&l, away, index, &err));
+    OK(nh_lcao_align(&l, away, index, away->overlap, 1, 1, &aligned, &err));
+    for (size_t p = 0; p < count; p++) {
+        double v[3];
+        nh_pair_vector(&home->structure, &home->pairs.pair[p], v);
+        for (size_t e = home->pairs.start[p]; e < home->pairs.start[p + 1]; e++) {
+            assert_near(aligned[e], v[0] + 10 * v[1] + 100 * v[2] + (double)(e - home->pairs.start[p]), 1e-9);
+            home->overlap[e] = aligned[e];
+        }
+    }
+    OK(nh_lcao_compare_overlap(&l, away, index, &largest, &where, &err));
+    assert_near(largest, 0, 0);
+    home->overlap[home->pairs.start[3]] += 0.25;
+    OK(nh_lcao_compare_overlap(&l, away, index, &largest, &where, &err));
+    assert_near(largest, 0.25, 1e-12);
+    assert_true(where == 3);
+    free(aligned);
+
+    /* a block without a place, and other crystals */
+    index[0] = SIZE_MAX;
+    assert_int_equal(nh_lcao_align(&l, away, index, away->overlap, 1, 1, &aligned, &err), -1);
+    assert_non_null(strstr(err.text, "pair 0"));
+    away->structure.position[4] += 0.01;
+    assert_int_equal(nh_lcao_match(&l, away, index, &err), -1);
+    assert_non_null(strstr(err.text, "atom 1: another position"));
+    away->structure.atomic_number[0] = 11;
+    assert_int_equal(nh_lcao_match(&l, away, index, &err), -1);
+    assert_non_null(strstr(err.text, "atom 0: another element"));
+    away->structure.lattice[0] += 0.01;
+    assert_int_equal(nh_lcao_match(&l, away, index, &err), -1);
+    assert_non_null(strstr(err.text, "lattice"));
+    free(index);
+    nh_graph_free(home);
+    nh_graph_free(away);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -481,6 +545,7 @@ int main(void)
         cmocka_unit_test(half_mesh_is_the_whole_one),
         cmocka_unit_test(an_overlap_that_is_none),
         cmocka_unit_test(converged_hamiltonians),
+        cmocka_unit_test(moved_atoms_keep_their_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
