@@ -194,8 +194,10 @@ static int open_states(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err
 {
     char *beside = NULL, *folder = nh_strdup(c->name), *path = NULL;
     int status = 0;
+    static const char *const shift[] = {"", "-gamma", "-both"};
     const int *const mesh = kind->k.mesh;
-    if (!folder || asprintf(&beside, "%s.%dx%dx%d.kcache", c->name, mesh[0], mesh[1], mesh[2]) < 0) {
+    const char *const where = shift[kind->k.shift];
+    if (!folder || asprintf(&beside, "%s.%dx%dx%d%s.kcache", c->name, mesh[0], mesh[1], mesh[2], where) < 0) {
         free(folder);
         return nh_fail_memory(err, "name of the k-space states");
     }
@@ -206,8 +208,8 @@ static int open_states(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err
         beside = NULL;
     } else {
         const char *base = strrchr(c->name, '/');
-        if (asprintf(&path, "%s/%s-%016" PRIx64 ".%dx%dx%d.kcache", kind->k_folder, base ? base + 1 : c->name,
-                     nh_hash(c->name), mesh[0], mesh[1], mesh[2]) < 0)
+        if (asprintf(&path, "%s/%s-%016" PRIx64 ".%dx%dx%d%s.kcache", kind->k_folder, base ? base + 1 : c->name,
+                     nh_hash(c->name), mesh[0], mesh[1], mesh[2], where) < 0)
             path = NULL;
     }
     if (!path) status = nh_fail_memory(err, "name of the k-space states");

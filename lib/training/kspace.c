@@ -194,11 +194,18 @@ static uint64_t hash_crystal(const nh_graph *g)
 
 static uint64_t hash_all(uint64_t crystal, const nh_kspace_options *o)
 {
-    return hash_bytes(crystal, o->mesh, sizeof o->mesh);
+    const int words[4] = {o->mesh[0], o->mesh[1], o->mesh[2], (int)o->shift};
+    return hash_bytes(crystal, words, sizeof words);
+}
+
+size_t nh_kspace_points(const nh_kspace_options *o)
+{
+    return (size_t)o->mesh[0] * (size_t)o->mesh[1] * (size_t)o->mesh[2] * (o->shift == NH_KSHIFT_BOTH ? 2 : 1);
 }
 
 static int make_mesh(uint64_t crystal, const nh_kspace_options *o, nh_kpoints *out, nh_error *err)
 {
+    static const double none[3] = {0};
     char stream[48];
     nh_random r;
     double shift[3];
@@ -206,7 +213,18 @@ static int make_mesh(uint64_t crystal, const nh_kspace_options *o, nh_kpoints *o
     nh_random_seed(&r, 1, stream);
     for (int x = 0; x < 3; x++)
         shift[x] = nh_random_uniform(&r);
-    return nh_kpoints_mesh(o->mesh, true, shift, out, err);
+    if (o->shift != NH_KSHIFT_BOTH)
+        return nh_kpoints_mesh(o->mesh, true, o->shift == NH_KSHIFT_GAMMA ? none : shift, out, err);
+    nh_kpoints part[2];
+    *out = (nh_kpoints){0};
+    if (nh_kpoints_mesh(o->mesh, true, shift, &part[0], err)) return -1;
+    int status = nh_kpoints_mesh(o->mesh, true, none, &part[1], err);
+    if (!status) status = nh_kpoints_new(part[0].count + part[1].count, NH_K_MESH, out, err);
+    for (size_t p = 0; !status && p < 2; p++)
+        memcpy(out->k + 3 * p * part[0].count, part[p].k, 3 * part[p].count * sizeof *out->k);
+    nh_kpoints_free(&part[0]);
+    nh_kpoints_free(&part[1]);
+    return status;
 }
 
 static size_t record_size(size_t basis)

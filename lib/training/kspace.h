@@ -2,8 +2,9 @@
  * mesh of k-points, the split of the bands into P and Q, and the file that keeps them (docs/network.md
  * 6.1).
  *
- * The mesh has one random common shift, a function of the crystal alone: runs with different seeds share a
- * file, at the same time, too. Eigenvectors come from *all* pairs of the file, so that they are S-normalised
+ * A shifted mesh has one random common shift, a function of the crystal alone: runs with different seeds share a
+ * file, at the same time, too. It misses Gamma and the borders of the zone, where S is nearly singular and ghost
+ * states live: a mesh that is centred at Gamma has them. Eigenvectors come from *all* pairs of the file, so that they are S-normalised
  * exactly. They are stored in single precision, as the published code has them, and used in double. */
 #ifndef NH_TRAINING_KSPACE_H
 #define NH_TRAINING_KSPACE_H
@@ -20,11 +21,20 @@ typedef enum nh_kcut {
     NH_KCUT_PER_K  /* at each k the bands with E < E_F + energy_cut */
 } nh_kcut;
 
+typedef enum nh_kshift {
+    NH_KSHIFT_RANDOM, /* one mesh, shifted */
+    NH_KSHIFT_GAMMA,  /* one mesh, centred at Gamma */
+    NH_KSHIFT_BOTH    /* the one, then the other */
+} nh_kshift;
+
 typedef struct nh_kspace_options {
     int mesh[3];
     double energy_cut; /* eV above the Fermi level */
     nh_kcut cut;
+    nh_kshift shift;
 } nh_kspace_options;
+
+size_t nh_kspace_points(const nh_kspace_options *o); /* of a crystal */
 
 /* The bands at one k-point, as the loss takes them. Rows of `vector` are bands, ascending in energy, columns
  * the orbitals of the cell, spin fastest (fourier.h); C^dagger S(k) C = 1. A crystal without spin has

@@ -164,16 +164,20 @@ static int get_mesh(const nh_yaml *map, const char *name, int mesh[3], nh_error 
     return 0;
 }
 
+/* The words of nh_kshift. */
+static const char *const k_shifts[] = {"random", "gamma", "both", NULL};
+
 static int get_loss(const nh_yaml *root, const char *name, nh_loss_settings *l, nh_error *err)
 {
     static const char *const known[] = {"kind",       "lambda_c",   "lambda_p",  "lambda_q",
                                         "lambda_pq",  "lambda_r",   "l1_epochs", "k_mesh",
-                                        "k_per_step", "energy_cut", "cut",       NULL};
+                                        "k_per_step", "energy_cut", "cut",       "k_shift",  NULL};
     static const char *const kinds[] = {"reference", "paper", NULL}, *const cuts[] = {"gamma", "per-k", NULL};
     const nh_yaml *map;
     if (get_map(root, name, "loss", known, &map, err) || !map) return map ? -1 : 0;
-    int kind = (int)l->kind, cut = (int)l->cut;
+    int kind = (int)l->kind, cut = (int)l->cut, shift = (int)l->k_shift;
     if (get_choice(map, name, "kind", kinds, &kind, err) || get_choice(map, name, "cut", cuts, &cut, err) ||
+        get_choice(map, name, "k_shift", k_shifts, &shift, err) ||
         get_real(map, name, "lambda_c", 0, 1, false, &l->lambda_c, err) ||
         get_real(map, name, "lambda_p", 0, 1, false, &l->lambda_p, err) ||
         get_real(map, name, "lambda_q", 0, 1, false, &l->lambda_q, err) ||
@@ -186,6 +190,7 @@ static int get_loss(const nh_yaml *root, const char *name, nh_loss_settings *l, 
         return -1;
     l->kind = (nh_loss_kind)kind;
     l->cut = (nh_kcut)cut;
+    l->k_shift = (nh_kshift)shift;
     return 0;
 }
 
@@ -726,8 +731,8 @@ char *nh_settings_text(const nh_settings *s, const nh_config *network)
     put_real(f, "\n  lambda_q: ", l->lambda_q);
     put_real(f, "\n  lambda_pq: ", l->lambda_pq);
     put_real(f, "\n  lambda_r: ", l->lambda_r);
-    fprintf(f, "\n  l1_epochs: %ld\n  k_mesh: [%d, %d, %d]\n  k_per_step: %zu\n", l->l1_epochs, l->k_mesh[0],
-            l->k_mesh[1], l->k_mesh[2], l->k_per_step);
+    fprintf(f, "\n  l1_epochs: %ld\n  k_mesh: [%d, %d, %d]\n  k_shift: %s\n  k_per_step: %zu\n", l->l1_epochs,
+            l->k_mesh[0], l->k_mesh[1], l->k_mesh[2], k_shifts[l->k_shift], l->k_per_step);
     put_real(f, "  energy_cut: ", l->energy_cut);
     fprintf(f, "\n  cut: %s\noptimizer:\n  kind: %s\n", l->cut == NH_KCUT_GAMMA ? "gamma" : "per-k",
             o->kind == NH_ADAM ? "adam" : "adamw");

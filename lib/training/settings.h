@@ -33,6 +33,7 @@ typedef struct nh_loss_settings {
     double lambda_r; /* 1 - the other three where kind is reference */
     long l1_epochs;  /* absolute errors in epochs before this one, squared ones from it on */
     int k_mesh[3];
+    nh_kshift k_shift;
     size_t k_per_step;
     double energy_cut; /* eV above the Fermi level */
     nh_kcut cut;

@@ -237,7 +237,8 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, in
                                     .with_k = l->lambda_p > 0 || l->lambda_q > 0 || l->lambda_pq > 0,
                                     .k = {.mesh = {l->k_mesh[0], l->k_mesh[1], l->k_mesh[2]},
                                           .energy_cut = l->energy_cut,
-                                          .cut = l->cut}};
+                                          .cut = l->cut,
+                                          .shift = l->k_shift}};
     find_limits(t);
     t->crystals.limit = t->limit;
     t->crystals.n_limit = t->n_limit - 1;
@@ -264,8 +265,7 @@ const nh_crystal_kind *nh_stepper_kind(const nh_stepper *t)
 
 size_t nh_stepper_k_points(const nh_stepper *t)
 {
-    const int *n = t->crystals.k.mesh;
-    return t->crystals.with_k ? (size_t)n[0] * (size_t)n[1] * (size_t)n[2] : 0;
+    return t->crystals.with_k ? nh_kspace_points(&t->crystals.k) : 0;
 }
 
 size_t nh_stepper_limits(const nh_stepper *t, const double **limit)

@@ -120,7 +120,7 @@ static int remove_folder(void **state)
     return rmdir(folder); /* fails where a temporary was left behind */
 }
 
-static const nh_kspace_options mesh = {{2, 3, 2}, 1.0, NH_KCUT_GAMMA};
+static const nh_kspace_options mesh = {{2, 3, 2}, 1.0, NH_KCUT_GAMMA, NH_KSHIFT_RANDOM};
 
 static bool opened_anew(const nh_graph *g, const nh_kspace_options *o)
 {
@@ -173,6 +173,46 @@ static void kept_states(void **state)
     nh_kcache_free(c);
     assert_false(opened_anew(g, &mesh));
     free(vector);
+    nh_graph_free(g);
+}
+
+/* The points of a mesh that has Gamma and the borders of the zone, alone and behind those of the shifted one. */
+static void meshes_at_gamma(void **state)
+{
+    (void)state;
+    nh_graph *g = crystal(4);
+    nh_kspace_options o = mesh;
+    nh_kcache *shifted;
+    OK(nh_kcache_open(path, g, &o, NULL, &shifted, NULL, &err));
+    double k[12][3];
+    for (size_t i = 0; i < 12; i++) {
+        nh_kstates s;
+        double *buffer;
+        OK(nh_kcache_read(shifted, i, &s, &buffer, &err));
+        memcpy(k[i], s.k, sizeof k[i]);
+        free(buffer);
+    }
+    nh_kcache_free(shifted);
+    for (int both = 0; both < 2; both++) {
+        nh_kcache *c;
+        const size_t first = both ? 12 : 0;
+        o.shift = both ? NH_KSHIFT_BOTH : NH_KSHIFT_GAMMA;
+        assert_true(opened_anew(g, &o));
+        OK(nh_kcache_open(path, g, &o, NULL, &c, NULL, &err));
+        assert_int_equal(nh_kcache_count(c), first + 12);
+        assert_int_equal(nh_kspace_points(&o), first + 12);
+        for (size_t i = 0; i < first + 12; i++) {
+            const size_t at = i - first; /* first index fastest */
+            const double centred[3] = {(double)(at % 2) / 2, (double)(at / 2 % 3) / 3, (double)(at / 6) / 2};
+            nh_kstates s;
+            double *buffer;
+            OK(nh_kcache_read(c, i, &s, &buffer, &err));
+            for (int x = 0; x < 3; x++)
+                assert_true(fabs(s.k[x] - (i < first ? k[i][x] : centred[x])) < 1e-12);
+            free(buffer);
+        }
+        nh_kcache_free(c);
+    }
     nh_graph_free(g);
 }
 
@@ -275,7 +315,7 @@ static void bad_crystals(void **state)
     (void)state;
     nh_graph *g = crystal(4);
     nh_kcache *c;
-    const nh_kspace_options none = {{0, 1, 1}, 1, NH_KCUT_GAMMA};
+    const nh_kspace_options none = {{0, 1, 1}, 1, NH_KCUT_GAMMA, NH_KSHIFT_RANDOM};
     assert_int_equal(nh_kcache_open(path, g, &none, NULL, &c, NULL, &err), -1);
     assert_non_null(strstr(err.text, "mesh"));
     assert_int_equal(nh_kcache_open("/nonexistent/a.kcache", g, &mesh, NULL, &c, NULL, &err), -1);
@@ -419,6 +459,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(eigenvectors),
         cmocka_unit_test_setup_teardown(kept_states, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(meshes_at_gamma, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(per_k_cut, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(made_anew_where_it_does_not_fit, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(damaged_vectors, make_folder, remove_folder),
