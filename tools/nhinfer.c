@@ -20,7 +20,7 @@ enum { LIST_LIMIT = 64 << 20 };
 typedef struct arguments {
     const char *model, *batch, *outdir;
     int precision, kernels;
-    bool hermitize, timing, keep_features;
+    bool hermitize, timing, keep_features, strict;
 } arguments;
 
 typedef struct session {
@@ -89,6 +89,23 @@ static int check_features(const session *s, const nh_nc *in, nh_error *err)
     return status;
 }
 
+/* Before anything is computed: elements that the model has not been trained on. What it says about them is a guess. */
+static int check_elements(const session *s, const nh_nc *in, const nh_graph *g, nh_error *err)
+{
+    const nh_elements *known = &s->model->elements;
+    if (!known->known) return 0;
+    char *unseen = nh_elements_unseen(known, &g->structure);
+    if (!unseen) return nh_fail_memory(err, "the elements");
+    int status = 0;
+    if (unseen[0] != '\0' && s->a->strict)
+        status = nh_fail(err, "%s: %s: not in the training data of %s", nh_nc_name(in), unseen, s->a->model);
+    else if (unseen[0] != '\0')
+        nh_warn(s->program, s->common, "%s: %s: not in the training data of %s; the prediction may be worse than H0",
+                nh_nc_name(in), unseen, s->a->model);
+    free(unseen);
+    return status;
+}
+
 static int infer(const session *s, const char *input, const char *output, bool show, crystal_times *times,
                  nh_error *err)
 {
@@ -102,6 +119,7 @@ static int infer(const session *s, const char *input, const char *output, bool s
     int status = nh_graph_read(in, h0 | (c->input == NH_INPUT_H0 ? NH_WANT_FEATURES : 0), &g, err);
     if (!status) status = nh_graph_require(g, nh_nc_name(in), h0, err);
     if (!status && g->features) status = check_features(s, in, err);
+    if (!status) status = check_elements(s, in, g, err);
     times->load = nh_seconds() - begin;
     if (!status) {
         const size_t work = s->model->n_range * nh_graph_edges(g, s->model->config.cutoff, NULL);
@@ -285,6 +303,9 @@ static int load(session *s, nh_error *err)
     if (s->model->n_unknown)
         nh_warn(s->program, s->common, "%s: %zu unknown variables are not used, %s the first", s->a->model,
                 s->model->n_unknown, s->model->unknown);
+    if (s->a->strict && !s->model->elements.known)
+        return nh_fail(err, "%s: no attribute elements: which elements the model was trained on is not known (--strict)",
+                       s->a->model);
     s->load = nh_seconds() - begin;
     nh_error note;
     if (nh_devices_open(s->common->device, s->model->n_range, &s->devices, &note, err)) return -1;
@@ -338,6 +359,8 @@ int main(int argc, char **argv)
          "leave the prediction as the network gives it"},
         {NH_OPT_FLAG, 0, "keep-features", NULL, &a.keep_features, NULL, NULL,
          "carry the input's features along (large)"},
+        {NH_OPT_FLAG, 0, "strict", NULL, &a.strict, NULL, NULL,
+         "refuse crystals with elements that the model was not trained on [a warning]"},
         {NH_OPT_FLAG, 0, "timing", NULL, &a.timing, NULL, NULL, "print where the time went"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Many crystals"},
         {NH_OPT_STRING, 0, "batch", "LIST", &a.batch, NULL, NULL,

@@ -86,6 +86,16 @@ static int print_provenance(const nh_nc *f, nh_error *err)
     return 0;
 }
 
+static int print_elements(const nh_elements *e, nh_error *err)
+{
+    if (!e->known) return 0;
+    char *text = nh_elements_text(e);
+    if (!text) return nh_fail_memory(err, "the list of elements");
+    printf("%-12s %zu, with the number of training crystals: %s\n", "elements", nh_elements_count(e), text);
+    free(text);
+    return 0;
+}
+
 static void print_config(char *text)
 {
     printf("config\n");
@@ -108,6 +118,9 @@ static int info(const arguments *a, const nh_common *common, nh_error *err)
     if (!status) {
         printf("%-12s %zu, %s precision\n", "sub-models", m->n_range,
                m->weights[0].real ? "double" : "single");
+        status = print_elements(&m->elements, err);
+    }
+    if (!status) {
         print_config(text);
         printf("\n");
         if (a->all)

@@ -306,6 +306,21 @@ static int read_config(hid_t file, const char *path, nh_config *config, nh_error
     return status;
 }
 
+/* Which elements the model has seen; files without the attribute do not say. */
+static int read_elements(hid_t file, const char *path, nh_elements *out, nh_error *err)
+{
+    char *text, *where = NULL;
+    if (nh_hdf_text(file, path, "elements", &text, err)) return -1;
+    if (!text) return 0;
+    int status = asprintf(&where, "%s: attribute elements", path) < 0 ? nh_fail_memory(err, "a name") : 0;
+    if (!status) {
+        status = nh_elements_parse(text, where, out, err);
+        free(where);
+    }
+    free(text);
+    return status;
+}
+
 /* Maps a file, for reading and for changes that nobody else sees. It need not succeed. */
 static void map_file(const char *path, nh_model *m)
 {
@@ -331,6 +346,7 @@ static int read_model(hid_t file, const char *path, bool map, unsigned acts, nh_
     *out = NULL;
     int status = read_config(file, path, &config, err);
     if (!status) status = nh_model_new(&config, false, &m, err);
+    if (!status) status = read_elements(file, path, &m->elements, err);
     if (!status) status = check_no_more_ranges(file, path, m->n_range, err);
     if (!status && map) map_file(path, m);
     for (size_t r = 0; !status && r < m->n_range; r++)
@@ -448,6 +464,11 @@ int nh_model_write(nh_nc *f, const nh_model *m, bool packed, nh_error *err)
     if (!text) return nh_fail_memory(err, "the config text");
     int failure = nh_nc_set_text(f, "config", text, err);
     free(text);
+    if (!failure && m->elements.known) {
+        text = nh_elements_text(&m->elements);
+        failure = text ? nh_nc_set_text(f, "elements", text, err) : nh_fail_memory(err, "the list of elements");
+        free(text);
+    }
     for (size_t r = 0; !failure && r < m->n_range; r++)
         failure = write_range(f, m, r, packed, err);
     return failure;

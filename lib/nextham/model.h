@@ -3,6 +3,7 @@
 #define NH_NEXTHAM_MODEL_H
 
 #include "base/threads.h"
+#include "nextham/elements.h"
 #include "nextham/parameters.h"
 
 enum { NH_NAME_MAX = 256 };
@@ -12,6 +13,7 @@ typedef struct nh_model {
     nh_params params;
     size_t n_range;
     nh_weights *weights; /* [n_range] */
+    nh_elements elements; /* of the crystals that it was trained on */
     /* Of the file that it was read from: */
     size_t n_dead; /* numbers under names that nothing uses (nh_param_known_dead), all sub-models together */
     size_t n_unknown; /* variables that are neither parameters nor known dead ones; the first is named in

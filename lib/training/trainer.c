@@ -159,6 +159,7 @@ static int check_basis(const nh_trainer *t, basis_table *b, const nh_graph *g, s
 int nh_trainer_check(nh_trainer *t, nh_error *err)
 {
     basis_table b = {0};
+    nh_elements seen = {0};
     int status = 0;
     nh_progress *progress = nh_progress_start("check", "files", t->first[N_LISTS], t->quiet);
     for (size_t i = 0; !status && i < t->first[N_LISTS]; i++) {
@@ -169,6 +170,7 @@ int nh_trainer_check(nh_trainer *t, nh_error *err)
         status = t->hooks->read(t->hooks->context, path, 0, &g, err);
         if (!status) status = nh_crystal_check(&t->kind, path, g, err);
         if (!status) status = check_basis(t, &b, g, i, err);
+        if (!status && list == TRAIN) nh_elements_add(&seen, &g->structure);
         nh_graph_free(g);
         if (status) nh_fail_at(err, "%s:%zu", t->list[list], line);
         nh_progress_add(progress, 1);
@@ -176,6 +178,7 @@ int nh_trainer_check(nh_trainer *t, nh_error *err)
     nh_progress_end(progress);
     for (size_t z = 0; z < MAX_ELEMENTS; z++)
         free(b.shells[z]);
+    if (!status) nh_elements_join(&t->state->model->elements, &seen);
     return status;
 }
 

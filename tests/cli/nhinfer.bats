@@ -214,6 +214,37 @@ refused() { # TEXT... : model or crystal is refused, and nothing is left behind
     [ -z "$output" ]
 }
 
+@test "elements that the model was not trained on: said at once, refused with --strict" {
+    # the crystal is C and H
+    elements() { edited_model "s/:provenance =.*/&\n:elements = \"$1\" ;/" "$2"; }
+    elements "H 3 C 2" "$T/knows.nc"
+    elements "H 3 Si 2" "$T/half.nc"
+    elements "H three" "$T/lies.nc"
+    run "$BIN/nhinfer" --strict -m "$T/knows.nc" -o "$T/knows.ham" "$T/graph.nc"
+    [ "$status" -eq 0 ] && [ -z "$output" ]
+    run "$BIN/nhinfer" -m "$T/half.nc" -o "$T/half.ham" "$T/graph.nc"
+    [ "$status" -eq 0 ] && [ "${#lines[@]}" -eq 1 ]
+    [[ "$output" == "nhinfer: warning: $T/graph.nc: C: not in the training data of $T/half.nc;"* ]]
+    run "$BIN/nhinfer" -q -m "$T/half.nc" -o "$T/half.ham" "$T/graph.nc"
+    [ "$status" -eq 0 ] && [ -z "$output" ]
+    for m in knows half; do ncdump -v h_pred "$T/$m.ham" | sed -n '/h_pred =/,$p' > "$T/$m.txt"; done
+    cmp "$T/knows.txt" "$T/half.txt"
+    run "$BIN/nhinfer" --strict -m "$T/half.nc" -o "$T/x.nc" "$T/graph.nc"
+    fails 1 "nhinfer: $T/graph.nc: C: not in the training data of $T/half.nc"
+    [ ! -e "$T/x.nc" ]
+    run "$BIN/nhinfer" --strict -m "$T/model.nc" -o "$T/x.nc" "$T/graph.nc"
+    fails 1 "nhinfer: $T/model.nc: no attribute elements"
+    run "$BIN/nhinfer" -m "$T/lies.nc" -o "$T/x.nc" "$T/graph.nc"
+    fails 1 "nhinfer: $T/lies.nc: attribute elements: H: a number of crystals expected"
+    # of many crystals, those that it knows
+    printf '%s\n' "$T/graph.nc" > "$T/list"
+    run "$BIN/nhinfer" --strict -m "$T/half.nc" --batch "$T/list" --outdir "$T/out"
+    [ "$status" -eq 1 ] && [[ "$output" == *"C: not in the training data"* ]]
+    # a smaller file says it too
+    "$BIN/nhmodel" pack "$T/half.nc" -o "$T/small.nc"
+    "$BIN/nhmodel" info "$T/small.nc" | grep -q "^elements  *2, with the number of training crystals: H 3 Si 2$"
+}
+
 @test "outputs that cannot be written" {
     run "$BIN/nhinfer" -m "$T/model.nc" -o "$T/no/such/ham.nc" "$T/graph.nc"
     fails 1 "nhinfer: $T/no/such/ham.nc"

@@ -42,6 +42,7 @@ last() {
     [ "$(grep -c '^epoch' "$T/whole.log")" -eq 20 ]
     run "$BIN/nhmodel" info "$T/whole/best.nc"
     [ "$status" -eq 0 ] && [[ "$output" == *"trained by nhtrain"* ]]
+    [[ "$output" == *"2, with the number of training crystals: Li 2 Cl 2"* ]]
     [ -z "$(find "$T/whole" -name '*.tmp')" ]
 }
 
@@ -160,6 +161,8 @@ END
     awk -v a="$(last "$T/tuned" val_meV)" -v b="$(last "$T/whole" val_meV)" 'BEGIN { exit !(a < 1.02 * b) }'
     grep -q "^init: '$T/whole/best.nc'" "$T/tuned/config.yaml"
     "$BIN/nhtrain" -q --resume "$T/tuned" --set schedule.epochs=3
+    # what was learnt before counts, and nothing twice
+    for f in best last; do ncdump -h "$T/tuned/$f.nc" | grep -q ':elements = "Li 2 Cl 2" ;'; done
     train -q --set run_dir="$T/double" --set schedule.epochs=3 --set precision=double --set accumulate=2 --set loss.kind=paper \
         --set optimizer.clip=0.1 --set memory=recompute --set loss.k_per_step=2 --set loss.cut=per-k
     [ "$(last "$T/double" step)" -eq 3 ]

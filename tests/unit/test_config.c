@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "base/stream.h"
+#include "nextham/elements.h"
 #include "nextham/parameters.h"
 
 #include <math.h>
@@ -559,9 +560,53 @@ static void initialisation(void **state)
     nh_config_free(&c);
 }
 
+static void elements_seen(void **state)
+{
+    (void)state;
+    nh_error err = {""};
+    nh_elements e = {0}, back, other = {0};
+    const int z[] = {31, 33, 31, 54}; /* gallium twice, a species without an atom */
+    int species[] = {0, 1, 2};
+    const nh_structure s = {.n_atom = 3, .n_species = 4, .species = species, .atomic_number = (int *)z};
+    assert_false(e.known);
+    nh_elements_add(&e, &s);
+    nh_elements_add(&e, &s);
+    assert_true(e.known);
+    assert_int_equal(nh_elements_count(&e), 2);
+    char *text = nh_elements_text(&e);
+    assert_string_equal(text, "Ga 2 As 2");
+    free(text);
+    assert_int_equal(nh_elements_parse("H 3 He 4  Ga 7\n", "f.nc", &other, &err), 0);
+    assert_true(other.known && other.crystals[1] == 3 && other.crystals[2] == 4 && other.crystals[31] == 7);
+    text = nh_elements_unseen(&other, &s);
+    assert_string_equal(text, "As");
+    free(text);
+    nh_elements_join(&e, &other);
+    nh_elements_join(&e, &other);
+    text = nh_elements_text(&e);
+    assert_string_equal(text, "H 3 He 4 Ga 7 As 2");
+    assert_int_equal(nh_elements_parse(text, "f.nc", &back, &err), 0);
+    assert_memory_equal(&back, &e, sizeof e);
+    free(text);
+    text = nh_elements_unseen(&e, &s);
+    assert_string_equal(text, "");
+    free(text);
+    static const char *const bad[][2] = {{"Ga", "Ga"},       {"Ga As", "Ga"},          {"Ga 0", "Ga"}, {"Ga -1", "Ga"},
+                                         {"Ga 1x", "Ga"},    {"Ga 2 Ga 3", "twice"},   {"Xx 1", "Xx"}, {"3", "'3'"},
+                                         {"Fe1 2", "'Fe1'"}, {"H 99999999999999999999", "H"}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(nh_elements_parse(bad[i][0], "f.nc: attribute elements", &back, &err), -1);
+        assert_non_null(strstr(err.text, "f.nc: attribute elements: "));
+        if (!strstr(err.text, bad[i][1])) fail_msg("%s: %s", bad[i][0], err.text);
+    }
+    assert_int_equal(nh_elements_parse("", "f.nc", &back, &err), 0);
+    assert_int_equal(nh_elements_count(&back), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(elements_seen),
         cmocka_unit_test(defaults_and_text),  cmocka_unit_test(every_key),
         cmocka_unit_test(bad_configs),        cmocka_unit_test(types_as_printed),
         cmocka_unit_test(out_matches_golden), cmocka_unit_test(paths_match_golden),
