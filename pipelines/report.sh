@@ -13,8 +13,10 @@
 #
 # Prints the summaries. DIR/report.html is one file without references to others; every table is also there as DIR/LIST/*.tsv: summary (means
 # with 95 % intervals from 2000 bootstrap samples of the crystals), spins (the paper's Table 1), elements (Fig. 3), distances, each and each-l2
-# (spins of every crystal, by both rules for mu), crystals and kpoints (band errors and ghosts, Fig. 9 and 10; the bound of Appendix F); and
-# DIR/times.tsv (Table 3), DIR/failed.tsv. Bands are compared on a mesh, MESH="4 4 4" in the environment; BIN=bin names the folder of the
+# (spins of every crystal, by both rules for mu), crystals and kpoints (band errors and ghosts, Fig. 9 and 10; the bound of Appendix F), path (the
+# same along the standard path); and
+# DIR/times.tsv (Table 3), DIR/failed.tsv. Bands are compared on a mesh, MESH="4 4 4" in the environment, centred at Gamma: ghost states live
+# where S is nearly singular, and that is at points of high symmetry; and at POINTS [100] of the standard path. BIN=bin names the folder of the
 # programs, THREADS=2 their threads.
 set -euo pipefail
 export LC_ALL=C.UTF-8
@@ -83,16 +85,19 @@ draw() { gnuplot 2> >(grep -v '^$\|Warning: empty' >&2); }
 
 # --- one list ---
 
-# Bands on the mesh: a row in crystals.tsv for H0 and for the prediction, rows in kpoints.tsv.
+# Bands on the mesh: a row in crystals.tsv for H0 and for the prediction, rows in kpoints.tsv; along the path: rows in path.tsv.
 bands() {
-    local ham=$1 name=$2 part=$3 m begin=$EPOCHREALTIME
-    "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix h_label --mesh "${mesh[@]}" -o "$part/label.nc" "$ham"
+    local ham=$1 name=$2 part=$3 m begin=$EPOCHREALTIME path=(--path auto --total "${POINTS:-100}")
+    "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix h_label --gamma --mesh "${mesh[@]}" -o "$part/label.nc" "$ham"
+    "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix h_label "${path[@]}" -o "$part/label-path.nc" "$ham"
     printf 'bands on the mesh\t%s\n' "$(awk "BEGIN { print $EPOCHREALTIME - $begin }")" >> "$part/mesh.times"
     for m in h0 h_pred; do
-        "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix $m --against h_label --mesh "${mesh[@]}" -o "$part/eig.nc" "$ham"
+        "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix $m --against h_label --gamma --mesh "${mesh[@]}" -o "$part/eig.nc" "$ham"
         "$bin/bandplot-data" -q --format summary --title "$name" --ref "$part/label.nc" "$part/eig.nc" | sed '1s/^#//' >> "$part/crystals.all"
         "$bin/bandplot-data" -q --format kpoints --ref "$part/label.nc" "$part/eig.nc" |
             awk -v OFS='\t' -v name="$name" -v m=$m '{ print sub(/^#/, "") ? "crystal\tmatrix" : name OFS m, $0 }' >> "$part/kpoints.all"
+        "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix $m "${path[@]}" -o "$part/eig.nc" "$ham"
+        "$bin/bandplot-data" -q --format summary --title "$name" --ref "$part/label-path.nc" "$part/eig.nc" | sed '1s/^#//' >> "$part/path.all"
     done
 }
 
@@ -140,7 +145,7 @@ judge() {
     heading 2 "$name: ${#good[@]} crystals"
     [ "${#good[@]}" -gt 0 ] || { text "None could be judged."; return; }
     awk '!/^crystal/ || !n++' "$part/kpoints.all" > "$part/kpoints.tsv"
-    awk '!/^title/ || !n++' "$part/crystals.all" > "$part/crystals.tsv"
+    for by in crystals path; do awk '!/^title/ || !n++' "$part/$by.all" > "$part/$by.tsv"; done
     tabs < "$part/each.all" | awk '!/^matrix/ || !n++' > "$part/each.tsv"
     "$bin/gaugemae" -q --each --mu l2 "${good[@]}" | tabs > "$part/each-l2.tsv"
     grep -q '^h_pred' "$part/each.tsv" || { echo "report.sh: $list: no file has h_pred: predict first, or name a model with -m" >&2; exit 1; }
@@ -154,6 +159,7 @@ judge() {
         pairs overall 1 7 "$part/each.tsv" | awk -v name="Gauge MAE, minimal mu (meV)" -f "$here/interval.awk"
         pairs "" 2 8 "$part/crystals.tsv" | awk -v name="bands up to 10 eV above the Fermi level (meV)" -f "$here/interval.awk"
         pairs "" 2 11 "$part/crystals.tsv" | awk -v name="ghost k-points of $((mesh[0] * mesh[1] * mesh[2]))" -f "$here/interval.awk"
+        pairs "" 2 11 "$part/path.tsv" | awk -v name="ghost k-points of ${POINTS:-100} on the standard path" -f "$here/interval.awk"
     } > "$part/summary.tsv"
     echo "$name: ${#good[@]} crystals"
     sed 's/^/  /' "$part/summary.tsv"
@@ -177,7 +183,7 @@ judge() {
     } | draw
     picture "$part/distances.svg"
 
-    heading 3 "Bands of each crystal on a ${mesh[*]} mesh, and ghost k-points (Fig. 9)"
+    heading 3 "Bands of each crystal on a ${mesh[*]} mesh with Gamma, and ghost k-points (Fig. 9)"
     table "$part/crystals.tsv" 60
     awk -F '\t' -v OFS='\t' '$2 == "h0" { a = $8 } $2 == "h_pred" { print a, $8, $11 }' "$part/crystals.tsv" > "$part/scatter"
     { svg "$part/bands.svg" 480
@@ -187,6 +193,9 @@ judge() {
           '' using 1:(\$3 > 0 ? \$2 : NaN) with points pt 6 ps 2 lc rgb '#d7191c' title 'with ghost k-points'"
     } | draw
     picture "$part/bands.svg"
+
+    heading 3 "Bands of each crystal along the standard path"
+    table "$part/path.tsv" 60
 
     heading 3 "k-points (Fig. 10, Appendix F): largest difference and what kappa(S)/||S|| ||dH|| allows"
     { svg "$part/kpoints.svg" 480
@@ -198,7 +207,7 @@ judge() {
           \$h_pred using 1:2 with points pt 7 ps .4 lc rgb '#2c5f9e' title 'prediction'"
     } | draw
     picture "$part/kpoints.svg"
-    rm -f "$part"/{*.all,files,one,log,scatter,label.nc,eig.nc}
+    rm -f "$part"/{*.all,files,one,log,scatter,label.nc,label-path.nc,eig.nc}
 }
 
 # --- the page ---

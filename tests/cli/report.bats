@@ -22,7 +22,7 @@ setup() {
     # the tables are those of gaugemae and bandplot-data
     "$BIN/gaugemae" -q --by element "$T/report/test/predicted/"{GaAs,LiCl-2}.nc | grep -v '^#' | tr -s ' ' '\t' |
         diff - <(tail -n +2 "$T/report/test/elements.tsv")
-    for m in h_label h_pred; do "$BIN/geneig" -q --matrix $m --mesh 2 2 2 -o "$T/$m.nc" "$T/report/test/predicted/GaAs.nc"; done
+    for m in h_label h_pred; do "$BIN/geneig" -q --matrix $m --gamma --mesh 2 2 2 -o "$T/$m.nc" "$T/report/test/predicted/GaAs.nc"; done
     "$BIN/bandplot-data" --format summary --title GaAs --ref "$T/h_label.nc" "$T/h_pred.nc" | tail -1 | grep -Fxf - "$T/report/test/crystals.tsv"
     error=$(awk -F'\t' '$2 == "h_pred" { s += $8; n++ } END { printf "%.4g", s / n }' "$T/report/test/crystals.tsv")
     awk -F'\t' -v e="$error" '/^bands/ { good = $2 == 2 && $4 == e && $5 <= e && $6 >= e && $7 > 1 } END { exit !good }' "$T/report/test/summary.tsv"
