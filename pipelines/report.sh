@@ -89,8 +89,8 @@ draw() { gnuplot 2> >(grep -v '^$\|Warning: empty' >&2); }
 bands() {
     local ham=$1 name=$2 part=$3 m begin=$EPOCHREALTIME path=(--path auto --total "${POINTS:-100}")
     "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix h_label --gamma --mesh "${mesh[@]}" -o "$part/label.nc" "$ham"
-    "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix h_label "${path[@]}" -o "$part/label-path.nc" "$ham"
     printf 'bands on the mesh\t%s\n' "$(awk "BEGIN { print $EPOCHREALTIME - $begin }")" >> "$part/mesh.times"
+    "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix h_label "${path[@]}" -o "$part/label-path.nc" "$ham"
     for m in h0 h_pred; do
         "$bin/geneig" -q ${THREADS:+-j "$THREADS"} --matrix $m --against h_label --gamma --mesh "${mesh[@]}" -o "$part/eig.nc" "$ham"
         "$bin/bandplot-data" -q --format summary --title "$name" --ref "$part/label.nc" "$part/eig.nc" | sed '1s/^#//' >> "$part/crystals.all"
