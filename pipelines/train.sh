@@ -1,31 +1,44 @@
 #!/bin/sh
-# Trains the repository's model: train.sh [PROGRAMS [DATA [RUNS [OPTIONS OF NHTRAIN...]]]]
-# PROGRAMS: folder of the programs [bin]; DATA: folder with the crystals, *.nc.xz and lists [../shared/data/set]; RUNS [runs]: gets the run folders train,
-# finish and finish-2 and model.nc, the model for shipping. What was interrupted goes on where it was.
+# Trains the repository's model: train.sh SET ELEMENTS [RUNS [OPTIONS OF NHTRAIN...]]     BIN=bin in the environment
+# SET: a folder with strained and rattled crystals, *.nc.xz (graph.nc, labelled) and train.list, validation.list, test.list.
+# ELEMENTS: one with small crystals of many elements, *.nc.xz and train.list; those that elements-validation.list and
+# elements-test.list (beside this script) name are kept out of training. RUNS [runs]: gets the run folders train, elements and
+# finish, and model.nc, the model for shipping. What was interrupted goes on where it was.
 set -eu
-bin=${1:-bin} data=${2:-../shared/data/set} runs=${3:-runs}
+[ $# -ge 2 ] || { sed -n '2,6s/^# //p' "$0" >&2; exit 2; }
+here=$(cd "$(dirname "$0")" && pwd)
+bin=${BIN:-$here/../bin}
+set=$1 elements=$2 runs=${3:-runs}
 [ $# -lt 3 ] && shift $# || shift 3
-unpacked=${TMPDIR:-/tmp}/set
-mkdir -p "$unpacked" "$runs"
-for file in "$data"/*.nc.xz; do
-    name=$unpacked/$(basename "$file" .xz)
-    [ -e "$name" ] || { xzcat "$file" > "$name.tmp" && mv "$name.tmp" "$name"; }
+data=${TMPDIR:-/tmp}/nextham-data
+mkdir -p "$data" "$runs"
+for part in set elements; do
+    eval "folder=\$$part"
+    mkdir -p "$data/$part"
+    for file in "$folder"/*.nc.xz; do
+        name=$data/$part/$(basename "$file" .xz)
+        [ -e "$name" ] || { xzcat "$file" > "$name.tmp" && mv "$name.tmp" "$name"; }
+    done
+    cp "$folder"/*.list "$data/$part"
 done
-cp "$data"/*.list "$unpacked"
+named() { sed "s|^|$1/|" "$2"; }
+kept=$(cat "$here/elements-validation.list" "$here/elements-test.list")
+{ named set "$data/set/train.list"; grep -vxF "$kept" "$data/elements/train.list" | sed 's|^|elements/|'; } > "$data/train.list"
+{ named set "$data/set/validation.list"; named elements "$here/elements-validation.list"; } > "$data/validation.list"
+named elements "$here/elements-test.list" > "$data/test-elements.list"
 
-# part NAME CONFIG OPTIONS...: a new run, or what is left of an old one
+# part NAME FOLDER-OF-THE-LISTS OPTIONS...: a new run, or what is left of an old one
 part() {
-    name=$1 config=$2
+    name=$1 lists=$2
     shift 2
     if [ -e "$runs/$name/last.nc" ]; then
         "$bin/nhtrain" --resume "$runs/$name" "$@"
     else
-        "$bin/nhtrain" -c "$(dirname "$0")/$config" --set data.train="$unpacked/train.list" --set data.validation="$unpacked/validation.list" \
-            --set data.test="$unpacked/test.list" --set run_dir="$runs/$name" "$@"
+        "$bin/nhtrain" -c "$here/$config.yaml" --set data.train="$lists/train.list" --set data.validation="$lists/validation.list" \
+            --set data.test= --set run_dir="$runs/$name" "$@"
     fi
 }
-part train train.yaml "$@"
-part finish train-finish.yaml --set init="$runs/train/best.nc" "$@"
-# once more with a rate that begins high
-part finish-2 train-finish.yaml --set init="$runs/finish/best.nc" --set optimizer.lr=1e-3 --set schedule.epochs=180 "$@"
-"$bin/nhmodel" pack --bits 12 "$runs/finish-2/best.nc" -o "$runs/model.nc"
+config=train part train "$data/set" "$@"
+config=train-elements part elements "$data" --set init="$runs/train/best.nc" "$@"
+config=train-finish part finish "$data" --set init="$runs/elements/best.nc" "$@"
+"$bin/nhmodel" pack --bits 12 "$runs/finish/best.nc" -o "$runs/model.nc"
