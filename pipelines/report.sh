@@ -14,7 +14,7 @@
 # Prints the summaries. DIR/report.html is one file without references to others; every table is also there as DIR/LIST/*.tsv: summary (means
 # with 95 % intervals from 2000 bootstrap samples of the crystals), spins (the paper's Table 1), elements (Fig. 3), distances, each and each-l2
 # (spins of every crystal, by both rules for mu), crystals and kpoints (band errors and ghosts, Fig. 9 and 10; the bound of Appendix F), path (the
-# same along the standard path); and
+# same along the standard path), worse (crystals whose prediction is worse than their H0, or has ghost states); and
 # DIR/times.tsv (Table 3), DIR/failed.tsv. Bands are compared on a mesh, MESH="4 4 4" in the environment, centred at Gamma: ghost states live
 # where S is nearly singular, and that is at points of high symmetry; and at POINTS [100] of the standard path. BIN=bin names the folder of the
 # programs, THREADS=2 their threads.
@@ -127,6 +127,22 @@ pairs() {
         $key == "h_pred" { print a, $column }' "$4"
 }
 
+# A model may do harm: each crystal that it does harm to, by name.
+worse() {
+    awk -F '\t' -v OFS='\t' '
+        FILENAME ~ /each-l2/ { if ($2 == "overall") { name = $10; sub(/.*\//, "", name); sub(/\.nc$/, "", name); mae[name, $1] = $7; if (!(name in at)) { at[name] = ++n; order[n] = name } } next }
+        FILENAME ~ /crystals/ { bands[$1, $2] = $8 }
+        { ghosts[$1] += $2 == "h_pred" ? $11 : 0 }
+        END {
+            print "crystal", "Gauge_MAE_H0_meV", "prediction", "bands_H0_meV", "prediction", "ghost_k-points"
+            for (i = 1; i <= n; i++) {
+                c = order[i]
+                if (mae[c, "h_pred"] > mae[c, "h0"] || bands[c, "h_pred"] > bands[c, "h0"] || ghosts[c] > 0)
+                    print c, mae[c, "h0"], mae[c, "h_pred"], bands[c, "h0"], bands[c, "h_pred"], ghosts[c]
+            }
+        }' "$1/each-l2.tsv" "$1/crystals.tsv" "$1/path.tsv"
+}
+
 judge() {
     local list=$1 name part file by files good=()
     name=$(basename "$list" .list) part=$out/$name
@@ -164,6 +180,15 @@ judge() {
     echo "$name: ${#good[@]} crystals"
     sed 's/^/  /' "$part/summary.tsv"
     table "$part/summary.tsv"
+
+    worse "$part" > "$part/worse.tsv"
+    heading 3 "Worse than H0, in Gauge MAE (least squares mu) or in bands, or with ghost k-points"
+    if [ "$(wc -l < "$part/worse.tsv")" -gt 1 ]; then
+        table "$part/worse.tsv" 1000
+        awk -F '\t' 'NR > 1 { list = list (NR > 2 ? ", " : "") $1 } END { print "  worse than H0, or with ghost k-points: " list }' "$part/worse.tsv"
+    else
+        text "None."
+    fi
 
     heading 3 "By spin block (Table 1): Gauge MAE in meV, minimal mu"
     table "$part/spins.tsv"

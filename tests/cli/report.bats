@@ -26,6 +26,16 @@ setup() {
     "$BIN/bandplot-data" --format summary --title GaAs --ref "$T/h_label.nc" "$T/h_pred.nc" | tail -1 | grep -Fxf - "$T/report/test/crystals.tsv"
     error=$(awk -F'\t' '$2 == "h_pred" { s += $8; n++ } END { printf "%.4g", s / n }' "$T/report/test/crystals.tsv")
     awk -F'\t' -v e="$error" '/^bands/ { good = $2 == 2 && $4 == e && $5 <= e && $6 >= e && $7 > 1 } END { exit !good }' "$T/report/test/summary.tsv"
+    # who is worse than H0, and nobody else
+    python3 - "$T/report/test" << 'PY'
+import csv, os, sys
+read = lambda name: list(csv.reader(open(os.path.join(sys.argv[1], name)), delimiter="\t"))[1:]
+mae = {(os.path.basename(r[9])[:-3], r[0]): float(r[6]) for r in read("each-l2.tsv") if r[1] == "overall"}
+bands = {(r[0], r[1]): float(r[7]) for r in read("crystals.tsv")}
+ghosts = {c: sum(int(r[10]) for t in ("crystals.tsv", "path.tsv") for r in read(t) if r[:2] == [c, "h_pred"]) for c, m in bands}
+bad = {c for c in ghosts if mae[c, "h_pred"] > mae[c, "h0"] or bands[c, "h_pred"] > bands[c, "h0"] or ghosts[c]}
+assert len(ghosts) == 2 and {r[0] for r in read("worse.tsv")} == bad, (bad, read("worse.tsv"))
+PY
     # no difference of bands above its bound
     awk -F'\t' 'NR > 1 { n++; if (!($7 <= $10)) bad = 1 } END { exit bad || n != 32 }' "$T/report/test/kpoints.tsv"
     [ "$(cut -f1 "$T/report/failed.tsv" | tr '\n' ' ')" = "earlier bad " ]
