@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# The measurements behind the tables of README ("The shipped model"), on the crystals that train.sh unpacks:
-#   pipelines/study.sh NAME OUT [EPOCHS [MODEL]]     BIN=bin DATA=/tmp/set in the environment; THREADS=1
+# The measurements behind the table of studies in docs/model-card.md, on the crystals that train.sh unpacks:
+#   pipelines/study.sh NAME OUT [EPOCHS [MODEL]]     BIN=bin DATA=/tmp/nextham-data/set in the environment; THREADS=1
 # NAME:
-#   base      a model that corrects nothing, OUT/base/best.nc: what report.sh says of it is said of the H0 that the network corrects
 #   overfit   one crystal, with `lift` and without: how far below H0's the error comes
 #   options   lift, edge_init and both against neither, at equal processor time
+#   errors    absolute errors from the beginning in place of squared ones
+#   norm      norm_eps: 1e-5 (published), 0.05, 0.3
 #   curve     the network on 5, 11, 22 and 44 crystals, the same number of steps
-#   kspace    the second part of the training from MODEL (the best of the first part), with the k-space terms and without, three seeds
+#   kspace    the last part of the training from MODEL (the best of a part before), with the k-space terms and without, three seeds
 # OUT gets one run folder each; one line a run is printed. EPOCHS [40]: of the plain network on all crystals.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-bin=${BIN:-$here/../bin} data=${DATA:-/tmp/set} threads=${THREADS:-1}
+bin=${BIN:-$here/../bin} data=${DATA:-/tmp/nextham-data/set} threads=${THREADS:-1}
 name=$1 out=$2 epochs=${3:-40}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
@@ -29,7 +30,7 @@ plain="--set loss.lambda_p=0 --set loss.lambda_q=0 --set loss.lambda_pq=0" # no 
 best() {
     awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
         best == "" || $at["val_meV"] + 0 < best + 0 { best = $at["val_meV"] }
-        END { printf "best validation %s meV (H0 %s, averaged %s), %d epochs\n", best, $at["val_h0_meV"], $at["val_base_meV"], NR - 1 }' "$out/$1/metrics.tsv"
+        END { printf "best validation %s meV (H0 %s), %d epochs\n", best, $at["val_h0_meV"], NR - 1 }' "$out/$1/metrics.tsv"
 }
 seconds() { # processor time of a command
     local TIMEFORMAT=%U
@@ -37,12 +38,6 @@ seconds() { # processor time of a command
 }
 
 case $name in
-base)
-    head -n 1 "$data/train.list" | sed "s|^|$data/|" > "$out/one.list"
-    # shellcheck disable=SC2086
-    run base 1 $plain --set data.train="$out/one.list" --set data.validation="$out/one.list" --set optimizer.lr=1e-13 \
-        --set schedule.warmup_lr=1e-14 --set schedule.min_lr=1e-14
-    ;;
 overfit)
     for crystal in Si-1 GaAs-1; do
         yes "$data/$crystal.nc" | head -n 25 > "$out/$crystal.list"
@@ -68,6 +63,20 @@ options)
         # shellcheck disable=SC2086
         run "$o" "$n" $plain ${option[$o]}
         echo "$o: $(best "$o")"
+    done
+    ;;
+errors)
+    for squared in true false; do
+        # shellcheck disable=SC2086
+        run "squared-$squared" "$epochs" $plain --set loss.l1_epochs=$([ $squared = true ] && echo 0 || echo "$epochs")
+        echo "squared errors: $squared: $(best "squared-$squared")"
+    done
+    ;;
+norm)
+    for eps in 1e-5 0.05 0.3; do
+        # shellcheck disable=SC2086
+        run "norm-$eps" "$epochs" $plain --set network.norm_eps=$eps
+        echo "norm_eps: $eps: $(best "norm-$eps")"
     done
     ;;
 curve)
