@@ -2,8 +2,10 @@
 
 #include "base/memory.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -308,4 +310,105 @@ int nh_yaml_check_keys(const nh_yaml *map, const char *name, const char *const *
             return nh_fail(err, "%s:%zu: unknown key %s", name, map->item[i]->line, map->key[i]);
     }
     return 0;
+}
+
+size_t nh_yaml_line(const nh_yaml *map, const char *key)
+{
+    const nh_yaml *node = nh_yaml_find(map, key);
+    return node ? node->line : map->line;
+}
+
+int nh_yaml_get_real_in(const nh_yaml *map, const char *name, const char *key, double min, double max, bool open, double *out,
+                        nh_error *err)
+{
+    double value = *out;
+    if (!nh_yaml_find(map, key)) return 0;
+    if (nh_yaml_get_real(map, name, key, &value, err)) return -1;
+    if (!(value >= min && value <= max) || (open && (value <= min || value >= max))) {
+        if (isinf(max))
+            return nh_fail(err, "%s:%zu: %s: %g found, a finite number %s %g expected", name, nh_yaml_line(map, key), key,
+                           value, open ? ">" : ">=", min);
+        return nh_fail(err, "%s:%zu: %s: %g found, a number %s %g%s%g expected", name, nh_yaml_line(map, key), key, value,
+                       open ? "between" : "from", min, open ? " and " : " to ", max);
+    }
+    *out = value;
+    return 0;
+}
+
+int nh_yaml_get_size(const nh_yaml *map, const char *name, const char *key, size_t min, size_t max, size_t *out, nh_error *err)
+{
+    long value = 0;
+    if (!nh_yaml_find(map, key)) return 0;
+    if (nh_yaml_get_long(map, name, key, &value, err)) return -1;
+    if (value < 0 || (size_t)value < min || (size_t)value > max)
+        return nh_fail(err, "%s:%zu: %s: %ld found, a number from %zu to %zu expected", name, nh_yaml_line(map, key), key,
+                       value, min, max);
+    *out = (size_t)value;
+    return 0;
+}
+
+int nh_yaml_get_choice(const nh_yaml *map, const char *name, const char *key, const char *const *words, int *out, nh_error *err)
+{
+    const char *text = NULL;
+    if (nh_yaml_get_text(map, name, key, &text, err)) return -1;
+    if (!text) return 0;
+    for (int i = 0; words[i]; i++)
+        if (!strcmp(text, words[i])) {
+            *out = i;
+            return 0;
+        }
+    char list[128] = "";
+    for (int i = 0; words[i]; i++) {
+        const size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i ? " or " : "", words[i]);
+    }
+    return nh_fail(err, "%s:%zu: %s: '%.60s' found, %s expected", name, nh_yaml_line(map, key), key, text, list);
+}
+
+int nh_yaml_get_map(const nh_yaml *map, const char *name, const char *key, const char *const *known, const nh_yaml **out, nh_error *err)
+{
+    *out = nh_yaml_find(map, key);
+    if (!*out) return 0;
+    if ((*out)->kind != NH_YAML_MAP)
+        return nh_fail(err, "%s:%zu: %s: a map expected", name, (*out)->line, key);
+    return nh_yaml_check_keys(*out, name, known, err);
+}
+
+int nh_yaml_get_path(const nh_yaml *map, const char *name, const char *key, const char *folder, char **out, nh_error *err)
+{
+    const char *text = NULL;
+    if (nh_yaml_get_text(map, name, key, &text, err)) return -1;
+    if (!text) return 0;
+    free(*out);
+    *out = NULL;
+    if (text[0] == '\0') return 0;
+    char *path = NULL;
+    if (text[0] == '/')
+        path = nh_strdup(text);
+    else if (asprintf(&path, "%s/%s", folder, text) < 0)
+        path = NULL;
+    *out = path;
+    return path ? 0 : nh_fail_memory(err, key);
+}
+
+int nh_yaml_get_bytes(const nh_yaml *map, const char *name, const char *key, double *out, nh_error *err)
+{
+    static const char *const units[] = {"", "B", "kB", "MB", "GB", "TB"};
+    static const double factors[] = {1, 1, 1e3, 1e6, 1e9, 1e12};
+    const char *text = NULL;
+    if (nh_yaml_get_text(map, name, key, &text, err)) return -1;
+    if (!text) return 0;
+    char *end;
+    const double value = strtod(text, &end);
+    if (end != text && isfinite(value) && value >= 0) {
+        while (isspace((unsigned char)*end))
+            end++;
+        for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+            if (!strcasecmp(end, units[i])) {
+                *out = value * factors[i];
+                return 0;
+            }
+    }
+    return nh_fail(err, "%s:%zu: %s: '%.60s' found, an amount of memory as 500 MB or 4 GB expected", name,
+                   nh_yaml_line(map, key), key, text);
 }

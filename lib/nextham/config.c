@@ -26,26 +26,7 @@ static const char default_basis[] = "4s2p2d1f";
 static const char default_mid[] = "32x0e+16x1o+16x1e+8x2e+8x2o+8x3e+8x3o+8x4e";
 static const double default_range[][2] = {{0, 1}, {1, 2}, {2, 4}, {4, 6}};
 
-static size_t line_of(const nh_yaml *map, const char *key)
-{
-    const nh_yaml *node = nh_yaml_find(map, key);
-    return node ? node->line : map->line;
-}
-
-/* The getters below leave *out alone where the key is absent. */
-static int get_size(const nh_yaml *map, const char *name, const char *key, size_t min, size_t max,
-                    size_t *out, nh_error *err)
-{
-    long value = 0;
-    if (!nh_yaml_find(map, key)) return 0;
-    if (nh_yaml_get_long(map, name, key, &value, err)) return -1;
-    if (value < 0 || (size_t)value < min || (size_t)value > max)
-        return nh_fail(err, "%s:%zu: %s: %ld found, a number from %zu to %zu expected", name,
-                       line_of(map, key), key, value, min, max);
-    *out = (size_t)value;
-    return 0;
-}
-
+/* Leaves out[] alone where the key is absent. */
 static int get_sizes(const nh_yaml *map, const char *name, const char *key, size_t count, size_t *out,
                      nh_error *err)
 {
@@ -64,48 +45,26 @@ static int get_sizes(const nh_yaml *map, const char *name, const char *key, size
     return 0;
 }
 
-static int get_real(const nh_yaml *map, const char *name, const char *key, double min, bool open, double *out,
-                    nh_error *err)
-{
-    double value = *out;
-    if (nh_yaml_get_real(map, name, key, &value, err)) return -1;
-    if (!isfinite(value) || value < min || (open && value <= min))
-        return nh_fail(err, "%s:%zu: %s: %g found, a finite number %s %g expected", name, line_of(map, key),
-                       key, value, open ? ">" : ">=", min);
-    *out = value;
-    return 0;
-}
-
-static int get_map(const nh_yaml *map, const char *name, const char *key, const char *const *known,
-                   const nh_yaml **out, nh_error *err)
-{
-    *out = nh_yaml_find(map, key);
-    if (!*out) return 0;
-    if ((*out)->kind != NH_YAML_MAP)
-        return nh_fail(err, "%s:%zu: %s: a map expected", name, (*out)->line, key);
-    return nh_yaml_check_keys(*out, name, known, err);
-}
-
 static int get_basis(const nh_yaml *map, const char *name, nh_config *c, nh_error *err)
 {
     const char *text = default_basis;
     if (nh_yaml_get_text(map, name, "basis", &text, err)) return -1;
     if (nh_shells_parse(text, &c->n_shell, &c->shell_l, err))
-        return nh_fail_at(err, "%s:%zu: basis", name, line_of(map, "basis"));
+        return nh_fail_at(err, "%s:%zu: basis", name, nh_yaml_line(map, "basis"));
     if (c->n_shell == 0 || c->n_shell > MAX_SHELLS)
-        return nh_fail(err, "%s:%zu: basis: %zu shells found, 1 to %d expected", name, line_of(map, "basis"),
+        return nh_fail(err, "%s:%zu: basis: %zu shells found, 1 to %d expected", name, nh_yaml_line(map, "basis"),
                        c->n_shell, MAX_SHELLS);
     for (size_t i = 0; i < c->n_shell; i++)
         if (c->shell_l[i] > MAX_SHELL_L)
             return nh_fail(err, "%s:%zu: basis: shell of degree %d found, at most %d expected", name,
-                           line_of(map, "basis"), c->shell_l[i], MAX_SHELL_L);
+                           nh_yaml_line(map, "basis"), c->shell_l[i], MAX_SHELL_L);
     return 0;
 }
 
 static int get_mid(const nh_yaml *map, const char *name, nh_config *c, nh_error *err)
 {
     const char *text = default_mid;
-    const size_t line = line_of(map, "mid");
+    const size_t line = nh_yaml_line(map, "mid");
     if (nh_yaml_get_text(map, name, "mid", &text, err)) return -1;
     if (nh_irreps_parse(text, &c->mid, err)) return nh_fail_at(err, "%s:%zu: mid", name, line);
     if (c->mid.count == 0 || c->mid.entry[0].l != 0 || c->mid.entry[0].p != 1)
@@ -129,10 +88,10 @@ static int get_radial(const nh_yaml *map, const char *name, nh_config *c, nh_err
 {
     static const char *const known[] = {"basis", "max", "hidden", NULL};
     const nh_yaml *radial;
-    if (get_map(map, name, "radial", known, &radial, err)) return -1;
+    if (nh_yaml_get_map(map, name, "radial", known, &radial, err)) return -1;
     if (!radial) return 0;
-    if (get_size(radial, name, "basis", 2, MAX_WIDTH, &c->radial_basis, err)) return -1;
-    if (get_real(radial, name, "max", 0, true, &c->radial_max, err)) return -1;
+    if (nh_yaml_get_size(radial, name, "basis", 2, MAX_WIDTH, &c->radial_basis, err)) return -1;
+    if (nh_yaml_get_real_in(radial, name, "max", 0, INFINITY, true, &c->radial_max, err)) return -1;
     return get_sizes(radial, name, "hidden", 2, c->radial_hidden, err);
 }
 
@@ -140,12 +99,12 @@ static int get_tracegrad(const nh_yaml *map, const char *name, nh_config *c, nh_
 {
     static const char *const known[] = {"hidden", "hidden_last", "z", "scale", NULL};
     const nh_yaml *tg;
-    if (get_map(map, name, "tracegrad", known, &tg, err)) return -1;
+    if (nh_yaml_get_map(map, name, "tracegrad", known, &tg, err)) return -1;
     if (!tg) return 0;
-    if (get_size(tg, name, "hidden", 1, MAX_WIDTH, &c->tg_hidden, err)) return -1;
-    if (get_size(tg, name, "hidden_last", 1, MAX_WIDTH, &c->tg_hidden_last, err)) return -1;
-    if (get_size(tg, name, "z", 1, MAX_WIDTH, &c->tg_z, err)) return -1;
-    return get_real(tg, name, "scale", 0, false, &c->tg_scale, err);
+    if (nh_yaml_get_size(tg, name, "hidden", 1, MAX_WIDTH, &c->tg_hidden, err)) return -1;
+    if (nh_yaml_get_size(tg, name, "hidden_last", 1, MAX_WIDTH, &c->tg_hidden_last, err)) return -1;
+    if (nh_yaml_get_size(tg, name, "z", 1, MAX_WIDTH, &c->tg_z, err)) return -1;
+    return nh_yaml_get_real_in(tg, name, "scale", 0, INFINITY, false, &c->tg_scale, err);
 }
 
 static int get_trace_head(const nh_yaml *map, const char *name, nh_config *c, nh_error *err)
@@ -201,7 +160,7 @@ static int get_rules(const nh_yaml *map, const char *name, nh_config *c, nh_erro
     if (nh_yaml_get_text(map, name, "network", &network, err)) return -1;
     if (strcmp(network, "nextham-v1"))
         return nh_fail(err, "%s:%zu: network: '%s' is not known, nextham-v1 is", name,
-                       line_of(map, "network"), network);
+                       nh_yaml_line(map, "network"), network);
     if (nh_yaml_get_text(map, name, "reconstruct", &reconstruct, err)) return -1;
     if (!strcmp(reconstruct, "uu"))
         c->reconstruct = NH_RECONSTRUCT_UU;
@@ -209,7 +168,7 @@ static int get_rules(const nh_yaml *map, const char *name, nh_config *c, nh_erro
         c->reconstruct = NH_RECONSTRUCT_SPIN_AVERAGE;
     else
         return nh_fail(err, "%s:%zu: reconstruct: '%s' found, uu or spin-average expected", name,
-                       line_of(map, "reconstruct"), reconstruct);
+                       nh_yaml_line(map, "reconstruct"), reconstruct);
     if (nh_yaml_get_bool(map, name, "lift", &c->lift, err)) return -1;
     if (nh_yaml_get_text(map, name, "edge_init", &edge_init, err)) return -1;
     if (!strcmp(edge_init, "linear"))
@@ -218,7 +177,7 @@ static int get_rules(const nh_yaml *map, const char *name, nh_config *c, nh_erro
         c->edge_init = NH_EDGE_INIT_PAPER;
     else
         return nh_fail(err, "%s:%zu: edge_init: '%s' found, linear or paper expected", name,
-                       line_of(map, "edge_init"), edge_init);
+                       nh_yaml_line(map, "edge_init"), edge_init);
     if (nh_yaml_get_text(map, name, "h0", &h0, err)) return -1;
     if (!strcmp(h0, "as-given"))
         c->h0 = NH_H0_AS_GIVEN;
@@ -228,18 +187,18 @@ static int get_rules(const nh_yaml *map, const char *name, nh_config *c, nh_erro
         c->h0 = NH_H0_NONE;
     else
         return nh_fail(err, "%s:%zu: h0: '%s' found, as-given, time-reversal or none expected", name,
-                       line_of(map, "h0"), h0);
+                       nh_yaml_line(map, "h0"), h0);
     if (nh_yaml_get_text(map, name, "input", &input, err)) return -1;
     if (!strcmp(input, "h0"))
         c->input = NH_INPUT_H0;
     else if (!strcmp(input, "elements"))
         c->input = NH_INPUT_ELEMENTS;
     else
-        return nh_fail(err, "%s:%zu: input: '%s' found, h0 or elements expected", name, line_of(map, "input"),
+        return nh_fail(err, "%s:%zu: input: '%s' found, h0 or elements expected", name, nh_yaml_line(map, "input"),
                        input);
     if (c->h0 == NH_H0_NONE && c->input == NH_INPUT_H0)
         return nh_fail(err, "%s:%zu: h0: none leaves nothing to see, but with input: elements", name,
-                       line_of(map, "h0"));
+                       nh_yaml_line(map, "h0"));
     if (nh_yaml_get_text(map, name, "target", &target, err)) return -1;
     if (!strcmp(target, "correction"))
         c->target = NH_TARGET_CORRECTION;
@@ -247,23 +206,23 @@ static int get_rules(const nh_yaml *map, const char *name, nh_config *c, nh_erro
         c->target = NH_TARGET_HAMILTONIAN;
     else
         return nh_fail(err, "%s:%zu: target: '%s' found, correction or hamiltonian expected", name,
-                       line_of(map, "target"), target);
+                       nh_yaml_line(map, "target"), target);
     return 0;
 }
 
 static int get_scalars(const nh_yaml *map, const char *name, nh_config *c, nh_error *err)
 {
     size_t lmax = (size_t)c->sh_lmax, copies = (size_t)c->onsite_copies;
-    if (get_real(map, name, "cutoff", 0, true, &c->cutoff, err)) return -1;
-    if (get_size(map, name, "sh_lmax", 0, NH_LMAX, &lmax, err)) return -1;
-    if (get_size(map, name, "heads", 1, MAX_HEADS, &c->heads, err)) return -1;
-    if (get_size(map, name, "blocks", 1, MAX_BLOCKS, &c->blocks, err)) return -1;
-    if (get_real(map, name, "decay", 0, false, &c->decay, err)) return -1;
-    if (get_real(map, name, "output_scale", 0, true, &c->output_scale, err)) return -1;
-    if (get_real(map, name, "norm_eps", 0, true, &c->norm_eps, err)) return -1;
-    if (get_real(map, name, "rydberg", 0, true, &c->rydberg, err)) return -1;
-    if (get_size(map, name, "onsite_copies", 1, 2, &copies, err)) return -1;
-    if (get_size(map, name, "edge_scalars", 1, MAX_WIDTH, &c->edge_scalars, err)) return -1;
+    if (nh_yaml_get_real_in(map, name, "cutoff", 0, INFINITY, true, &c->cutoff, err)) return -1;
+    if (nh_yaml_get_size(map, name, "sh_lmax", 0, NH_LMAX, &lmax, err)) return -1;
+    if (nh_yaml_get_size(map, name, "heads", 1, MAX_HEADS, &c->heads, err)) return -1;
+    if (nh_yaml_get_size(map, name, "blocks", 1, MAX_BLOCKS, &c->blocks, err)) return -1;
+    if (nh_yaml_get_real_in(map, name, "decay", 0, INFINITY, false, &c->decay, err)) return -1;
+    if (nh_yaml_get_real_in(map, name, "output_scale", 0, INFINITY, true, &c->output_scale, err)) return -1;
+    if (nh_yaml_get_real_in(map, name, "norm_eps", 0, INFINITY, true, &c->norm_eps, err)) return -1;
+    if (nh_yaml_get_real_in(map, name, "rydberg", 0, INFINITY, true, &c->rydberg, err)) return -1;
+    if (nh_yaml_get_size(map, name, "onsite_copies", 1, 2, &copies, err)) return -1;
+    if (nh_yaml_get_size(map, name, "edge_scalars", 1, MAX_WIDTH, &c->edge_scalars, err)) return -1;
     if (get_sizes(map, name, "alpha_hidden", 2, c->alpha_hidden, err)) return -1;
     c->sh_lmax = (int)lmax;
     c->onsite_copies = (long)copies;

@@ -14,121 +14,15 @@
 
 enum { TEXT_LIMIT = 1 << 20, MAX_KEY_LEVELS = 8 };
 
-static const char *const ablations[] = {"input",  "output",  "tracegrad", "ensemble",
-                                        "loss-k", "loss-pq", "cut-down",  NULL};
-
-static size_t line_of(const nh_yaml *map, const char *key)
-{
-    const nh_yaml *node = nh_yaml_find(map, key);
-    return node ? node->line : map->line;
-}
-
-/* --- values; each getter leaves *out alone where the key is absent --- */
-
-static int get_real(const nh_yaml *map, const char *name, const char *key, double min, double max, bool open,
-                    double *out, nh_error *err)
-{
-    double value = *out;
-    if (!nh_yaml_find(map, key)) return 0;
-    if (nh_yaml_get_real(map, name, key, &value, err)) return -1;
-    if (!(value >= min && value <= max) || (open && (value <= min || value >= max)))
-        return nh_fail(err, "%s:%zu: %s: %g found, a number %s %g%s%g expected", name, line_of(map, key), key,
-                       value, open ? "between" : "from", min, open ? " and " : " to ", max);
-    *out = value;
-    return 0;
-}
-
-static int get_size(const nh_yaml *map, const char *name, const char *key, long min, long max, size_t *out,
-                    nh_error *err)
-{
-    long value = 0;
-    if (!nh_yaml_find(map, key)) return 0;
-    if (nh_yaml_get_long(map, name, key, &value, err)) return -1;
-    if (value < min || value > max)
-        return nh_fail(err, "%s:%zu: %s: %ld found, a number from %ld to %ld expected", name,
-                       line_of(map, key), key, value, min, max);
-    *out = (size_t)value;
-    return 0;
-}
+const char *const nh_ablation_names[] = {"input",  "output",  "tracegrad", "ensemble",
+                                         "loss-k", "loss-pq", "cut-down",  NULL};
 
 static int get_long(const nh_yaml *map, const char *name, const char *key, long max, long *out, nh_error *err)
 {
     size_t value = (size_t)*out;
-    if (get_size(map, name, key, 0, max, &value, err)) return -1;
+    if (nh_yaml_get_size(map, name, key, 0, (size_t)max, &value, err)) return -1;
     *out = (long)value;
     return 0;
-}
-
-/* The index of the value among `words` (NULL-terminated). */
-static int get_choice(const nh_yaml *map, const char *name, const char *key, const char *const *words,
-                      int *out, nh_error *err)
-{
-    const char *text = NULL;
-    if (nh_yaml_get_text(map, name, key, &text, err)) return -1;
-    if (!text) return 0;
-    for (int i = 0; words[i]; i++)
-        if (!strcmp(text, words[i])) {
-            *out = i;
-            return 0;
-        }
-    char list[128] = "";
-    for (int i = 0; words[i]; i++) {
-        const size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s%s", i ? " or " : "", words[i]);
-    }
-    return nh_fail(err, "%s:%zu: %s: '%.60s' found, %s expected", name, line_of(map, key), key, text, list);
-}
-
-static int get_map(const nh_yaml *map, const char *name, const char *key, const char *const *known,
-                   const nh_yaml **out, nh_error *err)
-{
-    *out = nh_yaml_find(map, key);
-    if (!*out) return 0;
-    if ((*out)->kind != NH_YAML_MAP)
-        return nh_fail(err, "%s:%zu: %s: a map expected", name, (*out)->line, key);
-    return nh_yaml_check_keys(*out, name, known, err);
-}
-
-/* A name, absolute under `folder`; the empty one is none. */
-static int get_path(const nh_yaml *map, const char *name, const char *key, const char *folder, char **out,
-                    nh_error *err)
-{
-    const char *text = NULL;
-    if (nh_yaml_get_text(map, name, key, &text, err)) return -1;
-    if (!text) return 0;
-    free(*out);
-    *out = NULL;
-    if (text[0] == '\0') return 0;
-    char *path = NULL;
-    if (text[0] == '/')
-        path = nh_strdup(text);
-    else if (asprintf(&path, "%s/%s", folder, text) < 0)
-        path = NULL;
-    *out = path;
-    return path ? 0 : nh_fail_memory(err, key);
-}
-
-/* "4 GB", "512 MB", "0", a number of bytes. */
-static int get_bytes(const nh_yaml *map, const char *name, const char *key, double *out, nh_error *err)
-{
-    static const char *const units[] = {"", "B", "kB", "MB", "GB", "TB"};
-    static const double factors[] = {1, 1, 1e3, 1e6, 1e9, 1e12};
-    const char *text = NULL;
-    if (nh_yaml_get_text(map, name, key, &text, err)) return -1;
-    if (!text) return 0;
-    char *end;
-    const double value = strtod(text, &end);
-    if (end != text && isfinite(value) && value >= 0) {
-        while (isspace((unsigned char)*end))
-            end++;
-        for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-            if (!strcasecmp(end, units[i])) {
-                *out = value * factors[i];
-                return 0;
-            }
-    }
-    return nh_fail(err, "%s:%zu: %s: '%.60s' found, an amount of memory as 500 MB or 4 GB expected", name,
-                   line_of(map, key), key, text);
 }
 
 /* --- the sections --- */
@@ -137,12 +31,12 @@ static int get_data(const nh_yaml *root, const char *name, const char *folder, n
 {
     static const char *const known[] = {"train", "validation", "test", "cache", "prefetch", NULL};
     const nh_yaml *map;
-    if (get_map(root, name, "data", known, &map, err) || !map) return map ? -1 : 0;
-    return get_path(map, name, "train", folder, &s->train, err) ||
-                   get_path(map, name, "validation", folder, &s->validation, err) ||
-                   get_path(map, name, "test", folder, &s->test, err) ||
-                   get_bytes(map, name, "cache", &s->cache, err) ||
-                   get_size(map, name, "prefetch", 1, 1000, &s->prefetch, err)
+    if (nh_yaml_get_map(root, name, "data", known, &map, err) || !map) return map ? -1 : 0;
+    return nh_yaml_get_path(map, name, "train", folder, &s->train, err) ||
+                   nh_yaml_get_path(map, name, "validation", folder, &s->validation, err) ||
+                   nh_yaml_get_path(map, name, "test", folder, &s->test, err) ||
+                   nh_yaml_get_bytes(map, name, "cache", &s->cache, err) ||
+                   nh_yaml_get_size(map, name, "prefetch", 1, 1000, &s->prefetch, err)
                ? -1
                : 0;
 }
@@ -165,7 +59,7 @@ static int get_mesh(const nh_yaml *map, const char *name, int mesh[3], nh_error 
 }
 
 /* The words of nh_kshift. */
-static const char *const k_shifts[] = {"random", "gamma", "both", NULL};
+const char *const nh_k_shift_names[] = {"random", "gamma", "both", NULL};
 
 static int get_loss(const nh_yaml *root, const char *name, nh_loss_settings *l, nh_error *err)
 {
@@ -174,19 +68,19 @@ static int get_loss(const nh_yaml *root, const char *name, nh_loss_settings *l, 
                                         "k_per_step", "energy_cut", "cut",       "k_shift",  NULL};
     static const char *const kinds[] = {"reference", "paper", NULL}, *const cuts[] = {"gamma", "per-k", NULL};
     const nh_yaml *map;
-    if (get_map(root, name, "loss", known, &map, err) || !map) return map ? -1 : 0;
+    if (nh_yaml_get_map(root, name, "loss", known, &map, err) || !map) return map ? -1 : 0;
     int kind = (int)l->kind, cut = (int)l->cut, shift = (int)l->k_shift;
-    if (get_choice(map, name, "kind", kinds, &kind, err) || get_choice(map, name, "cut", cuts, &cut, err) ||
-        get_choice(map, name, "k_shift", k_shifts, &shift, err) ||
-        get_real(map, name, "lambda_c", 0, 1, false, &l->lambda_c, err) ||
-        get_real(map, name, "lambda_p", 0, 1, false, &l->lambda_p, err) ||
-        get_real(map, name, "lambda_q", 0, 1, false, &l->lambda_q, err) ||
-        get_real(map, name, "lambda_pq", 0, 1, false, &l->lambda_pq, err) ||
-        get_real(map, name, "lambda_r", 0, 1, false, &l->lambda_r, err) ||
+    if (nh_yaml_get_choice(map, name, "kind", kinds, &kind, err) || nh_yaml_get_choice(map, name, "cut", cuts, &cut, err) ||
+        nh_yaml_get_choice(map, name, "k_shift", nh_k_shift_names, &shift, err) ||
+        nh_yaml_get_real_in(map, name, "lambda_c", 0, 1, false, &l->lambda_c, err) ||
+        nh_yaml_get_real_in(map, name, "lambda_p", 0, 1, false, &l->lambda_p, err) ||
+        nh_yaml_get_real_in(map, name, "lambda_q", 0, 1, false, &l->lambda_q, err) ||
+        nh_yaml_get_real_in(map, name, "lambda_pq", 0, 1, false, &l->lambda_pq, err) ||
+        nh_yaml_get_real_in(map, name, "lambda_r", 0, 1, false, &l->lambda_r, err) ||
         get_long(map, name, "l1_epochs", LONG_MAX, &l->l1_epochs, err) ||
         get_mesh(map, name, l->k_mesh, err) ||
-        get_size(map, name, "k_per_step", 1, 1000000, &l->k_per_step, err) ||
-        get_real(map, name, "energy_cut", -1000, 1000, false, &l->energy_cut, err))
+        nh_yaml_get_size(map, name, "k_per_step", 1, 1000000, &l->k_per_step, err) ||
+        nh_yaml_get_real_in(map, name, "energy_cut", -1000, 1000, false, &l->energy_cut, err))
         return -1;
     l->kind = (nh_loss_kind)kind;
     l->cut = (nh_kcut)cut;
@@ -199,14 +93,14 @@ static int get_optimizer(const nh_yaml *root, const char *name, nh_optimizer_set
     static const char *const known[] = {"kind", "lr", "beta", "eps", "weight_decay", "clip", "ema", NULL};
     static const char *const kinds[] = {"adam", "adamw", NULL};
     const nh_yaml *map;
-    if (get_map(root, name, "optimizer", known, &map, err) || !map) return map ? -1 : 0;
+    if (nh_yaml_get_map(root, name, "optimizer", known, &map, err) || !map) return map ? -1 : 0;
     int kind = (int)o->kind;
-    if (get_choice(map, name, "kind", kinds, &kind, err) ||
-        get_real(map, name, "lr", 0, 1000, false, &o->lr, err) ||
-        get_real(map, name, "eps", 0, 1, true, &o->eps, err) ||
-        get_real(map, name, "weight_decay", 0, 1000, false, &o->weight_decay, err) ||
-        get_real(map, name, "clip", 0, 1e30, false, &o->clip, err) ||
-        get_real(map, name, "ema", 0, 0.999999999, false, &o->ema, err))
+    if (nh_yaml_get_choice(map, name, "kind", kinds, &kind, err) ||
+        nh_yaml_get_real_in(map, name, "lr", 0, 1000, false, &o->lr, err) ||
+        nh_yaml_get_real_in(map, name, "eps", 0, 1, true, &o->eps, err) ||
+        nh_yaml_get_real_in(map, name, "weight_decay", 0, 1000, false, &o->weight_decay, err) ||
+        nh_yaml_get_real_in(map, name, "clip", 0, 1e30, false, &o->clip, err) ||
+        nh_yaml_get_real_in(map, name, "ema", 0, 0.999999999, false, &o->ema, err))
         return -1;
     o->kind = (nh_optimizer_kind)kind;
     const nh_yaml *beta = nh_yaml_find(map, "beta");
@@ -227,13 +121,13 @@ static int get_schedule(const nh_yaml *root, const char *name, nh_schedule_setti
     static const char *const known[] = {"kind", "epochs", "warmup", "warmup_lr", "min_lr", NULL};
     static const char *const kinds[] = {"cosine", "constant", NULL};
     const nh_yaml *map;
-    if (get_map(root, name, "schedule", known, &map, err) || !map) return map ? -1 : 0;
+    if (nh_yaml_get_map(root, name, "schedule", known, &map, err) || !map) return map ? -1 : 0;
     int kind = (int)s->kind;
-    if (get_choice(map, name, "kind", kinds, &kind, err) ||
+    if (nh_yaml_get_choice(map, name, "kind", kinds, &kind, err) ||
         get_long(map, name, "epochs", 1000000000, &s->epochs, err) ||
         get_long(map, name, "warmup", 1000000000, &s->warmup, err) ||
-        get_real(map, name, "warmup_lr", 0, 1000, false, &s->warmup_lr, err) ||
-        get_real(map, name, "min_lr", 0, 1000, false, &s->min_lr, err))
+        nh_yaml_get_real_in(map, name, "warmup_lr", 0, 1000, false, &s->warmup_lr, err) ||
+        nh_yaml_get_real_in(map, name, "min_lr", 0, 1000, false, &s->min_lr, err))
         return -1;
     s->kind = (nh_schedule_kind)kind;
     return 0;
@@ -281,9 +175,9 @@ static int get_ablations(const nh_yaml *root, const char *name, unsigned *out, n
     for (size_t i = 0; i < list->count; i++) {
         const nh_yaml *item = list->item[i];
         size_t k = 0;
-        while (ablations[k] && (item->kind != NH_YAML_SCALAR || strcmp(ablations[k], item->text)))
+        while (nh_ablation_names[k] && (item->kind != NH_YAML_SCALAR || strcmp(nh_ablation_names[k], item->text)))
             k++;
-        if (!ablations[k])
+        if (!nh_ablation_names[k])
             return nh_fail(
                 err,
                 "%s:%zu: ablate: '%.60s' found; there are input, output, tracegrad, ensemble, loss-k, "
@@ -303,7 +197,7 @@ static int get_parallel(const nh_yaml *root, const char *name, size_t *out, nh_e
         *out = 1;
     else if (node->kind == NH_YAML_SCALAR && !strcmp(node->text, "ensemble"))
         *out = 0;
-    else if (get_size(root, name, "parallel", 1, NH_MAX_RANGES, out, NULL))
+    else if (nh_yaml_get_size(root, name, "parallel", 1, NH_MAX_RANGES, out, NULL))
         return nh_fail(err, "%s:%zu: parallel: data, ensemble or a number of processes from 1 to %d expected",
                        name, node->line, NH_MAX_RANGES);
     return 0;
@@ -319,7 +213,7 @@ static int get_seed(const nh_yaml *root, const char *name, uint64_t *out, nh_err
     const unsigned long long value = strtoull(text, &end, 10);
     if (!isdigit((unsigned char)text[0]) || *end || errno)
         return nh_fail(err, "%s:%zu: seed: '%.60s' found, a number from 0 to 18446744073709551615 expected",
-                       name, line_of(root, "seed"), text);
+                       name, nh_yaml_line(root, "seed"), text);
     *out = value;
     return 0;
 }
@@ -356,22 +250,22 @@ static int get_all(const nh_yaml *root, const char *name, const char *network_na
     if (nh_yaml_check_keys(root, name, known, err) ||
         nh_yaml_get_bool(root, name, "zero_output", &s->zero_output, err) ||
         get_network(root, name, network_name, s, err) ||
-        get_path(root, name, "init", folder, &s->init, err) || get_data(root, name, folder, s, err) ||
-        get_path(root, name, "run_dir", run_folder, &s->run_dir, err) ||
+        nh_yaml_get_path(root, name, "init", folder, &s->init, err) || get_data(root, name, folder, s, err) ||
+        nh_yaml_get_path(root, name, "run_dir", run_folder, &s->run_dir, err) ||
         get_seed(root, name, &s->seed, err) ||
-        get_choice(root, name, "precision", precisions, &precision, err) ||
+        nh_yaml_get_choice(root, name, "precision", precisions, &precision, err) ||
         get_ensemble(root, name, s, err) || get_loss(root, name, &s->loss, err) ||
         get_optimizer(root, name, &s->optimizer, err) || get_schedule(root, name, &s->schedule, err) ||
-        get_size(root, name, "accumulate", 1, 1000000, &s->accumulate, err) ||
-        get_choice(root, name, "memory", memories, &memory, err) ||
-        get_choice(root, name, "kernels", kernel_names, &kernels, err) ||
+        nh_yaml_get_size(root, name, "accumulate", 1, 1000000, &s->accumulate, err) ||
+        nh_yaml_get_choice(root, name, "memory", memories, &memory, err) ||
+        nh_yaml_get_choice(root, name, "kernels", kernel_names, &kernels, err) ||
         get_ablations(root, name, &s->ablate, err) || get_parallel(root, name, &s->processes, err) ||
-        get_map(root, name, "checkpoint", checkpoint_keys, &checkpoint, err))
+        nh_yaml_get_map(root, name, "checkpoint", checkpoint_keys, &checkpoint, err))
         return -1;
     s->as_double = precision == 1;
     s->memory = (nh_memory_kind)memory;
     s->kernels = (nh_kernels)kernels;
-    return checkpoint ? get_size(checkpoint, name, "every_steps", 1, 1000000000, &s->checkpoint_steps, err)
+    return checkpoint ? nh_yaml_get_size(checkpoint, name, "every_steps", 1, 1000000000, &s->checkpoint_steps, err)
                       : 0;
 }
 
@@ -438,7 +332,7 @@ static int load_network(nh_yaml *root, const char *name, const char *folder, cha
     if (!node || node->kind != NH_YAML_SCALAR) return 0;
     free(*network_name);
     *network_name = NULL;
-    if (get_path(root, name, "network", folder, network_name, err)) return -1;
+    if (nh_yaml_get_path(root, name, "network", folder, network_name, err)) return -1;
     if (!*network_name)
         return nh_fail(err, "%s:%zu: network: a map, or the name of a file, expected", name, node->line);
     char *text = NULL;
@@ -595,17 +489,17 @@ int nh_settings_read(const char *path, size_t n_set, const char *const *set, nh_
         if (!isnan(out->loss.lambda_r) && fabs(out->loss.lambda_r - rest) > 1e-9)
             status = nh_fail(
                 err, "%s:%zu: lambda_r: with kind reference it is 1 - lambda_p - lambda_q - lambda_pq = %g",
-                name, line_of(loss, "lambda_r"), rest);
+                name, nh_yaml_line(loss, "lambda_r"), rest);
         else if (rest < 0)
             status = nh_fail(err, "%s:%zu: lambda_p + lambda_q + lambda_pq is above 1", name,
-                             line_of(loss, "lambda_p"));
+                             nh_yaml_line(loss, "lambda_p"));
         out->loss.lambda_r = rest;
     }
     if (!status && isnan(out->loss.lambda_r))
         out->loss.lambda_r = 1 - out->loss.lambda_p - out->loss.lambda_q - out->loss.lambda_pq;
     if (!status && out->init && nh_yaml_find(root, "network"))
         status = nh_fail(err, "%s:%zu: init: the network is the model's, so `network` must not stand there",
-                         name, line_of(root, "init"));
+                         name, nh_yaml_line(root, "init"));
     if (status) nh_settings_free(out);
     nh_yaml_free(root);
     free(text);
@@ -643,9 +537,9 @@ int nh_settings_ablate(nh_settings *s, nh_config *network, nh_error *err)
         s->loss.lambda_r = 1 - s->loss.lambda_p - s->loss.lambda_q - s->loss.lambda_pq;
     if (s->ablate & NH_ABLATE_TRACEGRAD) network->tg_scale = 0;
     const unsigned other = NH_ABLATE_INPUT | NH_ABLATE_OUTPUT | NH_ABLATE_CUT_DOWN | NH_ABLATE_ENSEMBLE;
-    for (size_t i = 0; s->init && ablations[i]; i++)
+    for (size_t i = 0; s->init && nh_ablation_names[i]; i++)
         if (s->ablate & other & 1u << i)
-            return nh_fail(err, "ablate: %s needs a network of its own, not that of init", ablations[i]);
+            return nh_fail(err, "ablate: %s needs a network of its own, not that of init", nh_ablation_names[i]);
     if (s->ablate & NH_ABLATE_INPUT) network->input = NH_INPUT_ELEMENTS;
     if (s->ablate & NH_ABLATE_OUTPUT) network->target = NH_TARGET_HAMILTONIAN;
     if (s->ablate & NH_ABLATE_CUT_DOWN) {
@@ -664,105 +558,4 @@ int nh_settings_ablate(nh_settings *s, nh_config *network, nh_error *err)
         s->n_ensemble = 0;
     }
     return 0;
-}
-
-/* --- text --- */
-
-static void put_real(FILE *f, const char *before, double value)
-{
-    char text[32] = "";
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value) break;
-    }
-    fprintf(f, "%s%s", before, text);
-}
-
-/* A name between single quotes: nothing but the quote itself is special there. */
-static void put_name(FILE *f, const char *before, const char *name)
-{
-    fprintf(f, "%s'", before);
-    for (; name && *name; name++)
-        fputs(*name == '\'' ? "''" : (const char[]){*name, '\0'}, f);
-    fputs("'\n", f);
-}
-
-static void put_network(FILE *f, const char *text)
-{
-    fputs("network:\n", f);
-    while (*text) {
-        const size_t n = strcspn(text, "\n");
-        fprintf(f, "  %.*s\n", (int)n, text);
-        text += n + (text[n] == '\n');
-    }
-}
-
-char *nh_settings_text(const nh_settings *s, const nh_config *network)
-{
-    char *out = NULL, *config = nh_config_text(network);
-    size_t size = 0;
-    FILE *f = config ? open_memstream(&out, &size) : NULL;
-    if (!f) {
-        free(config);
-        return NULL;
-    }
-    const nh_loss_settings *l = &s->loss;
-    const nh_optimizer_settings *o = &s->optimizer;
-    if (s->init)
-        put_name(f, "init: ", s->init);
-    else
-        put_network(f, config);
-    fputs("data:\n", f);
-    put_name(f, "  train: ", s->train);
-    put_name(f, "  validation: ", s->validation);
-    put_name(f, "  test: ", s->test);
-    put_real(f, "  cache: ", s->cache);
-    fprintf(f, "\n  prefetch: %zu\n", s->prefetch);
-    put_name(f, "run_dir: ", s->run_dir);
-    fprintf(f, "zero_output: %s\n", s->zero_output ? "true" : "false");
-    fprintf(f, "seed: %llu\nprecision: %s\nensemble: ", (unsigned long long)s->seed,
-            s->as_double ? "double" : "single");
-    for (size_t i = 0; i < s->n_ensemble; i++)
-        fprintf(f, "%s%zu", i ? ", " : "[", s->ensemble[i]);
-    fprintf(f, "%s\nloss:\n  kind: %s\n", s->n_ensemble ? "]" : "all",
-            l->kind == NH_LOSS_PAPER ? "paper" : "reference");
-    put_real(f, "  lambda_c: ", l->lambda_c);
-    put_real(f, "\n  lambda_p: ", l->lambda_p);
-    put_real(f, "\n  lambda_q: ", l->lambda_q);
-    put_real(f, "\n  lambda_pq: ", l->lambda_pq);
-    put_real(f, "\n  lambda_r: ", l->lambda_r);
-    fprintf(f, "\n  l1_epochs: %ld\n  k_mesh: [%d, %d, %d]\n  k_shift: %s\n  k_per_step: %zu\n", l->l1_epochs,
-            l->k_mesh[0], l->k_mesh[1], l->k_mesh[2], k_shifts[l->k_shift], l->k_per_step);
-    put_real(f, "  energy_cut: ", l->energy_cut);
-    fprintf(f, "\n  cut: %s\noptimizer:\n  kind: %s\n", l->cut == NH_KCUT_GAMMA ? "gamma" : "per-k",
-            o->kind == NH_ADAM ? "adam" : "adamw");
-    put_real(f, "  lr: ", o->lr);
-    put_real(f, "\n  beta: [", o->beta[0]);
-    put_real(f, ", ", o->beta[1]);
-    put_real(f, "]\n  eps: ", o->eps);
-    put_real(f, "\n  weight_decay: ", o->weight_decay);
-    put_real(f, "\n  clip: ", o->clip);
-    put_real(f, "\n  ema: ", o->ema);
-    fprintf(f, "\nschedule:\n  kind: %s\n  epochs: %ld\n  warmup: %ld\n",
-            s->schedule.kind == NH_SCHEDULE_COSINE ? "cosine" : "constant", s->schedule.epochs,
-            s->schedule.warmup);
-    put_real(f, "  warmup_lr: ", s->schedule.warmup_lr);
-    put_real(f, "\n  min_lr: ", s->schedule.min_lr);
-    fprintf(f, "\naccumulate: %zu\n", s->accumulate);
-    if (s->processes > 1)
-        fprintf(f, "parallel: %zu\n", s->processes);
-    else
-        fprintf(f, "parallel: %s\n", s->processes == 1 ? "data" : "ensemble");
-    fprintf(f, "memory: %s\nkernels: %s\nablate: [", s->memory == NH_MEMORY_STORE ? "store" : "recompute",
-            s->kernels == NH_KERNELS_FAST ? "fast" : "reference");
-    for (size_t i = 0, n = 0; ablations[i]; i++)
-        if (s->ablate & 1u << i) fprintf(f, "%s%s", n++ ? ", " : "", ablations[i]);
-    fprintf(f, "]\ncheckpoint:\n  every_steps: %zu\n", s->checkpoint_steps);
-    const int failed = ferror(f);
-    if (fclose(f) || failed) {
-        free(out);
-        out = NULL;
-    }
-    free(config);
-    return out;
 }

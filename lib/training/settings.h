@@ -26,6 +26,10 @@ enum {
     NH_ABLATE_LOSS_PQ = 32,
     NH_ABLATE_CUT_DOWN = 64
 };
+/* Their names in train.yaml, in the order of the bits; ends with NULL. */
+extern const char *const nh_ablation_names[];
+/* Names of nh_kshift, ends with NULL. */
+extern const char *const nh_k_shift_names[];
 
 typedef struct nh_loss_settings {
     nh_loss_kind kind;
