@@ -15,7 +15,7 @@
 /* All that is collected before the graph is made. */
 typedef struct job {
     const nh_import_settings *set;
-    const nh_talk *talk;
+    const nh_log *messages;
     nh_structure_file file;
     nh_abacus_run run[2]; /* of h0 and of the label, where folders are given */
     char *split[2];       /* copies of --h0 and --label that were cut at their commas */
@@ -30,13 +30,13 @@ static const double same_structure = 1e-4; /* Å */
 
 __attribute__((format(printf, 3, 4))) static void say(const job *j, bool warning, const char *format, ...)
 {
-    if (j->talk == NULL || j->talk->say == NULL) return;
+    if (j->messages == NULL || j->messages->say == NULL) return;
     char text[512];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    j->talk->say(j->talk->context, warning, text);
+    j->messages->say(j->messages->context, warning, text);
 }
 
 static void job_free(job *j)
@@ -315,16 +315,16 @@ static int make(job *j, nh_threads *threads, nh_graph **g, nh_error *err)
         free(j->file.orbital_file[i]);
     free(j->file.orbital_file);
     j->file.orbital_file = NULL;
-    if (nh_abacus_graph(s, &j->sources, set->cutoff, set->rydberg, threads, j->talk, g, err)) return -1;
+    if (nh_abacus_graph(s, &j->sources, set->cutoff, set->rydberg, threads, j->messages, g, err)) return -1;
     (*g)->efermi = isnan(set->efermi) ? j->efermi : set->efermi;
     (*g)->nelec = isnan(set->nelec) ? j->nelec : set->nelec;
     return 0;
 }
 
-int nh_import(const nh_import_settings *set, nh_threads *threads, const nh_talk *talk, nh_graph **out, nh_error *err)
+int nh_import(const nh_import_settings *set, nh_threads *threads, const nh_log *messages, nh_graph **out, nh_error *err)
 {
     *out = NULL;
-    job j = {.set = set, .talk = talk, .efermi = NAN, .nelec = NAN};
+    job j = {.set = set, .messages = messages, .efermi = NAN, .nelec = NAN};
     const int status = make(&j, threads, out, err);
     job_free(&j);
     return status;

@@ -15,7 +15,7 @@ typedef struct nh_import_settings {
     const char *overlap, *log, *basis, *orbital_dir, *abacus, *abacus_h0;
 } nh_import_settings;
 
-/* Remarks go to `talk`; `threads` read (both may be NULL). Free the graph with nh_graph_free. */
-int nh_import(const nh_import_settings *set, nh_threads *threads, const nh_talk *talk, nh_graph **out, nh_error *err);
+/* Remarks go to `messages`; `threads` read (both may be NULL). Free the graph with nh_graph_free. */
+int nh_import(const nh_import_settings *set, nh_threads *threads, const nh_log *messages, nh_graph **out, nh_error *err);
 
 #endif

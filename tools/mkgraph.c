@@ -134,11 +134,11 @@ int main(int argc, char **argv)
     set.structure = nh_input(&common);
     nh_error err;
     listener l = {&program, &common};
-    const nh_talk talk = {say, &l};
+    const nh_log messages = {say, &l};
     nh_graph *g = NULL;
     nh_threads *threads = NULL;
     int status = nh_threads_new(common.threads, &threads, &err);
-    if (status == 0) status = nh_import(&set, threads, &talk, &g, &err);
+    if (status == 0) status = nh_import(&set, threads, &messages, &g, &err);
     if (status == 0) status = write_graph(&program, &common, g, precision == 0, threads, &err);
     nh_threads_free(threads);
     nh_graph_free(g);

@@ -46,7 +46,7 @@ static void print_line(const char *name, double h0, double base, double predicti
 }
 
 /* base: what the network corrects; H0 itself, or its average over time reversal. */
-static void print_scores(const char *name, const nh_scores *h0, const nh_scores *base, const nh_scores *p,
+static void print_metrics(const char *name, const nh_metrics *h0, const nh_metrics *base, const nh_metrics *p,
                          size_t n_range, const double *limit)
 {
     printf("%s: %zu crystals, Gauge MAE (meV)\n%-12s %10s %10s %10s %8s\n", name, p->n_crystal, "", "H0",
@@ -68,7 +68,7 @@ static int test(const nh_settings *s, const nh_trainer_hooks *hooks, const nh_de
     nh_train_state best = {0};
     nh_trainer *t = NULL;
     nh_model *m = NULL;
-    nh_scores h0, base_scores, scores;
+    nh_metrics h0, base, metrics;
     const double *limit;
     bool stopped = false;
     char *path = NULL;
@@ -82,14 +82,14 @@ static int test(const nh_settings *s, const nh_trainer_hooks *hooks, const nh_de
                          nh_train_state_new(&best_settings, m, false, &best, err) ||
                          nh_trainer_new(&best_settings, &best, hooks, NH_ALONE, device, common->threads, NULL,
                                         common->quiet, &t, err) ||
-                         nh_trainer_score(t, 2, NH_SCORE_BASE, &stop_signal, &stopped, &base_scores, &h0, err)
+                         nh_trainer_evaluate(t, 2, NH_EVALUATE_BASE, &stop_signal, &stopped, &base, &h0, err)
                      ? -1
                      : 0;
     if (!status && !stopped)
-        status = nh_trainer_score(t, 2, NH_SCORE_PREDICTION, &stop_signal, &stopped, &scores, NULL, err);
+        status = nh_trainer_evaluate(t, 2, NH_EVALUATE_PREDICTION, &stop_signal, &stopped, &metrics, NULL, err);
     if (!status && !stopped) {
         const size_t n = nh_stepper_limits(nh_trainer_stepper(t), &limit);
-        print_scores(s->test, &h0, &base_scores, &scores, n, limit);
+        print_metrics(s->test, &h0, &base, &metrics, n, limit);
     }
     nh_trainer_free(t);
     nh_train_state_free(&best);

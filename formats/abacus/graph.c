@@ -17,16 +17,16 @@ static const double overlap_tolerance = 1e-6;
 static const double onsite_tolerance = 1e-4; /* orbitals on radial meshes are orthonormal to about 1e-6 */
 static const double widest_overlap = 10.6; /* Å, 20 bohr: no published orbital reaches further than 10 bohr */
 
-__attribute__((format(printf, 3, 4))) static void say(const nh_talk *talk, bool warning, const char *format,
+__attribute__((format(printf, 3, 4))) static void say(const nh_log *messages, bool warning, const char *format,
                                                       ...)
 {
-    if (talk == NULL || talk->say == NULL) return;
+    if (messages == NULL || messages->say == NULL) return;
     char text[1024];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    talk->say(talk->context, warning, text);
+    messages->say(messages->context, warning, text);
 }
 
 /* One file to be read, by any thread. */
@@ -44,7 +44,7 @@ static void read_one(void *context, size_t i, int thread)
     r->status = r->file == NULL ? 0 : nh_csr_read(r->file, r->to, &r->error);
 }
 
-static int read_sources(const nh_structure *s, const char *const file[N_SOURCES], nh_threads *threads, const nh_talk *talk,
+static int read_sources(const nh_structure *s, const char *const file[N_SOURCES], nh_threads *threads, const nh_log *messages,
                         nh_csr m[N_SOURCES], size_t spinor[N_SOURCES], nh_error *err)
 {
     reading all[N_SOURCES] = {{0}};
@@ -67,7 +67,7 @@ static int read_sources(const nh_structure *s, const char *const file[N_SOURCES]
         if (half && (spinor[i] != 1 || spinor[i - 1] != 1))
             return nh_fail(err, "%s: two files of nspin 2 have no spin inside, this one has dimension %zu",
                            m[i].name, spinor[i] != 1 ? m[i].dimension : m[i - 1].dimension);
-        say(talk, false, "%s: dialect %s, %s, dimension %zu, %zu cells, %zu elements%s", m[i].name,
+        say(messages, false, "%s: dialect %s, %s, dimension %zu, %zu cells, %zu elements%s", m[i].name,
             m[i].dialect, m[i].is_complex ? "complex" : "real", m[i].dimension, m[i].n_cell, m[i].n_value,
             m[i].n_step > 1 ? ", the last of several steps" : "");
     }
@@ -189,7 +189,7 @@ static int check_onsite(const nh_graph *g, const char *name, nh_error *err)
 
 /* Overlap where orbitals cannot meet: the matrix refers to other positions (or periodic images) than the
  * structure's. */
-static int check_reach(const nh_graph *g, const double *radius, const char *name, const nh_talk *talk,
+static int check_reach(const nh_graph *g, const double *radius, const char *name, const nh_log *messages,
                        nh_error *err)
 {
     const nh_structure *s = &g->structure;
@@ -212,7 +212,7 @@ static int check_reach(const nh_graph *g, const double *radius, const char *name
                            name, q->src + 1, q->dst + 1, q->cell[0], q->cell[1], q->cell[2],
                            g->pairs.distance[p], reach, largest);
         if (!warned)
-            say(talk, true,
+            say(messages, true,
                 "%s: an overlap of %.3g at %.2f Å (atoms %d and %d, cell %d %d %d): another structure?", name,
                 largest, g->pairs.distance[p], q->src + 1, q->dst + 1, q->cell[0], q->cell[1], q->cell[2]);
         warned = true;
@@ -221,7 +221,7 @@ static int check_reach(const nh_graph *g, const double *radius, const char *name
 }
 
 static int fill_overlap(nh_graph *g, const nh_csr *m, size_t spinor, const double *radius,
-                        const nh_talk *talk, nh_error *err)
+                        const nh_log *messages, nh_error *err)
 {
     const int n_spin = spinor == 2 ? 4 : 1, given = g->n_spin;
     double *s = new_matrix(g, n_spin, err);
@@ -237,15 +237,15 @@ static int fill_overlap(nh_graph *g, const nh_csr *m, size_t spinor, const doubl
         g->overlap[i] = s[2 * i];
     free(s);
     if (status == 0) status = check_onsite(g, m->name, err);
-    if (status == 0) status = check_reach(g, radius, m->name, talk, err);
+    if (status == 0) status = check_reach(g, radius, m->name, messages, err);
     return status;
 }
 
 static int assemble(nh_graph *g, const char *const file[N_SOURCES], const double *radius, nh_csr m[N_SOURCES],
-                    nh_threads *threads, const nh_talk *talk, nh_error *err)
+                    nh_threads *threads, const nh_log *messages, nh_error *err)
 {
     size_t spinor[N_SOURCES] = {0};
-    if (read_sources(&g->structure, file, threads, talk, m, spinor, err) || build_pairs(g, m, file, err)) return -1;
+    if (read_sources(&g->structure, file, threads, messages, m, spinor, err) || build_pairs(g, m, file, err)) return -1;
     bool any = false, spin = false;
     for (int i = 0; i < OVERLAP; i++) {
         any = any || file[i] != NULL;
@@ -259,15 +259,15 @@ static int assemble(nh_graph *g, const char *const file[N_SOURCES], const double
         nh_csr_free(&m[2 * i]);
         nh_csr_free(&m[2 * i + 1]);
     }
-    if (file[OVERLAP] != NULL && fill_overlap(g, &m[OVERLAP], spinor[OVERLAP], radius, talk, err)) return -1;
-    say(talk, false, "%zu atoms, %zu orbitals, %zu pairs (%zu within %g Å), spin %d", g->structure.n_atom,
+    if (file[OVERLAP] != NULL && fill_overlap(g, &m[OVERLAP], spinor[OVERLAP], radius, messages, err)) return -1;
+    say(messages, false, "%zu atoms, %zu orbitals, %zu pairs (%zu within %g Å), spin %d", g->structure.n_atom,
         nh_structure_orbitals(&g->structure), g->pairs.count, nh_graph_edges(g, g->cutoff, NULL), g->cutoff,
         g->n_spin);
     return 0;
 }
 
 int nh_abacus_graph(nh_structure *s, const nh_abacus_sources *sources, double cutoff, double rydberg,
-                    nh_threads *threads, const nh_talk *talk, nh_graph **out, nh_error *err)
+                    nh_threads *threads, const nh_log *messages, nh_graph **out, nh_error *err)
 {
     *out = NULL;
     const char *const file[N_SOURCES] = {sources->h0[0], sources->h0[1], sources->label[0], sources->label[1],
@@ -279,7 +279,7 @@ int nh_abacus_graph(nh_structure *s, const nh_abacus_sources *sources, double cu
     g->efermi = g->nelec = NAN;
     g->rydberg = rydberg;
     nh_csr m[N_SOURCES] = {{0}};
-    const int status = assemble(g, file, sources->radius, m, threads, talk, err);
+    const int status = assemble(g, file, sources->radius, m, threads, messages, err);
     for (int i = 0; i < N_SOURCES; i++)
         nh_csr_free(&m[i]);
     if (status != 0) {

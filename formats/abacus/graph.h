@@ -6,10 +6,10 @@
 #include "crystal/graph.h"
 
 /* Where remarks go: what was detected (warning = false), and what is odd but no error. */
-typedef struct nh_talk {
+typedef struct nh_log {
     void (*say)(void *context, bool warning, const char *text);
     void *context;
-} nh_talk;
+} nh_log;
 
 typedef struct nh_abacus_sources {
     const char *h0[2],
@@ -25,6 +25,6 @@ typedef struct nh_abacus_sources {
  * blocks of S those of orthogonal harmonics, no overlap beyond the radii. The files are read side by side by `threads` (may be
  * NULL). */
 int nh_abacus_graph(nh_structure *s, const nh_abacus_sources *sources, double cutoff, double rydberg,
-                    nh_threads *threads, const nh_talk *talk, nh_graph **out, nh_error *err);
+                    nh_threads *threads, const nh_log *messages, nh_graph **out, nh_error *err);
 
 #endif

@@ -105,7 +105,7 @@ static void put_mev(FILE *f, const nh_epoch_report *r, double ev)
 static void put_row(FILE *f, const nh_epoch_report *r)
 {
     const double *t = r->train;
-    const nh_scores *const scores[] = {&r->prediction, &r->base, &r->h0};
+    const nh_metrics *const metrics[] = {&r->prediction, &r->base, &r->h0};
     fprintf(f, "%" PRIu64 "\t%" PRIu64 "\t%.9g\t%.3f\t%s", r->epoch, r->step, r->lr, r->seconds,
             r->squared ? "squared" : "absolute");
     for (size_t i = NH_SUM_TOTAL; i <= NH_SUM_PQ; i++)
@@ -113,13 +113,13 @@ static void put_row(FILE *f, const nh_epoch_report *r)
     fprintf(f, "\t%.6g\t%.6g\t%" PRIu64, 1e3 * t[NH_SUM_MU], t[NH_SUM_NORM], r->skipped);
     fprintf(f, "\t%.9g", r->validated ? r->prediction.loss_h : NAN);
     for (size_t k = 0; k < 3; k++)
-        put_mev(f, r, scores[k]->region[NH_GAUGE_OVERALL]);
+        put_mev(f, r, metrics[k]->region[NH_GAUGE_OVERALL]);
     for (size_t i = 0; i < 4; i++)
         for (size_t k = 0; k < 3; k++)
-            put_mev(f, r, scores[k]->region[i]);
+            put_mev(f, r, metrics[k]->region[i]);
     for (size_t i = 0; i < r->n_range; i++)
         for (size_t k = 0; k < 3; k++)
-            put_mev(f, r, scores[k]->range[i]);
+            put_mev(f, r, metrics[k]->range[i]);
     fprintf(f, "\t%d\n", r->best);
 }
 

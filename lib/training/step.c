@@ -27,7 +27,7 @@ struct nh_stepper {
     nh_selection all, output; /* all of OUT; what is asked of the networks */
     nh_irreps input;          /* what they see of all, or of the elements */
     size_t *input_entry, *place;
-    nh_crystal_kind crystals;
+    nh_sample_kind crystals;
     const nh_submodel_kind *kind;
     nh_threads *threads;
     bool side_by_side; /* sub-models share the threads out among themselves */
@@ -43,7 +43,7 @@ struct nh_stepper {
     nhk_outputs *outputs;    /* outputs and loss on it; NULL: here */
     bool on_device;          /* those of the crystal in hand */
     /* the loop in progress */
-    const nh_crystal *crystal;
+    const nh_sample *crystal;
     bool keep;
     double lr, factor;
 };
@@ -227,7 +227,7 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, in
         return -1;
     }
     const nh_loss_settings *l = &s->loss;
-    t->crystals = (nh_crystal_kind){.config = c,
+    t->crystals = (nh_sample_kind){.config = c,
                                     .embedding = t->embedding,
                                     .input = &t->all,
                                     .place = t->place,
@@ -258,7 +258,7 @@ int nh_stepper_place(nh_stepper *t, const nh_device *device, nh_error *err)
     return device->call->outputs_new(device->gpu, t->output.irreps.dim, t->with_trace ? t->types.n_shell_pair : 0, &t->outputs, err);
 }
 
-const nh_crystal_kind *nh_stepper_kind(const nh_stepper *t)
+const nh_sample_kind *nh_stepper_kind(const nh_stepper *t)
 {
     return &t->crystals;
 }
@@ -402,7 +402,7 @@ static int make_room(nh_stepper *t, size_t n_edge, nh_error *err)
 }
 
 /* The sub-models with their outputs on the device, where there is room for them and for the loss. */
-static int forward_there(nh_stepper *t, const nh_crystal *c, size_t n_state, const nh_kstates *states, nh_error *err)
+static int forward_there(nh_stepper *t, const nh_sample *c, size_t n_state, const nh_kstates *states, nh_error *err)
 {
     if (!t->outputs) return 0;
     if (nh_loss_begin(c->loss, t->device, t->outputs, t->keep, n_state, states, &t->on_device, err)) return -1;
@@ -417,7 +417,7 @@ static int forward_there(nh_stepper *t, const nh_crystal *c, size_t n_state, con
 }
 
 /* Outputs of all sub-models on a crystal, for the loss at these states. */
-static int forward(nh_stepper *t, const nh_crystal *c, bool keep, size_t n_state, const nh_kstates *states, nh_error *err)
+static int forward(nh_stepper *t, const nh_sample *c, bool keep, size_t n_state, const nh_kstates *states, nh_error *err)
 {
     t->crystal = c;
     t->keep = keep;
@@ -433,7 +433,7 @@ static int forward(nh_stepper *t, const nh_crystal *c, bool keep, size_t n_state
 }
 
 /* The loss; with gradients into g_ham and g_trace. */
-static int evaluate(nh_stepper *t, const nh_crystal *c, bool squared, bool gradients, size_t n_state,
+static int evaluate(nh_stepper *t, const nh_sample *c, bool squared, bool gradients, size_t n_state,
                     const nh_kstates *states, nh_loss_terms *terms, nh_error *err)
 {
     const nh_loss_settings *l = &t->settings->loss;
@@ -451,7 +451,7 @@ static int evaluate(nh_stepper *t, const nh_crystal *c, bool squared, bool gradi
 }
 
 /* The states at n_k k-points of a crystal; free_states. */
-static int read_states(const nh_crystal *c, size_t n_k, const size_t *k, nh_kstates **states,
+static int read_states(const nh_sample *c, size_t n_k, const size_t *k, nh_kstates **states,
                        double ***buffer, nh_error *err)
 {
     *states = NH_ARRAY(nh_kstates, n_k);
@@ -470,7 +470,7 @@ static void free_states(size_t n_k, nh_kstates *states, double **buffer)
     free(states);
 }
 
-int nh_stepper_add_at(nh_stepper *t, const nh_crystal *c, bool squared, size_t n_state,
+int nh_stepper_add_at(nh_stepper *t, const nh_sample *c, bool squared, size_t n_state,
                       const nh_kstates *states, nh_loss_terms *terms, nh_error *err)
 {
     int status =
@@ -480,7 +480,7 @@ int nh_stepper_add_at(nh_stepper *t, const nh_crystal *c, bool squared, size_t n
     return status ? nh_fail_at(err, "%s", c->name) : 0;
 }
 
-int nh_stepper_add(nh_stepper *t, const nh_crystal *c, bool squared, size_t n_k, const size_t *k,
+int nh_stepper_add(nh_stepper *t, const nh_sample *c, bool squared, size_t n_k, const size_t *k,
                    nh_loss_terms *terms, nh_error *err)
 {
     nh_kstates *states = NULL;
@@ -537,13 +537,13 @@ int nh_stepper_load(nh_stepper *t, bool average, nh_error *err)
 }
 
 /* The sums of the sub-models' outputs from the device: t->ham. */
-static int fetch(nh_stepper *t, const nh_crystal *c, nh_error *err)
+static int fetch(nh_stepper *t, const nh_sample *c, nh_error *err)
 {
     if (make_room(t, c->list.edges.n_edge, err)) return -1;
     return t->device->call->outputs_download(t->outputs, false, t->ham, NULL, err);
 }
 
-int nh_stepper_judge(nh_stepper *t, const nh_crystal *c, bool base, size_t k, nh_judgement *out,
+int nh_stepper_evaluate(nh_stepper *t, const nh_sample *c, bool base, size_t k, nh_sample_metrics *out,
                      nh_loss_terms *terms, nh_error *err)
 {
     nh_kstates *states = NULL;

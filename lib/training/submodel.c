@@ -20,7 +20,7 @@ struct nh_submodel {
     const nh_device *device;
     R(nhk_network) * placed; /* NULL: on the CPU */
     /* of the run in progress */
-    const nh_crystal *crystal;
+    const nh_sample *crystal;
     double *ham, *trace;
     const double *g_ham, *g_trace;
 };
@@ -132,7 +132,7 @@ static void connect(nh_submodel *s, const nh_device *device, nhk_outputs *output
     NH_NET(_connect)(s->net, &ends);
 }
 
-static int forward(nh_submodel *s, const nh_crystal *c, bool keep, double *ham, double *trace,
+static int forward(nh_submodel *s, const nh_sample *c, bool keep, double *ham, double *trace,
                    nh_threads *threads, nh_error *err)
 {
     s->crystal = c;

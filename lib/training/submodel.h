@@ -5,7 +5,7 @@
 
 #include "device/device.h"
 #include "nextham/model.h"
-#include "training/crystal.h"
+#include "training/sample.h"
 #include "training/ranks.h"
 #include "training/settings.h"
 
@@ -34,7 +34,7 @@ typedef struct nh_submodel_kind {
     void (*connect)(nh_submodel *s, const nh_device *device, nhk_outputs *outputs);
     /* Writes the rows of the sub-model's edges: ham[n_edge][dim of output], trace[n_edge][n_pair] (NULL: not
      * wanted). `keep`: nh_submodel_kind.backward follows. */
-    int (*forward)(nh_submodel *s, const nh_crystal *c, bool keep, double *ham, double *trace,
+    int (*forward)(nh_submodel *s, const nh_sample *c, bool keep, double *ham, double *trace,
                    nh_threads *threads, nh_error *err);
 
     /* gradient += of the loss, from its derivatives by ham and trace. */

@@ -4,7 +4,7 @@
 #include "base/progress.h"
 #include "training/adam.h"
 #include "training/schedule.h"
-#include "training/supply.h"
+#include "training/loader.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -20,17 +20,17 @@ struct nh_trainer {
     nh_team team;
     bool quiet;
     nh_stepper *stepper;
-    nh_crystal_kind kind;
+    nh_sample_kind kind;
     char *list[N_LISTS]; /* names of the lists, borrowed */
     nh_names names[N_LISTS];
-    size_t first[N_LISTS + 1]; /* number of each list's first crystal in the supply */
-    nh_supply *supply;
+    size_t first[N_LISTS + 1]; /* number of each list's first crystal in the loader */
+    nh_loader *loader;
     size_t unsaved;   /* steps since the state was saved */
     nh_weights *best; /* [n_range] of the best epoch since then; written with the state */
     bool have_best;
     nh_epoch_report best_report;
     bool have_base;
-    nh_scores h0, base; /* of the validation list */
+    nh_metrics h0, base; /* of the validation list */
 };
 
 static const char *path_of(const nh_trainer *t, size_t index, int *list, size_t *line)
@@ -50,10 +50,10 @@ static int make_crystal(void *context, size_t index, void **thing, size_t *bytes
     nh_trainer *t = context;
     const char *path = path_of(t, index, NULL, NULL);
     nh_graph *g;
-    nh_crystal *c;
+    nh_sample *c;
     if (t->hooks->read(t->hooks->context, path, NH_WANT_H0 | NH_WANT_LABEL | NH_WANT_OVERLAP, &g, err))
         return -1;
-    if (nh_crystal_new(&t->kind, path, g, &c, err)) return -1;
+    if (nh_sample_new(&t->kind, path, g, &c, err)) return -1;
     *thing = c;
     *bytes = c->bytes;
     return 0;
@@ -62,13 +62,13 @@ static int make_crystal(void *context, size_t index, void **thing, size_t *bytes
 static void drop_crystal(void *context, void *thing)
 {
     (void)context;
-    nh_crystal_free(thing);
+    nh_sample_free(thing);
 }
 
 void nh_trainer_free(nh_trainer *t)
 {
     if (!t) return;
-    nh_supply_free(t->supply);
+    nh_loader_free(t->loader);
     for (size_t r = 0; t->best && r < t->state->model->n_range; r++)
         nh_weights_free(&t->best[r]);
     free(t->best);
@@ -106,8 +106,8 @@ int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer
     if (!status) {
         t->kind = *nh_stepper_kind(t->stepper);
         t->kind.k_folder = k_folder;
-        status = nh_supply_new(t->first[N_LISTS], s->cache, s->prefetch, make_crystal, drop_crystal, t,
-                               &t->supply, err);
+        status = nh_loader_new(t->first[N_LISTS], s->cache, s->prefetch, make_crystal, drop_crystal, t,
+                               &t->loader, err);
     }
     if (status)
         nh_trainer_free(t);
@@ -168,7 +168,7 @@ int nh_trainer_check(nh_trainer *t, nh_error *err)
         nh_graph *g = NULL;
         const char *path = path_of(t, i, &list, &line);
         status = t->hooks->read(t->hooks->context, path, 0, &g, err);
-        if (!status) status = nh_crystal_check(&t->kind, path, g, err);
+        if (!status) status = nh_sample_check(&t->kind, path, g, err);
         if (!status) status = check_basis(t, &b, g, i, err);
         if (!status && list == TRAIN) nh_elements_add(&seen, &g->structure);
         nh_graph_free(g);
@@ -182,9 +182,9 @@ int nh_trainer_check(nh_trainer *t, nh_error *err)
     return status;
 }
 
-/* --- scores --- */
+/* --- metrics --- */
 
-static void add_scores(nh_scores *s, size_t n_range, size_t *in_range, const nh_judgement *j)
+static void add_metrics(nh_metrics *s, size_t n_range, size_t *in_range, const nh_sample_metrics *j)
 {
     for (size_t i = 0; i < NH_GAUGE_N_REGION; i++)
         s->region[i] += j->region[i].part[NH_GAUGE_COMPLEX].mae;
@@ -197,7 +197,7 @@ static void add_scores(nh_scores *s, size_t n_range, size_t *in_range, const nh_
 }
 
 /* Over the groups; the processes of a group have the same numbers. */
-static void sum_scores(const nh_trainer *t, nh_scores *s, size_t n_range, size_t *in_range)
+static void sum_metrics(const nh_trainer *t, nh_metrics *s, size_t n_range, size_t *in_range)
 {
     double count = (double)s->n_crystal, in[2 * NH_MAX_RANGES + 2];
     for (size_t i = 0; i < n_range; i++)
@@ -212,7 +212,7 @@ static void sum_scores(const nh_trainer *t, nh_scores *s, size_t n_range, size_t
         in_range[i] = (size_t)in[i];
 }
 
-static void mean_scores(nh_scores *s, size_t n_range, const size_t *in_range)
+static void mean_metrics(nh_metrics *s, size_t n_range, const size_t *in_range)
 {
     for (size_t i = 0; i < NH_GAUGE_N_REGION; i++)
         s->region[i] /= (double)s->n_crystal;
@@ -221,18 +221,18 @@ static void mean_scores(nh_scores *s, size_t n_range, const size_t *in_range)
     s->loss_h /= (double)s->n_crystal;
 }
 
-int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig_atomic_t *stop,
-                     bool *stopped, nh_scores *out, nh_scores *h0, nh_error *err)
+int nh_trainer_evaluate(nh_trainer *t, int list, nh_evaluated what, const volatile sig_atomic_t *stop,
+                     bool *stopped, nh_metrics *out, nh_metrics *h0, nh_error *err)
 {
     const double *limit;
     const size_t n = t->names[list].count, n_range = nh_stepper_limits(t->stepper, &limit);
     const size_t n_k = nh_stepper_k_points(t->stepper);
     size_t in_range[2][2 * NH_MAX_RANGES + 2] = {{0}};
-    nh_scores unused;
+    nh_metrics unused;
     if (!h0) h0 = &unused;
-    *out = *h0 = (nh_scores){0};
+    *out = *h0 = (nh_metrics){0};
     h0->loss_h = NAN;
-    if (what == NH_SCORE_BASE) out->loss_h = NAN;
+    if (what == NH_EVALUATE_BASE) out->loss_h = NAN;
     *stopped = false;
     size_t *order = NH_ARRAY(size_t, n);
     if (!order) return nh_fail_memory(err, "order of the crystals");
@@ -240,33 +240,33 @@ int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig
     const size_t first = (size_t)t->team.peers.rank, stride = (size_t)t->team.peers.count;
     for (size_t i = first; i < n; i += stride)
         order[own++] = t->first[list] + i;
-    int status = nh_supply_plan(t->supply, own, order, err);
+    int status = nh_loader_plan(t->loader, own, order, err);
     free(order);
     for (size_t i = first; !status && i < n; i += stride) {
         void *thing;
-        nh_judgement judgement;
+        nh_sample_metrics metrics;
         nh_loss_terms terms = {0};
         if (nh_ranks_max(&t->team.crystal, *stop != 0)) break; /* a group stops together */
-        status = nh_supply_take(t->supply, &thing, err);
+        status = nh_loader_take(t->loader, &thing, err);
         if (status) break;
-        const nh_crystal *c = thing;
+        const nh_sample *c = thing;
         /* A k-point of its own for each crystal, the same ones every time. */
-        status = nh_stepper_judge(t->stepper, c, what == NH_SCORE_BASE, n_k ? i % n_k : 0, &judgement, &terms,
+        status = nh_stepper_evaluate(t->stepper, c, what == NH_EVALUATE_BASE, n_k ? i % n_k : 0, &metrics, &terms,
                                   err);
         if (!status) {
-            add_scores(out, n_range, in_range[0], &judgement);
-            add_scores(h0, n_range, in_range[1], &c->h0);
+            add_metrics(out, n_range, in_range[0], &metrics);
+            add_metrics(h0, n_range, in_range[1], &c->h0);
             out->loss_h += terms.loss_h;
         }
-        nh_supply_give_back(t->supply, thing);
+        nh_loader_release(t->loader, thing);
     }
     if (status) return -1;
     *stopped = nh_ranks_max(&t->team.all, *stop != 0) != 0;
     if (*stopped) return 0;
-    sum_scores(t, out, n_range, in_range[0]);
-    sum_scores(t, h0, n_range, in_range[1]);
-    mean_scores(out, n_range, in_range[0]);
-    mean_scores(h0, n_range, in_range[1]);
+    sum_metrics(t, out, n_range, in_range[0]);
+    sum_metrics(t, h0, n_range, in_range[1]);
+    mean_metrics(out, n_range, in_range[0]);
+    mean_metrics(h0, n_range, in_range[1]);
     return 0;
 }
 
@@ -306,10 +306,10 @@ static int train_step(nh_trainer *t, double lr, bool squared, size_t count, nh_e
         for (size_t j = 0; j < per_step && n_k > 0; j++)
             k[j] = (size_t)(nh_random_uniform(&s->random) * (double)n_k);
         if (!is_own(t, i)) continue;
-        status = nh_supply_take(t->supply, &crystal, err);
+        status = nh_loader_take(t->loader, &crystal, err);
         if (status) break;
         status = nh_stepper_add(t->stepper, crystal, squared, n_k ? per_step : 0, k, &l, err);
-        nh_supply_give_back(t->supply, crystal);
+        nh_loader_release(t->loader, crystal);
         const double terms[] = {l.total, l.loss_h, l.loss_trace, l.r, l.p, l.q, l.pq, l.mu};
         for (size_t j = 0; j < sizeof terms / sizeof *terms; j++)
             sum[NH_SUM_TOTAL + j] += terms[j];
@@ -352,7 +352,7 @@ static int train_epoch(nh_trainer *t, double lr, bool squared, const volatile si
     size_t own = 0;
     for (size_t i = s->position; i < n; i++)
         if (is_own(t, (i - s->position) % step)) order[own++] = order[i];
-    int status = own > 0 ? nh_supply_plan(t->supply, own, order, err) : 0;
+    int status = own > 0 ? nh_loader_plan(t->loader, own, order, err) : 0;
     free(order);
     char name[64];
     snprintf(name, sizeof name, "epoch %llu", (unsigned long long)s->epoch);
@@ -379,13 +379,13 @@ static int validate(nh_trainer *t, nh_epoch_report *r, const volatile sig_atomic
 {
     if (t->names[VALIDATION].count == 0) return 0;
     if (!t->have_base) {
-        if (nh_trainer_score(t, VALIDATION, NH_SCORE_BASE, stop, stopped, &t->base, &t->h0, err)) return -1;
+        if (nh_trainer_evaluate(t, VALIDATION, NH_EVALUATE_BASE, stop, stopped, &t->base, &t->h0, err)) return -1;
         if (*stopped) return 0;
         t->have_base = true;
     }
     if (t->state->average && nh_stepper_load(t->stepper, true, err)) return -1;
     int status =
-        nh_trainer_score(t, VALIDATION, NH_SCORE_PREDICTION, stop, stopped, &r->prediction, NULL, err);
+        nh_trainer_evaluate(t, VALIDATION, NH_EVALUATE_PREDICTION, stop, stopped, &r->prediction, NULL, err);
     if (t->state->average && nh_stepper_load(t->stepper, false, status ? NULL : err)) status = -1;
     r->h0 = t->h0;
     r->base = t->base;
@@ -404,7 +404,7 @@ static int finish_epoch(nh_trainer *t, nh_epoch_report *r, nh_error *err)
     r->skipped = (uint64_t)s->sum[NH_SUM_SKIPPED];
     r->seconds = s->sum[NH_SUM_SECONDS];
     r->n_range = nh_stepper_limits(t->stepper, &r->limit);
-    r->kept = nh_supply_kept(t->supply, &r->kept_bytes);
+    r->kept = nh_loader_kept(t->loader, &r->kept_bytes);
     const double score = r->validated ? r->prediction.region[NH_GAUGE_OVERALL] : r->train[NH_SUM_LOSS_H];
     r->best = score < s->best;
     if (r->best) {

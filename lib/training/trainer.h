@@ -9,12 +9,12 @@
 #include <signal.h>
 
 /* Means over the crystals of a list. */
-typedef struct nh_scores {
+typedef struct nh_metrics {
     size_t n_crystal;
     double loss_h;                    /* absolute errors, whatever training uses; NaN for H0 */
     double region[NH_GAUGE_N_REGION]; /* Gauge MAE, eV */
     double range[2 * NH_MAX_RANGES];  /* mean over the crystals that have such pairs; NaN: none has */
-} nh_scores;
+} nh_metrics;
 
 typedef struct nh_epoch_report {
     uint64_t epoch, step, skipped /* steps of this epoch */;
@@ -24,7 +24,7 @@ typedef struct nh_epoch_report {
     size_t n_range;
     const double *limit;            /* [n_range+1] Å */
     bool validated, best;           /* best: the lowest so far */
-    nh_scores h0, base, prediction; /* of the validation list, or training alone where there is none */
+    nh_metrics h0, base, prediction; /* of the validation list, or training alone where there is none */
     size_t kept;                    /* crystals in memory */
     double kept_bytes;
 } nh_epoch_report;
@@ -61,9 +61,9 @@ int nh_trainer_run(nh_trainer *t, const volatile sig_atomic_t *stop, bool *stopp
 
 /* Scores on one of the lists, 0 training, 1 validation, 2 test (n_crystal = 0 where it is not there): of the weights in the
  * state, of the network's base without a correction (with the file's H0 in *h0, may be NULL). */
-typedef enum nh_scored { NH_SCORE_PREDICTION, NH_SCORE_BASE } nh_scored;
-int nh_trainer_score(nh_trainer *t, int list, nh_scored what, const volatile sig_atomic_t *stop,
-                     bool *stopped, nh_scores *out, nh_scores *h0, nh_error *err);
+typedef enum nh_evaluated { NH_EVALUATE_PREDICTION, NH_EVALUATE_BASE } nh_evaluated;
+int nh_trainer_evaluate(nh_trainer *t, int list, nh_evaluated what, const volatile sig_atomic_t *stop,
+                     bool *stopped, nh_metrics *out, nh_metrics *h0, nh_error *err);
 const nh_stepper *nh_trainer_stepper(const nh_trainer *t);
 
 #endif

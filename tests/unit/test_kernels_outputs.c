@@ -18,9 +18,9 @@ typedef struct training {
     nh_train_state state;
     nh_stepper *stepper;
     golden_crystal golden;
-    nh_crystal *crystal;
-    nh_loss_terms terms, judged;
-    nh_judgement judgement;
+    nh_sample *crystal;
+    nh_loss_terms terms, evaluated;
+    nh_sample_metrics metrics;
 } training;
 
 /* The gradients of one crystal, and its errors; `on`: NULL for the CPU. `room`: the crystal finds some there. */
@@ -47,11 +47,11 @@ static void train(training *t, bool as_double, bool squared, const nh_device *on
     OK(nh_train_state_new(&t->settings, m, false, &t->state, &err));
     OK(nh_stepper_new(&t->settings, &t->state, NH_ALONE, 1, &t->stepper, &err));
     OK(nh_stepper_place(t->stepper, on, &err));
-    nh_crystal_kind kind = *nh_stepper_kind(t->stepper);
+    nh_sample_kind kind = *nh_stepper_kind(t->stepper);
     kind.with_k = false; /* the states are the golden ones */
     t->golden = golden_crystal_load(nc, 4, SHELLS);
     nc_close(nc);
-    OK(nh_crystal_new(&kind, "golden", t->golden.g, &t->crystal, &err));
+    OK(nh_sample_new(&kind, "golden", t->golden.g, &t->crystal, &err));
     t->golden.g = NULL;
 #ifndef NH_REAL_DEVICE
     if (!room) { /* it asks once */
@@ -64,13 +64,13 @@ static void train(training *t, bool as_double, bool squared, const nh_device *on
 #else
     (void)room;
 #endif
-    OK(nh_stepper_judge(t->stepper, t->crystal, false, 0, &t->judgement, &t->judged, &err)); /* outputs that the next run must not see */
+    OK(nh_stepper_evaluate(t->stepper, t->crystal, false, 0, &t->metrics, &t->evaluated, &err)); /* outputs that the next run must not see */
     OK(nh_stepper_add_at(t->stepper, t->crystal, squared, 1, &t->golden.states, &t->terms, &err));
 }
 
 static void end(training *t)
 {
-    nh_crystal_free(t->crystal);
+    nh_sample_free(t->crystal);
     golden_crystal_free(&t->golden);
     nh_stepper_free(t->stepper);
     nh_train_state_free(&t->state);
@@ -88,9 +88,9 @@ static void compare(const training *a, const training *b, double tolerance)
     expect(a->terms.total, b->terms.total, tolerance, "loss");
     expect(a->terms.loss_trace, b->terms.loss_trace, tolerance, "trace loss");
     expect(a->terms.pq, b->terms.pq, tolerance, "t_PQ");
-    expect(a->judged.loss_h, b->judged.loss_h, tolerance, "loss of a judgement");
-    expect(a->judgement.region[NH_GAUGE_OVERALL].part[NH_GAUGE_COMPLEX].mae,
-           b->judgement.region[NH_GAUGE_OVERALL].part[NH_GAUGE_COMPLEX].mae, tolerance, "Gauge MAE");
+    expect(a->evaluated.loss_h, b->evaluated.loss_h, tolerance, "loss of a metrics");
+    expect(a->metrics.region[NH_GAUGE_OVERALL].part[NH_GAUGE_COMPLEX].mae,
+           b->metrics.region[NH_GAUGE_OVERALL].part[NH_GAUGE_COMPLEX].mae, tolerance, "Gauge MAE");
     for (size_t r = 0; r < a->state.model->n_range; r++) {
         const nh_weights *x = nh_stepper_gradient(a->stepper, r), *y = nh_stepper_gradient(b->stepper, r);
         const double norm = nh_weights_norm(p, y);

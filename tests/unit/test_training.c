@@ -5,7 +5,7 @@
 #include "training/adam.h"
 #include "training/schedule.h"
 #include "training/step.h"
-#include "training/supply.h"
+#include "training/loader.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -319,7 +319,7 @@ static void epoch_orders(void **state)
     assert_memory_not_equal(a, b, sizeof a);
 }
 
-/* --- lists and supply --- */
+/* --- lists and loader --- */
 
 static void lists(void **state)
 {
@@ -365,31 +365,31 @@ static void drop(void *context, void *thing)
     free(thing);
 }
 
-static void pass(nh_supply *s, size_t n, const size_t *order)
+static void pass(nh_loader *s, size_t n, const size_t *order)
 {
-    OK(nh_supply_plan(s, n, order, &err));
+    OK(nh_loader_plan(s, n, order, &err));
     for (size_t i = 0; i < n; i++) {
         void *thing;
-        OK(nh_supply_take(s, &thing, &err));
+        OK(nh_loader_take(s, &thing, &err));
         assert_int_equal(*(size_t *)thing, order[i]);
-        nh_supply_give_back(s, thing);
+        nh_loader_release(s, thing);
     }
 }
 
-static void supply(void **state)
+static void loader(void **state)
 {
     (void)state;
     const size_t order[8] = {3, 1, 4, 0, 5, 2, 7, 6}, twice[3] = {2, 2, 2};
     void *thing;
-    nh_supply *s;
+    nh_loader *s;
     counts c = {.fail = -1};
     /* room for three of eight: they are made once, the others anew each time; never more than the three, two ahead and one in
      * use */
-    OK(nh_supply_new(8, 350, 2, make, drop, &c, &s, &err));
+    OK(nh_loader_new(8, 350, 2, make, drop, &c, &s, &err));
     for (int i = 0; i < 3; i++)
         pass(s, 8, order);
     double bytes;
-    assert_int_equal(nh_supply_kept(s, &bytes), 3);
+    assert_int_equal(nh_loader_kept(s, &bytes), 3);
     assert_true(bytes == 300);
     assert_int_equal(c.made[3], 1);
     assert_int_equal(c.made[1], 1);
@@ -398,33 +398,33 @@ static void supply(void **state)
     assert_true(c.most <= 6);
     pass(s, 3, twice);
     /* a plan that is given up */
-    OK(nh_supply_plan(s, 8, order, &err));
-    OK(nh_supply_take(s, &thing, &err));
-    nh_supply_give_back(s, thing);
+    OK(nh_loader_plan(s, 8, order, &err));
+    OK(nh_loader_take(s, &thing, &err));
+    nh_loader_release(s, thing);
     pass(s, 8, order);
-    assert_int_equal(nh_supply_take(s, &thing, &err), -1);
-    nh_supply_free(s);
+    assert_int_equal(nh_loader_take(s, &thing, &err), -1);
+    nh_loader_free(s);
     assert_int_equal(c.alive, 0);
     /* everything fits */
     c = (counts){.fail = -1};
-    OK(nh_supply_new(8, 1e9, 8, make, drop, &c, &s, &err));
+    OK(nh_loader_new(8, 1e9, 8, make, drop, &c, &s, &err));
     for (int i = 0; i < 3; i++)
         pass(s, 8, order);
     for (size_t i = 0; i < 8; i++)
         assert_int_equal(c.made[i], 1);
-    nh_supply_free(s);
+    nh_loader_free(s);
     assert_int_equal(c.alive, 0);
     /* an error comes out in its turn */
     c = (counts){.fail = 4};
-    OK(nh_supply_new(8, 0, 8, make, drop, &c, &s, &err));
-    OK(nh_supply_plan(s, 8, order, &err));
+    OK(nh_loader_new(8, 0, 8, make, drop, &c, &s, &err));
+    OK(nh_loader_plan(s, 8, order, &err));
     for (int i = 0; i < 2; i++) {
-        OK(nh_supply_take(s, &thing, &err));
-        nh_supply_give_back(s, thing);
+        OK(nh_loader_take(s, &thing, &err));
+        nh_loader_release(s, thing);
     }
-    assert_int_equal(nh_supply_take(s, &thing, &err), -1);
+    assert_int_equal(nh_loader_take(s, &thing, &err), -1);
     assert_string_equal(err.text, "thing 4: broken");
-    nh_supply_free(s);
+    nh_loader_free(s);
     assert_int_equal(c.alive, 0);
 }
 
@@ -437,7 +437,7 @@ typedef struct training {
     nh_train_state state;
     nh_stepper *stepper;
     golden_crystal golden;
-    nh_crystal *crystal;
+    nh_sample *crystal;
 } training;
 
 /* The network of the official numbers, and a fast one where there is no need of them. */
@@ -476,11 +476,11 @@ static void begin_part(training *t, const char *network, bool as_double, int thr
     OK(nh_train_state_new(&t->settings, m, fresh, &t->state, &err));
     OK(nh_stepper_new(&t->settings, &t->state, NH_ALONE, threads, &t->stepper, &err));
     OK(nh_stepper_place(t->stepper, TEST_DEVICE, &err));
-    nh_crystal_kind kind = *nh_stepper_kind(t->stepper);
+    nh_sample_kind kind = *nh_stepper_kind(t->stepper);
     kind.with_k = false; /* the states are the golden ones */
     t->golden = golden_crystal_load(nc, 4, SHELLS);
     nc_close(nc);
-    OK(nh_crystal_new(&kind, "golden", t->golden.g, &t->crystal, &err));
+    OK(nh_sample_new(&kind, "golden", t->golden.g, &t->crystal, &err));
     t->golden.g = NULL;
 }
 
@@ -491,7 +491,7 @@ static void begin(training *t, const char *network, bool as_double, int threads,
 
 static void end(training *t)
 {
-    nh_crystal_free(t->crystal);
+    nh_sample_free(t->crystal);
     golden_crystal_free(&t->golden);
     nh_stepper_free(t->stepper);
     nh_train_state_free(&t->state);
@@ -654,7 +654,7 @@ static void averages(void **state)
     (void)state;
     enum { STEPS = 3 };
     training t;
-    nh_judgement j[STEPS];
+    nh_sample_metrics j[STEPS];
     nh_loss_terms l, terms[STEPS];
     begin(&t, TINY, true, 1, NH_MEMORY_STORE, 0.75);
     const nh_params *p = &t.state.model->params;
@@ -671,7 +671,7 @@ static void averages(void **state)
     close_weights(p, &t.state.average[1], &expected, 1e-14);
     for (int s = 0; s < STEPS; s++) {
         OK(nh_stepper_load(t.stepper, s == 1, &err));
-        OK(nh_stepper_judge(t.stepper, t.crystal, false, 0, &j[s], &terms[s], &err));
+        OK(nh_stepper_evaluate(t.stepper, t.crystal, false, 0, &j[s], &terms[s], &err));
     }
     assert_true(terms[0].loss_h == terms[2].loss_h && terms[0].loss_h != terms[1].loss_h);
     /* as a network that has the averages for weights */
@@ -679,7 +679,7 @@ static void averages(void **state)
         nh_weights_copy(p, &t.state.model->weights[r], &t.state.average[r]);
     nh_stepper *other;
     OK(nh_stepper_new(&t.settings, &t.state, NH_ALONE, 1, &other, &err));
-    OK(nh_stepper_judge(other, t.crystal, false, 0, &j[0], &terms[0], &err));
+    OK(nh_stepper_evaluate(other, t.crystal, false, 0, &j[0], &terms[0], &err));
     assert_true(fabs(terms[0].loss_h / terms[1].loss_h - 1) < 1e-12);
     nh_stepper_free(other);
     nh_weights_free(&expected);
@@ -718,8 +718,8 @@ static void traffic(void **state)
 }
 #endif
 
-/* The judgement of the trainer is that of the official program: its Gauge MAE is of the plain prediction and H0. */
-static void judgement_of_h0(void **state)
+/* The metrics of the trainer are that of the official program: its Gauge MAE is of the plain prediction and H0. */
+static void metrics_of_h0(void **state)
 {
     (void)state;
     training t;
@@ -783,7 +783,7 @@ int main(void)
         cmocka_unit_test(adam_by_hand),
         cmocka_unit_test(epoch_orders),
         cmocka_unit_test(lists),
-        cmocka_unit_test(supply),
+        cmocka_unit_test(loader),
         cmocka_unit_test(ten_steps_absolute),
         cmocka_unit_test(ten_steps_squared),
         cmocka_unit_test(ten_steps_single),
@@ -792,7 +792,7 @@ int main(void)
 #ifdef NH_TESTS_ON_DEVICE_H
         cmocka_unit_test(traffic),
 #endif
-        cmocka_unit_test(judgement_of_h0),
+        cmocka_unit_test(metrics_of_h0),
         cmocka_unit_test(part_of_the_ensemble),
         cmocka_unit_test(threads_do_not_matter),
     };

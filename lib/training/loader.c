@@ -1,4 +1,4 @@
-#include "training/supply.h"
+#include "training/loader.h"
 
 #include "base/memory.h"
 #include "base/stream.h"
@@ -60,7 +60,7 @@ int nh_names_read(const char *path, nh_names *out, nh_error *err)
     return status;
 }
 
-/* --- the supply --- */
+/* --- the loader --- */
 
 typedef struct place { /* of the plan */
     size_t index;
@@ -68,11 +68,11 @@ typedef struct place { /* of the plan */
     bool ready, failed;
 } place;
 
-struct nh_supply {
+struct nh_loader {
     size_t n, ahead;
     double budget;
-    nh_supply_make *make;
-    nh_supply_drop *drop;
+    nh_loader_make *make;
+    nh_loader_drop *drop;
     void *context;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -88,7 +88,7 @@ struct nh_supply {
 
 static void *run(void *argument)
 {
-    nh_supply *s = argument;
+    nh_loader *s = argument;
     pthread_mutex_lock(&s->lock);
     for (;;) {
         while (!s->stop && (s->made >= s->count || s->made >= s->taken + s->ahead))
@@ -122,13 +122,13 @@ static void *run(void *argument)
     return NULL;
 }
 
-int nh_supply_new(size_t n, double budget, size_t ahead, nh_supply_make *make, nh_supply_drop *drop,
-                  void *context, nh_supply **out, nh_error *err)
+int nh_loader_new(size_t n, double budget, size_t ahead, nh_loader_make *make, nh_loader_drop *drop,
+                  void *context, nh_loader **out, nh_error *err)
 {
     *out = NULL;
-    nh_supply *s = NH_ARRAY(nh_supply, 1);
+    nh_loader *s = NH_ARRAY(nh_loader, 1);
     if (!s) return nh_fail_memory(err, "data set");
-    *s = (nh_supply){.n = n,
+    *s = (nh_loader){.n = n,
                      .budget = budget,
                      .ahead = ahead > 0 ? ahead : 1,
                      .make = make,
@@ -159,7 +159,7 @@ int nh_supply_new(size_t n, double budget, size_t ahead, nh_supply_make *make, n
 }
 
 /* With the lock, and no thing being made: drops what the plan still holds. */
-static void forget_plan(nh_supply *s)
+static void forget_plan(nh_loader *s)
 {
     for (size_t i = s->taken; i < s->made; i++) {
         place *p = &s->plan[i];
@@ -170,7 +170,7 @@ static void forget_plan(nh_supply *s)
     s->count = s->made = s->taken = 0;
 }
 
-int nh_supply_plan(nh_supply *s, size_t count, const size_t *order, nh_error *err)
+int nh_loader_plan(nh_loader *s, size_t count, const size_t *order, nh_error *err)
 {
     place *plan = NH_ARRAY(place, count);
     if (!plan) return nh_fail_memory(err, "order of the crystals");
@@ -188,7 +188,7 @@ int nh_supply_plan(nh_supply *s, size_t count, const size_t *order, nh_error *er
     return 0;
 }
 
-int nh_supply_take(nh_supply *s, void **thing, nh_error *err)
+int nh_loader_take(nh_loader *s, void **thing, nh_error *err)
 {
     int status = 0;
     *thing = NULL;
@@ -213,7 +213,7 @@ int nh_supply_take(nh_supply *s, void **thing, nh_error *err)
     return status;
 }
 
-void nh_supply_give_back(nh_supply *s, void *thing)
+void nh_loader_release(nh_loader *s, void *thing)
 {
     bool kept = false;
     pthread_mutex_lock(&s->lock);
@@ -223,9 +223,9 @@ void nh_supply_give_back(nh_supply *s, void *thing)
     if (!kept && thing) s->drop(s->context, thing);
 }
 
-size_t nh_supply_kept(const nh_supply *s, double *bytes)
+size_t nh_loader_kept(const nh_loader *s, double *bytes)
 {
-    nh_supply *unlocked = (nh_supply *)s;
+    nh_loader *unlocked = (nh_loader *)s;
     pthread_mutex_lock(&unlocked->lock);
     if (bytes) *bytes = s->bytes;
     const size_t n = s->n_kept;
@@ -233,7 +233,7 @@ size_t nh_supply_kept(const nh_supply *s, double *bytes)
     return n;
 }
 
-void nh_supply_free(nh_supply *s)
+void nh_loader_free(nh_loader *s)
 {
     if (!s) return;
     pthread_mutex_lock(&s->lock);

@@ -1,4 +1,4 @@
-#include "training/crystal.h"
+#include "training/sample.h"
 
 #include "base/memory.h"
 #include "base/random.h"
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-void nh_crystal_free(nh_crystal *c)
+void nh_sample_free(nh_sample *c)
 {
     if (!c) return;
     nh_loss_data_free(c->loss);
@@ -26,7 +26,7 @@ void nh_crystal_free(nh_crystal *c)
     free(c);
 }
 
-int nh_crystal_check(const nh_crystal_kind *kind, const char *path, const nh_graph *g, nh_error *err)
+int nh_sample_check(const nh_sample_kind *kind, const char *path, const nh_graph *g, nh_error *err)
 {
     const nh_config *c = kind->config;
     const nh_structure *s = &g->structure;
@@ -46,7 +46,7 @@ int nh_crystal_check(const nh_crystal_kind *kind, const char *path, const nh_gra
 }
 
 /* Where the networks see the numbers of the crystal's own shell pairs: runs that are contiguous on both sides. */
-static int find_runs(nh_crystal *c, const nh_selection *used, const nh_crystal_kind *kind, nh_error *err)
+static int find_runs(nh_sample *c, const nh_selection *used, const nh_sample_kind *kind, nh_error *err)
 {
     const nh_selection *all = kind->input;
     /* At most a run for each entry. */
@@ -77,7 +77,7 @@ static int find_runs(nh_crystal *c, const nh_selection *used, const nh_crystal_k
 }
 
 /* The vectors of all edges, in the precision of the networks. */
-static int keep_features(nh_crystal *c, const nh_edge_features *f, bool as_double, nh_error *err)
+static int keep_features(nh_sample *c, const nh_edge_features *f, bool as_double, nh_error *err)
 {
     const size_t n = c->list.edges.n_edge;
     size_t count;
@@ -107,7 +107,7 @@ static int keep_features(nh_crystal *c, const nh_edge_features *f, bool as_doubl
 }
 
 /* The features of H0, of the shell pairs that occur here alone: most pairs of a padded basis do not. */
-static int embed(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
+static int embed(nh_sample *c, const nh_sample_kind *kind, nh_error *err)
 {
     const nh_graph *g = c->graph;
     size_t *slot = NH_ARRAY(size_t, g->structure.shell_start[g->structure.n_species]);
@@ -137,7 +137,7 @@ static int embed(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
 }
 
 /* `input: elements`: of the elements that occur here alone. */
-static int embed_elements(nh_crystal *c, bool as_double, nh_error *err)
+static int embed_elements(nh_sample *c, bool as_double, nh_error *err)
 {
     const nh_structure *s = &c->graph->structure;
     const size_t n = s->n_species;
@@ -155,7 +155,7 @@ static int embed_elements(nh_crystal *c, bool as_double, nh_error *err)
 }
 
 /* Errors of H0 as the file has it. */
-static int judge_h0(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
+static int h0_metrics(nh_sample *c, const nh_sample_kind *kind, nh_error *err)
 {
     const nh_graph *g = c->graph;
     const nh_gauge q = {.graph = g,
@@ -175,7 +175,7 @@ static int judge_h0(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
 }
 
 /* What the network sees, and then, in the place of H0, what it is to correct. */
-static int take_h0(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
+static int take_h0(nh_sample *c, const nh_sample_kind *kind, nh_error *err)
 {
     nh_graph *g = c->graph;
     if (!g->matrix[NH_H0] && !(g->matrix[NH_H0] = nh_calloc(g->pairs.n_elem, 2 * (size_t)g->n_spin * sizeof(double))))
@@ -190,7 +190,7 @@ static int take_h0(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
 /* FILE.4x4x4.kcache, with the mesh in its name so that runs with different meshes do not disturb each other,
  * or a file of k_folder where the data's folder cannot be written (and has none): its name has a
  * hash of the path, for crystals of one name in several folders. */
-static int open_states(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err)
+static int open_states(nh_sample *c, const nh_sample_kind *kind, nh_error *err)
 {
     char *beside = NULL, *folder = nh_strdup(c->name), *path = NULL;
     int status = 0;
@@ -220,10 +220,10 @@ static int open_states(nh_crystal *c, const nh_crystal_kind *kind, nh_error *err
     return status;
 }
 
-int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, nh_crystal **out,
+int nh_sample_new(const nh_sample_kind *kind, const char *path, nh_graph *g, nh_sample **out,
                    nh_error *err)
 {
-    nh_crystal *c = NH_ARRAY(nh_crystal, 1);
+    nh_sample *c = NH_ARRAY(nh_sample, 1);
     *out = NULL;
     if (!c) {
         nh_graph_free(g);
@@ -231,12 +231,12 @@ int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, n
     }
     c->graph = g;
     c->name = nh_strdup(path);
-    int status = c->name ? nh_crystal_check(kind, path, g, err) : nh_fail_memory(err, path);
+    int status = c->name ? nh_sample_check(kind, path, g, err) : nh_fail_memory(err, path);
     const bool h0 = g->matrix[NH_H0] || !nh_config_needs_h0(kind->config);
     if (!status && (!h0 || !g->matrix[NH_H_LABEL] || !g->overlap))
         status = nh_fail(err, "%s: h0, h_label and overlap are needed for training", path);
     if (!status) {
-        status = nh_edge_list_new(g, kind->config->cutoff, &c->list, err) || judge_h0(c, kind, err) ||
+        status = nh_edge_list_new(g, kind->config->cutoff, &c->list, err) || h0_metrics(c, kind, err) ||
                          take_h0(c, kind, err) ||
                          nh_loss_data_new(kind->config, g, kind->embedding, kind->output, kind->padding,
                                           &c->loss, err) ||
@@ -247,7 +247,7 @@ int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, n
     /* H0, label, overlap, and about as much again in the loss data. */
     c->bytes += sizeof *c + g->pairs.n_elem * (2 * 4 * (size_t)g->n_spin + 2) * sizeof(double);
     if (status)
-        nh_crystal_free(c);
+        nh_sample_free(c);
     else
         *out = c;
     return status;

@@ -1,12 +1,12 @@
-/* crystal.h - one labelled crystal made ready for training: edges, features, loss data, k-space states. */
-#ifndef NH_TRAINING_CRYSTAL_H
-#define NH_TRAINING_CRYSTAL_H
+/* sample.h - one labelled crystal made ready for training: edges, features, loss data, k-space states. */
+#ifndef NH_TRAINING_SAMPLE_H
+#define NH_TRAINING_SAMPLE_H
 
 #include "ensemble/features.h"
 #include "training/loss.h"
 
 /* What all crystals of a run have in common. */
-typedef struct nh_crystal_kind {
+typedef struct nh_sample_kind {
     const nh_config *config;
     const nh_embedding *embedding; /* of the padded basis */
     const nh_selection *input;     /* all of OUT */
@@ -21,20 +21,20 @@ typedef struct nh_crystal_kind {
     size_t n_limit; /* ranges of distance of the errors of H0: limit[n_limit+1], Å */
     const double *limit;
     const char *k_folder; /* where the states go if there is no writing beside the crystal's file */
-} nh_crystal_kind;
+} nh_sample_kind;
 
 /* Gauge MAE by region and by range of distance (loss.h, nh_loss_gauge_mae). */
-typedef struct nh_judgement {
+typedef struct nh_sample_metrics {
     nh_gauge_row region[NH_GAUGE_N_REGION];
     nh_gauge_row range[2 * NH_MAX_RANGES + 2];
-} nh_judgement;
+} nh_sample_metrics;
 
-typedef struct nh_crystal {
+typedef struct nh_sample {
     char *name; /* its file */
     nh_graph *graph; /* in the place of its H0: what the sub-models' answers are added to (ensemble/base.h) */
     nh_edge_list list;
     nh_loss_data *loss;
-    nh_judgement h0; /* of the file's H0; NaN where it has none */
+    nh_sample_metrics h0; /* of the file's H0; NaN where it has none */
     nh_kcache *k; /* NULL without k-space terms */
     size_t bytes; /* of memory, about */
     nh_feature_rows rows; /* what the networks see, of the shell pairs or elements that occur here */
@@ -42,15 +42,15 @@ typedef struct nh_crystal {
     nh_feature_run *run;
     float *single;
     double *as_double;
-} nh_crystal;
+} nh_sample;
 
 /* Takes g (with label, overlap, and h0 where the network needs it) over, also on failure. Errors name `path`: no such
  * matrices, a smaller cutoff than the network's, more shells than its basis has, another Rydberg factor. */
-int nh_crystal_new(const nh_crystal_kind *kind, const char *path, nh_graph *g, nh_crystal **out,
+int nh_sample_new(const nh_sample_kind *kind, const char *path, nh_graph *g, nh_sample **out,
                    nh_error *err);
-void nh_crystal_free(nh_crystal *c); /* NULL is fine */
+void nh_sample_free(nh_sample *c); /* NULL is fine */
 
-/* The checks of nh_crystal_new that need no matrices. */
-int nh_crystal_check(const nh_crystal_kind *kind, const char *path, const nh_graph *g, nh_error *err);
+/* The checks of nh_sample_new that need no matrices. */
+int nh_sample_check(const nh_sample_kind *kind, const char *path, const nh_graph *g, nh_error *err);
 
 #endif
