@@ -267,17 +267,15 @@ static int species_basis(job *j, size_t species, size_t *count, int **l, nh_erro
 static int set_basis(job *j, nh_error *err)
 {
     nh_structure *s = &j->file.structure;
-    size_t *counts = NH_ARRAY(size_t, s->n_species), total = 0;
+    size_t *counts = NH_ARRAY(size_t, s->n_species), total = 0, room = 0;
     j->radius = NH_ARRAY(double, s->n_species);
     int *all = NULL;
     int status = counts == NULL || j->radius == NULL ? nh_fail_memory(err, "the basis") : 0;
     for (size_t i = 0; i < s->n_species && status == 0; i++) {
-        int *l = NULL, *grown = NULL;
+        int *l = NULL;
         j->radius[i] = NAN;
         status = species_basis(j, i, &counts[i], &l, err);
-        if (status == 0 && (grown = realloc(all, (total + counts[i]) * sizeof *all)) == NULL)
-            status = nh_fail_memory(err, "the basis");
-        if (grown != NULL) all = grown;
+        if (status == 0 && !nh_grow(&all, &room, total + counts[i], sizeof *all)) status = nh_fail_memory(err, "the basis");
         for (size_t k = 0; k < counts[i] && status == 0; k++) {
             if (k > 0 && l[k] < l[k - 1])
                 status = nh_fail(err, "shells of %s: s before p before d expected, as in ABACUS",

@@ -32,26 +32,18 @@ void nh_csr_free(nh_csr *m)
     *m = (nh_csr){0};
 }
 
-static int grow(void *array, size_t count, size_t size, nh_error *err)
+static int no_memory(nh_error *err)
 {
-    void **p = array;
-    size_t bytes;
-    void *moved = nh_size_mul(count, size, &bytes) ? realloc(*p, bytes) : NULL;
-    if (moved == NULL) return nh_fail_memory(err, "the elements of a sparse matrix");
-    *p = moved;
-    return 0;
+    return nh_fail_memory(err, "the elements of a sparse matrix");
 }
 
 static int ensure_values(builder *b, size_t count, nh_error *err)
 {
-    if (count <= b->value_room) return 0;
-    size_t room = b->value_room < 4096 ? 4096 : b->value_room;
-    while (room < count)
-        if (!nh_size_mul(room, 2, &room)) return nh_fail_memory(err, "the elements of a sparse matrix");
-    if (grow(&b->m.value, room, b->width * sizeof(double), err) ||
-        grow(&b->m.column, room, sizeof(int), err) || grow(&b->m.row, room, sizeof(int), err))
-        return -1;
-    b->value_room = room;
+    size_t values = b->value_room, columns = values, rows = values;
+    if (!nh_grow(&b->m.value, &values, count, b->width * sizeof(double)) ||
+        !nh_grow(&b->m.column, &columns, count, sizeof(int)) || !nh_grow(&b->m.row, &rows, count, sizeof(int)))
+        return no_memory(err);
+    b->value_room = rows;
     return 0;
 }
 
@@ -73,12 +65,10 @@ static int begin_cell(builder *b, const long cell[3], nh_error *err)
     nh_csr *m = &b->m;
     for (int k = 0; k < 3; k++)
         if (cell[k] > INT_MAX / 4 || cell[k] < -(INT_MAX / 4)) return nh_fail(err, "cell index %ld", cell[k]);
-    if (m->n_cell + 1 >= b->cell_room) {
-        const size_t room = b->cell_room == 0 ? 64 : 2 * b->cell_room;
-        if (grow(&m->cell, room, sizeof *m->cell, err) || grow(&m->start, room, sizeof *m->start, err))
-            return -1;
-        b->cell_room = room;
-    }
+    size_t cells = b->cell_room;
+    if (!nh_grow(&m->cell, &cells, m->n_cell + 2, sizeof *m->cell) ||
+        !nh_grow(&m->start, &b->cell_room, m->n_cell + 2, sizeof *m->start))
+        return no_memory(err);
     for (int k = 0; k < 3; k++)
         m->cell[m->n_cell][k] = (int)cell[k];
     m->start[m->n_cell++] = m->n_value;
@@ -89,11 +79,7 @@ static int begin_cell(builder *b, const long cell[3], nh_error *err)
 /* Row pointers grow as they come, like the values. */
 static int put_pointer(builder *b, size_t index, long long value, size_t nnz, nh_error *err)
 {
-    if (index >= b->pointer_room) {
-        const size_t room = b->pointer_room == 0 ? 1024 : 2 * b->pointer_room;
-        if (grow(&b->pointer, room, sizeof *b->pointer, err)) return -1;
-        b->pointer_room = room;
-    }
+    if (!nh_grow(&b->pointer, &b->pointer_room, index + 1, sizeof *b->pointer)) return no_memory(err);
     if (value < 0 || (unsigned long long)value > nnz || (index == 0 && value != 0) ||
         (index > 0 && (size_t)value < b->pointer[index - 1]) ||
         (index == b->m.dimension && (size_t)value != nnz))
@@ -488,14 +474,14 @@ static int store_steps(bytes f, const layout *l, builder *b, nh_error *err)
 static int read_binary(nh_stream *s, builder *b, const char head[4], nh_error *err)
 {
     unsigned char *data = NULL;
-    size_t size = 4, room = 1 << 16, got;
-    if (grow(&data, room, 1, err)) return -1;
+    size_t size = 4, room = 0, got;
+    if (!nh_grow(&data, &room, 1 << 16, 1)) return no_memory(err);
     memcpy(data, head, 4);
     while ((got = nh_stream_read(s, data + size, room - size)) > 0) {
         size += got;
-        if (size == room && grow(&data, room *= 2, 1, err)) {
+        if (size == room && !nh_grow(&data, &room, room + 1, 1)) {
             free(data);
-            return -1;
+            return no_memory(err);
         }
     }
     const bytes f = {data, size, 0};
@@ -546,8 +532,8 @@ int nh_csr_read(const char *path, nh_csr *out, nh_error *err)
     builder b = {.width = 0};
     char head[4] = {' ', ' ', ' ', ' '};
     int status = 0;
-    if (grow(&b.m.start, 1, sizeof *b.m.start, err) || (b.m.name = nh_strdup(nh_stream_name(s))) == NULL)
-        status = -1;
+    if ((b.m.start = NH_ARRAY(size_t, 1)) == NULL || (b.m.name = nh_strdup(nh_stream_name(s))) == NULL)
+        status = no_memory(err);
     bool binary = false;
     for (int i = 0; i < 4 && status == 0; i++) {
         const int c = nh_stream_get(s);
@@ -556,7 +542,6 @@ int nh_csr_read(const char *path, nh_csr *out, nh_error *err)
         binary = binary || c == 0; /* the step number; text has no such byte */
     }
     if (status == 0) {
-        b.m.start[0] = 0;
         status = binary ? read_binary(s, &b, head, err) : read_text(s, &b, head, err);
     }
     if (status == 0) status = nh_stream_status(s, err);
@@ -639,9 +624,9 @@ int nh_csr_pairs(const nh_csr *m, const nh_structure *s, size_t *count, nh_pair 
             const size_t stamp = c * s->n_atom + (size_t)src + 1;
             if (seen[dst] == stamp || size_of(m, i) == 0) continue;
             seen[dst] = stamp;
-            if (*count + 2 > room) {
-                room = room < 256 ? 256 : 2 * room;
-                if ((status = grow(pair, room, sizeof **pair, err)) != 0) break;
+            if (!nh_grow(pair, &room, *count + 2, sizeof **pair)) {
+                status = no_memory(err);
+                break;
             }
             const int *cell = m->cell[c];
             (*pair)[(*count)++] = (nh_pair){src, dst, {cell[0], cell[1], cell[2]}};

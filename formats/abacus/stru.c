@@ -62,10 +62,8 @@ static int read_words(nh_text *t, char *token[NH_TEXT_TOKENS], size_t *n_token, 
                       nh_error *err)
 {
     while ((*n_token = nh_text_next(t, true, token)) > 0 && !is_section(token[0])) {
-        char **grown = realloc(*word, (*n + 1) * sizeof *grown);
-        if (grown == NULL) return nh_fail_memory(err, "the species");
-        *word = grown;
-        if ((grown[*n] = nh_strdup(token[0])) == NULL) return nh_fail_memory(err, "the species");
+        if (!nh_grow_one(word, *n, sizeof **word)) return nh_fail_memory(err, "the species");
+        if (((*word)[*n] = nh_strdup(token[0])) == NULL) return nh_fail_memory(err, "the species");
         ++*n;
     }
     return 0;
@@ -95,14 +93,9 @@ static int read_one_species(nh_text *t, stru *f, int species, const char *label,
     for (size_t i = 0; i < count; i++) {
         const size_t n = nh_text_next(t, true, token);
         if (n < 3) return nh_text_fail(t, err, "atom %zu of %zu: x y z expected", i + 1, count);
-        if ((f->n_atom & (f->n_atom - 1)) == 0) { /* full at every power of two */
-            const size_t room = f->n_atom == 0 ? 1 : 2 * f->n_atom;
-            double *coordinate = realloc(f->coordinate, room * 3 * sizeof *coordinate);
-            if (coordinate != NULL) f->coordinate = coordinate;
-            int *list = realloc(f->species, room * sizeof *list);
-            if (list != NULL) f->species = list;
-            if (coordinate == NULL || list == NULL) return nh_fail_memory(err, "the atoms");
-        }
+        if (!nh_grow_one(&f->coordinate, f->n_atom, 3 * sizeof *f->coordinate) ||
+            !nh_grow_one(&f->species, f->n_atom, sizeof *f->species))
+            return nh_fail_memory(err, "the atoms");
         for (size_t k = 0; k < 3; k++)
             if (nh_text_real(t, token[k], "a coordinate", &f->coordinate[3 * f->n_atom + k], err)) return -1;
         f->species[f->n_atom++] = species;

@@ -89,20 +89,18 @@ static void drop_forgotten(hid_t begin)
 
 static int read_all(FILE *in, void **image, size_t *size, nh_error *err)
 {
-    size_t capacity = IMAGE_BEGIN, used = 0;
-    char *data = malloc(capacity);
-    while (data != NULL) {
-        const size_t got = fread(data + used, 1, capacity - used, in);
+    size_t room = 0, used = 0;
+    char *data = NULL;
+    bool grown = nh_grow(&data, &room, IMAGE_BEGIN, 1);
+    for (size_t got = 1; grown && got > 0;) {
+        got = fread(data + used, 1, room - used, in);
         used += got;
-        if (got == 0) break;
-        if (used == capacity) {
-            if (!nh_size_mul(capacity, 2, &capacity)) break;
-            char *const larger = realloc(data, capacity);
-            if (larger == NULL) free(data);
-            data = larger;
-        }
+        if (used == room) grown = nh_grow(&data, &room, room + 1, 1);
     }
-    if (data == NULL) return nh_fail_memory(err, "the image on standard input");
+    if (!grown) {
+        free(data);
+        return nh_fail_memory(err, "the image on standard input");
+    }
     if (ferror(in)) {
         free(data);
         return nh_fail(err, "(standard input): %s", strerror(errno));
@@ -650,9 +648,7 @@ PUT_WHOLE(int64, long long, nc_put_var_longlong)
 /* Leaves a variable for commit_later. */
 static int put_later(nh_nc *f, const char *name, const double *values, bool as_it_is, nh_error *err)
 {
-    later *const grown = realloc(f->later, (f->n_later + 1) * sizeof *grown);
-    if (grown == NULL) return nh_fail_memory(err, name);
-    f->later = grown;
+    if (!nh_grow_one(&f->later, f->n_later, sizeof *f->later)) return nh_fail_memory(err, name);
     char *const copy = nh_strdup(name);
     if (copy == NULL) return nh_fail_memory(err, name);
     f->later[f->n_later++] = (later){copy, values, as_it_is};

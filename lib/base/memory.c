@@ -36,6 +36,38 @@ void *nh_calloc_aligned(size_t count, size_t size)
     return p;
 }
 
+static bool resize(void *array, size_t count, size_t size)
+{
+    size_t bytes;
+    void *old;
+    if (!nh_size_mul(count, size, &bytes)) return false;
+    memcpy(&old, array, sizeof old); /* a T ** is no void ** */
+    void *const grown = realloc(old, bytes > 0 ? bytes : 1);
+    if (grown == NULL) return false;
+    memcpy(array, &grown, sizeof grown);
+    return true;
+}
+
+bool nh_grow(void *array, size_t *room, size_t wanted, size_t size)
+{
+    enum { LEAST = 16 };
+    size_t count;
+    if (wanted <= *room) return true;
+    if (!nh_size_mul(*room, 2, &count) || count < wanted) count = wanted;
+    if (count < LEAST) count = LEAST;
+    if (!resize(array, count, size)) return false;
+    *room = count;
+    return true;
+}
+
+bool nh_grow_one(void *array, size_t count, size_t size)
+{
+    size_t room = 1;
+    if ((count & (count - 1)) != 0) return true; /* full at every power of two */
+    if (count > 0 && !nh_size_mul(count, 2, &room)) return false;
+    return resize(array, room, size);
+}
+
 char *nh_strdup(const char *text)
 {
     size_t n = strlen(text) + 1;

@@ -402,13 +402,7 @@ static int finish_stdout(const nh_program *program)
 
 static int list_add(nh_list *list, const char *item)
 {
-    /* Room is doubled at every power of two, so that the list needs no field for its capacity. */
-    if ((list->count & (list->count - 1)) == 0) {
-        size_t room = list->count > 0 ? 2 * list->count : 1;
-        const char **grown = realloc(list->item, room * sizeof *grown);
-        if (grown == NULL) return -1;
-        list->item = grown;
-    }
+    if (!nh_grow_one(&list->item, list->count, sizeof *list->item)) return -1;
     list->item[list->count++] = item;
     return 0;
 }

@@ -61,19 +61,9 @@ static nh_yaml *new_node(nh_yaml_kind kind, size_t line)
 /* Appends item (and key, in a map) to node. On failure they remain the caller's. */
 static int append(nh_yaml *node, char *key, nh_yaml *item)
 {
-    /* Room is doubled at every power of two, so that the node needs no field for its capacity. */
-    size_t n = node->count;
-    if ((n & (n - 1)) == 0) {
-        size_t room = n > 0 ? 2 * n : 1;
-        nh_yaml **items = realloc(node->item, room * sizeof *items);
-        if (items == NULL) return -1;
-        node->item = items;
-        if (node->kind == NH_YAML_MAP) {
-            char **keys = realloc(node->key, room * sizeof *keys);
-            if (keys == NULL) return -1;
-            node->key = keys;
-        }
-    }
+    const size_t n = node->count;
+    if (!nh_grow_one(&node->item, n, sizeof *node->item)) return -1;
+    if (node->kind == NH_YAML_MAP && !nh_grow_one(&node->key, n, sizeof *node->key)) return -1;
     node->item[n] = item;
     if (node->kind == NH_YAML_MAP) node->key[n] = key;
     node->count++;

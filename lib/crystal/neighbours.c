@@ -159,15 +159,7 @@ static int fill_bins(const nh_structure *s, cell_list *c, nh_error *err)
 
 static int append(pair_list *list, const nh_pair *pair, nh_error *err)
 {
-    if (list->count == list->capacity) {
-        size_t grown, bytes;
-        if (!nh_size_mul(list->capacity, 2, &grown)) return nh_fail_memory(err, "atom pairs");
-        if (grown < 256) grown = 256;
-        nh_pair *moved = nh_size_mul(grown, sizeof *moved, &bytes) ? realloc(list->pair, bytes) : NULL;
-        if (moved == NULL) return nh_fail_memory(err, "atom pairs");
-        list->pair = moved;
-        list->capacity = grown;
-    }
+    if (!nh_grow(&list->pair, &list->capacity, list->count + 1, sizeof *list->pair)) return nh_fail_memory(err, "atom pairs");
     list->pair[list->count++] = *pair;
     return 0;
 }

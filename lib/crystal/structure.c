@@ -205,22 +205,20 @@ int nh_shells_parse(const char *text, size_t *count, int **l, nh_error *err)
     *count = 0;
     *l = NULL;
     const long most = 100; /* shells of one degree; the largest published basis has 4 */
-    size_t capacity = 0;
+    size_t wanted = 0, room = 0;
     for (const char *at = text; *at != '\0'; at++) {
         if (!isdigit((unsigned char)*at)) goto bad;
         char *end = NULL;
         const long n = strtol(at, &end, 10);
         const char *letter = *end != '\0' ? strchr(shell_letters, *end) : NULL;
         if (n < 1 || n > most || letter == NULL) goto bad;
-        capacity += (size_t)n;
-        int *grown = realloc(*l, capacity * sizeof **l);
-        if (grown == NULL) {
+        wanted += (size_t)n;
+        if (!nh_grow(l, &room, wanted, sizeof **l)) {
             free(*l);
             *l = NULL;
             return nh_fail_memory(err, "orbital shells");
         }
-        *l = grown;
-        while (*count < capacity)
+        while (*count < wanted)
             (*l)[(*count)++] = (int)(letter - shell_letters);
         at = end;
     }

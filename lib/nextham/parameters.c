@@ -43,13 +43,7 @@ static nh_param *add(builder *b, const char *name, size_t rows, size_t columns)
     size_t count = columns;
     if (b->failed) return NULL;
     if (rows > 0 && !nh_size_mul(rows, columns, &count)) return fail(b, "a parameter (too large)");
-    if (t->count == b->room) {
-        const size_t room = b->room ? 2 * b->room : 256;
-        nh_param *grown = realloc(t->param, room * sizeof *grown);
-        if (!grown) return fail(b, "the table of parameters");
-        t->param = grown;
-        b->room = room;
-    }
+    if (!nh_grow(&t->param, &b->room, t->count + 1, sizeof *t->param)) return fail(b, "the table of parameters");
     const size_t length = strlen(b->prefix) + strlen(name) + 1;
     char *full = malloc(length);
     if (!full) return fail(b, "the table of parameters");

@@ -42,15 +42,9 @@ static int add_terms(const nh_irrep *x, const nh_irrep *y, int l3, nh_lift *p, s
 {
     nh_coupling c;
     if (nh_coupling_new(x->l, y->l, l3, &c, err) != 0) return -1;
-    if (*n_term + c.count > *room) {
-        const size_t wanted = 2 * (*n_term + c.count);
-        nh_lift_term *grown = realloc(p->term, wanted * sizeof *grown);
-        if (grown == NULL) {
-            nh_coupling_free(&c);
-            return nh_fail_memory(err, "lift");
-        }
-        p->term = grown;
-        *room = wanted;
+    if (!nh_grow(&p->term, room, *n_term + c.count, sizeof *p->term)) {
+        nh_coupling_free(&c);
+        return nh_fail_memory(err, "lift");
     }
     for (int k = 0; k <= 2 * l3; k++)
         for (size_t i = 0; i < c.count; i++)

@@ -371,12 +371,8 @@ static int merge(nh_yaml *to, nh_yaml *from, nh_error *err)
             to->item[k] = from->item[i];
             from->item[i] = old;
         } else {
-            char **keys = realloc(to->key, (to->count + 1) * sizeof *keys);
-            if (!keys) return nh_fail_memory(err, "settings");
-            to->key = keys;
-            nh_yaml **items = realloc(to->item, (to->count + 1) * sizeof *items);
-            if (!items) return nh_fail_memory(err, "settings");
-            to->item = items;
+            if (!nh_grow_one(&to->key, to->count, sizeof *to->key) || !nh_grow_one(&to->item, to->count, sizeof *to->item))
+                return nh_fail_memory(err, "settings");
             to->key[to->count] = from->key[i];
             to->item[to->count++] = from->item[i];
             from->key[i] = NULL;

@@ -18,6 +18,7 @@
 
 #include <complex.h>
 #include <lapacke.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -291,6 +292,41 @@ static void corrupted_matrices(void **state)
         assert_true(refused > 10);
         free(data);
     }
+}
+
+/* The pairs of a matrix behind those that are there, which have no room to spare: 255 of them were once followed by two in room for 256. */
+static void pairs_behind_others(void **state)
+{
+    (void)state;
+    static const size_t counts[] = {0, 1, 14, 15, 16, 254, 255, 256, 257, 511};
+    nh_structure s;
+    nh_error err;
+    assert_int_equal(nh_structure_new(2, 1, &s, &err), 0);
+    assert_int_equal(nh_structure_set_shells(&s, (size_t[]){1}, (int[]){0}, &err), 0);
+    nh_csr m = {.dimension = 2,
+                .n_cell = 1,
+                .cell = (int[][3]){{1, 0, -1}},
+                .start = (size_t[]){0, 1},
+                .n_value = 1,
+                .row = (int[]){0},
+                .column = (int[]){1},
+                .value = (double[]){0.5},
+                .name = (char[]){"made here"}};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        size_t n = counts[i];
+        nh_pair *pair = n > 0 ? calloc(n, sizeof *pair) : NULL;
+        for (size_t p = 0; p < n; p++)
+            pair[p] = (nh_pair){(int)p, 0, {0, 0, 0}};
+        assert_int_equal(nh_csr_pairs(&m, &s, &n, &pair, &err), 0);
+        assert_int_equal(n, counts[i] + 2);
+        assert_true(malloc_usable_size(pair) >= n * sizeof *pair);
+        for (size_t p = 0; p < counts[i]; p++)
+            assert_int_equal(pair[p].src, p);
+        assert_memory_equal(&pair[n - 2], &((nh_pair){0, 1, {1, 0, -1}}), sizeof *pair);
+        assert_memory_equal(&pair[n - 1], &((nh_pair){1, 0, {-1, 0, 1}}), sizeof *pair);
+        free(pair);
+    }
+    nh_structure_free(&s);
 }
 
 /* --- structures --- */
@@ -806,6 +842,7 @@ int main(void)
         cmocka_unit_test(bad_matrices),
         cmocka_unit_test(truncated_matrices),
         cmocka_unit_test(corrupted_matrices),
+        cmocka_unit_test(pairs_behind_others),
         cmocka_unit_test(coordinate_modes),
         cmocka_unit_test(home_cell),
         cmocka_unit_test(bad_structures),
