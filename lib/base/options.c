@@ -1,32 +1,23 @@
-#include "base/options.h"
+#include "base/option_table.h"
 
 #include "base/memory.h"
 #include "base/threads.h"
 
-#include <cblas.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
-#include <netcdf.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { HELP_WIDTH = 80, HELP_COLUMN = 28, MAX_THREADS = 4096, MAX_COMMON = 12 };
+enum { MAX_THREADS = 4096, MAX_COMMON = 12 };
 
 /* What the three self-describing options do; they are flags whose target is one of the fields. */
 typedef struct requests {
     bool help, version, man;
 } requests;
-
-/* The program's options followed by the common ones, less those whose name the program has taken. */
-typedef struct table {
-    nh_option *option;
-    size_t count;
-} table;
-
 
 /* One line about a wrong command line. Returns 2, the exit status that goes with it. */
 __attribute__((format(printf, 2, 3))) static int usage_error(const nh_program *program, const char *format,
@@ -41,7 +32,7 @@ __attribute__((format(printf, 2, 3))) static int usage_error(const nh_program *p
     return 2;
 }
 
-static const nh_option *find_long(const table *t, const char *name, size_t length)
+static const nh_option *find_long(const nh_option_table *t, const char *name, size_t length)
 {
     for (size_t i = 0; i < t->count; i++) {
         const char *have = t->option[i].long_name;
@@ -50,14 +41,14 @@ static const nh_option *find_long(const table *t, const char *name, size_t lengt
     return NULL;
 }
 
-static const nh_option *find_short(const table *t, char name)
+static const nh_option *find_short(const nh_option_table *t, char name)
 {
     for (size_t i = 0; i < t->count; i++)
         if (t->option[i].kind != NH_OPT_HEADING && t->option[i].short_name == name) return &t->option[i];
     return NULL;
 }
 
-static void add_common(table *t, nh_option option)
+static void add_common(nh_option_table *t, nh_option option)
 {
     if (option.kind != NH_OPT_HEADING) {
         if (find_long(t, option.long_name, strlen(option.long_name)) != NULL) return;
@@ -66,7 +57,7 @@ static void add_common(table *t, nh_option option)
     t->option[t->count++] = option;
 }
 
-static int build_table(const nh_program *program, nh_common *common, requests *wanted, table *t)
+static int build_table(const nh_program *program, nh_common *common, requests *wanted, nh_option_table *t)
 {
     t->count = 0;
     t->option = NH_ARRAY(nh_option, program->n_options + MAX_COMMON);
@@ -100,296 +91,6 @@ static int build_table(const nh_program *program, nh_common *common, requests *w
                               "show the versions of the program and its libraries"});
     add_common(t, (nh_option){NH_OPT_FLAG, 0, "man", NULL, &wanted->man, NULL, NULL, NULL});
     return 0;
-}
-
-/* --man is for the Makefile, not for users: it has no help text and is not listed. */
-static bool is_listed(const nh_option *option)
-{
-    return option->help != NULL;
-}
-
-/* The argument as shown to the user: "FILE", "cpu|cuda", or "" for flags. */
-static void argument_text(const nh_option *option, char *buffer, size_t size)
-{
-    buffer[0] = '\0';
-    if (option->arg != NULL) {
-        snprintf(buffer, size, "%s", option->arg);
-    } else if (option->kind == NH_OPT_CHOICE) {
-        size_t used = 0;
-        for (size_t i = 0; option->choices[i] != NULL && used < size; i++) {
-            int n = snprintf(buffer + used, size - used, "%s%s", i > 0 ? "|" : "", option->choices[i]);
-            if (n < 0) return;
-            used += (size_t)n;
-        }
-    }
-}
-
-/* Prints one paragraph filled to HELP_WIDTH columns, its further lines indented by `indent`; the cursor is in
- * column `indent` already. */
-static void print_filled(const char *text, int indent)
-{
-    int column = indent;
-    bool first = true;
-    while (*text != '\0') {
-        int length = (int)strcspn(text, " \n");
-        if (length > 0) {
-            if (!first && column + 1 + length > HELP_WIDTH) {
-                printf("\n%*s", indent, "");
-                column = indent;
-                first = true;
-            }
-            if (!first) {
-                putchar(' ');
-                column++;
-            }
-            printf("%.*s", length, text);
-            column += length;
-            first = false;
-        }
-        text += length;
-        if (*text != '\0') text++;
-    }
-    putchar('\n');
-}
-
-/* Prints the lines of `text`, each after `before`. */
-static void print_lines(const char *before, const char *text)
-{
-    while (*text != '\0') {
-        int length = (int)strcspn(text, "\n");
-        printf("%s%.*s\n", before, length, text);
-        text += length;
-        if (*text == '\n') text++;
-    }
-}
-
-static void print_help(const nh_program *program, const table *t)
-{
-    for (size_t i = 0; program->synopsis != NULL && program->synopsis[i] != NULL; i++)
-        printf("%s %s %s\n", i == 0 ? "Usage:" : "      ", program->name, program->synopsis[i]);
-    if (program->summary != NULL) {
-        putchar('\n');
-        print_filled(program->summary, 0);
-    }
-    if (t->count > 0 && t->option[0].kind != NH_OPT_HEADING) printf("\nOptions:\n");
-    for (size_t i = 0; i < t->count; i++) {
-        const nh_option *option = &t->option[i];
-        if (option->kind == NH_OPT_HEADING) {
-            printf("\n%s:\n", option->help);
-            continue;
-        }
-        if (!is_listed(option)) continue;
-        char argument[256], shorter[8] = "   ";
-        argument_text(option, argument, sizeof argument);
-        if (option->short_name != 0) snprintf(shorter, sizeof shorter, "-%c,", option->short_name);
-        int column =
-            printf("  %s --%s%s%s", shorter, option->long_name, argument[0] != '\0' ? " " : "", argument);
-        if (column > HELP_COLUMN - 2) {
-            putchar('\n');
-            column = 0;
-        }
-        printf("%*s", HELP_COLUMN - column, "");
-        print_filled(option->help, HELP_COLUMN);
-    }
-    if (program->example != NULL) {
-        printf("\nExample:\n");
-        print_lines("  ", program->example);
-    }
-}
-
-static void print_version(const nh_program *program)
-{
-    printf("%s (nextham %s)\n", program->name, nh_version());
-    /* nc_inq_libvers ends in a blank. */
-    const char *netcdf = nc_inq_libvers();
-    int length = (int)strlen(netcdf);
-    while (length > 0 && netcdf[length - 1] == ' ')
-        length--;
-    printf("netCDF: %.*s\n", length, netcdf);
-    const char *blas = openblas_get_config();
-    length = (int)strlen(blas);
-    while (length > 0 && blas[length - 1] == ' ')
-        length--;
-    printf("BLAS: %.*s\n", length, blas);
-#ifdef __clang__
-    printf("compiler: %s\n", __VERSION__);
-#else
-    printf("compiler: GCC %s\n", __VERSION__);
-#endif
-    printf("CUDA: %s\n", program->on_device ? "--device loads libnhkernels.so" : "not used by this program");
-}
-
-/* Length and code point of the UTF-8 sequence at `text`; a byte that begins none stands for itself (Latin-1).
- */
-static int decode_utf8(const char *text, unsigned *code)
-{
-    const unsigned char *s = (const unsigned char *)text;
-    int length = s[0] < 0xc0 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    *code = length == 1 ? s[0] : s[0] & (0xffu >> (length + 1));
-    for (int i = 1; i < length; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            *code = s[0];
-            return 1;
-        }
-        *code = *code << 6 | (s[i] & 0x3fu);
-    }
-    return length;
-}
-
-/* Prints `length` bytes of plain text so that roff shows them as they are. */
-static void man_escape(const char *text, size_t length)
-{
-    /* In the middle of an output line these two are harmless, and so is the \& before them. */
-    if (length > 0 && (text[0] == '.' || text[0] == '\'')) printf("\\&");
-    for (size_t i = 0; i < length;) {
-        unsigned code;
-        int bytes = decode_utf8(text + i, &code);
-        switch (code) {
-        case '\\':
-            printf("\\e");
-            break;
-        case '-':
-            printf("\\-");
-            break;
-        case '~':
-            printf("\\(ti");
-            break;
-        case '^':
-            printf("\\(ha");
-            break;
-        case '`':
-            printf("\\(ga");
-            break;
-        case '\'':
-            printf("\\(aq");
-            break;
-        default:
-            if (code < 0x80)
-                putchar((int)code);
-            else
-                printf("\\[u%04X]", code);
-        }
-        i += (size_t)bytes;
-    }
-}
-
-static void man_font(char font, const char *text)
-{
-    printf("\\f%c", font);
-    man_escape(text, strlen(text));
-    printf("\\fR");
-}
-
-/* Lines as they stand. A backslash or dot at the beginning of a line is escaped like everywhere. */
-static void man_verbatim(const char *text, size_t length)
-{
-    printf(".PP\n.in +4n\n.EX\n");
-    while (length > 0) {
-        const char *newline = memchr(text, '\n', length);
-        size_t line = newline != NULL ? (size_t)(newline - text) : length;
-        man_escape(text, line);
-        putchar('\n');
-        size_t taken = line + (newline != NULL ? 1 : 0);
-        text += taken;
-        length -= taken;
-    }
-    printf(".EE\n.in\n");
-}
-
-/* Paragraphs are separated by empty lines; one that begins with a blank is shown as it stands. */
-static void man_paragraphs(const char *text)
-{
-    bool first = true;
-    while (*text != '\0') {
-        while (*text == '\n')
-            text++;
-        if (*text == '\0') return;
-        const char *end = strstr(text, "\n\n");
-        size_t length = end != NULL ? (size_t)(end - text) : strlen(text);
-        if (*text == ' ') {
-            man_verbatim(text, length);
-        } else {
-            if (!first) printf(".PP\n");
-            for (size_t i = 0; i < length;) {
-                size_t line = strcspn(text + i, "\n");
-                if (line > length - i) line = length - i;
-                size_t skip = strspn(text + i, " ");
-                if (skip < line) {
-                    man_escape(text + i + skip, line - skip);
-                    putchar('\n');
-                }
-                i += line + 1;
-            }
-        }
-        first = false;
-        text += length;
-    }
-}
-
-static void print_man(const nh_program *program, const table *t)
-{
-    printf(".TH \"");
-    for (const char *c = program->name; *c != '\0'; c++)
-        putchar(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
-    printf("\" 1 \"\" \"nextham %s\" \"NextHAM manual\"\n", nh_version());
-    /* Ragged right and no hyphenation: names of options and files must not be broken. */
-    printf(".nh\n.ad l\n.SH NAME\n");
-    man_escape(program->name, strlen(program->name));
-    printf(" \\- ");
-    if (program->summary != NULL) man_escape(program->summary, strlen(program->summary));
-    printf("\n.SH SYNOPSIS\n");
-    for (size_t i = 0; program->synopsis != NULL && program->synopsis[i] != NULL; i++) {
-        if (i > 0) printf(".br\n");
-        man_font('B', program->name);
-        putchar(' ');
-        man_escape(program->synopsis[i], strlen(program->synopsis[i]));
-        putchar('\n');
-    }
-    if (program->description != NULL) {
-        printf(".SH DESCRIPTION\n");
-        man_paragraphs(program->description);
-    }
-    printf(".SH OPTIONS\n");
-    for (size_t i = 0; i < t->count; i++) {
-        const nh_option *option = &t->option[i];
-        if (option->kind == NH_OPT_HEADING) {
-            printf(".SS ");
-            man_escape(option->help, strlen(option->help));
-            putchar('\n');
-            continue;
-        }
-        if (!is_listed(option)) continue;
-        printf(".TP\n");
-        if (option->short_name != 0) {
-            char shorter[] = {'-', option->short_name, '\0'};
-            man_font('B', shorter);
-            printf(", ");
-        }
-        printf("\\fB\\-\\-");
-        man_escape(option->long_name, strlen(option->long_name));
-        printf("\\fR");
-        char argument[256];
-        argument_text(option, argument, sizeof argument);
-        if (argument[0] != '\0') {
-            putchar(' ');
-            man_font(option->arg == NULL ? 'B' : 'I', argument);
-        }
-        putchar('\n');
-        man_paragraphs(option->help);
-    }
-    printf(
-        ".SH EXIT STATUS\n.TP\n.B 0\nSuccess.\n.TP\n.B 1\nFailure: bad data, a file that cannot be read or "
-        "written, a computation that failed.\nOne line on standard error says where and what.\n.TP\n.B "
-        "2\nA wrong command line.\n");
-    if (program->example != NULL) {
-        printf(".SH EXAMPLES\n");
-        man_verbatim(program->example, strlen(program->example));
-    }
-    if (program->see_also != NULL) {
-        printf(".SH SEE ALSO\n");
-        man_escape(program->see_also, strlen(program->see_also));
-        putchar('\n');
-    }
 }
 
 /* A full disk behind `prog --help > file` is a failure too. */
@@ -507,7 +208,7 @@ static int store(const nh_program *program, const nh_option *option, const char 
             char known[256];
             nh_option bare = *option;
             bare.arg = NULL;
-            argument_text(&bare, known, sizeof known);
+            nh_option_argument(&bare, known, sizeof known);
             return usage_error(program, "%s: one of %s expected, found '%s'", shown, known, value);
         }
         *(int *)option->target = index;
@@ -542,7 +243,7 @@ static int store(const nh_program *program, const nh_option *option, const char 
 }
 
 /* Parses the option argv[*next] and what belongs to it. Returns 0 or an exit status. */
-static int parse_option(const nh_program *program, const table *t, nh_common *common, int argc, char **argv,
+static int parse_option(const nh_program *program, const nh_option_table *t, nh_common *common, int argc, char **argv,
                         int *next)
 {
     const char *word = argv[(*next)++];
@@ -570,7 +271,7 @@ static int parse_option(const nh_program *program, const table *t, nh_common *co
         if (value == NULL && *next < argc) value = argv[(*next)++];
         if (value == NULL) {
             char argument[256];
-            argument_text(option, argument, sizeof argument);
+            nh_option_argument(option, argument, sizeof argument);
             return usage_error(program, "%s: argument missing (%s)", shown, argument);
         }
     } else if (value != NULL) {
@@ -648,7 +349,7 @@ static int check_inputs(const nh_program *program, const nh_common *common)
     return 0;
 }
 
-static int parse_all(const nh_program *program, const table *t, const requests *wanted, int argc, char **argv,
+static int parse_all(const nh_program *program, const nh_option_table *t, const requests *wanted, int argc, char **argv,
                      nh_common *common)
 {
     bool options_end = false;
@@ -668,11 +369,11 @@ static int parse_all(const nh_program *program, const table *t, const requests *
         if (status != 0) return status;
         if (wanted->help || wanted->version || wanted->man) {
             if (wanted->help)
-                print_help(program, t);
+                nh_print_help(program, t);
             else if (wanted->version)
-                print_version(program);
+                nh_print_version(program);
             else
-                print_man(program, t);
+                nh_print_man(program, t);
             return finish_stdout(program);
         }
     }
@@ -720,7 +421,7 @@ int nh_parse(const nh_program *program, int argc, char **argv, nh_common *common
     *common = (nh_common){.output = "-", .threads = nh_cores(), .device = "cpu", .history = true};
     if (common->threads > MAX_THREADS) common->threads = MAX_THREADS;
     requests wanted = {false, false, false};
-    table t;
+    nh_option_table t;
     common->command_line = join_command(argc, argv);
     if (common->command_line == NULL || build_table(program, common, &wanted, &t) != 0) {
         usage_error(program, "out of memory for the command line");

@@ -27,7 +27,7 @@ typedef enum nh_option_kind {
 
 typedef struct nh_list {
     size_t count;
-    const char **item; /* pointers into argv; owned array, freed with nh_arguments_free */
+    const char **item; /* pointers into argv; owned array, freed with nh_list_free */
 } nh_list;
 
 typedef struct nh_option {

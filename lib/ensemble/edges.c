@@ -18,7 +18,8 @@ int nh_edge_list_new(const nh_graph *g, double cutoff, nh_edge_list *out, nh_err
 {
     *out = (nh_edge_list){0};
     if (g->cutoff < cutoff)
-        return nh_fail(err, "the graph was made with cutoff %g Å, the model needs %g Å (mkgraph --cutoff)", g->cutoff, cutoff);
+        return nh_fail(err, "the graph was made with cutoff %g Å, the model needs %g Å (mkgraph --cutoff)",
+                       g->cutoff, cutoff);
     const size_t n = nh_graph_edges(g, cutoff, NULL);
     if (n == 0) return nh_fail(err, "no pair of atoms within the cutoff of %g Å", cutoff);
     nh_edge_list l = {.pair = NH_ARRAY(size_t, n),

@@ -6,8 +6,9 @@
 #include "network/network.h"
 
 typedef struct nh_edge_list {
-    nh_edges edges; /* in the order of nh_graph_edges; vectors and rounded distances in Å. Its arrays belong to the list */
-    size_t *pair;   /* [n_edge] index of each edge in the graph's pairs; owned */
+    nh_edges
+        edges; /* in the order of nh_graph_edges; vectors and rounded distances in Å. Its arrays belong to the list */
+    size_t *pair; /* [n_edge] index of each edge in the graph's pairs; owned */
     /* private: what `edges` points to */
     int *src, *dst;
     double *vector, *distance;

@@ -20,7 +20,7 @@ typedef struct nh_edge_features {
     const nh_selection *selection; /* NH_PART_ALL; dim is its irreps.dim */
     const size_t *slot;            /* padded shell of each shell of each species */
     double scale;                  /* H0 is multiplied with it */
-    const bool *even;              /* [dim] the numbers that are not left 0 (nh_selection_time_even); NULL: all */
+    const bool *even; /* [dim] the numbers that are not left 0 (nh_selection_time_even); NULL: all */
 } nh_edge_features;
 
 /* The vector of one edge, out[dim]. */

@@ -63,8 +63,8 @@ static bool same_entries(size_t n_kept, const size_t *kept, size_t n, const size
 }
 
 /* The place of this choice: where it is kept, or else the one that was used longest ago, emptied. */
-static nh_packed *find_packed(nh_predictor *p, const nh_irreps *input, const size_t *input_entry, const nh_selection *out,
-                           nh_error *err)
+static nh_packed *find_packed(nh_predictor *p, const nh_irreps *input, const size_t *input_entry,
+                              const nh_selection *out, nh_error *err)
 {
     const size_t n_in = input->count, n_out = out->irreps.count;
     nh_packed *oldest = &p->kept[0];
@@ -215,10 +215,13 @@ static int prepare_placing(nh_predict_job *j, nh_error *err)
     j->block = NH_ARRAY(nhk_block, j->list.edges.n_edge);
     if (!j->placed || !j->block) return nh_fail_memory(err, "the edges");
     for (size_t e = 0; e < j->list.edges.n_edge; e++)
-        j->block[e] = (nhk_block){g->pairs.start[j->list.pair[e]], species[j->list.src[e]], species[j->list.dst[e]]};
+        j->block[e] =
+            (nhk_block){g->pairs.start[j->list.pair[e]], species[j->list.src[e]], species[j->list.dst[e]]};
     const bool embed = j->m->config.input == NH_INPUT_H0 && !g->features;
-    return (embed && nh_embedding_tables(j->embedding, &j->in, &g->structure, j->slot, j->even, &j->tables[0], err)) ||
-                   nh_embedding_tables(j->embedding, &j->out, &g->structure, j->slot, NULL, &j->tables[1], err)
+    return (embed &&
+            nh_embedding_tables(j->embedding, &j->in, &g->structure, j->slot, j->even, &j->tables[0], err)) ||
+                   nh_embedding_tables(j->embedding, &j->out, &g->structure, j->slot, NULL, &j->tables[1],
+                                       err)
                ? -1
                : 0;
 }
@@ -270,7 +273,8 @@ static int run_some(nh_predict_job *j, size_t server)
         nh_error *err = &j->error[r];
         if (!j->wanted[r]) continue;
         const double begin = nh_seconds();
-        int status = j->precision == NH_DOUBLE ? nh_predict_forward_d(j, r, err) : nh_predict_forward_f(j, r, err);
+        int status =
+            j->precision == NH_DOUBLE ? nh_predict_forward_d(j, r, err) : nh_predict_forward_f(j, r, err);
         j->report->forward[r] = nh_seconds() - begin;
         if (!status && atomic_load(&j->no_memory)) status = nh_fail_memory(err, "feature vectors");
         if (status) return -1;
@@ -375,15 +379,18 @@ static int prepare(nh_predictor *p, nh_predict_job *j, nh_error *err)
     if (g->matrix[NH_H0]) memcpy(g->matrix[NH_H_PRED], g->matrix[NH_H0], bytes);
     nh_base(&j->m->config, g, g->matrix[NH_H_PRED]);
     j->scale = j->m->config.rydberg / g->rydberg;
-    if (nh_edge_list_new(g, j->m->config.cutoff, &j->list, err) || choose_types(j, err) || describe_features(j, err)) return -1;
+    if (nh_edge_list_new(g, j->m->config.cutoff, &j->list, err) || choose_types(j, err) ||
+        describe_features(j, err))
+        return -1;
     j->packed = find_packed(p, j->input, j->input_entry, &j->out, err);
     if (!j->packed) return -1;
     j->packed->last = ++p->n_crystal;
     return 0;
 }
 
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, const nh_devices *devices,
-               bool hermitize, nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err)
+int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels,
+               const nh_devices *devices, bool hermitize, nh_threads *threads, nh_predict_report *report,
+               nh_progress *progress, nh_error *err)
 {
     nh_predictor *p;
     if (nh_predictor_new(m, precision, kernels, devices, &p, err)) return -1;
@@ -392,13 +399,19 @@ int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernel
     return status;
 }
 
-int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *threads, nh_predict_report *report,
-                     nh_progress *progress, nh_error *err)
+int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *threads,
+                     nh_predict_report *report, nh_progress *progress, nh_error *err)
 {
     nh_predict_report unused;
     if (!report) report = &unused;
-    nh_predict_job j = {.m = p->m, .g = g, .types = &p->types, .kernels = p->kernels, .devices = p->devices, .precision = p->precision,
-             .report = report, .progress = progress};
+    nh_predict_job j = {.m = p->m,
+                        .g = g,
+                        .types = &p->types,
+                        .kernels = p->kernels,
+                        .devices = p->devices,
+                        .precision = p->precision,
+                        .report = report,
+                        .progress = progress};
     *report = (nh_predict_report){0};
     const double begin = nh_seconds();
     /* A pool of one also keeps BLAS to one thread: its sums would depend on how many it uses. */

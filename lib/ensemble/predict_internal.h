@@ -10,7 +10,7 @@
 
 /* Sub-models packed for one choice of features and answers. */
 typedef struct nh_packed {
-    size_t n_in, *in, n_out, *out; /* entries of the basis's type (nh_selection.entry); owned;
+    size_t n_in, *in, n_out, *out;  /* entries of the basis's type (nh_selection.entry); owned;
                                          in = NULL: nothing here */
     nh_network_f *f[NH_MAX_RANGES]; /* NULL until a crystal needs it; owned */
     nh_network_d *d[NH_MAX_RANGES];
@@ -31,27 +31,27 @@ typedef struct nh_predict_job {
     nh_selection in;           /* what the feature vectors hold of OUT; empty with `input: elements` */
     const nh_irreps *input;    /* type of the feature vectors, and where its entries are in the network's */
     const size_t *input_entry; /* complete one */
-    bool *even;                /* [in.irreps.dim] numbers of them that the network sees, the others are 0; NULL: all */
-    nh_selection out;          /* what is asked of edge_lin */
+    bool *even;       /* [in.irreps.dim] numbers of them that the network sees, the others are 0; NULL: all */
+    nh_selection out; /* what is asked of edge_lin */
     nh_edge_list list;
     nh_edge_features features; /* where they are made here */
     nh_feature_rows rows;      /* where they came with the graph */
     nh_feature_run *run;       /* of `rows`; owned */
     size_t *species_at;        /* [n_species] atomic numbers, with `input: elements` */
-    double scale;                   /* model's Rydberg factor over the graph's */
-    size_t orbitals;                /* of the largest species */
-    nhk_crystal **placed;    /* [devices] features and corrections are made there, too; NULL: here. Owned */
-    nhk_embedding tables[2]; /* of `in` and `out`, for them */
-    nhk_block *block;        /* [n_edge] */
+    double scale;              /* model's Rydberg factor over the graph's */
+    size_t orbitals;           /* of the largest species */
+    nhk_crystal **placed;      /* [devices] features and corrections are made there, too; NULL: here. Owned */
+    nhk_embedding tables[2];   /* of `in` and `out`, for them */
+    nhk_block *block;          /* [n_edge] */
     _Atomic uint_fast64_t embed_ns; /* summed over threads */
     atomic_bool no_memory;          /* a callback could not get its buffer */
     nh_precision precision;
     nh_threads *threads; /* of the sub-models on the CPU */
     nh_predict_report *report;
     nh_progress *progress;
-    size_t n_server; /* threads that run sub-models side by side */
+    size_t n_server;                                 /* threads that run sub-models side by side */
     bool wanted[NH_MAX_RANGES], told[NH_MAX_RANGES]; /* told: the progress knows of it */
-    nh_error error[NH_MAX_RANGES]; /* empty text: none */
+    nh_error error[NH_MAX_RANGES];                   /* empty text: none */
 } nh_predict_job;
 
 /* NULL: the CPU. The same one for every crystal, as packed sub-models stay there. */

@@ -58,7 +58,7 @@ static void sink(void *context, size_t n, const size_t *edge, const real *ham, c
     free(d);
 }
 
-static R(nh_network) **kept(nh_predict_job *j, size_t range)
+static R(nh_network) * *kept(nh_predict_job *j, size_t range)
 {
 #ifdef NH_REAL_DOUBLE
     return &j->packed->d[range];
@@ -92,5 +92,6 @@ int R(nh_predict_forward)(nh_predict_job *j, size_t range, nh_error *err)
         if (crystal) device->call->R(crystal_ends)(crystal, &ends);
         NH_NET(_connect)(net, &ends);
     }
-    return NH_NET(_forward)(net, &j->list.edges, source, j, sink, j, false, NULL, j->threads, &j->report->part, err);
+    return NH_NET(_forward)(net, &j->list.edges, source, j, sink, j, false, NULL, j->threads,
+                            &j->report->part, err);
 }

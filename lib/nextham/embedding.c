@@ -47,10 +47,11 @@ static int table_terms(int l1, int l2, nh_we_pair *t, nh_error *err)
             nh_coupling c;
             if (nh_coupling_new(l1, l2, l, &c, err) != 0) return -1;
             for (size_t i = 0; i < c.count && pass == 1; i++)
-                t->term[t->n_term + i] = (nh_we_term){.element = (unsigned short)(c.i1[i] * (2 * l2 + 1) + c.i2[i]),
-                                                .angular = (unsigned short)(first + c.i3[i]),
-                                                .value = c.value[i],
-                                                .dual = (2 * l + 1) * c.value[i]};
+                t->term[t->n_term + i] =
+                    (nh_we_term){.element = (unsigned short)(c.i1[i] * (2 * l2 + 1) + c.i2[i]),
+                                 .angular = (unsigned short)(first + c.i3[i]),
+                                 .value = c.value[i],
+                                 .dual = (2 * l + 1) * c.value[i]};
             t->n_term += c.count;
             nh_coupling_free(&c);
             for (int j = l > 0 ? l - 1 : 1; j <= l + 1; j++) {
@@ -58,10 +59,10 @@ static int table_terms(int l1, int l2, nh_we_pair *t, nh_error *err)
                 for (size_t i = 0; i < c.count && pass == 1; i++)
                     t->spin_term[t->n_spin_term + i] =
                         (nh_we_spin_term){.angular = (unsigned short)(first + c.i1[i]),
-                                    .channel = (unsigned short)(c.i2[i] + 1),
-                                    .entry = (unsigned short)(number + c.i3[i]),
-                                    .value = c.value[i],
-                                    .dual = (2 * j + 1) * c.value[i]};
+                                          .channel = (unsigned short)(c.i2[i] + 1),
+                                          .entry = (unsigned short)(number + c.i3[i]),
+                                          .value = c.value[i],
+                                          .dual = (2 * j + 1) * c.value[i]};
                 t->n_spin_term += c.count;
                 number += (size_t)(2 * j + 1);
                 nh_coupling_free(&c);

@@ -7,10 +7,10 @@
 #include "o3/wigner.h"
 
 enum {
-    NH_WE_L_SHELL = (NH_LMAX - 1) / 2,                   /* J goes up to l1 + l2 + 1 */
+    NH_WE_L_SHELL = (NH_LMAX - 1) / 2,                             /* J goes up to l1 + l2 + 1 */
     NH_WE_SUB = (2 * NH_WE_L_SHELL + 1) * (2 * NH_WE_L_SHELL + 1), /* elements of the largest sub-block */
-    NH_WE_CHANNELS = 4,                                 /* k = 0, y, z, x of the spin matrices B */
-    NH_WE_Z = 2,                                       /* z among them */
+    NH_WE_CHANNELS = 4,                                            /* k = 0, y, z, x of the spin matrices B */
+    NH_WE_Z = 2,                                                   /* z among them */
 };
 
 /* The sparse map between the elements of a sub-block and the components (L,a). */

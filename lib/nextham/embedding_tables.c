@@ -51,7 +51,8 @@ static void add_rows(const nh_we_pair *t, nh_embedding_part part, int l2, recipe
                 const double value = h * room[q].value[i][c], dual = h * room[q].dual[i][c];
                 if (!counts(value)) continue;
                 if (out->up != NULL)
-                    out->up[out->n_up] = (nhk_up){(unsigned char)(i / width), (unsigned char)(i % width), (unsigned char)c, value, dual};
+                    out->up[out->n_up] = (nhk_up){(unsigned char)(i / width), (unsigned char)(i % width),
+                                                  (unsigned char)c, value, dual};
                 out->n_up++;
             }
         out->n_up_row++;
@@ -80,8 +81,8 @@ void nh_embedding_tables_free(nhk_embedding *t)
 }
 
 /* Counts, then fills the rows of the pairs of degrees that the basis has; first rows of each in up[][] and down[][]. */
-static int make_rows(const nh_embedding *e, nh_embedding_part part, nhk_embedding *out, int up[][NH_WE_L_SHELL + 1], int down[][NH_WE_L_SHELL + 1],
-                     nh_error *err)
+static int make_rows(const nh_embedding *e, nh_embedding_part part, nhk_embedding *out,
+                     int up[][NH_WE_L_SHELL + 1], int down[][NH_WE_L_SHELL + 1], nh_error *err)
 {
     recipe *const room = NH_ARRAY(recipe, 4 * NH_WE_SUB);
     if (room == NULL) return nh_fail_memory(err, "Wigner-Eckart tables");
@@ -107,8 +108,8 @@ static int make_rows(const nh_embedding *e, nh_embedding_part part, nhk_embeddin
     return status;
 }
 
-int nh_embedding_tables(const nh_embedding *e, const nh_selection *s, const nh_structure *st, const size_t *slot,
-                        const bool *even, nhk_embedding *out, nh_error *err)
+int nh_embedding_tables(const nh_embedding *e, const nh_selection *s, const nh_structure *st,
+                        const size_t *slot, const bool *even, nhk_embedding *out, nh_error *err)
 {
     const size_t n_slot = e->n_shell, n_species = st->n_species, dim = s->irreps.dim;
     int up[NH_WE_L_SHELL + 1][NH_WE_L_SHELL + 1], down[NH_WE_L_SHELL + 1][NH_WE_L_SHELL + 1];
@@ -126,7 +127,8 @@ int nh_embedding_tables(const nh_embedding *e, const nh_selection *s, const nh_s
     out->offset = NH_ARRAY(int, n_slot *n_slot);
     out->down_row = NH_ARRAY(int, n_slot *n_slot);
     out->width = NH_ARRAY(int, n_slot);
-    if (!out->number || !out->first || !out->orbital_start || !out->orbital || !out->offset || !out->down_row || !out->width) {
+    if (!out->number || !out->first || !out->orbital_start || !out->orbital || !out->offset ||
+        !out->down_row || !out->width) {
         nh_embedding_tables_free(out);
         return nh_fail_memory(err, "Wigner-Eckart tables");
     }

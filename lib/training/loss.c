@@ -22,7 +22,8 @@ static void find_mu(nh_loss_work *w, double shift)
     w->mu = w->den > 0 ? num / w->den : 0;
 }
 
-static int make_room(nh_loss_work *w, size_t n_state, const nh_kstates *state, nh_threads *threads, nh_error *err)
+static int make_room(nh_loss_work *w, size_t n_state, const nh_kstates *state, nh_threads *threads,
+                     nh_error *err)
 {
     const nh_loss_data *d = w->d;
     const size_t n_pair = d->n_shell * d->n_shell;
@@ -86,7 +87,8 @@ static int project_errors(nh_loss_work *w, nh_threads *threads, double *shift, n
     }
     double(*trace)[2] = nh_calloc(w->n_k, sizeof *trace);
     if (trace == NULL) return nh_fail_memory(err, "the states");
-    const int status = d->device->call->loss_project(d->placed, w->outputs, w->paper, w->state, shift, trace, err);
+    const int status =
+        d->device->call->loss_project(d->placed, w->outputs, w->paper, w->state, shift, trace, err);
     for (size_t i = 0; status == 0 && i < w->n_k; i++) {
         w->kterm[i].trace_p = trace[i][0];
         w->kterm[i].trace_q = trace[i][1];
@@ -124,8 +126,9 @@ static int find_gradients(nh_loss_work *w, nh_threads *threads, nh_error *err)
         for (size_t i = 0; i < w->n_k; i++)
             for (size_t q = 0; q < 2; q++)
                 diagonal[i][q] = nh_loss_k_through_mu(w, &w->kterm[i], q == 1);
-        const int status = d->device->call->loss_gradients(d->placed, w->outputs, w->weight_r, nh_loss_through_mu(w),
-                                                           (const double(*)[2])diagonal, w->with_trace, w->weight_trace, err);
+        const int status = d->device->call->loss_gradients(
+            d->placed, w->outputs, w->weight_r, nh_loss_through_mu(w), (const double(*)[2])diagonal,
+            w->with_trace, w->weight_trace, err);
         free(diagonal);
         return status;
     }
@@ -177,7 +180,8 @@ static int evaluate(nh_loss_work *w, size_t n_state, const nh_kstates *state, nh
     return find_gradients(w, threads, err);
 }
 
-static int start(nh_loss_work *w, size_t n_state, const nh_kstates *state, nh_threads *threads, nh_loss_terms *terms, nh_error *err)
+static int start(nh_loss_work *w, size_t n_state, const nh_kstates *state, nh_threads *threads,
+                 nh_loss_terms *terms, nh_error *err)
 {
     const nh_loss_options *o = w->o;
     *terms = (nh_loss_terms){0};
@@ -195,13 +199,13 @@ int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_options *o, size_t n_s
                      double *g_ham, double *g_trace, nh_error *err)
 {
     nh_loss_work w = {.d = d,
-              .o = o,
-              .gradient = g_ham != NULL,
-              .with_trace = trace != NULL,
-              .ham = ham,
-              .trace = trace,
-              .g_ham = g_ham,
-              .g_trace = trace != NULL ? g_trace : NULL};
+                      .o = o,
+                      .gradient = g_ham != NULL,
+                      .with_trace = trace != NULL,
+                      .ham = ham,
+                      .trace = trace,
+                      .g_ham = g_ham,
+                      .g_trace = trace != NULL ? g_trace : NULL};
     /* A pool of one also keeps BLAS to one thread: its sums would depend on how many it uses. */
     nh_threads *own = NULL;
     if (threads == NULL && nh_threads_new(1, &own, err)) return -1;
@@ -210,8 +214,9 @@ int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_options *o, size_t n_s
     return status;
 }
 
-int nh_loss_evaluate_placed(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,
-                            nhk_outputs *outputs, bool with_trace, bool gradients, nh_loss_terms *terms, nh_error *err)
+int nh_loss_evaluate_placed(const nh_loss_data *d, const nh_loss_options *o, size_t n_state,
+                            const nh_kstates *state, nhk_outputs *outputs, bool with_trace, bool gradients,
+                            nh_loss_terms *terms, nh_error *err)
 {
     nh_loss_work w = {.d = d, .o = o, .gradient = gradients, .with_trace = with_trace, .outputs = outputs};
     return start(&w, n_state, state, NULL, terms, err);

@@ -11,15 +11,15 @@ nh_loss_ends nh_loss_ends_of(const nh_loss_data *d, size_t pair)
     const nh_pair *p = &d->g->pairs.pair[pair];
     const int a = d->g->structure.species[p->src], b = d->g->structure.species[p->dst];
     return (nh_loss_ends){.first = d->g->pairs.start[pair],
-                  .rows = nh_loss_orbitals(d, p->src),
-                  .columns = nh_loss_orbitals(d, p->dst),
-                  .a = a,
-                  .b = b,
-                  .row = d->row_at + d->species_at[a],
-                  .column = d->row_at + d->species_at[b],
-                  .rows_there = d->occupied + (size_t)a * d->n_full,
-                  .columns_there = d->occupied + (size_t)b * d->n_full,
-                  .width = d->padding ? d->n_full : nh_loss_orbitals(d, p->dst)};
+                          .rows = nh_loss_orbitals(d, p->src),
+                          .columns = nh_loss_orbitals(d, p->dst),
+                          .a = a,
+                          .b = b,
+                          .row = d->row_at + d->species_at[a],
+                          .column = d->row_at + d->species_at[b],
+                          .rows_there = d->occupied + (size_t)a * d->n_full,
+                          .columns_there = d->occupied + (size_t)b * d->n_full,
+                          .width = d->padding ? d->n_full : nh_loss_orbitals(d, p->dst)};
 }
 
 void nh_loss_data_free(nh_loss_data *d)

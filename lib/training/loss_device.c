@@ -27,15 +27,16 @@ static int make_input(const nh_loss_data *d, device_input *p, nh_error *err)
     const nh_graph *g = d->g;
     const nh_structure *st = &g->structure;
     *p = (device_input){.pair = NH_ARRAY(nhk_loss_pair, g->pairs.count),
-                   .block = NH_ARRAY(nhk_block, d->n_edge),
-                   .edge_pair = as_ints(d->n_edge, d->list.pair),
-                   .group = as_ints(d->n_group + 1, d->group),
-                   .species_at = as_ints(d->n_species + 1, d->species_at),
-                   .place = as_ints(d->species_at[d->n_species], d->row_at),
-                   .first = NH_ARRAY(int, d->n_species * d->n_shell)};
+                        .block = NH_ARRAY(nhk_block, d->n_edge),
+                        .edge_pair = as_ints(d->n_edge, d->list.pair),
+                        .group = as_ints(d->n_group + 1, d->group),
+                        .species_at = as_ints(d->n_species + 1, d->species_at),
+                        .place = as_ints(d->species_at[d->n_species], d->row_at),
+                        .first = NH_ARRAY(int, d->n_species * d->n_shell)};
     if (!p->pair || !p->block || !p->edge_pair || !p->group || !p->species_at || !p->place || !p->first)
         return nh_fail_memory(err, "the loss");
-    if (nh_embedding_tables(d->e, d->s, d->basis, d->padding ? d->full_slot : d->slot, NULL, &p->tables, err)) return -1;
+    if (nh_embedding_tables(d->e, d->s, d->basis, d->padding ? d->full_slot : d->slot, NULL, &p->tables, err))
+        return -1;
     for (size_t i = 0; i < g->pairs.count; i++) {
         const nh_pair *at = &g->pairs.pair[i];
         const nh_loss_ends q = nh_loss_ends_of(d, i);
@@ -57,7 +58,8 @@ static int make_input(const nh_loss_data *d, device_input *p, nh_error *err)
     for (size_t a = 0; a < d->n_species; a++) {
         for (size_t i = 0; i < d->n_shell; i++)
             p->first[a * d->n_shell + i] = -1;
-        for (size_t k = st->shell_start[a], at = 0; k < st->shell_start[a + 1]; at += (size_t)(2 * st->shell_l[k++] + 1))
+        for (size_t k = st->shell_start[a], at = 0; k < st->shell_start[a + 1];
+             at += (size_t)(2 * st->shell_l[k++] + 1))
             p->first[a * d->n_shell + d->slot[k]] = (int)at;
     }
     return 0;
@@ -78,7 +80,9 @@ static int take_to_device(nh_loss_data *d, const nh_device *device, nh_error *er
     device_input p = {0};
     if (d->device != NULL) return 0; /* it is there, or there was no room */
     d->device = device;
-    int status = g->pairs.count > INT_MAX / 2 ? nh_fail(err, "%zu pairs, too many for a device", g->pairs.count) : make_input(d, &p, err);
+    int status = g->pairs.count > INT_MAX / 2
+                     ? nh_fail(err, "%zu pairs, too many for a device", g->pairs.count)
+                     : make_input(d, &p, err);
     if (status == 0) {
         const nhk_loss_input in = {.n_edge = d->n_edge,
                                    .n_pair = g->pairs.count,
@@ -112,8 +116,8 @@ static int take_to_device(nh_loss_data *d, const nh_device *device, nh_error *er
     return status;
 }
 
-int nh_loss_begin(nh_loss_data *d, const nh_device *device, nhk_outputs *outputs, bool gradients, size_t n_state,
-                  const nh_kstates *state, bool *ready, nh_error *err)
+int nh_loss_begin(nh_loss_data *d, const nh_device *device, nhk_outputs *outputs, bool gradients,
+                  size_t n_state, const nh_kstates *state, bool *ready, nh_error *err)
 {
     *ready = false;
     if (nh_loss_check_states(d, n_state, state, err) || take_to_device(d, device, err)) return -1;

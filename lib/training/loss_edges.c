@@ -128,15 +128,16 @@ double nh_loss_trace_count(const nh_loss_data *d, bool paper)
     for (size_t e = 0; e < d->n_edge; e++) {
         const nh_pair *p = &d->g->pairs.pair[d->list.pair[e]];
         const size_t a = (size_t)st->species[p->src], b = (size_t)st->species[p->dst];
-        count += paper ? (double)((st->shell_start[a + 1] - st->shell_start[a]) * (st->shell_start[b + 1] - st->shell_start[b]))
+        count += paper ? (double)((st->shell_start[a + 1] - st->shell_start[a]) *
+                                  (st->shell_start[b + 1] - st->shell_start[b]))
                        : (double)d->n_mask[a * d->n_species + b];
     }
     return count;
 }
 
 /* Label and mask of one edge. t[n_shell^2], dt[n_shell^2], room[n_shell^2] for a mask. */
-static void edge_label(const nh_loss_data *d, bool paper, const nh_loss_ends *p, double mu, double *t, double *dt,
-                         unsigned char *room, const unsigned char **mask)
+static void edge_label(const nh_loss_data *d, bool paper, const nh_loss_ends *p, double mu, double *t,
+                       double *dt, unsigned char *room, const unsigned char **mask)
 {
     const size_t n_pair = d->n_shell * d->n_shell, species = (size_t)p->a * d->n_species + (size_t)p->b;
     trace_of_label(d, p, mu, t, dt);

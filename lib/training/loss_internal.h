@@ -78,7 +78,8 @@ typedef struct nh_loss_block {
 } nh_loss_block;
 
 /* False where the graph has no such block: zero. */
-static inline bool nh_loss_difference(const nh_loss_data *d, const nh_loss_ends *p, size_t s, nh_loss_block *out)
+static inline bool nh_loss_difference(const nh_loss_data *d, const nh_loss_ends *p, size_t s,
+                                      nh_loss_block *out)
 {
     const double *label = nh_loss_spin_block(d->g, NH_H_LABEL, s), *h0 = nh_loss_spin_block(d->g, NH_H0, s);
     if (label == NULL) return false;
@@ -129,7 +130,8 @@ typedef struct nh_loss_work {
     double weight_r;  /* d loss / d (sum of f) */
     double weight_mu; /* d loss / d mu through the label */
     double weight_trace;
-    double (*mean)[3], (*weight)[3], (*part)[3]; /* [n_k] of P, Q, PQ: factor in the mean, weight of the gradient, sum of f */
+    double (*mean)[3], (*weight)[3],
+        (*part)[3];         /* [n_k] of P, Q, PQ: factor in the mean, weight of the gradient, sum of f */
     size_t n_basis, n_spin; /* of H(k) */
     double complex *h, *y;  /* [basis][basis], [basis][band] */
     const nh_loss_k *now;   /* the k-point in hand */
@@ -187,7 +189,8 @@ void nh_loss_k_project(nh_loss_work *w, nh_loss_k *t, nh_threads *threads);
 /* Weights of Re tr PP (or, with q, Re tr QQ) of H_pred - H_gt in num of mu. */
 double nh_loss_k_trace_weight(const nh_loss_work *w, const nh_loss_k *t, bool q);
 /* The factors of t_P, t_Q, t_PQ at one k-point; 0 for parts that have no states. */
-void nh_loss_k_weigh(const nh_loss_work *w, const nh_loss_k *t, double weight_h, double mean[3], double weight[3]);
+void nh_loss_k_weigh(const nh_loss_work *w, const nh_loss_k *t, double weight_h, double mean[3],
+                     double weight[3]);
 /* The sums of t_P, t_Q, t_PQ; the projected errors become d loss by them. */
 void nh_loss_k_errors(const nh_loss_work *w, nh_loss_k *t, const double weight[3], double part[3]);
 /* What mu in the trace label adds to the diagonals of P (or, with q, Q). */

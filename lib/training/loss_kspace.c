@@ -73,9 +73,9 @@ int nh_loss_check_states(const nh_loss_data *d, size_t n, const nh_kstates *stat
     const size_t n_basis = nh_loss_spins(d) * d->n_orbital;
     for (const nh_kstates *s = state; s < state + n; s++)
         if (s->n_basis != n_basis || s->n_band > n_basis || s->n_p > s->n_band || s->n_band == 0)
-            return nh_fail(err,
-                           "states: %zu bands of %zu orbitals, %zu of them in P: the crystal has %zu orbitals",
-                           s->n_band, s->n_basis, s->n_p, n_basis);
+            return nh_fail(
+                err, "states: %zu bands of %zu orbitals, %zu of them in P: the crystal has %zu orbitals",
+                s->n_band, s->n_basis, s->n_p, n_basis);
     return 0;
 }
 
@@ -119,8 +119,8 @@ void nh_loss_k_project(nh_loss_work *w, nh_loss_k *t, nh_threads *threads)
 
 /* Sum of f over a rectangle of delta with mu on the diagonal; turns it into the gradient, `weight` times f'.
  */
-static double rectangle(const nh_loss_work *w, nh_loss_k *t, size_t row, size_t rows, size_t column, size_t columns,
-                        double weight)
+static double rectangle(const nh_loss_work *w, nh_loss_k *t, size_t row, size_t rows, size_t column,
+                        size_t columns, double weight)
 {
     const size_t band = t->state->n_band;
     double total = 0;
@@ -144,9 +144,11 @@ static double part_size(const nh_loss_work *w, size_t rows, size_t columns)
 }
 
 /* The factors of t_P, t_Q, t_PQ at one k-point; 0 for parts that have no states. */
-void nh_loss_k_weigh(const nh_loss_work *w, const nh_loss_k *t, double weight_h, double mean[3], double weight[3])
+void nh_loss_k_weigh(const nh_loss_work *w, const nh_loss_k *t, double weight_h, double mean[3],
+                     double weight[3])
 {
-    const double lambda[3] = {w->o->lambda_p, w->o->lambda_q, w->o->lambda_pq}, copies = w->d->copies / (double)w->n_k;
+    const double lambda[3] = {w->o->lambda_p, w->o->lambda_q, w->o->lambda_pq},
+                 copies = w->d->copies / (double)w->n_k;
     const size_t p = t->state->n_p, q = t->state->n_band - p, rows[3] = {p, q, p}, columns[3] = {p, q, q};
     for (size_t x = 0; x < 3; x++) {
         mean[x] = rows[x] > 0 && columns[x] > 0 ? copies / part_size(w, rows[x], columns[x]) : 0;
