@@ -124,7 +124,7 @@ static int infer(const session *s, const char *input, const char *output, bool s
     if (!status) {
         const size_t work = s->model->n_range * nh_graph_edges(g, s->model->config.cutoff, NULL);
         nh_progress *progress = nh_progress_start("nhinfer", "edges", work, !show || s->common->quiet);
-        status = nh_predictor_run(s->predictor, g, s->a->hermitize, s->threads, &times->predict, progress, err);
+        status = nh_predictor_run(s->predictor, g, s->threads, &times->predict, progress, err);
         nh_progress_end(progress);
         if (status) nh_fail_at(err, "%s with %s", nh_nc_name(in), s->a->model);
     }
@@ -310,8 +310,11 @@ static int load(session *s, nh_error *err)
     nh_error note;
     if (nh_devices_open(s->common->device, s->model->n_range, &s->devices, &note, err)) return -1;
     if (note.text[0]) nh_warn(s->program, s->common, "%s", note.text);
-    return nh_predictor_new(s->model, (nh_precision)s->a->precision, (nh_kernels)s->a->kernels, &s->devices,
-                            &s->predictor, err);
+    const nh_predict_options o = {.precision = (nh_precision)s->a->precision,
+                                  .kernels = (nh_kernels)s->a->kernels,
+                                  .devices = &s->devices,
+                                  .hermitize = s->a->hermitize};
+    return nh_predictor_new(s->model, &o, &s->predictor, err);
 }
 
 static int run(session *s, nh_error *err)

@@ -11,10 +11,8 @@
 
 struct nh_predictor {
     const nh_model *m;
-    nh_precision precision;
-    const nh_devices *devices; /* NULL: the CPU */
-    nh_threads *servers;       /* one for each device; NULL: the caller is enough */
-    nh_kernels kernels;
+    nh_predict_options o;
+    nh_threads *servers; /* one for each device; NULL: the caller is enough */
     nh_types types;
     nh_packed kept[NH_PREDICTOR_KEEPS];
     size_t n_crystal;
@@ -31,15 +29,14 @@ static void packed_free(nh_packed *k)
     *k = (nh_packed){0};
 }
 
-int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, const nh_devices *devices,
-                     nh_predictor **out, nh_error *err)
+int nh_predictor_new(const nh_model *m, const nh_predict_options *o, nh_predictor **out, nh_error *err)
 {
     *out = NULL;
     nh_predictor *p = NH_ARRAY(nh_predictor, 1);
     if (!p) return nh_fail_memory(err, "the model");
-    *p = (nh_predictor){.m = m, .precision = precision, .kernels = kernels, .devices = devices};
+    *p = (nh_predictor){.m = m, .o = *o};
     if (nh_types_new(&m->config, &p->types, err) ||
-        (devices && devices->count > 1 && nh_threads_new((int)devices->count, &p->servers, err))) {
+        (o->devices && o->devices->count > 1 && nh_threads_new((int)o->devices->count, &p->servers, err))) {
         nh_predictor_free(p);
         return -1;
     }
@@ -388,28 +385,17 @@ static int prepare(nh_predictor *p, nh_predict_job *j, nh_error *err)
     return 0;
 }
 
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels,
-               const nh_devices *devices, bool hermitize, nh_threads *threads, nh_predict_report *report,
-               nh_progress *progress, nh_error *err)
-{
-    nh_predictor *p;
-    if (nh_predictor_new(m, precision, kernels, devices, &p, err)) return -1;
-    const int status = nh_predictor_run(p, g, hermitize, threads, report, progress, err);
-    nh_predictor_free(p);
-    return status;
-}
-
-int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *threads,
-                     nh_predict_report *report, nh_progress *progress, nh_error *err)
+int nh_predictor_run(nh_predictor *p, nh_graph *g, nh_threads *threads, nh_predict_report *report,
+                     nh_progress *progress, nh_error *err)
 {
     nh_predict_report unused;
     if (!report) report = &unused;
     nh_predict_job j = {.m = p->m,
                         .g = g,
                         .types = &p->types,
-                        .kernels = p->kernels,
-                        .devices = p->devices,
-                        .precision = p->precision,
+                        .kernels = p->o.kernels,
+                        .devices = p->o.devices,
+                        .precision = p->o.precision,
                         .report = report,
                         .progress = progress};
     *report = (nh_predict_report){0};
@@ -425,9 +411,19 @@ int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *t
     report->embed = 1e-9 * (double)atomic_load(&j.embed_ns);
     const double end = nh_seconds();
     if (!status && j.placed) status = take_corrections(&j, err);
-    if (!status && hermitize) status = nh_hermitize(g, g->matrix[NH_H_PRED], err);
+    if (!status && p->o.hermitize) status = nh_hermitize(g, g->matrix[NH_H_PRED], err);
     report->finish = nh_seconds() - end;
     job_free(&j);
     nh_threads_free(own);
+    return status;
+}
+
+int nh_predict(const nh_model *m, nh_graph *g, const nh_predict_options *o, nh_threads *threads,
+               nh_predict_report *report, nh_progress *progress, nh_error *err)
+{
+    nh_predictor *p;
+    if (nh_predictor_new(m, o, &p, err)) return -1;
+    const int status = nh_predictor_run(p, g, threads, report, progress, err);
+    nh_predictor_free(p);
     return status;
 }

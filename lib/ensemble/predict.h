@@ -24,15 +24,22 @@ typedef struct nh_predict_report {
     double finish;                 /* s: the Hermitian mean */
 } nh_predict_report;
 
+/* How a model is applied; zeros: in single precision, on the CPU. */
+typedef struct nh_predict_options {
+    nh_precision precision;
+    nh_kernels kernels;
+    const nh_devices *devices; /* NULL or none: the CPU. Of n devices each has every n-th sub-model and a thread of
+                                  its own, which runs them one after another */
+    bool hermitize;            /* H_pred becomes the mean over (i,j,R) and (j,i,-R) */
+} nh_predict_options;
+
 /* A model and what of it can serve several crystals: the packed weights of the sub-models, which depend on the shell
- * pairs that a crystal has. Those of the last few sets of shell pairs are kept (NH_PREDICTOR_KEEPS; each is about as large as the model
- * in memory). One thread at a time. */
+ * pairs that a crystal has. Those of the last few sets of shell pairs are kept (NH_PREDICTOR_KEEPS; each is about as large as
+ * the model in memory). One thread at a time. */
 enum { NH_PREDICTOR_KEEPS = 4 };
 typedef struct nh_predictor nh_predictor;
-/* `m` and `devices` (NULL or none: the CPU) must outlive it. Of n devices each has every n-th sub-model and a thread of its own that runs
- * them one after another. */
-int nh_predictor_new(const nh_model *m, nh_precision precision, nh_kernels kernels, const nh_devices *devices,
-                     nh_predictor **out, nh_error *err);
+/* `m` and the devices must outlive it. */
+int nh_predictor_new(const nh_model *m, const nh_predict_options *o, nh_predictor **out, nh_error *err);
 void nh_predictor_free(nh_predictor *p); /* NULL is fine */
 
 /* Fills g->matrix[NH_H_PRED] (allocated here where it is NULL): the base that the model makes of H0 (base.h; g's own h0
@@ -43,7 +50,7 @@ void nh_predictor_free(nh_predictor *p); /* NULL is fine */
  * The network's edges are the pairs within the *model's* cutoff, its input is g->features where there are
  * any, and else embedded from H0 here, tile by tile (with `input: elements` the atoms' elements). The model's Rydberg factor against the graph's
  * (docs/network-v11.md 4): input times model/graph, correction times graph/model. A graph with n_spin = 1
- * has uu = dd = H0, and one corrected block. `hermitize`: the mean over (i,j,R) and (j,i,-R) at the end.
+ * has uu = dd = H0, and one corrected block.
  *
  * Errors: no H0 where the model needs it, a graph with a smaller cutoff, an element with more shells than the model's basis, features
  * that were made for another basis or lack an edge. `threads`, `report` and `progress` (n_edge for each
@@ -51,11 +58,11 @@ void nh_predictor_free(nh_predictor *p); /* NULL is fine */
  * there is room (kernels/README.md). Deterministic: the same numbers for every number of threads and of devices (as long as
  * the crystal fits: a device with less memory than it asks for takes sums in shorter pieces), and whatever crystals came
  * before. */
-int nh_predictor_run(nh_predictor *p, nh_graph *g, bool hermitize, nh_threads *threads, nh_predict_report *report,
+int nh_predictor_run(nh_predictor *p, nh_graph *g, nh_threads *threads, nh_predict_report *report,
                      nh_progress *progress, nh_error *err);
 
 /* The same for one crystal. */
-int nh_predict(const nh_model *m, nh_graph *g, nh_precision precision, nh_kernels kernels, const nh_devices *devices,
-               bool hermitize, nh_threads *threads, nh_predict_report *report, nh_progress *progress, nh_error *err);
+int nh_predict(const nh_model *m, nh_graph *g, const nh_predict_options *o, nh_threads *threads,
+               nh_predict_report *report, nh_progress *progress, nh_error *err);
 
 #endif

@@ -180,46 +180,31 @@ static int evaluate(nh_loss_work *w, size_t n_state, const nh_kstates *state, nh
     return find_gradients(w, threads, err);
 }
 
-static int start(nh_loss_work *w, size_t n_state, const nh_kstates *state, nh_threads *threads,
-                 nh_loss_terms *terms, nh_error *err)
+int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_task *t, nh_loss_terms *terms, nh_error *err)
 {
-    const nh_loss_options *o = w->o;
-    *terms = (nh_loss_terms){0};
-    if (!w->with_trace && o->lambda_c != 0)
-        return nh_fail(err, "lambda_c is %g, and the network gives no traces", o->lambda_c);
-    w->paper = o->kind == NH_LOSS_PAPER;
-    w->squared = o->squared || w->paper;
-    const int status = evaluate(w, n_state, state, threads, terms, err);
-    work_free(w);
-    return status;
-}
-
-int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,
-                     const double *ham, const double *trace, nh_threads *threads, nh_loss_terms *terms,
-                     double *g_ham, double *g_trace, nh_error *err)
-{
+    const nh_loss_options *o = t->options;
+    const bool there = t->outputs != NULL, with_trace = there ? t->with_trace : t->trace != NULL;
     nh_loss_work w = {.d = d,
                       .o = o,
-                      .gradient = g_ham != NULL,
-                      .with_trace = trace != NULL,
-                      .ham = ham,
-                      .trace = trace,
-                      .g_ham = g_ham,
-                      .g_trace = trace != NULL ? g_trace : NULL};
+                      .paper = o->kind == NH_LOSS_PAPER,
+                      .squared = o->squared || o->kind == NH_LOSS_PAPER,
+                      .gradient = there ? t->with_gradients : t->g_ham != NULL,
+                      .with_trace = with_trace,
+                      .outputs = t->outputs,
+                      .ham = t->ham,
+                      .trace = t->trace,
+                      .g_ham = t->g_ham,
+                      .g_trace = with_trace ? t->g_trace : NULL};
+    *terms = (nh_loss_terms){0};
+    if (!with_trace && o->lambda_c != 0)
+        return nh_fail(err, "lambda_c is %g, and the network gives no traces", o->lambda_c);
     /* A pool of one also keeps BLAS to one thread: its sums would depend on how many it uses. */
     nh_threads *own = NULL;
-    if (threads == NULL && nh_threads_new(1, &own, err)) return -1;
-    const int status = start(&w, n_state, state, threads != NULL ? threads : own, terms, err);
+    if (!there && t->threads == NULL && nh_threads_new(1, &own, err)) return -1;
+    const int status = evaluate(&w, t->n_state, t->state, own != NULL ? own : t->threads, terms, err);
+    work_free(&w);
     nh_threads_free(own);
     return status;
-}
-
-int nh_loss_evaluate_placed(const nh_loss_data *d, const nh_loss_options *o, size_t n_state,
-                            const nh_kstates *state, nhk_outputs *outputs, bool with_trace, bool gradients,
-                            nh_loss_terms *terms, nh_error *err)
-{
-    nh_loss_work w = {.d = d, .o = o, .gradient = gradients, .with_trace = with_trace, .outputs = outputs};
-    return start(&w, n_state, state, NULL, terms, err);
 }
 
 /* --- the prediction and its error --- */

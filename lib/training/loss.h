@@ -50,25 +50,33 @@ int nh_loss_data_new(const nh_config *c, const nh_graph *g, const nh_embedding *
 void nh_loss_data_free(nh_loss_data *d); /* NULL is fine */
 size_t nh_loss_edges(const nh_loss_data *d);
 
-/* The loss at n_state k-points (mean over them; none: no k-space terms, in mu neither), *terms, and its
- * gradients g_ham, g_trace, the shapes of ham and trace, written, not added (both NULL: values only). `trace`
- * (and g_trace) may be NULL where lambda_c = 0: no trace loss.
+/* One evaluation: on which outputs, and where its results go. */
+typedef struct nh_loss_task {
+    const nh_loss_options *options;
+    size_t n_state;          /* k-points; none: no k-space terms, in mu neither */
+    const nh_kstates *state; /* [n_state] */
+    /* Outputs of the sub-models; trace NULL: there are none, lambda_c must be 0. Their gradients, written, not
+     * added; g_ham NULL: values only. */
+    const double *ham, *trace;
+    double *g_ham, *g_trace;
+    nh_threads *threads; /* NULL: the caller alone */
+    /* In place of the arrays above: the outputs and gradients that are on the device since nh_loss_begin. */
+    nhk_outputs *outputs;
+    bool with_trace, with_gradients;
+} nh_loss_task;
+
+/* The loss (mean over the k-points), *terms, and its gradients.
  *
  * Stop-gradients: mu in loss_h, the ratio loss_h/loss_trace, everywhere in the paper's; in the reference's
  * trace label mu is differentiated through. NaN in, NaN out: no error; the caller looks at terms->loss_h.
- * Does not depend on the number of threads. Errors: states of another crystal, memory. */
-int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,
-                     const double *ham, const double *trace, nh_threads *threads, nh_loss_terms *terms,
-                     double *g_ham, double *g_trace, nh_error *err);
+ * Does not depend on the number of threads. Errors: states of another crystal, no memory. */
+int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_task *t, nh_loss_terms *terms, nh_error *err);
 
-/* On a device, which must outlive d: before the sub-models write there, room for their outputs (zero until then), for the loss at these states
- * and, the first time, for what does not change from step to step. *ready is false where there is not enough (device/kernels.h). */
-int nh_loss_begin(nh_loss_data *d, const nh_device *device, nhk_outputs *outputs, bool gradients, size_t n_state,
-                  const nh_kstates *state, bool *ready, nh_error *err);
-/* nh_loss_evaluate after nh_loss_begin for the same states: outputs and gradients are on the device, sums alone come down. with_trace: the
- * outputs have traces. */
-int nh_loss_evaluate_placed(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,
-                            nhk_outputs *outputs, bool with_trace, bool gradients, nh_loss_terms *terms, nh_error *err);
+/* Before the sub-models write to t->outputs on a device, which must outlive d: makes room there for their outputs
+ * (zero until then), for the loss at t's states and, the first time, for what does not change from step to step.
+ * *ready is false where there is not enough memory (device/kernels.h); else nh_loss_evaluate is called with the same
+ * outputs and states. Of t, only these and with_gradients are read. */
+int nh_loss_begin(nh_loss_data *d, const nh_device *device, const nh_loss_task *t, bool *ready, nh_error *err);
 
 /* H0 plus correction: h_pred[n_spin][n_elem][2], all pairs; Hermitian mean where asked for. */
 int nh_loss_predict(const nh_loss_data *d, const double *ham, bool hermitize, double *h_pred, nh_error *err);

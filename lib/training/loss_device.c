@@ -116,11 +116,10 @@ static int take_to_device(nh_loss_data *d, const nh_device *device, nh_error *er
     return status;
 }
 
-int nh_loss_begin(nh_loss_data *d, const nh_device *device, nhk_outputs *outputs, bool gradients,
-                  size_t n_state, const nh_kstates *state, bool *ready, nh_error *err)
+int nh_loss_begin(nh_loss_data *d, const nh_device *device, const nh_loss_task *t, bool *ready, nh_error *err)
 {
     *ready = false;
-    if (nh_loss_check_states(d, n_state, state, err) || take_to_device(d, device, err)) return -1;
+    if (nh_loss_check_states(d, t->n_state, t->state, err) || take_to_device(d, device, err)) return -1;
     if (d->placed == NULL) return 0;
-    return device->call->loss_begin(d->placed, outputs, gradients, n_state, state, ready, err);
+    return device->call->loss_begin(d->placed, t->outputs, t->with_gradients, t->n_state, t->state, ready, err);
 }

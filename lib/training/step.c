@@ -405,7 +405,9 @@ static int make_room(nh_stepper *t, size_t n_edge, nh_error *err)
 static int forward_there(nh_stepper *t, const nh_sample *c, size_t n_state, const nh_kstates *states, nh_error *err)
 {
     if (!t->outputs) return 0;
-    if (nh_loss_begin(c->loss, t->device, t->outputs, t->keep, n_state, states, &t->on_device, err)) return -1;
+    const nh_loss_task task = {
+        .n_state = n_state, .state = states, .outputs = t->outputs, .with_gradients = t->keep};
+    if (nh_loss_begin(c->loss, t->device, &task, &t->on_device, err)) return -1;
     if (!t->on_device) return 0;
     for (size_t i = 0; i < t->n_part; i++)
         t->kind->connect(t->part[i].net, t->device, t->outputs);
@@ -444,10 +446,21 @@ static int evaluate(nh_stepper *t, const nh_sample *c, bool squared, bool gradie
                                .lambda_p = l->lambda_p,
                                .lambda_q = l->lambda_q,
                                .lambda_pq = l->lambda_pq};
-    if (t->on_device) return nh_loss_evaluate_placed(c->loss, &o, n_state, states, t->outputs, t->with_trace, gradients, terms, err);
-    return nh_loss_evaluate(c->loss, &o, n_state, states, t->ham, t->with_trace ? t->trace : NULL, t->threads,
-                            terms, gradients ? t->g_ham : NULL,
-                            gradients && t->with_trace ? t->g_trace : NULL, err);
+    const nh_loss_task there = {.options = &o,
+                                .n_state = n_state,
+                                .state = states,
+                                .outputs = t->outputs,
+                                .with_trace = t->with_trace,
+                                .with_gradients = gradients},
+                       here = {.options = &o,
+                               .n_state = n_state,
+                               .state = states,
+                               .ham = t->ham,
+                               .trace = t->with_trace ? t->trace : NULL,
+                               .g_ham = gradients ? t->g_ham : NULL,
+                               .g_trace = gradients && t->with_trace ? t->g_trace : NULL,
+                               .threads = t->threads};
+    return nh_loss_evaluate(c->loss, t->on_device ? &there : &here, terms, err);
 }
 
 /* The states at n_k k-points of a crystal; free_states. */

@@ -75,7 +75,7 @@ static void predict(const nh_config *c, nh_graph *g, uint64_t seed)
     OK(nh_model_new(&copy, true, &m, &err));
     for (size_t r = 0; r < m->n_range; r++)
         OK(nh_weights_init(&m->params, seed, r, &m->weights[r], &err));
-    OK(nh_predict(m, g, NH_DOUBLE, NH_KERNELS_FAST, NULL, false, NULL, NULL, NULL, &err));
+    OK(nh_predict(m, g, &(nh_predict_options){.precision = NH_DOUBLE}, NULL, NULL, NULL, &err));
     nh_model_free(m);
     free(text);
 }

@@ -491,7 +491,9 @@ static void golden_loss(golden_run *r)
                 trace[r->x.edge_of[e] * pairs + i] += r->p[k].output_trace[e * pairs + i];
         }
     nh_loss_terms t;
-    OK(nh_loss_evaluate(r->loss, &o, 1, &r->x.states, ham, trace, NULL, &t, g_ham, g_trace, &err));
+    OK(nh_loss_evaluate(r->loss,
+                        &(nh_loss_task){.options = &o, .n_state = 1, .state = &r->x.states, .ham = ham,
+                                        .trace = trace, .g_ham = g_ham, .g_trace = g_trace}, &t, &err));
     double *total = golden_read(r->nc, "loss_total");
     assert_close(1, &t.total, total, 1e-10, "loss_total");
     for (size_t k = 0; k < 4; k++)

@@ -47,17 +47,24 @@ static void check(const char *what, const setting *s, const nh_loss_options *o, 
     nh_loss_terms expected, t[3];
     nhk_outputs *x;
     bool ready;
-    OK(nh_loss_evaluate(s->d, o, s->n_state, s->state, s->ham, s->trace, NULL, &expected, gradients ? g_ham : NULL,
-                        gradients ? g_trace : NULL, &err));
+    OK(nh_loss_evaluate(s->d,
+                        &(nh_loss_task){.options = o, .n_state = s->n_state, .state = s->state,
+                                        .ham = s->ham, .trace = s->trace, .g_ham = gradients ? g_ham : NULL,
+                                        .g_trace = gradients ? g_trace : NULL}, &expected, &err));
     OK(call->outputs_new(device->gpu, s->dim, s->trace ? N_PAIR : 0, &x, &err));
     for (uint64_t i = 0; i < 3; i++) {
         emu_seed(7 * i);
         found[i] = noise(n, 1, "y");
         found_trace[i] = noise(m, 1, "y");
-        OK(nh_loss_begin(s->d, device, x, gradients, s->n_state, s->state, &ready, &err));
+        OK(nh_loss_begin(s->d, device,
+                         &(nh_loss_task){.n_state = s->n_state, .state = s->state, .outputs = x,
+                                         .with_gradients = gradients}, &ready, &err));
         assert_true(ready);
         OK(call->outputs_upload(x, s->ham, s->trace, &err));
-        OK(nh_loss_evaluate_placed(s->d, o, s->n_state, s->state, x, s->trace != NULL, gradients, &t[i], &err));
+        OK(nh_loss_evaluate(s->d,
+                            &(nh_loss_task){.options = o, .n_state = s->n_state, .state = s->state,
+                                            .outputs = x, .with_trace = s->trace != NULL,
+                                            .with_gradients = gradients}, &t[i], &err));
         if (gradients) OK(call->outputs_download(x, true, found[i], found_trace[i], &err));
         assert_memory_equal(&t[0], &t[i], sizeof t[0]);
         assert_memory_equal(found[0], found[i], n * sizeof(double));
@@ -167,13 +174,16 @@ static void golden_numbers(void **state)
     }
     double *rows = golden_rows(&x, ham, DIM), *trace_rows = golden_rows(&x, trace, N_PAIR);
     OK(device->call->outputs_new(device->gpu, DIM, N_PAIR, &out, &err));
-    OK(nh_loss_begin(d, device, out, false, 1, &x.states, &ready, &err));
+    OK(nh_loss_begin(d, device,
+                     &(nh_loss_task){.n_state = 1, .state = &x.states, .outputs = out}, &ready, &err));
     assert_true(ready);
     OK(device->call->outputs_upload(out, rows, trace_rows, &err));
     for (int squared = 0; squared < 2; squared++) {
         const nh_loss_options o = {NH_LOSS_REFERENCE, squared, 0.2, 0.99955, 0.0002, 0.0001, 0.00015};
         nh_loss_terms t;
-        OK(nh_loss_evaluate_placed(d, &o, 1, &x.states, out, true, false, &t, &err));
+        OK(nh_loss_evaluate(d,
+                            &(nh_loss_task){.options = &o, .n_state = 1, .state = &x.states, .outputs = out,
+                                            .with_trace = true}, &t, &err));
         double *official = golden_read(nc, squared ? "terms_mse" : "terms_l1"), *mu = golden_read(nc, "mu"),
                *loss_trace = golden_read(nc, "loss_trace");
         const double found[5] = {t.r, t.p, t.q, t.pq, t.loss_h};
@@ -231,12 +241,18 @@ static void made(void **state)
             nhk_outputs *x; /* no P: its terms are 0 */
             const nh_loss_options o = {NH_LOSS_REFERENCE, true, 0, 0.5, 0.2, 0.13, 0.17};
             OK(device->call->outputs_new(device->gpu, s.dim, 0, &x, &err));
-            OK(nh_loss_begin(s.d, device, x, true, 1, &states[1], &ready, &err));
+            OK(nh_loss_begin(s.d, device,
+                             &(nh_loss_task){.n_state = 1, .state = &states[1], .outputs = x,
+                                             .with_gradients = true}, &ready, &err));
             assert_true(ready);
-            OK(nh_loss_evaluate_placed(s.d, &o, 1, &states[1], x, false, true, &t, &err));
+            OK(nh_loss_evaluate(s.d,
+                                &(nh_loss_task){.options = &o, .n_state = 1, .state = &states[1],
+                                                .outputs = x, .with_gradients = true}, &t, &err));
             assert_true(t.p == 0 && t.pq == 0 && t.q > 0);
             const nh_kstates wrong = {.n_basis = basis + 1, .n_band = 1, .vector = vector};
-            assert_int_equal(nh_loss_begin(s.d, device, x, true, 1, &wrong, &ready, &err), -1);
+            assert_int_equal(nh_loss_begin(s.d, device,
+                                           &(nh_loss_task){.n_state = 1, .state = &wrong, .outputs = x,
+                                                           .with_gradients = true}, &ready, &err), -1);
             assert_non_null(strstr(err.text, "the crystal has"));
             device->call->outputs_free(x);
             nh_loss_data_free(s.d);

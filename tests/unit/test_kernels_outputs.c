@@ -57,7 +57,7 @@ static void train(training *t, bool as_double, bool squared, const nh_device *on
     if (!room) { /* it asks once */
         bool ready;
         emu_memory(400000);
-        OK(nh_loss_begin(t->crystal->loss, on, NULL, true, 0, NULL, &ready, &err));
+        OK(nh_loss_begin(t->crystal->loss, on, &(nh_loss_task){.with_gradients = true}, &ready, &err));
         emu_memory((size_t)8 << 30);
         assert_false(ready);
     }

@@ -90,7 +90,9 @@ static void golden_losses(void **state)
     for (int squared = 0; squared < 2; squared++) {
         nh_loss_terms t;
         f->o.squared = squared;
-        OK(nh_loss_evaluate(f->d, &f->o, 1, &f->x.states, f->ham, f->trace, NULL, &t, NULL, NULL, &err));
+        OK(nh_loss_evaluate(f->d,
+                            &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &f->x.states,
+                                            .ham = f->ham, .trace = f->trace}, &t, &err));
         double *golden = golden_read(f->nc, squared ? "terms_mse" : "terms_l1");
         const double found[5] = {t.r, t.p, t.q, t.pq, t.loss_h};
         for (size_t i = 0; i < 5; i++)
@@ -179,8 +181,9 @@ static nh_loss_terms at(const setting *s, double a, const double *v, double b, c
     for (size_t i = 0; i < m && s->trace; i++)
         trace[i] = s->trace[i] + (x ? c * x[i] : 0);
     nh_loss_terms t;
-    OK(nh_loss_evaluate(s->d, &s->o, s->n_state, s->state, ham, s->trace ? trace : NULL, NULL, &t, NULL, NULL,
-                        &err));
+    OK(nh_loss_evaluate(s->d,
+                        &(nh_loss_task){.options = &s->o, .n_state = s->n_state, .state = s->state,
+                                        .ham = ham, .trace = s->trace ? trace : NULL}, &t, &err));
     free(ham);
     free(trace);
     return t;
@@ -204,11 +207,16 @@ static void check_gradient(const setting *s, const char *what)
     double *g = calloc(n, sizeof *g), *plain = calloc(n, sizeof *plain), *gt = calloc(m, sizeof *gt);
     double *v = noise(n, 1, "first"), *w = noise(n, 1, "second"), *x = noise(m, 1, "third");
     nh_loss_terms t, t0;
-    OK(nh_loss_evaluate(s->d, &s->o, s->n_state, s->state, s->ham, s->trace, NULL, &t, g, gt, &err));
+    OK(nh_loss_evaluate(s->d,
+                        &(nh_loss_task){.options = &s->o, .n_state = s->n_state, .state = s->state,
+                                        .ham = s->ham, .trace = s->trace, .g_ham = g, .g_trace = gt},
+                        &t, &err));
     setting no_trace = *s;
     no_trace.o.lambda_c = 0;
     no_trace.trace = NULL;
-    OK(nh_loss_evaluate(s->d, &no_trace.o, s->n_state, s->state, s->ham, NULL, NULL, &t0, plain, NULL, &err));
+    OK(nh_loss_evaluate(s->d,
+                        &(nh_loss_task){.options = &no_trace.o, .n_state = s->n_state, .state = s->state,
+                                        .ham = s->ham, .g_ham = plain}, &t0, &err));
     assert_true(t0.loss_h == t.loss_h && t0.total == t.total && t.total == t.loss_h && t.loss_h > 0);
 
     const double mu_v = at(&no_trace, 1, v, 0, NULL, 0, NULL).mu - t.mu,
@@ -293,7 +301,9 @@ static void gradients_of_other_selections(void **state)
         double *g = calloc(f->x.n_edge * scalar.irreps.dim, sizeof *g);
         nh_loss_terms t;
         s.o.kind = NH_LOSS_REFERENCE;
-        OK(nh_loss_evaluate(d, &s.o, 1, s.state, ham, s.trace, NULL, &t, g, NULL, &err));
+        OK(nh_loss_evaluate(d,
+                            &(nh_loss_task){.options = &s.o, .n_state = 1, .state = s.state, .ham = ham,
+                                            .trace = s.trace, .g_ham = g}, &t, &err));
         size_t silent = 0, rows = 0;
         for (size_t e = 0; e < f->x.n_edge; e++) {
             const bool outside = f->x.g->pairs.distance[e] >= 3;
@@ -324,7 +334,7 @@ static void real_space_by_hand(void **state)
     OK(nh_loss_data_new(&f->config, g, f->e, &f->real, false, &d, &err));
     nh_loss_terms t;
     double *found = calloc(f->x.n_edge * DIM, sizeof *found), *h = calloc(8 * g->pairs.n_elem, sizeof *h);
-    OK(nh_loss_evaluate(d, &o, 0, NULL, f->ham, NULL, NULL, &t, found, NULL, &err));
+    OK(nh_loss_evaluate(d, &(nh_loss_task){.options = &o, .ham = f->ham, .g_ham = found}, &t, &err));
     OK(nh_loss_predict(d, f->ham, false, h, &err));
     const size_t n = g->pairs.n_elem;
     double num = 0, den = 0, sum = 0;
@@ -388,8 +398,12 @@ static void without_spin(void **state)
     for (int kind = 0; kind < 3; kind++) {
         const nh_loss_options o = heavy(kind == 2 ? NH_LOSS_PAPER : NH_LOSS_REFERENCE, kind == 1);
         nh_loss_terms a, b;
-        OK(nh_loss_evaluate(d1, &o, 1, &s1, f->ham, f->trace, NULL, &a, g1, NULL, &err));
-        OK(nh_loss_evaluate(d2, &o, 1, &s2, f->ham, f->trace, NULL, &b, g2, NULL, &err));
+        OK(nh_loss_evaluate(d1,
+                            &(nh_loss_task){.options = &o, .n_state = 1, .state = &s1, .ham = f->ham,
+                                            .trace = f->trace, .g_ham = g1}, &a, &err));
+        OK(nh_loss_evaluate(d2,
+                            &(nh_loss_task){.options = &o, .n_state = 1, .state = &s2, .ham = f->ham,
+                                            .trace = f->trace, .g_ham = g2}, &b, &err));
         const double x[] = {a.total, a.r, a.p, a.q, a.pq, a.mu, a.loss_trace},
                      y[] = {b.total, b.r, b.p, b.q, b.pq, b.mu, b.loss_trace};
         for (size_t i = 0; i < sizeof x / sizeof *x; i++)
@@ -414,8 +428,10 @@ static void threads_do_not_matter(void **state)
     for (int i = 0; i < 2; i++) {
         nh_threads *threads;
         OK(nh_threads_new(1 + 2 * i, &threads, &err));
-        OK(nh_loss_evaluate(f->d, &f->o, 1, &f->x.states, f->ham, f->trace, threads, &t[i], g[i], NULL,
-                            &err));
+        OK(nh_loss_evaluate(f->d,
+                            &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &f->x.states,
+                                            .ham = f->ham, .trace = f->trace, .g_ham = g[i],
+                                            .threads = threads}, &t[i], &err));
         nh_threads_free(threads);
     }
     assert_memory_equal(&t[0], &t[1], sizeof t[0]);
@@ -435,7 +451,10 @@ static void perfect_prediction(void **state)
            *trace = calloc(f->x.n_edge * N_PAIR, sizeof *trace),
            *gt = calloc(f->x.n_edge * N_PAIR, sizeof *gt);
     nh_loss_terms t;
-    OK(nh_loss_evaluate(f->d, &f->o, 1, &f->x.states, f->ham, trace, NULL, &t, grad, gt, &err));
+    OK(nh_loss_evaluate(f->d,
+                        &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &f->x.states,
+                                        .ham = f->ham, .trace = trace, .g_ham = grad, .g_trace = gt},
+                        &t, &err));
     assert_true(t.loss_h == 0 && t.loss_trace == 0 && t.mu == 0);
     for (size_t i = 0; i < f->x.n_edge * DIM; i++)
         assert_true(grad[i] == 0);
@@ -454,7 +473,9 @@ static void nan_is_seen(void **state)
     while (f->x.g->pairs.distance[e] >= 6) /* nothing is asked there */
         e++;
     f->ham[e * DIM] = NAN;
-    OK(nh_loss_evaluate(f->d, &f->o, 1, &f->x.states, f->ham, f->trace, NULL, &t, NULL, NULL, &err));
+    OK(nh_loss_evaluate(f->d,
+                        &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &f->x.states,
+                                        .ham = f->ham, .trace = f->trace}, &t, &err));
     assert_true(isnan(t.loss_h) && isnan(t.total));
 }
 
@@ -493,11 +514,17 @@ static void bad_input(void **state)
     nh_embedding_free(small);
     nh_kstates s = f->x.states;
     s.n_basis--;
-    refuse(nh_loss_evaluate(f->d, &f->o, 1, &s, f->ham, f->trace, NULL, &t, NULL, NULL, &err), "orbitals");
+    refuse(nh_loss_evaluate(f->d,
+                            &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &s, .ham = f->ham,
+                                            .trace = f->trace}, &t, &err), "orbitals");
     s = f->x.states;
     s.n_p = s.n_band + 1;
-    refuse(nh_loss_evaluate(f->d, &f->o, 1, &s, f->ham, f->trace, NULL, &t, NULL, NULL, &err), "in P");
-    refuse(nh_loss_evaluate(f->d, &f->o, 1, &f->x.states, f->ham, NULL, NULL, &t, NULL, NULL, &err),
+    refuse(nh_loss_evaluate(f->d,
+                            &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &s, .ham = f->ham,
+                                            .trace = f->trace}, &t, &err), "in P");
+    refuse(nh_loss_evaluate(f->d,
+                            &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &f->x.states,
+                                            .ham = f->ham}, &t, &err),
            "lambda_c");
 }
 

@@ -142,7 +142,9 @@ static void predict(const nh_model *m, nh_graph *g, nh_precision precision, bool
                     nh_threads *threads)
 {
     nh_predict_report report;
-    OK(nh_predict(m, g, precision, NH_KERNELS_FAST, TEST_DEVICES, hermitize, threads, &report, NULL, &err));
+    OK(nh_predict(m, g,
+                  &(nh_predict_options){.precision = precision, .devices = TEST_DEVICES,
+                                        .hermitize = hermitize}, threads, &report, NULL, &err));
     /* on a device H0 becomes features there */
     const bool here = TEST_DEVICES == NULL || m->config.input != NH_INPUT_H0 || g->features != NULL;
     assert_true(here == (report.embed > 0));
@@ -306,13 +308,15 @@ static void many_crystals(void **state)
     nh_model *m = make_model(TINY, "");
     for (int precision = NH_SINGLE; precision <= NH_DOUBLE; precision++) {
         nh_predictor *p;
-        OK(nh_predictor_new(m, (nh_precision)precision, NH_KERNELS_FAST, TEST_DEVICES, &p, &err));
+        const nh_predict_options o = {
+            .precision = (nh_precision)precision, .devices = TEST_DEVICES, .hermitize = true};
+        OK(nh_predictor_new(m, &o, &p, &err));
         for (size_t i = 0; i < sizeof crystals / sizeof *crystals; i++) {
             nh_graph *g = with_h0(made_crystal_of(4, 8.5, crystals[i].n_shell, crystals[i].shell_l));
             nh_predict_report report;
             predict(m, g, (nh_precision)precision, true, NULL);
             double *alone = copy_prediction(g);
-            OK(nh_predictor_run(p, g, true, NULL, &report, NULL, &err));
+            OK(nh_predictor_run(p, g, NULL, &report, NULL, &err));
             assert_memory_equal(alone, g->matrix[NH_H_PRED], 8 * g->pairs.n_elem * sizeof(double));
             if (report.n_packed != crystals[i].packed)
                 fail_msg("crystal %zu: %zu sub-models packed, %zu expected", i, report.n_packed, crystals[i].packed);
@@ -563,7 +567,9 @@ static void targets(void **state)
 
 static void assert_refused(const nh_model *m, nh_graph *g, const char *expected)
 {
-    if (!nh_predict(m, g, NH_SINGLE, NH_KERNELS_FAST, TEST_DEVICES, true, NULL, NULL, NULL, &err))
+    if (!nh_predict(m, g,
+                    &(nh_predict_options){.precision = NH_SINGLE, .devices = TEST_DEVICES,
+                                          .hermitize = true}, NULL, NULL, NULL, &err))
         fail_msg("accepted; expected: %s", expected);
     if (!strstr(err.text, expected)) fail_msg("'%s' lacks '%s'", err.text, expected);
 }
