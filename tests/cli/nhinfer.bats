@@ -253,8 +253,7 @@ refused() { # TEXT... : model or crystal is refused, and nothing is left behind
 }
 
 @test "the standard network on a real crystal" {
-    [ -d "$SHARED/data/abacus/GaAs" ] || skip "no ../shared"
-    "$BIN/mkgraph" --abacus "$SHARED/data/abacus/GaAs" -o "$T/gaas.nc"
+    "$BIN/mkgraph" --abacus pipelines/GaAs -o "$T/gaas.nc"
     "$BIN/nhmodel" init --config pipelines/standard.yaml --seed 1 -o "$T/standard.nc"
     "$BIN/nhinfer" -m "$T/standard.nc" -o "$T/ham.nc" "$T/gaas.nc"
     ncdump -h "$T/ham.nc" | grep -q 'double h_pred(spin, elem, ri)'

@@ -1,6 +1,6 @@
 /* The network against the reference implementation's numbers and against its own symmetries. */
 #include "check.h"
-#include "golden.h"
+#include "golden_graph.h"
 
 #include "base/memory.h"
 #include "network/network.h"
@@ -85,17 +85,16 @@ static void crystal_close(crystal *c)
     free(c->features);
 }
 
-static crystal crystal_golden(int nc)
+static crystal crystal_golden(int nc, const nh_config *config)
 {
-    size_t n_edge, n_node;
-    const size_t count = golden_count(nc, "H0_irreps", &n_edge), dim = count / n_edge;
-    golden_count(nc, "positions", &n_node);
-    crystal c = {.edges = {.n_node = n_node, .n_edge = n_edge}, .dim = dim};
+    crystal c = {.features = NULL};
+    c.features = golden_features(nc, config->n_shell, config->shell_l, &c.dim);
+    golden_count(nc, "edge_src", &c.edges.n_edge);
+    golden_count(nc, "positions", &c.edges.n_node);
     c.src = golden_ints(nc, "edge_src");
     c.dst = golden_ints(nc, "edge_dst");
     c.vector = golden_read(nc, "edge_vec");
-    c.features = golden_read(nc, "H0_irreps");
-    c.distance = calloc(n_edge, sizeof *c.distance);
+    c.distance = calloc(c.edges.n_edge, sizeof *c.distance);
     assert_non_null(c.distance);
     crystal_measure(&c);
     return c;
@@ -344,6 +343,7 @@ static void compare_probes(int nc, const result *r, double tolerance)
         for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
             if (k + 1 == r->blocks && !list[i].last) continue;
             snprintf(name, sizeof name, "r0_%s_%zu", list[i].text, k);
+            if (!strcmp(name, "r0_edge_3") && !golden_has(nc, name)) continue; /* too large to be shipped, and ham_nomask is made of it */
             compare(nc, name, list[i].found, tolerance);
         }
     }
@@ -356,7 +356,7 @@ static void golden_case(const char *file, const char *config, const char *prefix
     const int nc = golden_open(file);
     model m;
     model_open(config, "", &m);
-    crystal c = crystal_golden(nc);
+    crystal c = crystal_golden(nc, &m.config);
     assert_int_equal(c.dim, m.types.out.dim);
     for (size_t k = 0; k < m.config.n_range; k++) {
         char text[64];
@@ -399,23 +399,16 @@ static void small_reference(void **state)
                     NH_KERNELS_REFERENCE);
 }
 
-static void full(bool single)
-{
-    char path[512];
-    if (golden_path("network_full.nc", path) == NULL) skip();
-    golden_case("network_full.nc", "tests/data/network_standard.yaml", "", single, NH_KERNELS_FAST);
-}
-
 static void full_double(void **state)
 {
     (void)state;
-    full(false);
+    golden_case("network_full.nc", "tests/data/network_standard.yaml", "", false, NH_KERNELS_FAST);
 }
 
 static void full_single(void **state)
 {
     (void)state;
-    full(true);
+    golden_case("network_full.nc", "tests/data/network_standard.yaml", "", true, NH_KERNELS_FAST);
 }
 
 /* ---- properties, on the reduced network */
@@ -435,7 +428,7 @@ static int open_fixture(void **state)
     assert_non_null(f);
     model_open("tests/data/network_small.yaml", "", &f->model);
     const int nc = golden_open("network_small.nc");
-    f->crystal = crystal_golden(nc);
+    f->crystal = crystal_golden(nc, &f->model.config);
     nc_close(nc);
     f->plain = run(&f->model, &f->crystal, &usual);
     *state = f;

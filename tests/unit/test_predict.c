@@ -1,12 +1,11 @@
 /* From H0 to the corrected Hamiltonian: the official program's numbers, and what must not depend on how the
  * input came. */
+#include "golden_graph.h"
 #include "made_crystal.h"
 
 #include "base/memory.h"
 #include "nextham/embedding.h"
 #include "ensemble/predict.h"
-
-#include <netcdf.h>
 
 #ifndef TEST_DEVICES /* test_kernels_predict.c: on a device */
 #define TEST_DEVICES NULL
@@ -19,110 +18,6 @@ static const char SMALL[] =
 static const char TINY[] =
     "network: nextham-v1\nbasis: 2s1p1d\nsh_lmax: 3\nmid: 4x0e+2x1o+2x1e+1x2e\nheads: 2\nblocks: 2\n"
     "tracegrad: {hidden: 8, hidden_last: 8, z: 8}\ntrace_head: [8]\nedge_scalars: 4\n";
-
-/* --- golden files --- */
-
-static double *get(int file, const char *name, size_t *count)
-{
-    int id, n, dim[NC_MAX_VAR_DIMS];
-    if (nc_inq_varid(file, name, &id)) fail_msg("no variable %s", name);
-    nc_inq_var(file, id, NULL, NULL, &n, dim, NULL);
-    *count = 1;
-    for (int i = 0; i < n; i++) {
-        size_t length;
-        nc_inq_dimlen(file, dim[i], &length);
-        *count *= length;
-    }
-    double *values = calloc(*count + 1, sizeof *values);
-    assert_non_null(values);
-    assert_int_equal(nc_get_var_double(file, id, values), 0);
-    return values;
-}
-
-/* The golden crystal as a graph: every atom with the whole padded basis (zeros at unoccupied positions), m =
- * -l..l order. */
-typedef struct golden {
-    nh_graph *g;
-    size_t n_edge, n_orbital;
-    size_t *pair;   /* [n_edge] pair of each golden edge */
-    size_t *stored; /* [n_orbital] stored position of each orbital in m order (docs/network.md 4.4) */
-    double *h_pred; /* [n_edge][2 n][2 n][2] stored order */
-} golden;
-
-static void golden_free(golden *x)
-{
-    nh_graph_free(x->g);
-    free(x->pair);
-    free(x->stored);
-    free(x->h_pred);
-}
-
-/* Element of a golden block [2n][2n][2] in m order. */
-static double golden_element(const golden *x, const double *blocks, size_t e, size_t spin, size_t i, size_t j,
-                             size_t ri)
-{
-    const size_t n = x->n_orbital, row = spin / 2 * n + x->stored[i], column = spin % 2 * n + x->stored[j];
-    return blocks[((e * 2 * n + row) * 2 * n + column) * 2 + ri];
-}
-
-static golden load_golden(const char *path, size_t n_shell, const int *shell_l)
-{
-    static const int perm[4][7] = {{0}, {1, 2, 0}, {2, 4, 0, 3, 1}, {6, 4, 2, 0, 1, 3, 5}};
-    golden x = {0};
-    int file;
-    size_t n_atom, count;
-    if (nc_open(path, NC_NOWRITE, &file)) fail_msg("%s cannot be read", path);
-    x.g = calloc(1, sizeof *x.g);
-    nh_graph *g = x.g;
-    double *lattice = get(file, "lattice", &count), *position = get(file, "positions", &n_atom);
-    n_atom /= 3;
-    OK(nh_structure_new(n_atom, 1, &g->structure, &err));
-    memcpy(g->structure.lattice, lattice, 9 * sizeof *lattice);
-    memcpy(g->structure.position, position, 3 * n_atom * sizeof *position);
-    free(lattice);
-    free(position);
-    g->structure.atomic_number[0] = 26;
-    OK(nh_structure_set_shells(&g->structure, &n_shell, shell_l, &err));
-    for (size_t i = 0; i < n_shell; i++)
-        x.n_orbital += (size_t)(2 * shell_l[i] + 1);
-    x.stored = calloc(x.n_orbital, sizeof *x.stored);
-    for (size_t i = 0, first = 0; i < n_shell; first += (size_t)(2 * shell_l[i++] + 1))
-        for (size_t k = 0; k < (size_t)(2 * shell_l[i] + 1); k++)
-            x.stored[first + k] = first + (size_t)perm[shell_l[i]][k];
-    double *src = get(file, "edge_src", &x.n_edge), *dst = get(file, "edge_dst", &count),
-           *cell = get(file, "edge_R", &count);
-    nh_pair *pair = calloc(x.n_edge, sizeof *pair), *sorted = calloc(x.n_edge, sizeof *pair);
-    for (size_t e = 0; e < x.n_edge; e++)
-        pair[e] = (nh_pair){
-            (int)src[e], (int)dst[e], {(int)cell[3 * e], (int)cell[3 * e + 1], (int)cell[3 * e + 2]}};
-    memcpy(sorted, pair, x.n_edge * sizeof *pair);
-    OK(nh_pairs_build(&g->structure, x.n_edge, sorted, &g->pairs, &err));
-    assert_int_equal(g->pairs.count, x.n_edge);
-    x.pair = calloc(x.n_edge, sizeof *x.pair);
-    for (size_t e = 0; e < x.n_edge; e++)
-        x.pair[e] = nh_pairs_find(&g->pairs, pair[e].src, pair[e].dst, pair[e].cell);
-    free(src);
-    free(dst);
-    free(cell);
-    free(pair);
-    g->cutoff = 8;
-    g->n_spin = 4;
-    g->efermi = g->nelec = NAN;
-    g->rydberg = NH_RYDBERG;
-    g->matrix[NH_H0] = calloc(8 * g->pairs.n_elem, sizeof(double));
-    double *h0 = get(file, "H0", &count);
-    const size_t n = x.n_orbital;
-    for (size_t e = 0; e < x.n_edge; e++)
-        for (size_t spin = 0; spin < 4; spin++)
-            for (size_t k = 0; k < n * n * 2; k++)
-                g->matrix[NH_H0][2 * (spin * g->pairs.n_elem + g->pairs.start[x.pair[e]]) + k] =
-                    golden_element(&x, h0, e, spin, k / 2 / n, k / 2 % n, k % 2);
-    free(h0);
-    x.h_pred = get(file, "H_pred", &count);
-    assert_int_equal(count, x.n_edge * 8 * n * n);
-    nc_close(file);
-    return x;
-}
 
 static nh_model *make_model(const char *text, const char *prefix)
 {
@@ -151,7 +46,7 @@ static void predict(const nh_model *m, nh_graph *g, nh_precision precision, bool
 }
 
 /* Largest difference from the official H_pred, and from H0, over the largest element of the correction. */
-static void compare(const golden *x, double tolerance)
+static void compare(const golden_graph *x, const double *h_pred, double tolerance)
 {
     const nh_graph *g = x->g;
     const size_t n = x->n_orbital;
@@ -160,7 +55,7 @@ static void compare(const golden *x, double tolerance)
         for (size_t spin = 0; spin < 4; spin++)
             for (size_t k = 0; k < n * n * 2; k++) {
                 const size_t at = 2 * (spin * g->pairs.n_elem + g->pairs.start[x->pair[e]]) + k;
-                const double expected = golden_element(x, x->h_pred, e, spin, k / 2 / n, k / 2 % n, k % 2);
+                const double expected = golden_element(x, h_pred, e, spin, k / 2 / n, k / 2 % n, k % 2);
                 const double found = g->matrix[NH_H_PRED][at];
                 worst = fmax(worst, fabs(found - expected));
                 if (isnan(found)) worst = INFINITY;
@@ -173,36 +68,53 @@ static void compare(const golden *x, double tolerance)
         fail_msg("largest difference %g of %g, %g", worst, largest, correction);
 }
 
-static void check_golden(const char *path, const char *config, const char *prefix, size_t n_shell,
-                         const int *shell_l)
+static void check_golden(const char *file, const char *config, const char *prefix, size_t n_shell, const int *shell_l)
 {
-    golden x = load_golden(path, n_shell, shell_l);
+    const int nc = golden_open(file);
+    golden_graph x = golden_graph_load(nc, n_shell, shell_l);
+    double *h_pred = golden_prediction(nc);
+    nc_close(nc);
     nh_model *m = make_model(config, prefix);
     predict(m, x.g, NH_DOUBLE, false, NULL);
-    compare(&x, 1e-10);
+    compare(&x, h_pred, 1e-10);
     predict(m, x.g, NH_SINGLE, false, NULL);
-    compare(&x, 5e-5);
+    compare(&x, h_pred, 5e-5);
     nh_model_free(m);
-    golden_free(&x);
+    free(h_pred);
+    golden_graph_free(&x);
 }
 
 static void reduced_network(void **state)
 {
     (void)state;
-    const char *folder = getenv("NH_GOLDEN");
-    char path[512];
-    snprintf(path, sizeof path, "%s/network_small.nc", folder ? folder : "tests/golden");
-    check_golden(path, SMALL, "small:", 4, (const int[]){0, 0, 1, 2});
+    check_golden("network_small.nc", SMALL, "small:", 4, (const int[]){0, 0, 1, 2});
 }
 
 static void full_network(void **state)
 {
     (void)state;
-    static const char path[] = "../shared/golden/network_full.nc";
-    FILE *f = fopen(path, "rb");
-    if (!f) skip();
-    fclose(f);
-    check_golden(path, "network: nextham-v1", "", 9, (const int[]){0, 0, 0, 0, 1, 1, 2, 2, 3});
+    check_golden("network_full.nc", "network: nextham-v1", "", 9, (const int[]){0, 0, 0, 0, 1, 1, 2, 2, 3});
+}
+
+/* What the complete golden files say of the prediction is what those without H_pred are compared with. */
+static void correction_of_the_golden_file(void **state)
+{
+    (void)state;
+    const int nc = golden_open("network_small.nc");
+    size_t n_edge;
+    const size_t count = golden_count(nc, "H0", &n_edge);
+    double *h0 = golden_read(nc, "H0"), *h_pred = golden_read(nc, "H_pred"), *d = golden_read(nc, "dH_uu_real");
+    const size_t n = 10;
+    assert_int_equal(count, n_edge * 8 * n * n);
+    for (size_t k = 0; k < count; k++) {
+        const size_t row = k / (4 * n) % (2 * n), column = k / 2 % (2 * n), e = k / (8 * n * n);
+        const double x = k % 2 == 0 && row / n == column / n ? d[(e * n + row % n) * n + column % n] : 0;
+        assert_true(fabs(h_pred[k] - h0[k] - x) < 1e-13);
+    }
+    free(h0);
+    free(h_pred);
+    free(d);
+    nc_close(nc);
 }
 
 /* --- a small crystal of our own --- */
@@ -617,6 +529,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reduced_network),
         cmocka_unit_test(full_network),
+        cmocka_unit_test(correction_of_the_golden_file),
         cmocka_unit_test(where_the_correction_sits),
         cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(many_crystals),
