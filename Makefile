@@ -10,7 +10,7 @@ WERROR  ?= 0
 V       ?= 0
 Q       := $(if $(filter 1,$V),,@)
 
-PKGS := spglib netcdf hdf5 openblas lapacke yaml-0.1 zlib libdeflate liblzma expat
+PKGS := spglib netcdf fftw3 hdf5 openblas lapacke yaml-0.1 zlib libdeflate liblzma expat
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 OPT  ?= -O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast
 # SAN=1: for AddressSanitizer and UBSan. PORTABLE=1: for any machine of the family. VECTOR=64: with vectors of 64 bytes (those of
@@ -52,6 +52,8 @@ LDLIBS   += $(shell pkg-config --libs $(PKGS)) -lm -Wl,--as-needed $(LDLIBS_MPI)
 # Sources compiled for float and for double (lib/base/real.h).
 TWICE := $(wildcard lib/ops/*.c lib/network/*.c) lib/ensemble/feature_rows.c lib/ensemble/predict_io.c lib/training/submodel.c
 ONCE  := $(filter-out $(TWICE),$(wildcard lib/*/*.c formats/*.c formats/*/*.c))
+# Loops over points of the grid: where the instruction set is chosen when a program starts, for each, as TWICE are.
+WIDE  := lib/lcao/tile_kernels.c lib/lcao/orbital_table.c
 OBJ   := $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/%.f.o) $(TWICE:%.c=$(BUILD)/%.d.o)
 PROGRAMS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
 UNIT  := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/unit/test_*.cc)))
@@ -79,7 +81,11 @@ $(BUILD)/$(1)/%.f.o: %.c
 	@mkdir -p $$(@D)
 	@echo '  CC    $$< ($(1))'
 	$$Q$$(CC) $$(CPPFLAGS) $$(CFLAGS) -march=$(1) -MMD -MP -c $$< -o $$@
-$(LIBRARIES)/glibc-hwcaps/$(1)/libnextham.so: $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/$(1)/%.f.o) $(TWICE:%.c=$(BUILD)/$(1)/%.d.o)
+$(BUILD)/$(1)/%.o: %.c
+	@mkdir -p $$(@D)
+	@echo '  CC    $$< ($(1))'
+	$$Q$$(CC) $$(CPPFLAGS) $$(CFLAGS) -march=$(1) -MMD -MP -c $$< -o $$@
+$(LIBRARIES)/glibc-hwcaps/$(1)/libnextham.so: $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(WIDE),$(ONCE))) $(WIDE:%.c=$(BUILD)/$(1)/%.o) $(TWICE:%.c=$(BUILD)/$(1)/%.f.o) $(TWICE:%.c=$(BUILD)/$(1)/%.d.o)
 	@mkdir -p $$(@D)
 	@echo '  LD    $$@'
 	$$Q$$(SHARED)
@@ -151,7 +157,7 @@ man/%.1: $(BIN)/%
 	$Q$< --man > $@.tmp && mv $@.tmp $@
 
 # --- packages ---------------------------------------------------------------------------------------------------------
-DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libsymspg-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev libdeflate-dev liblzma-dev libexpat1-dev \
+DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libsymspg-dev libfftw3-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev libdeflate-dev liblzma-dev libexpat1-dev \
           gnuplot-nox libcmocka-dev bats netcdf-bin groff-base xz-utils python3-numpy python3-netcdf4
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 deps:
