@@ -58,6 +58,9 @@ OBJ   := $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/%.f.o) $(TWICE:%.c=$(BUIL
 PROGRAMS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
 UNIT  := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/unit/test_*.cc)))
 
+# The front door knows the others by name.
+$(BUILD)/tools/nextham.o: CPPFLAGS += -DNH_PROGRAMS='$(foreach p,$(PROGRAMS),"$(p)",)'
+
 include kernels/kernels.mk
 .DEFAULT_GOAL := all
 .PHONY: all help check check-vectors unit bench demo install dist deps clean man format

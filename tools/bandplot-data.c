@@ -15,7 +15,7 @@ typedef struct arguments {
     double efermi, nelec, top, window[2];
     bool has_efermi, has_nelec, has_window, has_picture, align;
     int format;
-    const char *name, *title, *picture;
+    const char *name, *title, *picture, *fermi;
 } arguments;
 
 static int read_bands(const char *path, nh_bands *out, nh_error *err)
@@ -35,7 +35,7 @@ static int set_fermi_level(const arguments *a, const char *file, const nh_bands 
     const bool own = fallback == NULL;
     if (own && a->has_efermi) {
         c->efermi = a->efermi;
-        c->efermi_from = "--efermi";
+        c->efermi_from = a->fermi != NULL ? "--fermi" : "--efermi";
     } else if (a->has_nelec) {
         if (nh_fermi_level(b, a->nelec, &c->efermi, err) != 0) return nh_fail_at(err, "%s", file);
         c->efermi_from = "--nelec fills the bands";
@@ -61,6 +61,31 @@ static int set_fermi_level(const arguments *a, const char *file, const nh_bands 
     return 0;
 }
 
+/* --fermi: the level that fills the bands of another file, on a mesh. */
+static int read_fermi_level(arguments *a, nh_error *err)
+{
+    nh_bands b;
+    if (read_bands(a->fermi, &b, err) != 0) return -1;
+    const int status = isnan(b.nelec)                                   ? nh_fail(err, "%s: --fermi: no number of electrons in it", a->fermi)
+                       : nh_fermi_level(&b, b.nelec, &a->efermi, err) != 0 ? nh_fail_at(err, "%s: --fermi", a->fermi)
+                                                                        : 0;
+    a->has_efermi = true;
+    nh_bands_free(&b);
+    return status;
+}
+
+/* A gap is looked for where the k-points are: a mesh without Gamma misses the edges of most. */
+static bool misses_gamma(const nh_kpoints *k)
+{
+    for (size_t i = 0; i < k->count; i++) {
+        double off = 0;
+        for (size_t x = 0; x < 3; x++)
+            off = fmax(off, fabs(k->k[3 * i + x] - round(k->k[3 * i + x])));
+        if (off < 1e-9) return false;
+    }
+    return k->mode == NH_K_MESH;
+}
+
 static const char *curve_name(const char *asked, const nh_bands *b, const char *otherwise)
 {
     return asked != NULL ? asked : b->matrix != NULL ? b->matrix : otherwise;
@@ -79,7 +104,7 @@ static int write_plot(const nh_common *common, const nh_bandplot *p, int format,
     return nh_outfile_commit(o, err);
 }
 
-static int run(const arguments *a, const nh_common *common, nh_error *err)
+static int run(const nh_program *program, const arguments *a, const nh_common *common, nh_error *err)
 {
     const size_t n = a->references.count;
     const char *file = nh_input(common);
@@ -102,6 +127,8 @@ static int run(const arguments *a, const nh_common *common, nh_error *err)
     if (read_bands(file, &own, err) != 0 || set_fermi_level(a, file, &own, NULL, &p.curve, err) != 0)
         goto done;
     p.curve.bands = &own;
+    if (misses_gamma(&own.k))
+        nh_warn(program, common, "%s: the mesh misses Gamma: the gap that is found can be too large (geneig --mesh ... --gamma)", file);
     p.curve.name = curve_name(a->name, &own, "bands");
     if (p.title == NULL) p.title = own.title;
     for (size_t i = 0; i < n; i++) {
@@ -147,6 +174,7 @@ static int check_arguments(const arguments *a, const nh_common *common, nh_error
         pipes += a->references.item[i][0] == '-' && a->references.item[i][1] == '\0';
     if (pipes > 1) return nh_fail(err, "only one of the inputs can be standard input");
     if (a->has_efermi && a->has_nelec) return nh_fail(err, "--efermi or --nelec expected, found both");
+    if (a->fermi != NULL && (a->has_efermi || a->has_nelec)) return nh_fail(err, "--fermi, --efermi or --nelec expected, found several");
     if (a->has_nelec && !(a->nelec > 0))
         return nh_fail(err, "--nelec: a positive number expected, found %g", a->nelec);
     if (a->reference_names.count > a->references.count)
@@ -165,6 +193,8 @@ int main(int argc, char **argv)
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Zero of energy"},
         {NH_OPT_REAL, 0, "efermi", "E", &a.efermi, NULL, &a.has_efermi,
          "Fermi level, eV [from the file; else from its electrons]"},
+        {NH_OPT_STRING, 0, "fermi", "EIG.NC", (void *)&a.fermi, NULL, NULL,
+         "Fermi level by filling the bands of this file: those of the same Hamiltonian on a mesh"},
         {NH_OPT_REAL, 0, "nelec", "N", &a.nelec, NULL, &a.has_nelec,
          "electrons: the Fermi level is found by filling the bands (exact on a mesh, and on a path where "
          "there is a gap)"},
@@ -190,7 +220,7 @@ int main(int argc, char **argv)
         {NH_OPT_STRING, 0, "picture", "FILE", (void *)&a.picture, NULL, &a.has_picture,
          "picture that the gnuplot script makes, .png, .svg or .pdf [bands.png]"},
     };
-    static const char *const synopsis[] = {"[--ref other-eig.nc] [--efermi E | --nelec N] [--format "
+    static const char *const synopsis[] = {"[--ref other-eig.nc] [--efermi E | --fermi mesh.nc | --nelec N] [--format "
                                            "tsv|gnuplot|json|summary|kpoints] [--window LO:HI] [-o FILE] [eig.nc]",
                                            NULL};
     const nh_program program = {
@@ -228,7 +258,7 @@ int main(int argc, char **argv)
         nh_report(&program, &err);
         status = 2;
     } else {
-        status = run(&a, &common, &err) == 0 ? 0 : nh_report(&program, &err);
+        status = (a.fermi == NULL || read_fermi_level(&a, &err) == 0) && run(&program, &a, &common, &err) == 0 ? 0 : nh_report(&program, &err);
     }
     nh_list_free(&a.references);
     nh_list_free(&a.reference_names);

@@ -22,6 +22,8 @@ typedef struct arguments {
     int matrix, against, nev;
     bool has_matrix, has_against, has_bands, has_window, has_nev, has_sigma, has_threshold, vectors;
     double bands[2], window[2], sigma, threshold;
+    int fermi_mesh[3];
+    bool has_fermi_mesh;
 } arguments;
 
 /* Where matrices come from: a reciprocal-space file, or a real-space file and Fourier sums. */
@@ -34,6 +36,7 @@ typedef struct source {
     nh_device *device; /* NULL: the CPU */
     nh_kspace s;
     double anti;
+    double filled; /* Fermi level by --fermi-mesh; NaN without */
 } source;
 
 static void source_close(source *q)
@@ -67,7 +70,11 @@ static int open_graph(source *q, const arguments *a, nh_error *err)
     if (nh_fourier_place(q->fourier, q->device, err) != 0) return -1;
     warn_hermitian(q);
     q->s.basis = nh_fourier_basis(q->fourier);
-    return nh_electrons_of(q->graph, m, &q->s.electrons, err);
+    if (nh_electrons_of(q->graph, m, &q->s.electrons, err) != 0) return -1;
+    /* A file's Fermi level is that of its self-consistent Hamiltonian, the common zero of all bands from it; without one it is
+     * H0's and says nothing of a prediction. */
+    if (m == NH_H_PRED && !nh_nc_has(q->in, "h_label")) q->s.electrons.efermi = NAN;
+    return 0;
 }
 
 /* Returns -1 after a failure, 2 where the command line does not fit the file. */
@@ -84,10 +91,10 @@ static int source_open(source *q, const arguments *a, nh_error *err)
             "%s: neither a reciprocal-space file (variable hk) nor a real-space file (variable pair_src)",
             nh_nc_name(q->in));
     if (kspace) {
-        if (nh_kpoint_options_given(&a->k) || a->has_matrix || a->has_against) {
+        if (nh_kpoint_options_given(&a->k) || a->has_matrix || a->has_against || a->has_fermi_mesh) {
             nh_fail(err,
                     "%s: a reciprocal-space file has its k-points and its matrix: no --kpath, --path, "
-                    "--mesh, --kpoints, --matrix, --against",
+                    "--mesh, --kpoints, --matrix, --against, --fermi-mesh",
                     nh_nc_name(q->in));
             return 2;
         }
@@ -201,14 +208,41 @@ static double mesh_fermi_level(const nh_kspace *s, const nh_spectrum *v)
     return efermi;
 }
 
+/* --fermi-mesh: all bands of the same matrix on a Gamma-centred mesh, filled. */
+static int find_fermi_level(source *q, const arguments *a, nh_error *err)
+{
+    nh_kspace mesh = q->s;
+    nh_spectrum v;
+    if (!(q->s.electrons.nelec > 0))
+        return nh_fail(err, "%s: --fermi-mesh: the file has no number of electrons (attribute nelec)", nh_nc_name(q->in));
+    if (nh_kpoints_mesh(a->fermi_mesh, true, (double[3]){0}, &mesh.k, err) != 0) return -1;
+    const nh_kspace own = q->s;
+    q->s = mesh;
+    int status = nh_spectrum_new(mesh.k.count, mesh.basis, &v, err);
+    if (status == 0) {
+        const nh_band_choice all = {.kind = NH_BANDS_ALL, .count = mesh.basis};
+        status = solve_all(q, &all, a->threshold, 0, NULL, &v, err);
+        q->filled = status == 0 ? mesh_fermi_level(&mesh, &v) : NAN;
+        if (status == 0 && isnan(q->filled))
+            status = nh_fail(err, "%s: --fermi-mesh: %g electrons do not fill these bands", nh_nc_name(q->in), mesh.electrons.nelec);
+        nh_spectrum_free(&v);
+    }
+    q->s = own;
+    nh_kpoints_free(&mesh.k);
+    return status;
+}
+
 static int write_facts(nh_nc *out, const source *q, const nh_spectrum *v, const nh_bands *b, double mesh_level,
                        const arguments *a, nh_error *err)
 {
-    const bool known = !isnan(q->s.electrons.efermi);
+    const bool known = !isnan(q->s.electrons.efermi), filled = !isnan(q->filled);
+    char from[64] = "input";
+    if (filled)
+        snprintf(from, sizeof from, "mesh %dx%dx%d", a->fermi_mesh[0], a->fermi_mesh[1], a->fermi_mesh[2]);
+    else if (!known)
+        snprintf(from, sizeof from, "mesh");
     if (nh_eigen_put(out, b, err) != 0) return -1;
-    if ((known || !isnan(mesh_level)) &&
-        nh_nc_set_text(out, "efermi_from", known ? "input" : "mesh", err) != 0)
-        return -1;
+    if ((known || filled || !isnan(mesh_level)) && nh_nc_set_text(out, "efermi_from", from, err) != 0) return -1;
     if (!isnan(mesh_level) && nh_nc_set_double(out, "efermi_mesh", mesh_level, err) != 0) return -1;
     if (!a->has_threshold) return 0;
     size_t dropped = 0, worst = 0;
@@ -277,6 +311,7 @@ static int write_bands(nh_nc *out, const source *q, const arguments *a, const nh
     nh_bands b;
     const double mesh_level = mesh_fermi_level(&q->s, v);
     if (pack(q, v, n_band, &b, err) != 0) return -1;
+    if (!isnan(q->filled)) b.efermi = q->filled;
     if (isnan(b.efermi)) b.efermi = mesh_level;
     int status = write_facts(out, q, v, &b, mesh_level, a, err);
     nh_bands_free(&b);
@@ -295,8 +330,8 @@ static int solve(source *q, const arguments *a, nh_error *err)
     /* The number of bands in a window is known only after all energies are; the others' is known now. */
     const bool window = choice.kind == NH_BANDS_WINDOW;
     size_t n_band = choice.count;
-    int status = 0;
-    if (window) status = solve_all(q, &choice, a->threshold, 0, NULL, &v, err);
+    int status = a->has_fermi_mesh ? find_fermi_level(q, a, err) : 0;
+    if (status == 0 && window) status = solve_all(q, &choice, a->threshold, 0, NULL, &v, err);
     if (status == 0 && window) status = count_window(q, a, &v, &n_band, err);
     if (status == 0)
         status = create(q, a, n_band, window || choice.kind == NH_BANDS_NEAREST || a->has_threshold, &out, err);
@@ -325,6 +360,9 @@ static int check_arguments(const arguments *a, nh_error *err)
                        a->bands[1]);
     if (a->has_threshold && !(a->threshold > 0))
         return nh_fail(err, "--s-threshold: a positive number expected, found %g", a->threshold);
+    if (a->has_fermi_mesh && (a->fermi_mesh[0] < 1 || a->fermi_mesh[1] < 1 || a->fermi_mesh[2] < 1))
+        return nh_fail(err, "--fermi-mesh: three positive numbers expected, found %d %d %d", a->fermi_mesh[0], a->fermi_mesh[1],
+                       a->fermi_mesh[2]);
     if (a->has_threshold && a->has_against)
         return nh_fail(err, "--against: the bound is of the whole overlap matrix: not with --s-threshold");
     return 0;
@@ -355,6 +393,9 @@ int main(int argc, char **argv)
          "the Hamiltonian [h_pred]"},
         {NH_OPT_CHOICE, 0, "against", NULL, &a.against, MATRIX_NAMES, &a.has_against,
          "also write the norms that bound how far these bands can be from those of another Hamiltonian of the file"},
+        {NH_OPT_INTS3, 0, "fermi-mesh", "N1 N2 N3", a.fermi_mesh, NULL, &a.has_fermi_mesh,
+         "Fermi level: fill the bands of the same Hamiltonian on this Gamma-centred mesh first [the file's, if it has "
+         "h_label; else by bandplot-data, from the k-points that are asked for]"},
         NH_KPOINT_OPTION_ROWS(a.k),
     };
     static const char *const synopsis[] = {
@@ -375,10 +416,11 @@ int main(int argc, char **argv)
                        "Small matrices are shared among threads by k-point, large ones one after another "
                        "with a threaded BLAS. With --device cuda H(k) is assembled and solved on the device, many small matrices at "
                        "once; only energies and vectors come back.\n\n"
-                       "The Fermi level and the number of electrons are carried from the input. On a mesh, "
+                       "The number of electrons is carried from the input, and the Fermi level, but for a prediction in a file "
+                       "without h_label, whose level would be H0's. On a mesh, "
                        "where the electrons are known, the "
                        "level found by filling these bands is the attribute efermi_mesh, and efermi too if "
-                       "the input has none.\n\n"
+                       "the input has none. --fermi-mesh fills bands on a mesh of its own.\n\n"
                        "An overlap matrix that is not positive definite is an error that names the k-point "
                        "and the smallest eigenvalue.\n\n"
                        "--against: with D(k) = H(k) - H'(k) - mu S(k), where mu is the least-squares shift over all k-points, no "
@@ -404,7 +446,7 @@ int main(int argc, char **argv)
         nh_report(&program, &err);
         status = 2;
     } else {
-        source q = {.program = &program, .common = &common};
+        source q = {.program = &program, .common = &common, .filled = NAN};
         status = source_open(&q, &a, &err);
         if (status == 0) status = solve(&q, &a, &err);
         if (status != 0) nh_report(&program, &err);

@@ -2,8 +2,10 @@
 #include "base/options.h"
 #include "formats/netcdf/model.h"
 #include "formats/report/model_text.h"
+#include "formats/torch/model.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,9 @@ typedef struct arguments {
     int precision;
     bool all;
     int bits;
+    const char *network, *key; /* import */
+    double rydberg;
+    int onsite_copies;
 } arguments;
 
 static const char *const precisions[] = {"single", "double", NULL};
@@ -168,6 +173,52 @@ static int pack(const arguments *a, const nh_common *common, nh_error *err)
     return status;
 }
 
+/* --- import, export: PyTorch's files --- */
+
+static int import(const arguments *a, const nh_common *common, nh_error *err)
+{
+    const nh_torch_task task = {.n_file = common->inputs.count,
+                                .file = common->inputs.item,
+                                .config = a->network,
+                                .key = a->key,
+                                .rydberg = a->rydberg,
+                                .onsite_copies = a->onsite_copies};
+    nh_model *m;
+    nh_unused unused;
+    nh_nc *f = NULL;
+    nh_error note;
+    if (nh_torch_import(&task, &m, &unused, &note, err)) return -1;
+    if (!common->quiet) fprintf(stderr, "nhmodel import: %s\n", note.text);
+    int status = nh_nc_create(common->output, "nhmodel", common, NULL, &f, err);
+    if (!status) status = nh_nc_set_text(f, "provenance", "imported from a PyTorch checkpoint", err);
+    if (!status) status = nh_unused_put(f, &unused, err);
+    if (!status) status = nh_model_write(f, m, false, err);
+    if (status)
+        nh_nc_close(f);
+    else
+        status = nh_nc_commit(f, err);
+    nh_unused_free(&unused);
+    nh_model_free(m);
+    return status;
+}
+
+static int export(const arguments *a, const nh_common *common, nh_error *err)
+{
+    (void)a;
+    nh_nc *f;
+    nh_model *m = NULL;
+    nh_unused unused = {0};
+    if (!strcmp(common->output, "-")) return nh_fail(err, "-o FOLDER expected: a file for each sub-model");
+    if (nh_nc_open(nh_input(common), &f, err)) return -1;
+    int status = nh_model_read_from(f, NH_ACTS_HAM | NH_ACTS_TRACE, &m, err);
+    if (!status) status = nh_unused_get(f, m->n_range, &unused, err);
+    if (!status) status = nh_torch_export(m, &unused, common->output, err);
+    nh_unused_free(&unused);
+    nh_model_free(m);
+    nh_nc_close(f);
+    return status;
+}
+
 /* --- the command line --- */
 
 static const char *check_init(const arguments *a)
@@ -180,9 +231,15 @@ static const char *check_pack(const arguments *a)
     return a->bits >= 0 && a->bits <= 52 ? NULL : "--bits: 1 to 52 expected";
 }
 
+static const char *check_import(const arguments *a)
+{
+    if (!isnan(a->rydberg) && !(a->rydberg > 13 && a->rydberg < 14)) return "--rydberg: about 13.6 expected";
+    return a->onsite_copies >= 0 && a->onsite_copies <= 2 ? NULL : "--onsite-copies: 1 or 2 expected";
+}
+
 typedef struct command {
     const char *word, *name, *summary, *usage[2], *example;
-    size_t max_inputs;
+    size_t min_inputs, max_inputs;
     bool no_output;
     const char *(*check)(const arguments *a); /* NULL where all is well */
     int (*body)(const arguments *a, const nh_common *common, nh_error *err);
@@ -216,6 +273,23 @@ static const command commands[] = {
      .check = check_pack,
      .body = pack,
      .n_options = 1},
+    {.word = "import",
+     .name = "nhmodel import",
+     .summary = "a model from published checkpoints, files of torch.save",
+     .usage = {"[options] model_range0_*.pth.tar model_range1_*.pth.tar ... -o MODEL.nc", NULL},
+     .example = "nhmodel import model_range?_curr.pth.tar -o model.nc",
+     .min_inputs = 1,
+     .max_inputs = NH_MAX_RANGES,
+     .check = check_import,
+     .body = import,
+     .n_options = 4},
+    {.word = "export",
+     .name = "nhmodel export",
+     .summary = "a checkpoint for PyTorch for each sub-model",
+     .usage = {"[MODEL.nc] -o FOLDER", NULL},
+     .example = "nhmodel export model.nc -o checkpoints",
+     .max_inputs = 1,
+     .body = export},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -229,6 +303,7 @@ static int run(const command *c, const nh_program *whole, const nh_option *optio
     program.example = c->example;
     program.options = options;
     program.n_options = c->n_options;
+    program.min_inputs = c->min_inputs;
     program.max_inputs = c->max_inputs;
     program.no_output = c->no_output;
     nh_common common;
@@ -252,7 +327,7 @@ static int run(const command *c, const nh_program *whole, const nh_option *optio
 
 int main(int argc, char **argv)
 {
-    arguments a = {0};
+    arguments a = {.rydberg = NAN};
     const nh_option options[] = {
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "nhmodel init"},
         {NH_OPT_STRING, 'c', "config", "FILE", &a.config, NULL, NULL, "configuration of the network, YAML"},
@@ -264,6 +339,16 @@ int main(int argc, char **argv)
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "nhmodel pack"},
         {NH_OPT_INT, 'b', "bits", "N", &a.bits, NULL, NULL,
          "round the weights to N binary digits behind the leading one, 1 to 52 [no rounding]"},
+        {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "nhmodel import"},
+        {NH_OPT_STRING, 0, "network", "FILE", &a.network, NULL, NULL,
+         "configuration of the network, YAML [V1 or V1.1, as the tensors' shapes say]"},
+        {NH_OPT_STRING, 0, "key", "NAME", &a.key, NULL, NULL,
+         "where in the checkpoint the weights are [state_dict, model_state_dict, model, net, module, or all of it]"},
+        {NH_OPT_REAL, 0, "rydberg", "EV", &a.rydberg, NULL, NULL,
+         "factor that the model's training data were made with [13.605698066 for V1, 13.6 for V1.1]"},
+        {NH_OPT_INT, 0, "onsite-copies", "N", &a.onsite_copies, NULL, NULL,
+         "2 where its training data listed on-site pairs twice [1]"},
+        {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "nhmodel export"},
     };
     static const char description[] =
         "A model file has the network's configuration as text and one group of parameters for each "
@@ -275,13 +360,19 @@ int main(int argc, char **argv)
         "configuration, and its parameters: their "
         "shapes, and whether they reach the Hamiltonian, the trace output of training, or nothing at all.\n\n"
         "pack writes the same model compressed, for shipping: it is smaller, and slower to read. With --bits the weights are "
-        "rounded first: 12 digits (a relative error below 0.00013) make the file about three quarters of what it was.";
+        "rounded first: 12 digits (a relative error below 0.00013) make the file about three quarters of what it was. What import kept beside the network is left out.\n\n"
+        "import reads what torch.save wrote, one file for each distance range, without Python and without running anything in it: "
+        "a dictionary of tensors under state_dict (or --key), or a pickled module. V1 and V1.1 are told apart by the shapes of their "
+        "tensors. Tensors that the network does not use are kept in the model file, so that export gives back what was imported; "
+        "optimisers and counters are left out, and named.\n\n"
+        "export writes FOLDER/model_range0_curr.pth.tar and so on, for torch.load.";
     static const char *const synopsis[] = {
         "init --config NET.yaml [--seed N] [--precision single|double] -o MODEL.nc",
-        "info [--all] [MODEL.nc]", "pack [--bits N] [MODEL.nc] -o SMALL.nc", NULL};
+        "info [--all] [MODEL.nc]", "pack [--bits N] [MODEL.nc] -o SMALL.nc",
+        "import [--network NET.yaml] [--key NAME] CHECKPOINT ... -o MODEL.nc", "export [MODEL.nc] -o FOLDER", NULL};
     const nh_program all = {
         .name = "nhmodel",
-        .summary = "model files: seeded initialisation, table of contents, compression",
+        .summary = "model files: seeded initialisation, table of contents, compression, PyTorch's checkpoints",
         .synopsis = synopsis,
         .description = description,
         .options = options,
@@ -301,9 +392,9 @@ int main(int argc, char **argv)
         if (status != -1) return status;
         nh_common_free(&common);
     } else if (argc > 1) {
-        fprintf(stderr, "nhmodel: unknown command '%s' (init, info or pack; nhmodel --help)\n", argv[1]);
+        fprintf(stderr, "nhmodel: unknown command '%s' (init, info, pack, import or export; nhmodel --help)\n", argv[1]);
         return 2;
     }
-    fprintf(stderr, "nhmodel: init, info or pack expected (nhmodel --help)\n");
+    fprintf(stderr, "nhmodel: init, info, pack, import or export expected (nhmodel --help)\n");
     return 2;
 }

@@ -215,3 +215,23 @@ CDL
     [ "$status" -eq 2 ]
     [[ "$output" == *"--symprec belongs to --path auto" ]]
 }
+
+@test "--fermi-mesh: the level that fills the same bands on a mesh; H0's level is not the prediction's" {
+    "$BIN/mkgraph" -q --abacus pipelines/GaAs -o "$T/gaas.nc"
+    "$BIN/geneig" -q --matrix h0 --mesh 3 3 3 --gamma -o "$T/mesh.nc" "$T/gaas.nc"
+    "$BIN/geneig" -q --matrix h0 --path auto --total 20 --fermi-mesh 3 3 3 -o "$T/path.nc" "$T/gaas.nc"
+    level() { ncdump -h "$1" | awk -v a=":$2" '$1 == a { print $3 }'; }
+    [ "$(level "$T/mesh.nc" efermi_mesh)" = "$(level "$T/path.nc" efermi)" ]
+    ncdump -h "$T/path.nc" | grep -q 'efermi_from = "mesh 3x3x3"'
+    [ "$("$BIN/bandplot-data" --format summary --fermi "$T/mesh.nc" "$T/path.nc" | tail -1 | cut -f4)" = "$(printf %.6f "$(level "$T/path.nc" efermi)")" ]
+    # A prediction beside H0 alone: the file's level is H0's.
+    local run=pipelines/GaAs
+    "$BIN/mkgraph" -q --h0 $run/h0/OUT.ABACUS/data-HR-sparse_SPIN0.csr.xz --overlap $run/scf/OUT.ABACUS/data-SR-sparse_SPIN0.csr.xz \
+        --log $run/h0/OUT.ABACUS/running_scf.log.xz --basis Ga:2s2p2d1f,As:2s2p1d -o "$T/h0.nc" $run/h0/STRU
+    ncdump -h "$T/h0.nc" | grep -q ":efermi = "
+    "$BIN/nhinfer" -q -m pipelines/model.nc -o "$T/ham.nc" "$T/h0.nc"
+    "$BIN/geneig" -q --path "G 0 0 0; X .5 0 .5" -n 3 -o "$T/pred.nc" "$T/ham.nc"
+    ! ncdump -h "$T/pred.nc" | grep -q ":efermi = "
+    run "$BIN/geneig" --matrix h_label --fermi-mesh 0 1 1 --path "$P" "$G"
+    [ "$status" -eq 2 ]
+}

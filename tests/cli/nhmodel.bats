@@ -24,7 +24,7 @@ setup() {
     run bash -c "'$BIN/nhmodel' --man | groff -man -Tascii -ww 2>&1 >/dev/null"
     [ "$status" -eq 0 ] && [ -z "$output" ]
     run "$BIN/nhmodel"
-    fails 2 "nhmodel:" "init, info or pack expected"
+    fails 2 "nhmodel:" "init, info, pack, import or export expected"
     run "$BIN/nhmodel" inti
     fails 2 "nhmodel:" "unknown command 'inti'"
     run "$BIN/nhmodel" init --seed 1 -o "$T/m.nc"
