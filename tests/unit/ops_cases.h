@@ -363,9 +363,10 @@ static void R(tracegrad)(void **state)
         for (size_t i = 0; i < mid->pairs; i++)
             for (size_t c = 0; c < H; c++)
                 gq[t * mid->pairs + i] += gu[t * H + c] * form[i * H + c];
-    R(nh_pairs_gradient)(mid, T, x, gq, y);
+    R(nh_pairs_backward)(mid, T, gq, x, y, false);
     R(check_tile)(nc, "y", mid, y);
-    R(nh_tracegrad_add_forward)(mid, T, 0.2, y, x);
+    R(nh_tracegrad_factor_forward)(mid, T, 0.2, x, y, g);
+    R(nh_tracegrad_add_forward)(mid, T, g, y, x);
     R(check_tile)(nc, "out", mid, x);
     R(chain_close)(chain);
     real *list[] = {x, flat, form, q, u, hidden, scratch, z, gu, gq, y};
