@@ -6,7 +6,7 @@ CUDA_HOME := $(if $(NVCC),$(patsubst %/bin/nvcc,%,$(realpath $(shell command -v 
 CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_90,code=compute_90
 NVFLAGS   ?= -std=c++17 -O3 $(CUDA_ARCH) $(if $(filter 1,$(WERROR)),-Werror all-warnings) -Xcompiler -Wall,-Wextra,-fPIC
 
-KERNELS_TWICE := $(addprefix kernels/,adam.cu attention.cu backward.cu dense.cu embedding.cu gate.cu invariants.cu lift.cu linear.cu \
+KERNELS_TWICE := $(addprefix kernels/,adam.cu attention.cu dense.cu embedding.cu gate.cu invariants.cu lift.cu linear.cu \
                    network.cu norm.cu product.cu radial.cu rows.cu training.cu)
 KERNELS_ONCE  := $(filter-out $(KERNELS_TWICE),$(wildcard kernels/*.cu))
 kernel_objects = $(KERNELS_ONCE:%.cu=$(1)/%.o) $(KERNELS_TWICE:%.cu=$(1)/%.f.o) $(KERNELS_TWICE:%.cu=$(1)/%.d.o)

@@ -90,7 +90,7 @@ void NH_NAME(nhk_rows_sum)(nh_gpu *g, const nh_layout *layout, size_t n, const i
 void NH_NAME(nhk_columns)(nh_gpu *g, size_t n, size_t width, const NH_REAL *from, size_t width_from, size_t at_from,
                           NH_REAL *to, size_t width_to, size_t at_to, const int *row, int base, bool back);
 /* The channels 0..mul-1 of each group of `few` out of a tile of `many` that has those irreps, and back (added where
- * `add`): nh_take_last and nh_put_last of the network. */
+ * `add`). */
 void NH_NAME(nhk_take_channels)(nh_gpu *g, const nh_layout *many, const nh_layout *few, size_t n, const NH_REAL *x,
                                 NH_REAL *y);
 void NH_NAME(nhk_put_channels)(nh_gpu *g, const nh_layout *many, const nh_layout *few, size_t n, const NH_REAL *y,

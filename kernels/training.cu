@@ -1,6 +1,6 @@
 /* A sub-model in training on a device: parameters, their gradient, Adam's moments and the moving average, and the way from
  * the parameters to the packed weights and from the packed gradient back: pack_one and join_layers of lib/network's network.c,
- * split_layers and unpack_one of backward.c. What is only copied is a table of places; the products are BLAS's. */
+ * split_layers and unpack_one of gradient.c. What is only copied is a table of places; the products are BLAS's. */
 #include "kernels/network.h"
 
 #include <cstdlib>
@@ -165,7 +165,7 @@ static void split_layers(nhk_net *d, const nh_binding *layer, const nh_binding *
     if (g_form == nullptr) return;
     nhk_zero(g, g_form, bytes);
     R(nhk_dense_backward)
-    (g, z, hidden, pairs, d->run.g_packed + (b->invariants.weight[0] - d->packed), b->layer, b->form,
+    (g, z, hidden, pairs, d->pass.packed + (b->invariants.weight[0] - d->packed), b->layer, b->form,
      gradient + t->first[layer->param], true, g_form, nullptr);
     R(nhk_pairs_unpack_add)(g, form->layout, pairs_of(d, form), hidden, g_form, gradient + t->first[form->param]);
 }
@@ -174,7 +174,7 @@ void R(nhk_unpack)(nhk_net *d)
 {
     const nh_net *host = d->host;
     const nhk_training *t = &d->training;
-    R(nhk_linear_unpack_add)(d->gpu, host->n_packed, t->source, d->run.g_packed, t->array[NHK_GRADIENT]);
+    R(nhk_linear_unpack_add)(d->gpu, host->n_packed, t->source, d->pass.packed, t->array[NHK_GRADIENT]);
     for (size_t i = 0; i < host->n_binding; i++)
         for (size_t k = 0; host->binding[i].kind == NH_BIND_LAYER && k < host->n_binding; k++)
             if (host->binding[k].kind == NH_BIND_FORM && host->binding[k].block == host->binding[i].block)

@@ -1,4 +1,4 @@
-/* internal.h - what the sources of this folder share: the packed sub-model and the state of one forward run.
+/* internal.h - what the sources of this folder share: the packed sub-model and the state of one pass through it.
  * Compiled twice. */
 #ifndef NH_NETWORK_INTERNAL_H
 #define NH_NETWORK_INTERNAL_H
@@ -12,7 +12,8 @@
 typedef R(nh_network) nh_net;
 typedef R(nh_mlp) nh_chain;
 
-enum { NH_TILE = 48 }; /* rows that an operation sees at once */
+enum { NH_TILE = 48 };        /* rows that an operation sees at once, on the host */
+enum { NH_MOST_LAYERS = 64 }; /* dense maps of a chain */
 
 /* An irreps linear map with its packed weights; bias NULL: none. */
 typedef struct nh_linear {
@@ -87,7 +88,7 @@ struct R(nh_network) {
     size_t trace_width;
     nh_chain trace; /* the layers after it */
     /* All weights that the pointers above lead to lie in one array, and so do their gradients in another one
-     * of the same shape: R(nh_gradient_of). form, layer and seed are elsewhere. */
+     * of the same shape. form, layer and seed are elsewhere. */
     real *packed;
     size_t n_packed;
     nh_binding *binding;
@@ -99,187 +100,166 @@ struct R(nh_network) {
     const struct nh_device *device;
 };
 
-/* Carves arrays out of one allocation: with base NULL it measures. Each array begins a cache line. */
-typedef struct nh_carver {
+/* Takes arrays out of one allocation: with base NULL it measures. Each array begins a cache line. */
+typedef struct nh_arena {
     char *base;
     size_t used;
     bool overflow;
-} nh_carver;
-void *R(nh_carve)(nh_carver *c, size_t rows, size_t per_row, size_t size);
+} nh_arena;
 
-/* Buffers of one thread, for NH_TILE rows. */
+/* Buffers for a tile of rows: work.def, and on the host those below. */
 typedef struct nh_work {
-    size_t *row, *pick, *edge; /* [NH_TILE] */
+#define BUFFER(name, numbers) real *name;
+#define ACTIVATION BUFFER
+#define GRADIENT BUFFER
+#include "network/work.def"
+#undef BUFFER
+#undef ACTIVATION
+#undef GRADIENT
+    /* on the host; the last four with the activations */
+    size_t *row, *pick, *edge; /* [rows] */
     double *vector, *harmonics64;
-    real *e3nn, *tile; /* widest type at the borders */
-    real *x, *y;       /* MID */
-    real *harmonics, *product;
-    real *weighted, *result; /* HEADS, MID or POST */
-    real *pairs, *pairs_gradient, *hidden, *gradient, *scratch, *z;
-    real *trace_in, *trace_hidden, *trace;
-    real *lifted, *lift; /* o: MID; a group of LIFT */
-    real *gaussians, *radial_hidden, *weight;
-    /* what attention makes on a tile, needed again on the way back: R(nh_carve_activations) */
     size_t *source, *destination;
     double *distance;
-    real *coupling, *copies;
-    real *rotation, *along; /* in place of coupling in the frame of the edge */
-    real *message, *gate_in, *value; /* MID, GIN, MID */
-    real *scalars, *alpha_in, *alpha_hidden, *alpha, *heads;
-    /* gradients of those of like name, and room for the chains; NULL unless the run is kept */
-    real *g_tile, *g_x, *g_y, *g_message, *g_value, *g_weight, *g_product, *g_gate_in;
-    real *g_scalars, *g_alpha_in, *g_alpha, *g_heads, *g_weighted, *g_result;
-    real *g_trace, *g_z, *chain_room, *invariants_room;
-    real *g_first, *g_lift; /* of f as the product's first factor; as `lift` */
-    nh_network_times times;
+    real *copies;
 } nh_work;
-void R(nh_carve_activations)(const nh_net *net, size_t rows, nh_work *w, nh_carver *c);
 
-/* What a kept run leaves of a block, by position, slot (of f->out) or node. */
-typedef struct nh_trail {
+/* What a pass that is kept leaves of a block, by position, slot or node. */
+typedef struct nh_saved {
     real *edge;                      /* [n_edge][mid] e, input of the block */
     real *raw;                       /* [n_edge][mid] e' before TraceGrad */
     real *node;                      /* [n_node][mid] n, input of the block */
     real *merged;                    /* [n_node][HEADS] sum over incoming edges of B v */
-    real *partial_max, *partial_sum; /* [..][heads] as in nh_run */
+    real *partial_max, *partial_sum; /* [..][heads] as in nh_state */
     real *factor;                    /* [n_edge] 0.2 k of TraceGrad; the last block's [n_out] */
     real *lifted;                    /* [n_out][mid] o of the last block with a lift */
     real *z;                         /* [n_out][z] */
-    char *activations;               /* tiles * slab, NH_TAPE_STORE */
-} nh_trail;
+    char *activations;               /* tiles * slab, NH_TAPE_STORE on the host */
+} nh_saved;
 
-/* Gradients of a kept run, on its way back. */
-typedef struct nh_return {
-    NH_NET(_seed) * seed;
-    void *seed_context;
-    real *edge;                 /* [n_edge][mid] of the features between blocks */
-    real *message;              /* [n_edge][mid] of m */
-    real *node;                 /* [n_node][mid] of the features between blocks */
-    real *normed;               /* [n_node][mid] of n1, what came through the residual */
-    real *merged;               /* [n_node][HEADS] */
-    real *max, *total, *dot;    /* [n_node][heads] of the softmax */
-    real *trace;                /* [n_out][trace width] of the sums of the trace head's first layer */
-    size_t n_chunk;             /* parts that loops over tiles are cut into, each with its own sums: */
-    real **packed;              /* [n_chunk] -> [n_packed] gradients of the packed weights */
-    real **knot;                /* [n_chunk] -> [n_knot][n_weight] those of f->knot_weight */
-    R(nh_mlp_gradient) * chain; /* [n_chunk] tables to point into them */
-    real **form;                /* [blocks] gradients of the bilinear form */
-    size_t *incoming;           /* [n_node+1] first position of each destination */
-    size_t *outgoing, *from;    /* [n_node+1] and the positions of each source */
-} nh_return;
+/* Gradients of a pass that is kept, between the blocks on the way back. */
+typedef struct nh_adjoint {
+    real *edge;              /* [n_edge][mid] of the features between blocks */
+    real *message;           /* [n_edge][mid] of m */
+    real *node;              /* [n_node][mid] of the features between blocks */
+    real *normed;            /* [n_node][mid] of n1, what came through the residual */
+    real *merged;            /* [n_node][HEADS] */
+    real *max, *total, *dot; /* [n_node][heads] of the softmax */
+    real *trace;             /* [n_out][trace width] of the sums of the trace head's first layer */
+} nh_adjoint;
 
-/* One forward run. Edges are numbered by position: sorted by destination, stable. */
-typedef struct nh_run {
+/* Features of a pass between tiles, on the host or on a device. Edges are numbered by position: sorted by destination, stable.
+ * Edges whose outputs are wanted have a slot, 0 .. n_out-1, in the order of their positions. */
+typedef struct nh_state {
+    bool keep;    /* for the way back */
+    bool all;     /* every block on all edges: a probe is set */
+    size_t block; /* in progress; the arrays below are this block's */
+    real *first;  /* [n_edge][mid] what input_rs makes: e0 unless edge_init: paper */
+    real *edge, *raw, *edge_next;                    /* [n_edge][mid] e, e', e after TraceGrad: one array unless kept */
+    real *node, *node_next;                          /* [n_node][mid] n, n': one array unless kept */
+    real *merged;                                    /* [n_node][HEADS]; on the host NULL unless kept */
+    real *normed, *p, *q;                            /* [n_node][mid]: n1, and its two parts of m */
+    real *partial_max, *partial_sum, *partial_value; /* [..][heads], [..][heads], [..][HEADS] */
+    real *trace;                                     /* [n_out][trace width] sums of the trace head's first layer */
+    nh_saved *saved;                                 /* [blocks] */
+    nh_adjoint back;
+} nh_state;
+
+typedef struct nh_timer {
+    double since; /* seconds of a clock: the last mark */
+    nh_network_times times;
+} nh_timer;
+
+/* One pass through the network on the host. */
+typedef struct nh_pass {
+    nh_state s;
     const nh_net *net;
     const nh_edges *graph;
     const NH_NET(_probe) * probe;
-    bool all; /* every block on all edges: a probe is set */
     NH_NET(_source) * source;
     void *source_context;
     NH_NET(_sink) * sink;
     void *sink_context;
     bool everywhere;
-    size_t *order;                /* [n_edge] edge at each position */
-    size_t *position;             /* [n_edge] its inverse */
-    size_t n_out, *out;           /* positions that the last block works on: inside the range, or all */
-    size_t *slot;                 /* [n_edge] index of a position in out, or SIZE_MAX */
-    size_t rows_all, rows_out;    /* rows in a tile of all positions, of out */
-    real *first;                  /* [n_edge][mid] what input_rs makes: e0 unless edge_init: paper */
-    real *edge, *raw, *edge_next; /* [n_edge][mid] e, e', e after TraceGrad: one array unless kept */
-    real *node, *node_next;       /* [n_node][mid] n, n': one array unless kept */
-    real *merged;                 /* [n_node][HEADS] or NULL: not kept */
-    real *normed, *p, *q;         /* [n_node][mid]: n1, and its two parts of m */
-    size_t *tile_partial;         /* [tiles+1] first partial result of each tile of positions */
-    size_t *node_partial;         /* [n_node+1] first partial result of each node */
-    real *partial_max, *partial_sum, *partial_value; /* [..][heads], [..][heads], [..][HEADS] */
-    real *trace;   /* [n_out][trace width] sums of the trace head's first layer */
-    nh_work *work; /* [threads] */
+    nh_threads *pool;
+    int threads;
+    size_t *order;              /* [n_edge] edge at each position */
+    size_t *position;           /* [n_edge] its inverse */
+    size_t n_out, *out;         /* positions of the edges with a slot: those inside the range, or all */
+    size_t *slot;               /* [n_edge] slot of a position, or SIZE_MAX */
+    size_t rows_all, rows_out;  /* rows in a tile of all positions, of out */
+    size_t *tile_partial;       /* [tiles+1] first partial result of each tile of positions */
+    size_t *node_partial;       /* [n_node+1] first partial result of each node */
+    nh_work *work;              /* [threads], of NH_TILE rows */
+    nh_timer *timer;            /* [threads] */
     /* The product's radial weights are functions of the distance alone: they are made on knots, which are the edges'
-     * distances, equal ones once, or the points of a grid where that are fewer (knots.c). */
+     * distances, equal ones once, or the points of a grid where those are fewer (knots.c). */
     size_t n_knot;
     double step;            /* Å: of the grid, whose knot 1 is at 0; 0: no grid */
     double *knot;           /* [n_knot] Å, ascending unless kernels are the reference ones */
     size_t *knot_of;        /* [n_edge] knot of each position; in a grid, the first of four */
     const nh_chain *radial; /* that knot_weight was made with */
-    real *knot_weight;      /* [n_knot][n_weight] */
-    /* kept runs */
-    bool keep, store;
-    int threads;
-    size_t slab; /* bytes of a tile's activations */
-    nh_trail *trail;
-    nh_return back;
-    /* the loop in progress */
     bool every_knot;
-    size_t block, n_list, rows;
-    const size_t *list; /* positions; NULL: all */
-} nh_run;
+    real *knot_weight; /* [n_knot][n_weight] */
+    /* passes that are kept */
+    bool store;
+    size_t slab; /* bytes of a tile's activations */
+    /* the way back */
+    bool backward; /* in progress */
+    NH_NET(_seed) * seed;
+    void *seed_context;
+    size_t n_chunk;             /* parts that loops over tiles are cut into, each with its own sums: */
+    real **packed;              /* [n_chunk] -> [n_packed] gradients of the packed weights */
+    real **knot_gradient;       /* [n_chunk] -> [n_knot][n_weight] of knot_weight */
+    real **form;                /* [blocks] gradients of the bilinear form */
+    size_t *incoming;           /* [n_node+1] first position of each destination */
+    size_t *outgoing, *from;    /* [n_node+1] and the positions of each source */
+} nh_pass;
 
 struct NH_NET(_tape) {
     nh_tape_memory memory;
-    bool filled;   /* run is one that can be gone back through */
-    size_t placed; /* number of the run on a device */
+    bool filled;   /* `pass` is one that can be gone back through */
+    size_t placed; /* number of the pass on a device */
     char *room;
     size_t size;
-    nh_run run;
+    nh_pass pass;
 };
 typedef struct NH_NET(_tape) nh_tape;
 
-/* The positions of a tile of the current list, in w->row; returns how many. */
-size_t R(nh_tile_rows)(const nh_run *f, size_t tile, nh_work *w);
-/* The same for a tile of nodes. */
-size_t R(nh_tile_nodes)(const nh_run *f, size_t tile, nh_work *w);
+/* pass.c: memory and order of the edges for a pass whose net, graph, threads, keep, all and store are set. *room of *size bytes
+ * is used, or replaced where it is too small. */
+int R(nh_pass_begin)(nh_pass *f, char **room, size_t *size, nh_error *err);
+/* The activations of `rows` rows. */
+void R(nh_take_activations)(const nh_net *net, size_t rows, nh_work *w, nh_arena *c);
 size_t R(nh_tiles)(size_t n, size_t rows);
-/* Attention on the n rows of w->row, up to v in w->heads and A in w->alpha. */
-void R(nh_attention)(const nh_run *f, const nh_block *b, size_t n, nh_work *w);
-/* Buffers of a thread, with activations that lie on the tape where they are stored there. */
-nh_work R(nh_tile_work)(const nh_run *f, size_t tile, int thread);
-/* Rows of the tile that the block's e' is needed of, in w->pick; returns how many. */
-size_t R(nh_tile_kept)(const nh_run *f, size_t n, nh_work *w);
-/* knots.c: counts the knots of a run, and sets the grid (before memory is carved); fills knot and knot_of. */
-int R(nh_count_knots)(nh_run *f, nh_error *err);
-int R(nh_set_knots)(nh_run *f, nh_error *err);
-/* Radial weights on the knots that f's current block (`all`: every edge) needs. */
-void R(nh_make_knots)(nh_run *f, const nh_chain *radial, bool all, nh_threads *threads);
-/* Whether those are among the n knots from `first`. */
-bool R(nh_knots_needed)(const nh_run *f, size_t first, size_t n);
-/* w->weight of the n rows of w->row. */
-void R(nh_radial_weights)(const nh_run *f, size_t n, nh_work *w);
-/* Points the run at block k's arrays. */
-void R(nh_enter_block)(nh_run *f, size_t k);
-
-/* m of the initial edge features on the n rows of w->row, h in w->x. */
-void R(nh_init_message)(const nh_run *f, size_t n, nh_work *w);
-/* The first entries of POST out of a tile of n rows (x of type `last`), and back into it, or added to it. */
-void R(nh_take_last)(const nh_net *net, size_t n, const real *post, real *x);
-void R(nh_put_last)(const nh_net *net, size_t n, const real *x, bool add, real *post);
-
-/* Bodies for nh_parallel_for over tiles (edge.c, node.c). */
-void R(nh_run_input)(void *run, size_t tile, int thread);
-void R(nh_run_init_nodes)(void *run, size_t tile, int thread);
-void R(nh_run_init_edges)(void *run, size_t tile, int thread);
-void R(nh_run_edges)(void *run, size_t tile, int thread);
-void R(nh_run_tracegrad)(void *run, size_t tile, int thread);
-void R(nh_run_outside)(void *run, size_t tile, int thread);
-void R(nh_run_node_begin)(void *run, size_t tile, int thread);
-void R(nh_run_node_end)(void *run, size_t tile, int thread);
-
-/* Makes all positions, or those of f->out, the list that loops go over. */
-void R(nh_choose_list)(nh_run *f, bool all);
-/* Whether TraceGrad of f->block works on all edges: y changes the features of every edge that is used again,
- * z is for the outputs alone. */
-bool R(nh_tracegrad_all)(const nh_run *f);
-/* Adds the threads' times to *t (NULL: to nothing). */
-void R(nh_add_times)(const nh_run *f, nh_network_times *t);
+bool R(nh_onsite)(const nh_edges *g, size_t edge);
 /* Whether the sub-model answers for edges of this length. */
 bool R(nh_inside)(const nh_net *net, double distance);
-/* Factor of edge_ham beside the window: output_scale * exp(-decay r), r in Å. */
-double R(nh_damping)(const nh_net *net, double r);
-/* Back through f->block: f->back.edge and .node, the gradients of what it made, become those of what it was
- * given. Before the first, after the last: clears the sums; brings them to the parameters. */
-void R(nh_back_begin)(nh_run *f, nh_threads *threads);
-void R(nh_block_back)(nh_run *f, nh_threads *threads);
-void R(nh_back_end)(nh_run *f, real **gradient, nh_threads *threads);
-bool R(nh_onsite)(const nh_edges *g, size_t edge);
+/* Å: the exact length; the rounded one decides about ranges only. */
+double R(nh_length)(const nh_edges *g, size_t edge);
+
+/* knots.c: counts the knots of a pass, and sets the grid (before memory is taken); fills knot and knot_of. */
+int R(nh_count_knots)(nh_pass *f, nh_error *err);
+int R(nh_set_knots)(nh_pass *f, nh_error *err);
+/* Radial weights on the knots that f's current block (`all`: every edge) needs. */
+void R(nh_make_knots)(nh_pass *f, const nh_chain *radial, bool all);
+/* Whether those are among the n knots from `first`. */
+bool R(nh_knots_needed)(const nh_pass *f, size_t first, size_t n);
+/* weight[n][n_weight] of the n edges at the positions first.. or, where `row` is not NULL, row[n]. */
+void R(nh_radial_weights)(const nh_pass *f, size_t n, const size_t *row, size_t first, const double *distance, real *weight);
+
+/* host.c: f->s.block forward, and back: the gradients of what it made, f->s.back.edge and .node, become those of what it was
+ * given. */
+void R(nh_enter_block)(nh_pass *f, size_t k);
+void R(nh_run_block)(nh_pass *f);
+void R(nh_block_back)(nh_pass *f);
+/* Seconds since *mark, which becomes now. */
+double R(nh_seconds)(double *mark);
+
+/* gradient.c: clears the sums of the way back; brings them to the parameters. */
+void R(nh_back_begin)(nh_pass *f);
+void R(nh_back_end)(nh_pass *f, real **gradient);
+
 /* The same as nh_network_X, for a network on a device (placed.c). */
 int R(nh_placed_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source, void *source_context,
                          NH_NET(_sink) * sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);
@@ -287,7 +267,5 @@ int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) * seed, 
                           nh_error *err);
 int R(nh_placed_update)(nh_net *net, nh_error *err);
 void R(nh_placed_free)(nh_net *net);
-/* Seconds since *t; *t becomes now. */
-double R(nh_lap)(double *t);
 
 #endif

@@ -28,13 +28,6 @@ static int compare(const void *a, const void *b)
     return x->edge < y->edge ? -1 : x->edge > y->edge;
 }
 
-/* The exact length: the rounded one decides about ranges only. */
-static double exact(const nh_edges *g, size_t e)
-{
-    const double *v = g->vector + 3 * e;
-    return sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
-}
-
 static length *sorted(const nh_edges *g, nh_error *err)
 {
     length *list = NH_ARRAY(length, g->n_edge);
@@ -43,12 +36,12 @@ static length *sorted(const nh_edges *g, nh_error *err)
         return NULL;
     }
     for (size_t e = 0; e < g->n_edge; e++)
-        list[e] = (length){exact(g, e), e};
+        list[e] = (length){R(nh_length)(g, e), e};
     qsort(list, g->n_edge, sizeof *list, compare);
     return list;
 }
 
-int R(nh_count_knots)(nh_run *f, nh_error *err)
+int R(nh_count_knots)(nh_pass *f, nh_error *err)
 {
     const nh_edges *g = f->graph;
     f->n_knot = g->n_edge;
@@ -66,7 +59,7 @@ int R(nh_count_knots)(nh_run *f, nh_error *err)
     const nh_config *c = f->net->config;
     const double step = c->radial_max / 2 / (double)c->radial_basis / STEPS;
     const size_t points = (size_t)(list[g->n_edge - 1].r / step) + 4;
-    if (sizeof(real) == sizeof(float) && !f->keep && f->n_knot > points) {
+    if (sizeof(real) == sizeof(float) && !f->s.keep && f->n_knot > points) {
         f->n_knot = points;
         f->step = step;
     }
@@ -74,14 +67,14 @@ int R(nh_count_knots)(nh_run *f, nh_error *err)
     return 0;
 }
 
-int R(nh_set_knots)(nh_run *f, nh_error *err)
+int R(nh_set_knots)(nh_pass *f, nh_error *err)
 {
     const nh_edges *g = f->graph;
     if (f->net->kernels == NH_KERNELS_REFERENCE || f->step > 0) {
         for (size_t k = 0; f->step > 0 && k < f->n_knot; k++)
             f->knot[k] = f->step * ((double)k - 1);
         for (size_t i = 0; i < g->n_edge; i++) {
-            const double r = exact(g, f->order[i]);
+            const double r = R(nh_length)(g, f->order[i]);
             f->knot_of[i] = f->step > 0 ? (size_t)(r / f->step) : i;
             if (f->step <= 0) f->knot[i] = r;
         }
@@ -97,7 +90,7 @@ int R(nh_set_knots)(nh_run *f, nh_error *err)
     return 0;
 }
 
-bool R(nh_knots_needed)(const nh_run *f, size_t first, size_t n)
+bool R(nh_knots_needed)(const nh_pass *f, size_t first, size_t n)
 {
     if (f->every_knot || f->net->kernels == NH_KERNELS_REFERENCE) return true;
     /* two steps: the grid's points about a distance; 1e-6: ranges are of rounded distances */
@@ -105,27 +98,27 @@ bool R(nh_knots_needed)(const nh_run *f, size_t first, size_t n)
     return f->knot[first] < f->net->hi + margin && f->knot[first + n - 1] >= f->net->lo - margin;
 }
 
-static void make(void *run, size_t tile, int thread)
+static void make(void *pass, size_t tile, int thread)
 {
-    const nh_run *f = run;
+    const nh_pass *f = pass;
     const nh_config *c = f->net->config;
     nh_work *w = &f->work[thread];
     const size_t first = tile * NH_TILE, left = f->n_knot - first, n = left < NH_TILE ? left : NH_TILE;
-    double lap = 0;
-    R(nh_lap)(&lap);
+    nh_timer *timer = &f->timer[thread];
+    R(nh_seconds)(&timer->since);
     if (!R(nh_knots_needed)(f, first, n)) return;
     R(nh_gaussians_forward)
     (n, c->radial_basis, c->radial_max, f->knot + first, c->radial_basis, w->gaussians);
     R(nh_mlp_forward)
     (f->radial, n, w->gaussians, w->radial_hidden, f->knot_weight + first * f->net->product.n_weight, false);
-    w->times.radial += R(nh_lap)(&lap);
+    timer->times.radial += R(nh_seconds)(&timer->since);
 }
 
-void R(nh_make_knots)(nh_run *f, const nh_chain *radial, bool all, nh_threads *threads)
+void R(nh_make_knots)(nh_pass *f, const nh_chain *radial, bool all)
 {
     f->radial = radial;
     f->every_knot = all;
-    nh_parallel_for(threads, R(nh_tiles)(f->n_knot, NH_TILE), make, f);
+    nh_parallel_for(f->pool, R(nh_tiles)(f->n_knot, NH_TILE), make, f);
 }
 
 /* The cubic polynomial through the points -1, 0, 1, 2 at u. */
@@ -137,19 +130,19 @@ static void between(double u, real p[4])
     p[3] = (real)((u + 1) * u * (u - 1) / 6);
 }
 
-void R(nh_radial_weights)(const nh_run *f, size_t n, nh_work *w)
+void R(nh_radial_weights)(const nh_pass *f, size_t n, const size_t *row, size_t first, const double *distance, real *weight)
 {
     const size_t width = f->net->product.n_weight;
     for (size_t t = 0; t < n; t++) {
-        const size_t k = f->knot_of[w->row[t]];
+        const size_t k = f->knot_of[row != NULL ? row[t] : first + t];
         const real *restrict from = f->knot_weight + k * width;
-        real *restrict to = w->weight + t * width;
+        real *restrict to = weight + t * width;
         if (f->step <= 0) {
             memcpy(to, from, width * sizeof(real));
             continue;
         }
         real p[4];
-        between(w->distance[t] / f->step - (double)k, p);
+        between(distance[t] / f->step - (double)k, p);
         for (size_t i = 0; i < width; i++)
             to[i] = p[0] * from[i] + p[1] * from[width + i] + p[2] * from[2 * width + i] +
                     p[3] * from[3 * width + i];

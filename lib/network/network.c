@@ -290,6 +290,10 @@ static void bind_trace_head(packer *k)
                              .stride = all,
                              .at = place(k, width * z, &net->block[b].trace_first)});
     bind_all(k, find(k, width, "nonlinear_layers_for_norm_reg.0.bias"), width, &net->trace_bias);
+    if (!k->failed && layers > NH_MOST_LAYERS) {
+        k->failed = true;
+        nh_fail(k->err, "sub-model %zu: a trace head of %zu layers, at most %d", net->range, layers, (int)NH_MOST_LAYERS);
+    }
     size_t *widths = own(k, layers + 1, sizeof *widths);
     if (k->failed) return;
     memcpy(widths, c->trace_head, layers * sizeof *widths);

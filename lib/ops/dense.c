@@ -110,20 +110,13 @@ void R(nh_mlp_forward)(const R(nh_mlp) * m, size_t n, const real *x, real *hidde
     if (y != NULL) layer_forward(m, last, n, x, m->bias[last], add, y);
 }
 
-static void column_sums(size_t n, size_t width, const real *g, real *restrict sum)
-{
-    for (size_t t = 0; t < n; t++)
-        for (size_t i = 0; i < width; i++)
-            sum[i] += g[t * width + i];
-}
-
 void R(nh_dense_backward)(nh_kernels kernels, size_t n, size_t in, size_t out, const real *gy, const real *x,
                           const real *weight, real *gx, bool add, real *gw, real *gbias)
 {
     if (n == 0 || in == 0 || out == 0) return;
     if (gx != NULL) R(nh_gemm)(kernels, false, false, n, in, out, gy, out, weight, in, add, gx, in);
     if (gw != NULL) R(nh_gemm)(kernels, true, false, out, in, n, gy, out, x, in, true, gw, in);
-    if (gbias != NULL) column_sums(n, out, gy, gbias);
+    if (gbias != NULL) R(nh_column_sums)(n, out, out, gy, NULL, gbias);
 }
 
 static void layer_backward(const R(nh_mlp) * m, size_t i, size_t n, const real *gy, const real *x, real *gx,
@@ -356,12 +349,12 @@ static void last_both_backward(nh_kernels kernels, size_t n, size_t in, size_t o
     if (gx != NULL) {
         real *first = gx + half;
         memset(first, 0, in * sizeof(real));
-        column_sums(out, in, weight, first);
+        R(nh_column_sums)(out, in, in, weight, NULL, first);
         for (size_t t = 1; t < n; t++)
             memcpy(first + t * in, first, in * sizeof(real));
     }
     for (size_t o = 0; gw != NULL && o < out; o++)
-        column_sums(n, in, x + half, gw + o * in);
+        R(nh_column_sums)(n, in, in, x + half, NULL, gw + o * in);
 }
 
 void R(nh_mlp_jvp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const real *gdy, const real *x,
@@ -390,7 +383,7 @@ void R(nh_mlp_jvp_backward)(const R(nh_mlp) * m, size_t n, const real *gy, const
         }
         const real *input = i == 0 ? x : kept - n * (4 * below + 2);
         layer_backward(m, i, 2 * n, g, input, i == 0 ? gx : other, false, entry(to->weight, i), NULL);
-        if (entry(to->bias, i) != NULL) column_sums(n, width, g, to->bias[i]);
+        if (entry(to->bias, i) != NULL) R(nh_column_sums)(n, width, width, g, NULL, to->bias[i]);
         real *swap = g;
         g = other;
         other = swap;

@@ -134,11 +134,6 @@ void R(nh_pairs_backward)(const nh_layout *layout, size_t n, const real *g, cons
         }
 }
 
-void R(nh_pairs_gradient)(const nh_layout *layout, size_t n, const real *x, const real *g, real *y)
-{
-    R(nh_pairs_backward)(layout, n, g, x, y, false);
-}
-
 void R(nh_pairs_tangent_forward)(const nh_layout *layout, size_t n, const real *x, const real *dx, real *dq)
 {
     for (size_t t = 0; t < n; t++)
@@ -181,16 +176,15 @@ void R(nh_tracegrad_factor_forward)(const nh_layout *layout, size_t n, double sc
         k[t] = tracegrad_factor(layout, n, t, scale, x, y);
 }
 
-void R(nh_tracegrad_add_forward)(const nh_layout *layout, size_t n, double scale, const real *y, real *x)
+void R(nh_tracegrad_add_forward)(const nh_layout *layout, size_t n, const real *k, const real *y, real *x)
 {
     for (size_t t = 0; t < n; t++) {
-        const real k = tracegrad_factor(layout, n, t, scale, x, y);
         for (size_t g = 0; g < layout->count; g++) {
             const nh_group *group = &layout->group[g];
             const real *restrict from = y + n * group->offset + t * group->dim;
             real *restrict to = x + n * group->offset + t * group->dim;
             for (size_t i = 0; i < group->dim; i++)
-                to[i] += k * from[i];
+                to[i] += k[t] * from[i];
         }
     }
 }

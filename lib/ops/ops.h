@@ -56,7 +56,7 @@ void NH_NAME(nh_gemm_panels)(size_t m, size_t n, size_t k, const NH_REAL *a, siz
 /* Tile from e3nn-order vectors x[n][dim], and back. */
 void NH_NAME(nh_from_e3nn)(const nh_layout *layout, size_t n, const NH_REAL *x, NH_REAL *tile);
 void NH_NAME(nh_to_e3nn)(const nh_layout *layout, size_t n, const NH_REAL *tile, NH_REAL *x);
-/* Tile from the stored rows row[t] of array[...][dim], back to them, or added to the tile. */
+/* Tile from the stored rows row[t] (NULL: 0, 1, ..) of array[...][dim], back to them, or added to the tile. */
 void NH_NAME(nh_rows_load)(const nh_layout *layout, size_t n, const size_t *row, const NH_REAL *array,
                            NH_REAL *tile);
 void NH_NAME(nh_rows_store)(const nh_layout *layout, size_t n, const size_t *row, const NH_REAL *tile,
@@ -67,6 +67,27 @@ void NH_NAME(nh_rows_add)(const nh_layout *layout, size_t n, const size_t *row, 
  * load, and from_e3nn and to_e3nn are each other's). */
 void NH_NAME(nh_rows_load_backward)(const nh_layout *layout, size_t n, const size_t *row, const NH_REAL *tile,
                                     NH_REAL *array);
+
+/* Row t of the tile = sum of the stored rows list[k] (NULL: k itself), k = begin[t] .. begin[t+1]-1, less those whose slot
+ * is SIZE_MAX (slot NULL: none). */
+void NH_NAME(nh_rows_sum)(const nh_layout *layout, size_t n, const size_t *begin, const size_t *list, const size_t *slot,
+                          const NH_REAL *array, NH_REAL *tile);
+/* Matrices: to[n][width_to] from column at_to on = `width` columns of from[..][width_from] from at_from on, rows `row`
+ * (NULL: 0, 1, ..) of `from`; or, where `back`, rows `row` of `to` from those of `from` in order. */
+void NH_NAME(nh_columns)(size_t n, size_t width, const NH_REAL *from, size_t width_from, size_t at_from, NH_REAL *to,
+                         size_t width_to, size_t at_to, const size_t *row, bool back);
+/* The first channels of each group of a tile x of `many`, as many as `few` has of that irrep, to a tile y of `few`; and
+ * back (added to x where `add`). `many` has every irrep of `few`. */
+void NH_NAME(nh_take_channels)(const nh_layout *many, const nh_layout *few, size_t n, const NH_REAL *x, NH_REAL *y);
+void NH_NAME(nh_put_channels)(const nh_layout *many, const nh_layout *few, size_t n, const NH_REAL *y, bool add, NH_REAL *x);
+/* y[i] = x[i] + factor z[i]; y may be x */
+void NH_NAME(nh_axpy)(size_t n, const NH_REAL *x, NH_REAL factor, const NH_REAL *z, NH_REAL *y);
+/* x[t][width] *= factor[t] */
+void NH_NAME(nh_scale_rows)(size_t n, size_t width, const NH_REAL *factor, NH_REAL *x);
+/* x[n][width] = value[width] in each row; or x += value */
+void NH_NAME(nh_fill_rows)(size_t n, size_t width, const NH_REAL *value, bool add, NH_REAL *x);
+/* sum[width] += sum_t a[t*ld + i] b[t*ld + i] (b NULL: a alone), in the order of the rows */
+void NH_NAME(nh_column_sums)(size_t n, size_t width, size_t ld, const NH_REAL *a, const NH_REAL *b, NH_REAL *sum);
 
 /* ---- linear (linear.c): docs/network.md 2.1 */
 
@@ -287,14 +308,11 @@ void NH_NAME(nh_softmax_partial_backward)(const nh_layout *layout, size_t heads,
 
 /* q[n][layout->pairs] = x_i[u] . x_i[v], u <= v, v fastest, group after group. */
 void NH_NAME(nh_pairs_forward)(const nh_layout *layout, size_t n, const NH_REAL *x, NH_REAL *q);
-/* y = gradient with respect to x of sum_pairs g q, g[n][pairs]. */
-void NH_NAME(nh_pairs_gradient)(const nh_layout *layout, size_t n, const NH_REAL *x, const NH_REAL *g,
-                                NH_REAL *y);
 /* dq = derivative of q along dx: x_u . dx_v + dx_u . x_v. Bilinear and symmetric: the gradient of sum(g dq)
- * with respect to x is nh_pairs_gradient at dx. */
+ * with respect to x is nh_pairs_backward at dx. */
 void NH_NAME(nh_pairs_tangent_forward)(const nh_layout *layout, size_t n, const NH_REAL *x, const NH_REAL *dx,
                                        NH_REAL *dq);
-/* gx from gq[n][pairs]: nh_pairs_gradient with `add`. */
+/* gx = gradient with respect to x of sum(gq q), gq[n][pairs]. */
 void NH_NAME(nh_pairs_backward)(const nh_layout *layout, size_t n, const NH_REAL *gq, const NH_REAL *x,
                                 NH_REAL *gx, bool add);
 /* Symmetrised fctp.weight with its 1/sqrt(X(2l+1)): w[pairs][hidden] from flat (blocks [mul][mul][hidden] in
@@ -302,13 +320,11 @@ void NH_NAME(nh_pairs_backward)(const nh_layout *layout, size_t n, const NH_REAL
 void NH_NAME(nh_pairs_pack)(const nh_layout *layout, size_t hidden, const NH_REAL *flat, NH_REAL *w);
 /* flat += gradient of fctp.weight from that of w: its transpose. */
 void NH_NAME(nh_pairs_unpack_add)(const nh_layout *layout, size_t hidden, const NH_REAL *gw, NH_REAL *flat);
-/* x += scale |x|/(|y|+1e-5) y, norms over each row. */
-void NH_NAME(nh_tracegrad_add_forward)(const nh_layout *layout, size_t n, double scale, const NH_REAL *y,
-                                       NH_REAL *x);
-/* k[n] = scale |x|/(|y|+1e-5) as nh_tracegrad_add_forward finds it (x: before it), to be kept for backward.
- */
+/* k[n] = scale |x|/(|y|+1e-5), norms over each row. */
 void NH_NAME(nh_tracegrad_factor_forward)(const nh_layout *layout, size_t n, double scale, const NH_REAL *x,
                                           const NH_REAL *y, NH_REAL *k);
+/* x += k y with k[n] of nh_tracegrad_factor_forward */
+void NH_NAME(nh_tracegrad_add_forward)(const nh_layout *layout, size_t n, const NH_REAL *k, const NH_REAL *y, NH_REAL *x);
 /* gy_t = k_t g_t; k is a constant for backpropagation, so that gx = g: nothing to do. gy may be g. */
 void NH_NAME(nh_tracegrad_add_backward)(const nh_layout *layout, size_t n, const NH_REAL *k, const NH_REAL *g,
                                         NH_REAL *gy);

@@ -568,7 +568,7 @@ static void R(pairs_case)(record *r)
     for (int call = 0; call < 2; call++)
         R(nh_pairs_backward)(&layout, N, p.c, p.in[0].x, p.in[0].g, call == 1);
     R(halve)(&p, 0);
-    R(nh_pairs_gradient)(&layout, N, p.in[0].x, p.c, y);
+    R(nh_pairs_backward)(&layout, N, p.c, p.in[0].x, y, false);
     R(same)(N * layout.dim, y, p.in[0].g);
     free(y);
     R(verify)(&p, r);
@@ -607,7 +607,7 @@ static void R(invariants_forward)(const R(problem) * p, real *out)
             for (size_t j = 0; j < width; j++)
                 g[t * width + j] += m->weight[last][i * width + j];
     R(nh_mlp_input_gradient)(m, n, g, hidden, scratch, q);
-    R(nh_pairs_gradient)(p->layout, n, p->in[0].x, q, out + n * z);
+    R(nh_pairs_backward)(p->layout, n, q, p->in[0].x, out + n * z, false);
     real *list[] = {q, hidden, g, scratch};
     for (size_t i = 0; i < 4; i++)
         free(list[i]);
@@ -653,7 +653,7 @@ static void R(factor_case)(record *r)
          *g = R(random)(N * dim, "g"), *gy = R(room)(N * dim);
     memcpy(out, x, N * dim * sizeof *x);
     R(nh_tracegrad_factor_forward)(&layout, N, 0.2, x, y, k);
-    R(nh_tracegrad_add_forward)(&layout, N, 0.2, y, out);
+    R(nh_tracegrad_add_forward)(&layout, N, k, y, out);
     R(nh_tracegrad_add_backward)(&layout, N, k, g, gy);
     assert_true(k[0] > 0 && k[0] != k[1]);
     for (size_t i = 0; i < layout.count; i++)

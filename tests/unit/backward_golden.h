@@ -125,7 +125,7 @@ static void R(golden_tracegrad)(void **state)
 
     /* forward: y and k */
     real *q = R(room)(T * mid->pairs), *hidden, *gq = R(room)(T * mid->pairs), *y = R(room)(T * mid->dim),
-         k[T], seed[T * Z] = {0}, scratch[T * Z];
+         k[T], *seed = R(room)(T * Z), *scratch = R(room)(T * Z);
     R(nh_pairs_forward)(mid, T, x, q);
     real *z = R(chain_apply)(chain, T, q, &hidden);
     for (size_t t = 0; t < T; t++)
@@ -133,7 +133,7 @@ static void R(golden_tracegrad)(void **state)
             for (size_t j = 0; j < Z; j++)
                 seed[t * Z + j] += chain->weight[3][i * Z + j];
     R(nh_mlp_input_gradient)(&chain->mlp, T, seed, hidden, scratch, gq);
-    R(nh_pairs_gradient)(mid, T, x, gq, y);
+    R(nh_pairs_backward)(mid, T, gq, x, y, false);
     R(nh_tracegrad_factor_forward)(mid, T, 0.2, x, y, k);
 
     /* backward */
@@ -154,7 +154,7 @@ static void R(golden_tracegrad)(void **state)
 
     R(chain_close)(chain);
     R(chain_close)(gradient);
-    real *list[] = {x, flat, form, first, q, hidden, gq, y, z, gz, g, gy, work, g_first, g_form, g_flat};
+    real *list[] = {x, flat, form, first, q, hidden, gq, y, z, seed, scratch, gz, g, gy, work, g_first, g_form, g_flat};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         free(list[i]);
     close_architecture(&a);

@@ -571,7 +571,7 @@ static void R(invariants_body)(tables *t, size_t n)
     }
     R(nh_tracegrad_factor_forward)(l, n, 0.3, x, dx, k);
     R(nhk_tracegrad_factor_forward)(gpu, l, n, 0.3, x_d, dx_d, k_d);
-    R(nh_tracegrad_add_forward)(l, n, 0.3, dx, sum);
+    R(nh_tracegrad_add_forward)(l, n, k, dx, sum);
     R(nhk_tracegrad_add_forward)(gpu, l, n, k_d, dx_d, sum_d);
     R(check)("tracegrad, x", n * dim, sum, sum_d);
     R(nh_tracegrad_add_backward)(l, n, k, dx, gx);

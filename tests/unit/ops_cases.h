@@ -341,7 +341,7 @@ static void R(tracegrad)(void **state)
     const nh_layout *mid = &a.product.in;
     real *x = R(load_tile)(nc, "in", mid), *flat = R(load)(nc, "p.%s", "fctp.weight"),
          *form = R(room)(mid->pairs * H);
-    real *q = R(room)(T * mid->pairs), *u = R(room)(T * H), *hidden, g[T * Z] = {0},
+    real *q = R(room)(T * mid->pairs), *u = R(room)(T * H), *hidden, *g = R(room)(T * Z),
          *scratch = R(room)(T * Z);
     R(nh_pairs_pack)(mid, H, flat, form);
     R(nh_pairs_forward)(mid, T, x, q);
@@ -363,12 +363,13 @@ static void R(tracegrad)(void **state)
         for (size_t i = 0; i < mid->pairs; i++)
             for (size_t c = 0; c < H; c++)
                 gq[t * mid->pairs + i] += gu[t * H + c] * form[i * H + c];
-    R(nh_pairs_gradient)(mid, T, x, gq, y);
+    R(nh_pairs_backward)(mid, T, gq, x, y, false);
     R(check_tile)(nc, "y", mid, y);
-    R(nh_tracegrad_add_forward)(mid, T, 0.2, y, x);
+    R(nh_tracegrad_factor_forward)(mid, T, 0.2, x, y, g);
+    R(nh_tracegrad_add_forward)(mid, T, g, y, x);
     R(check_tile)(nc, "out", mid, x);
     R(chain_close)(chain);
-    real *list[] = {x, flat, form, q, u, hidden, scratch, z, gu, gq, y};
+    real *list[] = {x, flat, form, q, u, hidden, g, scratch, z, gu, gq, y};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         free(list[i]);
     close_architecture(&a);

@@ -144,11 +144,11 @@ static void tear_down(block_test *b)
     nc_close(b->nc);
 }
 
-static void check_parameters(const block_test *b, nh_run *f)
+static void check_parameters(const block_test *b, nh_pass *f)
 {
     nh_weights g;
     OK(nh_network_d_gradients_new(b->net, &g, &err));
-    nh_back_end_d(f, g.real, NULL);
+    nh_back_end_d(f, g.real);
     size_t compared = 0;
     for (size_t i = 0; i < b->params.count; i++) {
         const char *name = block_name(b->params.param[i].name);
@@ -167,9 +167,9 @@ static void check_parameters(const block_test *b, nh_run *f)
     const size_t n = golden_count(b->nc, "g.ga.edge_proj.tp.weight", NULL);
     double *flat = calloc(n, sizeof *flat);
     assert_non_null(flat);
-    nh_linear_unpack_add_d(&b->edge_map, f->back.packed[0] + (l->weight - b->net->packed), flat);
+    nh_linear_unpack_add_d(&b->edge_map, f->packed[0] + (l->weight - b->net->packed), flat);
     assert_close(n, flat, golden, 1e-9, "edge_proj");
-    assert_close(b->edge_map.n_bias, f->back.packed[0] + (l->bias - b->net->packed), bias, 1e-9,
+    assert_close(b->edge_map.n_bias, f->packed[0] + (l->bias - b->net->packed), bias, 1e-9,
                  "edge_proj.bias");
     free(golden);
     free(bias);
@@ -185,29 +185,24 @@ static void there_and_back(nh_tape_memory memory)
     nh_network_d_tape *tape;
     OK(nh_network_d_tape_new(memory, &tape, &err));
     OK(nh_network_d_forward_keep(b.net, &b.g, no_features, (void *)&dim, NULL, NULL, tape, NULL, NULL, &err));
-    nh_run *f = &tape->run;
+    nh_pass *f = &tape->pass;
     b.net->block[0].has_invariants = false;
 
     double *edge_in = golden_read(b.nc, "edge_in"), *node_in = golden_read(b.nc, "node_in"),
            *c_edge = golden_read(b.nc, "c_edge"), *c_node = golden_read(b.nc, "c_node");
     nh_enter_block_d(f, 0);
-    load(mid, n_edge, f->position, edge_in, f->trail[0].edge);
-    load(mid, n_node, b.node, node_in, f->trail[0].node);
-    nh_run_node_begin_d(f, 0, 0);
-    nh_make_knots_d(f, &b.net->block[0].radial, true, NULL);
-    nh_choose_list_d(f, true);
-    for (size_t tile = 0; tile < nh_tiles_d(n_edge, f->rows); tile++)
-        nh_run_edges_d(f, tile, 0);
-    nh_run_node_end_d(f, 0, 0);
-    expect(b.nc, "edge_out", &b.edge_map.out, n_edge, f->position, f->raw);
-    expect(b.nc, "node_out", mid, n_node, b.node, f->node_next);
+    load(mid, n_edge, f->position, edge_in, f->s.saved[0].edge);
+    load(mid, n_node, b.node, node_in, f->s.saved[0].node);
+    nh_run_block_d(f);
+    expect(b.nc, "edge_out", &b.edge_map.out, n_edge, f->position, f->s.raw);
+    expect(b.nc, "node_out", mid, n_node, b.node, f->s.node_next);
 
-    nh_back_begin_d(f, NULL);
-    load(&b.edge_map.out, n_edge, f->position, c_edge, f->back.edge);
-    load(mid, n_node, b.node, c_node, f->back.node);
-    nh_block_back_d(f, NULL);
-    expect(b.nc, "g_edge_in", mid, n_edge, f->position, f->back.edge);
-    expect(b.nc, "g_node_in", mid, n_node, b.node, f->back.node);
+    nh_back_begin_d(f);
+    load(&b.edge_map.out, n_edge, f->position, c_edge, f->s.back.edge);
+    load(mid, n_node, b.node, c_node, f->s.back.node);
+    nh_block_back_d(f);
+    expect(b.nc, "g_edge_in", mid, n_edge, f->position, f->s.back.edge);
+    expect(b.nc, "g_node_in", mid, n_node, b.node, f->s.back.node);
     check_parameters(&b, f);
 
     free(edge_in);

@@ -108,7 +108,8 @@ static double radial_error(const nh_network_f *net, const nh_edges *g, double *s
     const size_t width = net->product.n_weight, n = g->n_edge;
     const nh_chain *m = &net->block[0].radial;
     nh_work work = {0};
-    nh_run f = {.net = net, .graph = g, .threads = 1, .work = &work};
+    nh_timer timer;
+    nh_pass f = {.net = net, .graph = g, .threads = 1, .work = &work, .timer = &timer};
     OK(nh_count_knots_f(&f, &err));
     *step = f.step;
     *n_knot = f.n_knot;
@@ -120,18 +121,17 @@ static double radial_error(const nh_network_f *net, const nh_edges *g, double *s
     work.gaussians = NH_ARRAY(float, n * c->radial_basis);
     work.radial_hidden = NH_ARRAY(float, n *nh_mlp_hidden_size_f(m));
     work.weight = NH_ARRAY(float, n *width);
-    work.row = NH_ARRAY(size_t, n);
     work.distance = NH_ARRAY(double, n);
     float *exact = NH_ARRAY(float, n *width);
     assert_true(f.knot && f.knot_of && f.order && f.position && f.knot_weight && work.gaussians &&
-                work.radial_hidden && work.weight && work.row && work.distance && exact);
+                work.radial_hidden && work.weight && work.distance && exact);
     for (size_t i = 0; i < n; i++) {
-        f.order[i] = f.position[i] = work.row[i] = i;
+        f.order[i] = f.position[i] = i;
         work.distance[i] = g->distance[i];
     }
     OK(nh_set_knots_f(&f, &err));
-    nh_make_knots_f(&f, m, true, NULL);
-    nh_radial_weights_f(&f, n, &work);
+    nh_make_knots_f(&f, m, true);
+    nh_radial_weights_f(&f, n, NULL, 0, work.distance, work.weight);
     nh_gaussians_forward_f(n, c->radial_basis, c->radial_max, g->distance, c->radial_basis, work.gaussians);
     nh_mlp_forward_f(m, n, work.gaussians, work.radial_hidden, exact, false);
     double largest = 0, difference = 0;
@@ -139,9 +139,8 @@ static double radial_error(const nh_network_f *net, const nh_edges *g, double *s
         largest = fmax(largest, fabs((double)exact[i]));
         difference = fmax(difference, fabs((double)(exact[i] - work.weight[i])));
     }
-    void *const list[] = {f.knot,         f.knot_of,          f.order,     f.position, f.knot_weight,
-                          work.gaussians, work.radial_hidden, work.weight, work.row,   work.distance,
-                          exact};
+    void *const list[] = {f.knot,         f.knot_of,          f.order,     f.position,    f.knot_weight,
+                          work.gaussians, work.radial_hidden, work.weight, work.distance, exact};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         free(list[i]);
     return difference / largest;
