@@ -85,7 +85,8 @@ void R(nh_frame_forward)(const nh_frame *f, size_t n, const double *v, real *d, 
     }
 }
 
-/* NH_LANES channels of one edge: x[c] = sum_a d[c*row + a*step] x[a]. `rows` is a constant where it is called. */
+/* Channels of one edge that fill a vector, or half of one: x[c] = sum_a d[c*row + a*step] x[a]. `rows` is a constant where it
+ * is called. */
 static inline __attribute__((always_inline)) void rotate_lanes(size_t rows, const real *d, size_t row, size_t step, real *x,
                                                                size_t mul)
 {
@@ -100,20 +101,37 @@ static inline __attribute__((always_inline)) void rotate_lanes(size_t rows, cons
     }
 }
 
+static inline __attribute__((always_inline)) void rotate_half(size_t rows, const real *d, size_t row, size_t step, real *x,
+                                                              size_t mul)
+{
+    R(nh_half) v[LARGEST_ROWS];
+    for (size_t a = 0; a < rows; a++)
+        v[a] = R(nh_load_half)(x + a * mul);
+    for (size_t c = 0; c < rows; c++) {
+        R(nh_half) sum = d[c * row] * v[0];
+        for (size_t a = 1; a < rows; a++)
+            sum += d[c * row + a * step] * v[a];
+        R(nh_store_half)(x + c * mul, sum);
+    }
+}
+
 static inline __attribute__((always_inline)) void rotate_rows(size_t rows, const real *d, bool back, real *x, size_t mul)
 {
-    const size_t row = back ? 1 : rows, step = back ? rows : 1, whole = mul - mul % NH_LANES;
-    for (size_t u = 0; u < whole; u += NH_LANES)
-        rotate_lanes(rows, d, row, step, x + u, mul);
+    const size_t row = back ? 1 : rows, step = back ? rows : 1;
+    size_t whole = 0;
+    for (; whole + NH_LANES <= mul; whole += NH_LANES)
+        rotate_lanes(rows, d, row, step, x + whole, mul);
+    for (; whole + NH_HALF <= mul; whole += NH_HALF)
+        rotate_half(rows, d, row, step, x + whole, mul);
     if (whole == mul) return;
-    real rest[LARGEST_ROWS * NH_LANES] = {0}; /* channels that do not fill a vector, and zeros */
+    real rest[LARGEST_ROWS * NH_HALF] = {0}; /* channels that do not fill a vector, and zeros */
     for (size_t a = 0; a < rows; a++)
         for (size_t u = whole; u < mul; u++)
-            rest[a * NH_LANES + u - whole] = x[a * mul + u];
-    rotate_lanes(rows, d, row, step, rest, NH_LANES);
+            rest[a * NH_HALF + u - whole] = x[a * mul + u];
+    rotate_half(rows, d, row, step, rest, NH_HALF);
     for (size_t a = 0; a < rows; a++)
         for (size_t u = whole; u < mul; u++)
-            x[a * mul + u] = rest[a * NH_LANES + u - whole];
+            x[a * mul + u] = rest[a * NH_HALF + u - whole];
 }
 
 void R(nh_rotate)(const nh_frame *f, const nh_layout *layout, size_t n, const real *d, bool back, real *x)
@@ -124,31 +142,7 @@ void R(nh_rotate)(const nh_frame *f, const nh_layout *layout, size_t n, const re
         const real *from = d + nh_frame_degree(group->l);
         real *to = x + n * group->offset;
         for (size_t t = 0; t < n; t++, from += f->n_rotation, to += group->dim)
-            switch (group->l) {
-            case 1:
-                rotate_rows(3, from, back, to, group->mul);
-                break;
-            case 2:
-                rotate_rows(5, from, back, to, group->mul);
-                break;
-            case 3:
-                rotate_rows(7, from, back, to, group->mul);
-                break;
-            case 4:
-                rotate_rows(9, from, back, to, group->mul);
-                break;
-            case 5:
-                rotate_rows(11, from, back, to, group->mul);
-                break;
-            case 6:
-                rotate_rows(13, from, back, to, group->mul);
-                break;
-            case 7:
-                rotate_rows(15, from, back, to, group->mul);
-                break;
-            default:
-                rotate_rows(group->rows, from, back, to, group->mul);
-            }
+            NH_WITH_ROWS(group->rows, rows, rotate_rows(rows, from, back, to, group->mul));
     }
 }
 
@@ -213,25 +207,7 @@ void R(nh_aligned_forward)(const nh_frame *f, size_t group, int m, size_t n, con
         const real *from = x + n * p->in.group[a.path->in].offset, *weight = w + a.path->weight,
                    *direction = a.path->j > 0 ? along : NULL;
         real *to = out + a.column;
-        switch (mul) { /* the widths of the published networks */
-        case 1:
-            columns(1, m > 0, &a, n, dim, from, direction, weight, stride, wide, to);
-            break;
-        case 4:
-            columns(4, m > 0, &a, n, dim, from, direction, weight, stride, wide, to);
-            break;
-        case 8:
-            columns(8, m > 0, &a, n, dim, from, direction, weight, stride, wide, to);
-            break;
-        case 16:
-            columns(16, m > 0, &a, n, dim, from, direction, weight, stride, wide, to);
-            break;
-        case 32:
-            columns(32, m > 0, &a, n, dim, from, direction, weight, stride, wide, to);
-            break;
-        default:
-            columns(mul, m > 0, &a, n, dim, from, direction, weight, stride, wide, to);
-        }
+        NH_WITH_WIDTH(mul, width, columns(width, m > 0, &a, n, dim, from, direction, weight, stride, wide, to));
     }
 }
 
@@ -268,25 +244,8 @@ void R(nh_aligned_backward)(const nh_frame *f, size_t group, int m, size_t n, co
         const size_t mul = a.path->mul, dim = a.path->rows * mul, at = n * p->in.group[a.path->in].offset;
         const real *weight = w + a.path->weight, *direction = a.path->j > 0 ? along : NULL, *g = gout + a.column;
         real *to = gx + at, *to_w = gw + a.path->weight;
-        switch (mul) {
-        case 1:
-            columns_back(1, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w);
-            break;
-        case 4:
-            columns_back(4, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w);
-            break;
-        case 8:
-            columns_back(8, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w);
-            break;
-        case 16:
-            columns_back(16, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w);
-            break;
-        case 32:
-            columns_back(32, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w);
-            break;
-        default:
-            columns_back(mul, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w);
-        }
+        NH_WITH_WIDTH(mul, width,
+                      columns_back(width, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w));
     }
 }
 

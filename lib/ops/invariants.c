@@ -83,18 +83,27 @@ void R(nh_pairs_forward)(const nh_layout *layout, size_t n, const real *x, real 
         }
 }
 
-/* One row of one group with mul a multiple of NH_LANES, NH_LANES columns of y at a time in registers: the
- * matrix of the pairs' coefficients is symmetric with a doubled diagonal, square[u][v]. */
-static void pairs_gradient_lanes(size_t rows, size_t mul, const real *square, const real *a, bool add,
-                                 real *b)
+/* One row of one group with mul a multiple of NH_HALF, a vector of columns of y at a time in registers: the matrix of the
+ * pairs' coefficients is symmetric with a doubled diagonal, square[u][v]. mul is a constant where it is called. */
+static inline __attribute__((always_inline)) void pairs_gradient_lanes(size_t rows, size_t mul, const real *square,
+                                                                       const real *a, bool add, real *b)
 {
-    for (size_t first = 0; first < mul; first += NH_LANES)
+    size_t first = 0;
+    for (; first + NH_LANES <= mul; first += NH_LANES)
         for (size_t m = 0; m < rows; m++) {
             R(nh_vec) sum = {0};
             if (add) sum = R(nh_load)(b + m * mul + first);
             for (size_t v = 0; v < mul; v++)
                 sum += a[m * mul + v] * R(nh_load)(square + v * mul + first);
             R(nh_store)(b + m * mul + first, sum);
+        }
+    for (; first + NH_HALF <= mul; first += NH_HALF)
+        for (size_t m = 0; m < rows; m++) {
+            R(nh_half) sum = {0};
+            if (add) sum = R(nh_load_half)(b + m * mul + first);
+            for (size_t v = 0; v < mul; v++)
+                sum += a[m * mul + v] * R(nh_load_half)(square + v * mul + first);
+            R(nh_store_half)(b + m * mul + first, sum);
         }
 }
 
@@ -108,7 +117,7 @@ void R(nh_pairs_backward)(const nh_layout *layout, size_t n, const real *g, cons
             const size_t mul = group->mul;
             const real *a = x + n * group->offset + t * group->dim;
             real *b = y + n * group->offset + t * group->dim;
-            if (mul <= LARGEST && mul % NH_LANES == 0) {
+            if (mul <= LARGEST && mul % NH_HALF == 0) {
                 for (size_t u = 0; u < mul; u++) {
                     memcpy(square + u * mul + u, g, (mul - u) * sizeof(real));
                     for (size_t v = u; v < mul; v++)
@@ -116,7 +125,7 @@ void R(nh_pairs_backward)(const nh_layout *layout, size_t n, const real *g, cons
                     square[u * mul + u] = 2 * g[0];
                     g += mul - u;
                 }
-                pairs_gradient_lanes(group->rows, mul, square, a, add, b);
+                NH_WITH_WIDTH(mul, width, pairs_gradient_lanes(group->rows, width, square, a, add, b));
                 continue;
             }
             if (!add) memset(b, 0, group->dim * sizeof(real));

@@ -3,6 +3,14 @@
 
 #include <math.h>
 
+/* One row less its mean, times scale and gain. mul is a constant where it is called. */
+static inline __attribute__((always_inline)) void scale_row(size_t mul, size_t rows, real scale, const real *w, real *to)
+{
+    for (size_t m = 0; m < rows; m++)
+        for (size_t u = 0; u < mul; u++)
+            to[m * mul + u] *= scale * w[u];
+}
+
 void R(nh_norm_forward)(const nh_layout *layout, size_t n, const real *x, double eps, const real *gain,
                         const real *shift, real *y)
 {
@@ -18,9 +26,7 @@ void R(nh_norm_forward)(const nh_layout *layout, size_t n, const real *x, double
             for (size_t i = 0; i < dim; i++)
                 to[i] = from[i] - mean;
             const real scale = 1 / NH_SQRT(R(nh_dot)(dim, to, to) / (real)dim + (real)eps);
-            for (size_t m = 0; m < group->rows; m++)
-                for (size_t u = 0; u < mul; u++)
-                    to[m * mul + u] *= scale * w[u];
+            NH_WITH_WIDTH(mul, width, scale_row(width, group->rows, scale, w, to));
             for (size_t u = 0; scalar && u < mul; u++)
                 to[u] += shift[u];
         }
@@ -35,6 +41,10 @@ static real centred_dot(size_t n, const real *a, const real *b, const real *c, r
     for (; i + NH_LANES <= n; i += NH_LANES)
         v += R(nh_load)(a + i) * R(nh_load)(b + i) * (R(nh_load)(c + i) - mean);
     real s = R(nh_lanes_sum)(v);
+    if (i + NH_HALF <= n) {
+        s += R(nh_half_sum)(R(nh_load_half)(a + i) * R(nh_load_half)(b + i) * (R(nh_load_half)(c + i) - mean));
+        i += NH_HALF;
+    }
     for (; i < n; i++)
         s += a[i] * b[i] * (c[i] - mean);
     return s;

@@ -33,7 +33,7 @@ static inline __attribute__((always_inline)) void path_lanes(size_t rows, size_t
                                                              const real *m, const real *x, size_t mul,
                                                              const real *w, real *out, size_t wide)
 {
-    R(nh_vec) v[16];
+    R(nh_vec) v[IN_REGISTERS];
     const R(nh_vec) weight = R(nh_load)(w);
     for (size_t a = 0; a < rows; a++)
         v[a] = R(nh_load)(x + a * mul) * weight;
@@ -45,7 +45,7 @@ static inline __attribute__((always_inline)) void path_lanes(size_t rows, size_t
     }
 }
 
-enum { LARGEST_ROWS = 2 * NH_LMAX + 1 };
+enum { LARGEST_ROWS = 2 * NH_LMAX + 1, IN_REGISTERS = 15 };
 
 /* The channels first..mul-1, which do not fill a vector: NH_LANES edges at a time instead, channel by
  * channel. */
@@ -103,34 +103,10 @@ void R(nh_product_forward)(const nh_product *p, size_t group, size_t n, const re
         const real *from = x + n * p->in.group[path->in].offset, *matrix = m + path->matrix * n,
                    *weight = w + path->weight;
         real *to = out + path->channel;
-        switch (path->rows) {
-        case 1:
-            path_rows(1, path, cols, n, from, matrix, weight, stride, to, wide);
-            break;
-        case 3:
-            path_rows(3, path, cols, n, from, matrix, weight, stride, to, wide);
-            break;
-        case 5:
-            path_rows(5, path, cols, n, from, matrix, weight, stride, to, wide);
-            break;
-        case 7:
-            path_rows(7, path, cols, n, from, matrix, weight, stride, to, wide);
-            break;
-        case 9:
-            path_rows(9, path, cols, n, from, matrix, weight, stride, to, wide);
-            break;
-        case 11:
-            path_rows(11, path, cols, n, from, matrix, weight, stride, to, wide);
-            break;
-        case 13:
-            path_rows(13, path, cols, n, from, matrix, weight, stride, to, wide);
-            break;
-        case 15:
-            path_rows(15, path, cols, n, from, matrix, weight, stride, to, wide);
-            break;
-        default:
-            path_rest(0, path, cols, n, from, matrix, weight, stride, to, wide); /* degrees beyond 7 */
-        }
+        if (path->rows > IN_REGISTERS) /* degrees beyond 7 */
+            path_rest(0, path, cols, n, from, matrix, weight, stride, to, wide);
+        else
+            NH_WITH_ROWS(path->rows, rows, path_rows(rows, path, cols, n, from, matrix, weight, stride, to, wide));
     }
 }
 
@@ -141,7 +117,7 @@ static inline __attribute__((always_inline)) void backward_lanes(size_t rows, si
                                                                  const real *x, size_t mul, const real *w,
                                                                  real *gx, real *gw, bool sum)
 {
-    R(nh_vec) v[16];
+    R(nh_vec) v[IN_REGISTERS];
     const R(nh_vec) first = R(nh_load)(g);
     for (size_t a = 0; a < rows; a++)
         v[a] = m[a * cols * n] * first;
@@ -211,33 +187,10 @@ void R(nh_product_backward)(const nh_product *p, size_t group, size_t n, const r
         const real *g = gout + path->channel, *from = x + at, *matrix = m + path->matrix * n,
                    *weight = w + path->weight;
         real *to = gx != NULL ? gx + at : NULL, *to_w = gw != NULL ? gw + path->weight : NULL;
-        switch (path->rows) {
-        case 1:
-            backward_rows(1, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
-            break;
-        case 3:
-            backward_rows(3, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
-            break;
-        case 5:
-            backward_rows(5, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
-            break;
-        case 7:
-            backward_rows(7, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
-            break;
-        case 9:
-            backward_rows(9, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
-            break;
-        case 11:
-            backward_rows(11, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
-            break;
-        case 13:
-            backward_rows(13, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
-            break;
-        case 15:
-            backward_rows(15, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
-            break;
-        default: /* degrees beyond 7 */
+        if (path->rows > IN_REGISTERS) /* degrees beyond 7 */
             backward_rest(0, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w);
-        }
+        else
+            NH_WITH_ROWS(path->rows, rows,
+                         backward_rows(rows, path, cols, n, g, wide, from, matrix, weight, stride, to, to_w));
     }
 }

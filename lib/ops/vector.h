@@ -35,6 +35,59 @@ static inline void R(nh_store)(real *p, R(nh_vec) v)
     *(R(nh_vec) *)p = v;
 }
 
+/* Half a register, where a whole one holds 64 bytes: channels come in groups of 8, which a register of 16 numbers is too wide
+ * for. Elsewhere the same as a whole one. */
+#define NH_HALF_VECTOR (NH_VECTOR > 32 ? NH_VECTOR / 2 : NH_VECTOR)
+enum { NH_HALF = NH_HALF_VECTOR / sizeof(real) };
+typedef real R(nh_half) __attribute__((vector_size(NH_HALF_VECTOR), aligned(sizeof(real)), may_alias));
+
+static inline R(nh_half) R(nh_load_half)(const real *p)
+{
+    return *(const R(nh_half) *)p;
+}
+
+static inline void R(nh_store_half)(real *p, R(nh_half) v)
+{
+    *(R(nh_half) *)p = v;
+}
+
+/* `call` with the constant `name` = mul for the widths of the published networks, so that loops over channels have a number of
+ * rounds that the compiler knows; with `name` = mul for others. */
+#define NH_WITH_WIDTH(mul, name, call)                                                                             \
+    do {                                                                                                           \
+        NH_WHERE(1, mul, name, call)                                                                               \
+        NH_WHERE(4, mul, name, call)                                                                               \
+        NH_WHERE(8, mul, name, call)                                                                               \
+        NH_WHERE(16, mul, name, call)                                                                              \
+        NH_WHERE(32, mul, name, call)                                                                              \
+        {                                                                                                          \
+            const size_t name = (mul);                                                                             \
+            call;                                                                                                  \
+        }                                                                                                          \
+    } while (0)
+/* The same for the components 2l+1 of degrees up to 7. */
+#define NH_WITH_ROWS(rows, name, call)                                                                             \
+    do {                                                                                                           \
+        NH_WHERE(1, rows, name, call)                                                                              \
+        NH_WHERE(3, rows, name, call)                                                                              \
+        NH_WHERE(5, rows, name, call)                                                                              \
+        NH_WHERE(7, rows, name, call)                                                                              \
+        NH_WHERE(9, rows, name, call)                                                                              \
+        NH_WHERE(11, rows, name, call)                                                                             \
+        NH_WHERE(13, rows, name, call)                                                                             \
+        NH_WHERE(15, rows, name, call)                                                                             \
+        {                                                                                                          \
+            const size_t name = (rows);                                                                            \
+            call;                                                                                                  \
+        }                                                                                                          \
+    } while (0)
+#define NH_WHERE(number, value, name, call)                                                                        \
+    if ((value) == (number)) {                                                                                     \
+        enum { name = (number) };                                                                                  \
+        call;                                                                                                      \
+        break;                                                                                                     \
+    }
+
 static inline R(nh_vec) R(nh_splat)(real x)
 {
     return x - (R(nh_vec)){0};
@@ -48,6 +101,14 @@ static inline real R(nh_lanes_sum)(R(nh_vec) v)
     return s;
 }
 
+static inline real R(nh_half_sum)(R(nh_half) v)
+{
+    real s = 0;
+    for (int i = 0; i < NH_HALF; i++)
+        s += v[i];
+    return s;
+}
+
 /* sum_i x_i */
 static inline real R(nh_sum)(size_t n, const real *x)
 {
@@ -56,6 +117,10 @@ static inline real R(nh_sum)(size_t n, const real *x)
     for (; i + NH_LANES <= n; i += NH_LANES)
         v += R(nh_load)(x + i);
     real s = R(nh_lanes_sum)(v);
+    if (i + NH_HALF <= n) {
+        s += R(nh_half_sum)(R(nh_load_half)(x + i));
+        i += NH_HALF;
+    }
     for (; i < n; i++)
         s += x[i];
     return s;
@@ -69,6 +134,10 @@ static inline real R(nh_dot)(size_t n, const real *x, const real *y)
     for (; i + NH_LANES <= n; i += NH_LANES)
         v += R(nh_load)(x + i) * R(nh_load)(y + i);
     real s = R(nh_lanes_sum)(v);
+    if (i + NH_HALF <= n) {
+        s += R(nh_half_sum)(R(nh_load_half)(x + i) * R(nh_load_half)(y + i));
+        i += NH_HALF;
+    }
     for (; i < n; i++)
         s += x[i] * y[i];
     return s;
