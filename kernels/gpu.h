@@ -18,7 +18,7 @@
 #endif
 
 #include "base/real.h"
-#include "device/kernels.h"
+#include "kernels/memory.h"
 #include "plan/layout.h"
 
 #include <cstdint>

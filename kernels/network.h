@@ -98,7 +98,8 @@ struct R(nhk_network) {
     nhk_training training;
 };
 typedef struct R(nhk_network) nhk_net;
-#define NHK_NET(name) NH_PASTE(R(nhk_network), name) /* nhk_network_f_new and so on */
+#define NHK_NET(name) NH_PASTE(R(nhk_network), name) /* nhk_network_f_table and so on */
+#define NHK_TRAINING(name) NH_PASTE(R(nhk_training), name)
 
 /* Row numbers and stored rows of a tile that begins at `first` of the list, for the row operations: a contiguous tile is
  * reached by the pointer alone. */

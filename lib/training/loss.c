@@ -89,7 +89,7 @@ static ends ends_of(const nh_loss_data *d, size_t pair)
 void nh_loss_data_free(nh_loss_data *d)
 {
     if (d == NULL) return;
-    if (d->placed != NULL) d->device->call->loss_free(d->placed);
+    if (d->placed != NULL) d->device->call->loss->drop(d->placed);
     nh_edge_list_free(&d->list);
     free(d->start);
     free(d->slot);
@@ -920,7 +920,7 @@ static int project_errors(work *w, nh_threads *threads, double *shift, nh_error 
     }
     double(*trace)[2] = nh_calloc(w->n_k, sizeof *trace);
     if (trace == NULL) return nh_fail_memory(err, "the states");
-    const int status = d->device->call->loss_project(d->placed, w->outputs, w->paper, w->state, shift, trace, err);
+    const int status = d->device->call->loss->project(d->placed, w->outputs, w->paper, w->state, shift, trace, err);
     for (size_t i = 0; status == 0 && i < w->n_k; i++) {
         w->kterm[i].trace_p = trace[i][0];
         w->kterm[i].trace_q = trace[i][1];
@@ -934,7 +934,7 @@ static int sum_errors(work *w, nh_threads *threads, nhk_loss_sums *sums, nh_erro
 {
     const nh_loss_data *d = w->d;
     if (w->outputs != NULL)
-        return d->device->call->loss_errors(d->placed, w->outputs, w->squared, w->paper, w->with_trace, w->mu,
+        return d->device->call->loss->errors(d->placed, w->outputs, w->squared, w->paper, w->with_trace, w->mu,
                                             (const double(*)[3])w->weight, sums, w->part, err);
     nh_parallel_for(threads, d->n_edge, edge_loss, w);
     *sums = (nhk_loss_sums){0};
@@ -958,7 +958,7 @@ static int find_gradients(work *w, nh_threads *threads, nh_error *err)
         for (size_t i = 0; i < w->n_k; i++)
             for (size_t q = 0; q < 2; q++)
                 diagonal[i][q] = through_mu_k(w, &w->kterm[i], q == 1);
-        const int status = d->device->call->loss_gradients(d->placed, w->outputs, w->weight_r, through_mu(w),
+        const int status = d->device->call->loss->gradients(d->placed, w->outputs, w->weight_r, through_mu(w),
                                                            (const double(*)[2])diagonal, w->with_trace, w->weight_trace, err);
         free(diagonal);
         return status;
@@ -1147,7 +1147,7 @@ static int place(nh_loss_data *d, const nh_device *device, nh_error *err)
                                    .h0 = g->matrix[NH_H0],
                                    .label = g->matrix[NH_H_LABEL],
                                    .overlap = g->overlap};
-        status = device->call->loss_new(device->gpu, &in, &d->placed, err);
+        status = device->call->loss->make(device->gpu, &in, &d->placed, err);
     }
     placing_free(&p);
     return status;
@@ -1159,7 +1159,7 @@ int nh_loss_begin(nh_loss_data *d, const nh_device *device, nhk_outputs *outputs
     *ready = false;
     if (check_states(d, n_state, state, err) || place(d, device, err)) return -1;
     if (d->placed == NULL) return 0;
-    return device->call->loss_begin(d->placed, outputs, gradients, n_state, state, ready, err);
+    return device->call->loss->begin(d->placed, outputs, gradients, n_state, state, ready, err);
 }
 
 int nh_loss_evaluate_placed(const nh_loss_data *d, const nh_loss_options *o, size_t n_state, const nh_kstates *state,

@@ -49,16 +49,16 @@ static void check(const char *what, const setting *s, const nh_loss_options *o, 
     bool ready;
     OK(nh_loss_evaluate(s->d, o, s->n_state, s->state, s->ham, s->trace, NULL, &expected, gradients ? g_ham : NULL,
                         gradients ? g_trace : NULL, &err));
-    OK(call->outputs_new(device->gpu, s->dim, s->trace ? N_PAIR : 0, &x, &err));
+    OK(call->outputs->make(device->gpu, s->dim, s->trace ? N_PAIR : 0, &x, &err));
     for (uint64_t i = 0; i < 3; i++) {
         emu_seed(7 * i);
         found[i] = noise(n, 1, "y");
         found_trace[i] = noise(m, 1, "y");
         OK(nh_loss_begin(s->d, device, x, gradients, s->n_state, s->state, &ready, &err));
         assert_true(ready);
-        OK(call->outputs_upload(x, s->ham, s->trace, &err));
+        OK(call->outputs->upload(x, s->ham, s->trace, &err));
         OK(nh_loss_evaluate_placed(s->d, o, s->n_state, s->state, x, s->trace != NULL, gradients, &t[i], &err));
-        if (gradients) OK(call->outputs_download(x, true, found[i], found_trace[i], &err));
+        if (gradients) OK(call->outputs->download(x, true, found[i], found_trace[i], &err));
         assert_memory_equal(&t[0], &t[i], sizeof t[0]);
         assert_memory_equal(found[0], found[i], n * sizeof(double));
         if (m > 0) assert_memory_equal(found_trace[0], found_trace[i], m * sizeof(double));
@@ -71,7 +71,7 @@ static void check(const char *what, const setting *s, const nh_loss_options *o, 
     assert_true(expected.loss_h > 0 && (s->n_state == 0) == (expected.pq == 0));
     if (gradients) compare(what, n, found[0], g_ham);
     if (gradients && m > 0) compare(what, m, found_trace[0], g_trace);
-    call->outputs_free(x);
+    call->outputs->drop(x);
     for (size_t i = 0; i < 3; i++) {
         free(found[i]);
         free(found_trace[i]);
@@ -166,10 +166,10 @@ static void golden_numbers(void **state)
         free(t);
     }
     double *rows = golden_rows(&x, ham, DIM), *trace_rows = golden_rows(&x, trace, N_PAIR);
-    OK(device->call->outputs_new(device->gpu, DIM, N_PAIR, &out, &err));
+    OK(device->call->outputs->make(device->gpu, DIM, N_PAIR, &out, &err));
     OK(nh_loss_begin(d, device, out, false, 1, &x.states, &ready, &err));
     assert_true(ready);
-    OK(device->call->outputs_upload(out, rows, trace_rows, &err));
+    OK(device->call->outputs->upload(out, rows, trace_rows, &err));
     for (int squared = 0; squared < 2; squared++) {
         const nh_loss_options o = {NH_LOSS_REFERENCE, squared, 0.2, 0.99955, 0.0002, 0.0001, 0.00015};
         nh_loss_terms t;
@@ -185,7 +185,7 @@ static void golden_numbers(void **state)
         free(mu);
         free(loss_trace);
     }
-    device->call->outputs_free(out);
+    device->call->outputs->drop(out);
     nh_loss_data_free(d);
     nh_selection_free(&part);
     nh_embedding_free(e);
@@ -230,7 +230,7 @@ static void made(void **state)
             bool ready;
             nhk_outputs *x; /* no P: its terms are 0 */
             const nh_loss_options o = {NH_LOSS_REFERENCE, true, 0, 0.5, 0.2, 0.13, 0.17};
-            OK(device->call->outputs_new(device->gpu, s.dim, 0, &x, &err));
+            OK(device->call->outputs->make(device->gpu, s.dim, 0, &x, &err));
             OK(nh_loss_begin(s.d, device, x, true, 1, &states[1], &ready, &err));
             assert_true(ready);
             OK(nh_loss_evaluate_placed(s.d, &o, 1, &states[1], x, false, true, &t, &err));
@@ -238,7 +238,7 @@ static void made(void **state)
             const nh_kstates wrong = {.n_basis = basis + 1, .n_band = 1, .vector = vector};
             assert_int_equal(nh_loss_begin(s.d, device, x, true, 1, &wrong, &ready, &err), -1);
             assert_non_null(strstr(err.text, "the crystal has"));
-            device->call->outputs_free(x);
+            device->call->outputs->drop(x);
             nh_loss_data_free(s.d);
             free(ham);
             free(trace);
