@@ -1,7 +1,6 @@
 /* Devices and their memory; the archive as one table. */
 #include "kernels/gpu.h"
 
-#include "kernels/blas.h"
 #include "kernels/table.h"
 
 #include <cstdarg>

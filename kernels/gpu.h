@@ -56,6 +56,10 @@ struct nh_gpu {
     nhk_pool pool; /* of runs that are not kept, of all sub-models on the device */
 };
 
+/* cuBLAS and cuSOLVER, which open and close with the device: blas.cu. */
+void nhk_blas_open(nh_gpu *g, bool tf32);
+void nhk_blas_close(nh_gpu *g);
+
 /* Keeps the first failure. */
 void nhk_fail(nh_gpu *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* True where `e` is success, else keeps "WHAT: ..." */

@@ -34,9 +34,7 @@ size_t nh_structure_orbitals(const nh_structure *s);
 /* First orbital of each atom: start[n_atom+1]. */
 void nh_orbital_start(const nh_structure *s, size_t *start);
 
-/* Checks what every program relies on: finite numbers, a lattice with volume, indices in range, no two atoms
- * on one spot (closer than 1e-3 Å, periodic images included: linear-time check through the neighbour search).
- */
+/* Finite numbers, a lattice with volume, indices in range (nh_atoms_check of crystal/neighbours.h looks at distances, too). */
 int nh_structure_check(const nh_structure *s, nh_error *err);
 
 /* "GaAs": element symbols with counts, in order of species. The caller frees. */
