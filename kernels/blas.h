@@ -5,9 +5,6 @@
 
 #include "kernels/gpu.h"
 
-void nhk_blas_open(nh_gpu *g, bool tf32);
-void nhk_blas_close(nh_gpu *g);
-
 /* c[m][n] = a b + beta c, where a is [m][k] (or [k][m] if across_a), b [k][n] (or [n][k] if across_b); ld.: numbers from
  * one row to the next. Nothing is done where m or n is 0. */
 void nhk_gemm_f(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const float *a, size_t lda,

@@ -2,6 +2,7 @@
  * gives H0 once and takes the sum of the corrections once; in between nothing of the size of the edges moves. */
 #include "kernels/gpu.h"
 #include "kernels/ops.h"
+#include "kernels/table.h"
 
 extern "C" {
 #include "network/network.h"
@@ -31,7 +32,9 @@ static size_t end_of(const nhk_crystal *c, size_t edge)
     return b->start + orbitals(c->host.out, b->a) * orbitals(c->host.out, b->b);
 }
 
-int nhk_crystal_new(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **out, nh_error *err)
+static void crystal_drop(nhk_crystal *c);
+
+static int crystal_make(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **out, nh_error *err)
 {
     *out = nullptr;
     nhk_crystal *c = static_cast<nhk_crystal *>(calloc(1, sizeof *c));
@@ -64,11 +67,11 @@ int nhk_crystal_new(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **out, n
         *out = c;
         return 0;
     }
-    nhk_crystal_free(c);
+    crystal_drop(c);
     return no_memory ? 0 : status;
 }
 
-void nhk_crystal_free(nhk_crystal *c)
+static void crystal_drop(nhk_crystal *c)
 {
     if (c == nullptr) return;
     nhk_embedding_free(c->gpu, &c->in);
@@ -112,15 +115,18 @@ static size_t look_at(nhk_crystal *c, size_t edge, size_t end)
         nhk_crystal *c = static_cast<nhk_crystal *>(context);                                                                      \
         nhk_irreps_to_correction_##suffix(c->gpu, &c->out, n, c->edge, edge, ham, c->host.scale, true, c->d);                      \
     }                                                                                                                              \
-    void nhk_crystal_ends_##suffix(nhk_crystal *c, nh_network_##suffix##_ends *ends)                                               \
+    static void crystal_ends_##suffix(nhk_crystal *c, nh_network_##suffix##_ends *ends)                                            \
     {                                                                                                                              \
         *ends = nh_network_##suffix##_ends{c, c->host.matrix != nullptr ? source_##suffix : nullptr, sink_##suffix, nullptr};      \
     }
 ENDS(float, f)
 ENDS(double, d)
 
-int nhk_crystal_corrections(nhk_crystal *c, double *d, nh_error *err)
+static int crystal_corrections(nhk_crystal *c, double *d, nh_error *err)
 {
     nhk_download(c->gpu, d, c->d, c->host.n_elem * sizeof *d);
     return nhk_sync(c->gpu, err);
 }
+
+const nhk_crystal_calls nhk_crystal_table = {crystal_make, crystal_drop, crystal_ends_f, crystal_ends_d,
+                                             crystal_corrections};

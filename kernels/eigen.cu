@@ -4,6 +4,7 @@
  * H and S are row-major, so that the libraries, which think in columns, see their complex conjugates; lower triangles. */
 #include "kernels/blas.h"
 #include "kernels/fourier.h"
+#include "kernels/table.h"
 
 #include <cstdlib>
 
@@ -42,7 +43,9 @@ static double **table_of(nh_gpu *g, double *first, size_t size, size_t count)
     return table;
 }
 
-int nhk_eigen_new(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_error *err)
+static void eigen_drop(nhk_eigen *w);
+
+static int eigen_make(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_error *err)
 {
     *out = nullptr;
     nhk_eigen *w = static_cast<nhk_eigen *>(calloc(1, sizeof *w));
@@ -75,11 +78,11 @@ int nhk_eigen_new(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_err
         *out = w;
         return 0;
     }
-    nhk_eigen_free(w);
+    eigen_drop(w);
     return -1;
 }
 
-void nhk_eigen_free(nhk_eigen *w)
+static void eigen_drop(nhk_eigen *w)
 {
     if (w == nullptr) return;
     nh_gpu *g = w->gpu;
@@ -110,7 +113,7 @@ static eigen_slot *free_slot(nhk_eigen *w, nh_error *err)
     return nullptr;
 }
 
-int nhk_eigen_room(nhk_eigen *w, double **h, double **s, nh_error *err)
+static int eigen_room(nhk_eigen *w, double **h, double **s, nh_error *err)
 {
     eigen_slot *q = free_slot(w, err);
     if (q == nullptr) return -1;
@@ -123,7 +126,7 @@ int nhk_eigen_room(nhk_eigen *w, double **h, double **s, nh_error *err)
     return w->gpu->failed ? nhk_sync(w->gpu, err) : 0;
 }
 
-int nhk_eigen_queue(nhk_eigen *w, size_t count, nhk_fourier *f, const double *phase, nh_error *err)
+static int eigen_queue(nhk_eigen *w, size_t count, nhk_fourier *f, const double *phase, nh_error *err)
 {
     nh_gpu *g = w->gpu;
     eigen_slot *q = free_slot(w, err);
@@ -256,7 +259,7 @@ static void solve_projected(nhk_eigen *w, const eigen_slot *q)
     if (w->o.vectors) nhk_zgemm_batched(g, false, n, count, q->s, q->h, w->room);
 }
 
-int nhk_eigen_solve(nhk_eigen *w, nhk_eigen_result *r, nh_error *err)
+static int eigen_solve(nhk_eigen *w, nhk_eigen_result *r, nh_error *err)
 {
     nh_gpu *g = w->gpu;
     eigen_slot *q = &w->slot[w->oldest % NHK_IN_HAND];
@@ -288,7 +291,7 @@ int nhk_eigen_solve(nhk_eigen *w, nhk_eigen_result *r, nh_error *err)
     return 0;
 }
 
-int nhk_eigen_vectors(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
+static int eigen_vectors(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
                       nh_error *err)
 {
     nh_gpu *g = w->gpu;
@@ -305,3 +308,6 @@ int nhk_eigen_vectors(nhk_eigen *w, size_t count, const size_t *first, const siz
     *out = w->columns;
     return nhk_sync(g, err);
 }
+
+const nhk_eigen_calls nhk_eigen_table = {eigen_make, eigen_drop, eigen_room, eigen_queue, eigen_solve,
+                                         eigen_vectors};

@@ -1,5 +1,6 @@
 /* H(k) and S(k) from H(R) and S(R), which stay on the device: crystal/fourier.c. */
 #include "kernels/fourier.h"
+#include "kernels/table.h"
 
 #include <cstdlib>
 
@@ -10,7 +11,9 @@ struct nhk_fourier {
     size_t room, phases; /* k-points that h and s, and phase, have room for */
 };
 
-int nhk_fourier_new(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err)
+static void fourier_drop(nhk_fourier *f);
+
+static int fourier_make(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err)
 {
     *out = nullptr;
     nhk_fourier *f = static_cast<nhk_fourier *>(calloc(1, sizeof *f));
@@ -25,11 +28,11 @@ int nhk_fourier_new(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, n
         *out = f;
         return 0;
     }
-    nhk_fourier_free(f);
+    fourier_drop(f);
     return -1;
 }
 
-void nhk_fourier_free(nhk_fourier *f)
+static void fourier_drop(nhk_fourier *f)
 {
     if (f == nullptr) return;
     const void *arrays[] = {f->in.group, f->in.cell_of, f->in.matrix, f->in.overlap, f->phase, f->h, f->s};
@@ -140,7 +143,7 @@ int nhk_fourier_queue(nhk_fourier *f, size_t n, const double *phase, double *h, 
     return f->gpu->failed ? nhk_sync(f->gpu, err) : 0;
 }
 
-int nhk_fourier_at(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err)
+static int fourier_at(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err)
 {
     nh_gpu *g = f->gpu;
     const size_t bytes = n * 2 * f->in.basis * f->in.basis * sizeof(double);
@@ -151,3 +154,5 @@ int nhk_fourier_at(nhk_fourier *f, size_t n, const double *phase, double *h, dou
     if (s != nullptr) nhk_download(g, s, f->s, bytes);
     return nhk_sync(g, err);
 }
+
+const nhk_fourier_calls nhk_fourier_table = {fourier_make, fourier_drop, fourier_at};

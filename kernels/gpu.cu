@@ -1,7 +1,7 @@
-/* Devices and their memory. */
+/* Devices and their memory; the archive as one table. */
 #include "kernels/gpu.h"
 
-#include "kernels/blas.h"
+#include "kernels/table.h"
 
 #include <cstdarg>
 #include <cstdlib>
@@ -39,7 +39,7 @@ bool nhk_good(nh_gpu *g, cudaError_t e, const char *what)
     return false;
 }
 
-int nhk_count(int *n, nh_error *err)
+static int gpu_count(int *n, nh_error *err)
 {
     *n = 0;
     const cudaError_t e = cudaGetDeviceCount(n);
@@ -47,12 +47,14 @@ int nhk_count(int *n, nh_error *err)
     return *n > 0 ? 0 : nhk_error(err, "no CUDA device");
 }
 
-int nhk_open(const nh_gpu_options *o, nh_gpu **out, nh_error *err)
+static void gpu_close(nh_gpu *g);
+
+static int gpu_open(const nh_gpu_options *o, nh_gpu **out, nh_error *err)
 {
     int n;
     cudaDeviceProp p;
     *out = nullptr;
-    if (nhk_count(&n, err)) return -1;
+    if (gpu_count(&n, err)) return -1;
     if (o->index < 0 || o->index >= n)
         return nhk_error(err, "no CUDA device %d: there %s %d, counted from 0", o->index, n == 1 ? "is" : "are", n);
     nh_gpu *g = static_cast<nh_gpu *>(calloc(1, sizeof *g));
@@ -71,11 +73,11 @@ int nhk_open(const nh_gpu_options *o, nh_gpu **out, nh_error *err)
         return 0;
     }
     nhk_error(err, "%s", g->error.text);
-    nhk_close(g);
+    gpu_close(g);
     return -1;
 }
 
-void nhk_close(nh_gpu *g)
+static void gpu_close(nh_gpu *g)
 {
     if (g == nullptr) return;
     cudaSetDevice(g->index);
@@ -87,7 +89,7 @@ void nhk_close(nh_gpu *g)
     free(g);
 }
 
-const char *nhk_name(const nh_gpu *g)
+static const char *gpu_name(const nh_gpu *g)
 {
     return g->name;
 }
@@ -172,7 +174,7 @@ void nhk_zero(nh_gpu *g, void *p, size_t bytes)
     if (nhk_ready(g, bytes)) nhk_good(g, cudaMemsetAsync(p, 0, bytes, g->stream), "cudaMemset");
 }
 
-void nhk_traffic(const nh_gpu *g, size_t *up, size_t *down)
+static void gpu_traffic(const nh_gpu *g, size_t *up, size_t *down)
 {
     *up = g->up;
     *down = g->down;
@@ -232,4 +234,29 @@ nhk_layout nhk_layout_of(nh_gpu *g, const nh_layout *layout)
         l.channel[i] = (int)from->channel;
     }
     return l;
+}
+
+/* ---- the archive as one table */
+
+const nhk_calls *nhk_table(void)
+{
+    static const nhk_calls table = {NHK_VERSION,
+                                     gpu_count,
+                                     gpu_open,
+                                     gpu_close,
+                                     gpu_name,
+                                     nhk_sync,
+                                     nhk_pinned,
+                                     nhk_pinned_free,
+                                     gpu_traffic,
+                                     &nhk_network_f_table,
+                                     &nhk_network_d_table,
+                                     &nhk_training_f_table,
+                                     &nhk_training_d_table,
+                                     &nhk_crystal_table,
+                                     &nhk_outputs_table,
+                                     &nhk_loss_table,
+                                     &nhk_fourier_table,
+                                     &nhk_eigen_table};
+    return &table;
 }

@@ -18,7 +18,7 @@
 #endif
 
 #include "base/real.h"
-#include "device/kernels.h"
+#include "kernels/memory.h"
 #include "plan/layout.h"
 
 #include <cstdint>
@@ -55,6 +55,10 @@ struct nh_gpu {
     size_t resident; /* bytes of crystals that stay for the loss */
     nhk_pool pool; /* of runs that are not kept, of all sub-models on the device */
 };
+
+/* cuBLAS and cuSOLVER, which open and close with the device: blas.cu. */
+void nhk_blas_open(nh_gpu *g, bool tf32);
+void nhk_blas_close(nh_gpu *g);
 
 /* Keeps the first failure. */
 void nhk_fail(nh_gpu *g, const char *format, ...) __attribute__((format(printf, 2, 3)));

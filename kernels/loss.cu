@@ -3,6 +3,7 @@
 #include "kernels/blas.h"
 #include "kernels/gpu.h"
 #include "kernels/ops.h"
+#include "kernels/table.h"
 
 extern "C" {
 #include "network/network.h"
@@ -24,7 +25,7 @@ struct nhk_outputs {
     nhk_pool pool; /* of an evaluation */
 };
 
-int nhk_outputs_new(nh_gpu *g, size_t dim, size_t n_pair, nhk_outputs **out, nh_error *err)
+static int outputs_make(nh_gpu *g, size_t dim, size_t n_pair, nhk_outputs **out, nh_error *err)
 {
     *out = static_cast<nhk_outputs *>(calloc(1, sizeof **out));
     if (*out == nullptr) return nhk_error(err, "out of memory for outputs");
@@ -44,7 +45,7 @@ static void drop_room(nhk_outputs *x)
     x->room = 0;
 }
 
-void nhk_outputs_free(nhk_outputs *x)
+static void outputs_drop(nhk_outputs *x)
 {
     if (x == nullptr) return;
     drop_room(x);
@@ -70,14 +71,14 @@ static void clear(nhk_outputs *x, size_t n_edge)
     nhk_zero(g, x->trace, n_edge * x->n_pair * sizeof(double));
 }
 
-int nhk_outputs_upload(nhk_outputs *x, const double *ham, const double *trace, nh_error *err)
+static int outputs_upload(nhk_outputs *x, const double *ham, const double *trace, nh_error *err)
 {
     if (ham != nullptr) nhk_upload(x->gpu, x->ham, ham, x->n_edge * x->dim * sizeof *ham);
     if (trace != nullptr) nhk_upload(x->gpu, x->trace, trace, x->n_edge * x->n_pair * sizeof *trace);
     return nhk_sync(x->gpu, err);
 }
 
-int nhk_outputs_download(nhk_outputs *x, bool gradients, double *ham, double *trace, nh_error *err)
+static int outputs_download(nhk_outputs *x, bool gradients, double *ham, double *trace, nh_error *err)
 {
     if (ham != nullptr) nhk_download(x->gpu, ham, gradients ? x->g_ham : x->ham, x->n_edge * x->dim * sizeof *ham);
     if (trace != nullptr) nhk_download(x->gpu, trace, gradients ? x->g_trace : x->trace, x->n_edge * x->n_pair * sizeof *trace);
@@ -121,12 +122,12 @@ template <typename T> static void seed(void *context, size_t n, const int *edge,
     if (g_trace != nullptr) get_rows(x->gpu, n, x->n_pair, edge, x->g_trace, g_trace);
 }
 
-void nhk_outputs_ends_f(nhk_outputs *x, nh_network_f_ends *ends)
+static void outputs_ends_f(nhk_outputs *x, nh_network_f_ends *ends)
 {
     *ends = nh_network_f_ends{x, nullptr, sink<float>, seed<float>};
 }
 
-void nhk_outputs_ends_d(nhk_outputs *x, nh_network_d_ends *ends)
+static void outputs_ends_d(nhk_outputs *x, nh_network_d_ends *ends)
 {
     *ends = nh_network_d_ends{x, nullptr, sink<double>, seed<double>};
 }
@@ -185,7 +186,9 @@ static void upload_difference(nh_gpu *g, size_t n, const double *label, const do
     free(x);
 }
 
-int nhk_loss_new(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err)
+static void loss_drop(nhk_loss *l);
+
+static int loss_make(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err)
 {
     const size_t slots = (size_t)in->n_slot, species = (size_t)in->n_species, numbers = 2 * (size_t)in->spin_blocks * in->n_elem;
     size_t available = 0, total = 0;
@@ -236,11 +239,11 @@ int nhk_loss_new(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *
         *out = l;
         return 0;
     }
-    nhk_loss_free(l);
+    loss_drop(l);
     return no_memory ? 0 : status;
 }
 
-void nhk_loss_free(nhk_loss *l)
+static void loss_drop(nhk_loss *l)
 {
     if (l == nullptr) return;
     tables *t = &l->t;
@@ -636,7 +639,7 @@ static void project(nhk_loss *l, const nh_kstates *state, const kterm *s, bool p
     NHK_RUN(g, traces_kernel, 1, 2 * NHK_WARP, 0, (unsigned)band, (unsigned)p, s->delta, trace);
 }
 
-int nhk_loss_begin(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const nh_kstates *state, bool *ready, nh_error *err)
+static int loss_begin(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const nh_kstates *state, bool *ready, nh_error *err)
 {
     nh_gpu *g = l->gpu;
     *ready = false;
@@ -661,7 +664,7 @@ int nhk_loss_begin(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, c
     return 0;
 }
 
-int nhk_loss_project(nhk_loss *l, nhk_outputs *x, bool paper, const nh_kstates *state, double *shift, double (*trace)[2], nh_error *err)
+static int loss_project(nhk_loss *l, nhk_outputs *x, bool paper, const nh_kstates *state, double *shift, double (*trace)[2], nh_error *err)
 {
     nh_gpu *g = l->gpu;
     const tables *t = &l->t;
@@ -678,7 +681,7 @@ int nhk_loss_project(nhk_loss *l, nhk_outputs *x, bool paper, const nh_kstates *
     return nhk_sync(g, err);
 }
 
-int nhk_loss_errors(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu, const double (*weight)[3],
+static int loss_errors(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu, const double (*weight)[3],
                     nhk_loss_sums *sums, double (*part)[3], nh_error *err)
 {
     nh_gpu *g = l->gpu;
@@ -710,7 +713,7 @@ int nhk_loss_errors(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool 
     return status;
 }
 
-int nhk_loss_gradients(nhk_loss *l, nhk_outputs *x, double weight_r, double shift, const double (*diagonal)[2],
+static int loss_gradients(nhk_loss *l, nhk_outputs *x, double weight_r, double shift, const double (*diagonal)[2],
                        bool with_trace, double weight_trace, nh_error *err)
 {
     nh_gpu *g = l->gpu;
@@ -734,3 +737,9 @@ int nhk_loss_gradients(nhk_loss *l, nhk_outputs *x, double weight_r, double shif
         NHK_RUN(g, scale_kernel, nhk_grid(g, numbers, NHK_BLOCK), NHK_BLOCK, 0, numbers, weight_trace, x->g_trace);
     return nhk_sync(g, err);
 }
+
+const nhk_outputs_calls nhk_outputs_table = {outputs_make, outputs_drop, outputs_ends_f, outputs_ends_d,
+                                             outputs_upload, outputs_download};
+
+const nhk_loss_calls nhk_loss_table = {loss_make, loss_drop, loss_begin, loss_project, loss_errors,
+                                       loss_gradients};

@@ -1,5 +1,6 @@
 /* A sub-model on a device: its weights, and passes through it, forward and back. */
 #include "kernels/network.h"
+#include "kernels/table.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -106,14 +107,16 @@ void R(nhk_upload_tracegrad)(nhk_net *d)
     }
 }
 
-int NHK_NET(_update)(nhk_net *d, nh_error *err)
+static int network_update(nhk_net *d, nh_error *err)
 {
     nhk_upload(d->gpu, d->packed, d->host->packed, d->host->n_packed * sizeof(real));
     R(nhk_upload_tracegrad)(d);
     return nhk_sync(d->gpu, err);
 }
 
-int NHK_NET(_new)(nh_gpu *g, const nh_net *host, nhk_net **out, nh_error *err)
+static void network_drop(nhk_net *d);
+
+static int network_make(nh_gpu *g, const nh_net *host, nhk_net **out, nh_error *err)
 {
     *out = nullptr;
     nhk_net *d = static_cast<nhk_net *>(calloc(1, sizeof *d));
@@ -140,16 +143,16 @@ int NHK_NET(_new)(nh_gpu *g, const nh_net *host, nhk_net **out, nh_error *err)
         for (nhk_stage &s : d->stage)
             nhk_good(g, cudaEventCreateWithFlags(&s.done, cudaEventDisableTiming), "cudaEventCreate");
     }
-    if (g->failed || NHK_NET(_update)(d, err)) {
+    if (g->failed || network_update(d, err)) {
         if (g->failed) nhk_sync(g, err);
-        NHK_NET(_free)(d);
+        network_drop(d);
         return -1;
     }
     *out = d;
     return 0;
 }
 
-void NHK_NET(_connect)(nhk_net *d, const NH_NET(_ends) * ends)
+static void network_connect(nhk_net *d, const NH_NET(_ends) * ends)
 {
     d->ends = ends != nullptr ? *ends : NH_NET(_ends){};
 }
@@ -165,7 +168,7 @@ static void forget_order(nhk_pass *r)
     *r = nhk_pass{};
 }
 
-void NHK_NET(_free)(nhk_net *d)
+static void network_drop(nhk_net *d)
 {
     if (d == nullptr) return;
     cudaSetDevice(d->gpu->index);
@@ -882,7 +885,7 @@ static void run_outside(nhk_net *d)
     free(zero);
 }
 
-int NHK_NET(_forward)(nhk_net *d, const nh_edges *graph, NH_NET(_source) * source, void *source_context,
+static int network_forward(nhk_net *d, const nh_edges *graph, NH_NET(_source) * source, void *source_context,
                            NH_NET(_sink) * sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err)
 {
     nhk_pass *r = &d->pass;
@@ -923,7 +926,7 @@ int NHK_NET(_forward)(nhk_net *d, const nh_edges *graph, NH_NET(_source) * sourc
     return nhk_sync(g, err);
 }
 
-int NHK_NET(_backward)(nhk_net *d, size_t kept, NH_NET(_seed) * seed, void *seed_context, nh_error *err)
+static int network_backward(nhk_net *d, size_t kept, NH_NET(_seed) * seed, void *seed_context, nh_error *err)
 {
     nhk_pass *r = &d->pass;
     nh_gpu *g = d->gpu;
@@ -941,3 +944,6 @@ int NHK_NET(_backward)(nhk_net *d, size_t kept, NH_NET(_seed) * seed, void *seed
     }
     return nhk_sync(g, err);
 }
+
+const NHK_NET(_calls) NHK_NET(_table) = {network_make,    network_drop,    network_update,
+                                         network_connect, network_forward, network_backward};

@@ -84,7 +84,8 @@ struct R(nhk_network) {
     nhk_training training;
 };
 typedef struct R(nhk_network) nhk_net;
-#define NHK_NET(name) NH_PASTE(R(nhk_network), name) /* nhk_network_f_new and so on */
+#define NHK_NET(name) NH_PASTE(R(nhk_network), name) /* nhk_network_f_table and so on */
+#define NHK_TRAINING(name) NH_PASTE(R(nhk_training), name)
 
 /* Tables and an empty gradient, where they are not there yet; false and a failure without memory. */
 bool R(nhk_training_begin)(nhk_net *d);

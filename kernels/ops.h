@@ -13,7 +13,7 @@
 #ifndef NH_KERNELS_OPS_H
 #define NH_KERNELS_OPS_H
 
-#include "device/kernels.h"
+#include "kernels/memory.h"
 #include "ops/ops.h"
 
 #ifdef __cplusplus

@@ -2,6 +2,7 @@
  * the parameters to the packed weights and from the packed gradient back: pack_one and join_layers of lib/network's network.c,
  * split_layers and unpack_one of gradient.c. What is only copied is a table of places; the products are BLAS's. */
 #include "kernels/network.h"
+#include "kernels/table.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -214,7 +215,7 @@ static real *host_array(nhk_net *d)
     return all;
 }
 
-int NHK_NET(_write)(nhk_net *d, nhk_array which, real *const *values, nh_error *err)
+static int training_write(nhk_net *d, nhk_array which, real *const *values, nh_error *err)
 {
     const nhk_training *t = &d->training;
     const nh_params *p = d->host->params;
@@ -229,7 +230,7 @@ int NHK_NET(_write)(nhk_net *d, nhk_array which, real *const *values, nh_error *
     return status;
 }
 
-int NHK_NET(_read)(nhk_net *d, nhk_array which, real *const *values, nh_error *err)
+static int training_read(nhk_net *d, nhk_array which, real *const *values, nh_error *err)
 {
     const nhk_training *t = &d->training;
     real *all = ready(d, which, which + 1) ? host_array(d) : nullptr;
@@ -240,19 +241,19 @@ int NHK_NET(_read)(nhk_net *d, nhk_array which, real *const *values, nh_error *e
     return status;
 }
 
-int NHK_NET(_load)(nhk_net *d, nhk_array which, nh_error *err)
+static int training_load(nhk_net *d, nhk_array which, nh_error *err)
 {
     if (ready(d, which, which + 1)) pack(d, d->training.array[which]);
     return nhk_sync(d->gpu, err);
 }
 
-int NHK_NET(_clear)(nhk_net *d, nh_error *err)
+static int training_clear(nhk_net *d, nh_error *err)
 {
     if (ready(d, 0, 0)) nhk_zero(d->gpu, d->training.array[NHK_GRADIENT], d->training.n * sizeof(real));
     return nhk_sync(d->gpu, err);
 }
 
-int NHK_NET(_norm)(nhk_net *d, double *norm, nh_error *err)
+static int training_norm(nhk_net *d, double *norm, nh_error *err)
 {
     const nhk_training *t = &d->training;
     if (ready(d, 0, 0)) {
@@ -262,7 +263,7 @@ int NHK_NET(_norm)(nhk_net *d, double *norm, nh_error *err)
     return nhk_sync(d->gpu, err);
 }
 
-int NHK_NET(_step)(nhk_net *d, const nhk_adam *o, double ema, nh_error *err)
+static int training_step(nhk_net *d, const nhk_adam *o, double ema, nh_error *err)
 {
     real *const *a = d->training.array;
     if (ready(d, NHK_WEIGHTS, NHK_AVERAGE)) {
@@ -274,3 +275,6 @@ int NHK_NET(_step)(nhk_net *d, const nhk_adam *o, double ema, nh_error *err)
     }
     return nhk_sync(d->gpu, err);
 }
+
+const NHK_TRAINING(_calls) NHK_TRAINING(_table) = {training_write, training_read, training_load,
+                                                   training_clear, training_norm, training_step};

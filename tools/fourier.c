@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "crystal/fourier.h"
+#include "device/choice.h"
 #include "device/device.h"
 #include "formats/netcdf/graph.h"
 #include "formats/abacus/kpt.h"
@@ -18,6 +19,7 @@ static const double HERMITIAN_WITHIN = 1e-6 * NH_RYDBERG;
 typedef struct arguments {
     int matrix;
     nh_kpoint_options k;
+    nh_checked device;
 } arguments;
 
 /* A few k-points at a time: what is in memory does not grow with their number. */
@@ -58,7 +60,7 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
     nh_error note;
     double anti;
     int status = -1;
-    if (nh_device_open(common->device, nh_device_local_rank(), &device, &note, err) != 0) return -1;
+    if (nh_device_open(a->device.text, nh_device_local_rank(), &device, &note, err) != 0) return -1;
     if (note.text[0] != '\0') nh_warn(program, common, "%s", note.text);
     if (nh_nc_open(nh_input(common), &in, err) != 0 || nh_graph_read(in, want, &g, err) != 0 ||
         nh_graph_require(g, nh_nc_name(in), want, err) != 0 ||
@@ -92,7 +94,8 @@ done:
 
 int main(int argc, char **argv)
 {
-    arguments a = {.k = NH_KPOINT_DEFAULTS};
+    arguments a = {.k = NH_KPOINT_DEFAULTS, .device = NH_DEVICE_ONE};
+    const nh_option on_device = NH_DEVICE_ONE_ROW(a.device);
     const nh_option options[] = {
         {NH_OPT_CHOICE, 0, "matrix", NULL, &a.matrix, MATRIX_NAMES, NULL,
          "the Hamiltonian to transform [h_pred]"},
@@ -123,7 +126,7 @@ int main(int argc, char **argv)
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
         .computes = true,
-        .on_device = true,
+        .device = &on_device,
         .example = "fourier --path auto ham.nc | geneig | bandplot-data --format gnuplot > bands.gp\n"
                    "fourier --path \"L .5 .5 .5; G 0 0 0; X .5 0 .5\" -n 40 ham.nc | geneig -o eig.nc\n"
                    "fourier --matrix h_label --kpath KPT -o hk.nc graph.nc",

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "crystal/spectrum.h"
+#include "device/choice.h"
 #include "device/device.h"
 #include "formats/netcdf/eigen.h"
 #include "formats/netcdf/graph.h"
@@ -19,6 +20,7 @@ static const double HERMITIAN_WITHIN = 1e-6 * NH_RYDBERG;
 
 typedef struct arguments {
     nh_kpoint_options k;
+    nh_checked device;
     int matrix, against, nev;
     bool has_matrix, has_against, has_bands, has_window, has_nev, has_sigma, has_threshold, vectors;
     double bands[2], window[2], sigma, threshold;
@@ -81,7 +83,7 @@ static int open_graph(source *q, const arguments *a, nh_error *err)
 static int source_open(source *q, const arguments *a, nh_error *err)
 {
     nh_error note;
-    if (nh_device_open(q->common->device, nh_device_local_rank(), &q->device, &note, err) != 0) return -1;
+    if (nh_device_open(a->device.text, nh_device_local_rank(), &q->device, &note, err) != 0) return -1;
     if (note.text[0] != '\0') nh_warn(q->program, q->common, "%s", note.text);
     if (nh_nc_open(nh_input(q->common), &q->in, err) != 0) return -1;
     const bool kspace = nh_nc_has(q->in, "hk"), real_space = nh_nc_has(q->in, "pair_src");
@@ -370,7 +372,8 @@ static int check_arguments(const arguments *a, nh_error *err)
 
 int main(int argc, char **argv)
 {
-    arguments a = {.k = NH_KPOINT_DEFAULTS, .bands = {1, INFINITY}, .window = {-INFINITY, INFINITY}};
+    arguments a = {.k = NH_KPOINT_DEFAULTS, .device = NH_DEVICE_ONE, .bands = {1, INFINITY}, .window = {-INFINITY, INFINITY}};
+    const nh_option on_device = NH_DEVICE_ONE_ROW(a.device);
     const nh_option options[] = {
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Bands (one of; all without)"},
         {NH_OPT_RANGE, 0, "bands", "LO:HI", a.bands, NULL, &a.has_bands,
@@ -431,7 +434,7 @@ int main(int argc, char **argv)
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
         .computes = true,
-        .on_device = true,
+        .device = &on_device,
         .example = "geneig --path auto --total 200 -o eig.nc ham.nc\n"
                    "geneig --path \"L .5 .5 .5; G 0 0 0; X .5 0 .5\" --total 200 -o eig.nc ham.nc\n"
                    "geneig --matrix h_label --mesh 8 8 8 --gamma -o eig.nc graph.nc\n"

@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "base/progress.h"
 #include "base/stream.h"
+#include "device/choice.h"
 #include "formats/netcdf/graph.h"
 #include "formats/netcdf/model.h"
 #include "ensemble/predict.h"
@@ -20,6 +21,7 @@ enum { LIST_LIMIT = 64 << 20 };
 typedef struct arguments {
     const char *model, *batch, *outdir;
     int precision, kernels;
+    nh_checked device;
     bool hermitize, timing, keep_features, strict;
 } arguments;
 
@@ -308,7 +310,7 @@ static int load(session *s, nh_error *err)
                        s->a->model);
     s->load = nh_seconds() - begin;
     nh_error note;
-    if (nh_devices_open(s->common->device, s->model->n_range, &s->devices, &note, err)) return -1;
+    if (nh_devices_open(s->a->device.text, s->model->n_range, &s->devices, &note, err)) return -1;
     if (note.text[0]) nh_warn(s->program, s->common, "%s", note.text);
     const nh_predict_options o = {.precision = (nh_precision)s->a->precision,
                                   .kernels = (nh_kernels)s->a->kernels,
@@ -351,7 +353,8 @@ int main(int argc, char **argv)
     static const char *const kernels[] = {"fast", "reference", NULL};
     static const char *const synopsis[] = {"-m MODEL.nc [options] [-o ham.nc] [embedded.nc|graph.nc]",
                                            "-m MODEL.nc [options] --batch LIST --outdir DIR", NULL};
-    arguments a = {.precision = NH_SINGLE, .kernels = NH_KERNELS_FAST, .hermitize = true};
+    arguments a = {.precision = NH_SINGLE, .kernels = NH_KERNELS_FAST, .device = NH_DEVICE_SEVERAL, .hermitize = true};
+    const nh_option on_device = NH_DEVICE_SEVERAL_ROW(a.device);
     const nh_option options[] = {
         {NH_OPT_STRING, 'm', "model", "FILE", &a.model, NULL, NULL, "model file"},
         {NH_OPT_CHOICE, 0, "precision", NULL, &a.precision, precisions, NULL,
@@ -400,8 +403,7 @@ int main(int argc, char **argv)
         .n_options = sizeof options / sizeof options[0],
         .max_inputs = 1,
         .computes = true,
-        .on_device = true,
-        .on_devices = true,
+        .device = &on_device,
         .example = "nhinfer -m model.nc embedded.nc -o ham.nc\nmkgraph --abacus GaAs | nhinfer -m model.nc "
                    "--timing > ham.nc",
         .see_also = "mkgraph(1), h0embed(1), nhmodel(1), fourier(1), gaugemae(1)"};

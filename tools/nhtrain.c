@@ -1,6 +1,7 @@
 /* nhtrain - labelled files in, a model out. */
 #include "base/memory.h"
 #include "base/options.h"
+#include "device/choice.h"
 #include "formats/netcdf/run_folder.h"
 
 #include <inttypes.h>
@@ -14,6 +15,7 @@ enum { SILENT = 1 }; /* another process has failed, and says so */
 typedef struct arguments {
     const char *config, *resume;
     nh_list set;
+    nh_checked device;
     bool history;
 } arguments;
 
@@ -186,7 +188,7 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
     nh_device *device = NULL;
     nh_error note = {""};
     int status = prepare(a, &settings, &state, &from_command_line, &err);
-    if (!status) status = nh_device_open(common->device, nh_device_local_rank(), &device, &note, &err);
+    if (!status) status = nh_device_open(a->device.text, nh_device_local_rank(), &device, &note, &err);
     if (!status && note.text[0] && ranks.rank == 0) nh_warn(program, common, "%s", note.text);
     const bool prepared = all_well(&ranks, status);
     if (!prepared && !status) status = SILENT;
@@ -208,7 +210,8 @@ int main(int argc, char **argv)
 {
     static const char *const synopsis[] = {"-c train.yaml [--set KEY=VALUE ...]",
                                            "--resume RUN_DIR [-c train.yaml] [--set KEY=VALUE ...]", NULL};
-    arguments a = {.history = true};
+    arguments a = {.device = NH_DEVICE_ONE, .history = true};
+    const nh_option on_device = NH_DEVICE_ONE_ROW(a.device);
     const nh_option options[] = {
         {NH_OPT_STRING, 'c', "config", "FILE", &a.config, NULL, NULL, "settings of the run, YAML"},
         {NH_OPT_STRING, 0, "resume", "RUN_DIR", &a.resume, NULL, NULL,
@@ -244,7 +247,7 @@ int main(int argc, char **argv)
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .computes = true,
-        .on_device = true,
+        .device = &on_device,
         .no_output = true,
         .example = "nhtrain -c pipelines/train-tiny.yaml --set run_dir=/tmp/tiny\nnhtrain --resume /tmp/tiny "
                    "--set schedule.epochs=20",

@@ -1,6 +1,7 @@
 #include "formats/abacus/graph.h"
 
 #include "base/memory.h"
+#include "crystal/neighbours.h"
 #include "formats/abacus/csr.h"
 
 #include <ctype.h>

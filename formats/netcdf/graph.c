@@ -1,6 +1,7 @@
 #include "formats/netcdf/graph.h"
 
 #include "base/memory.h"
+#include "crystal/neighbours.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -50,7 +51,7 @@ static int read_structure(const nh_nc *f, nh_structure *s, nh_error *err)
                               nh_nc_name(f), l[i], i);
     if (!failure) failure = nh_structure_set_shells(s, counts, l, err);
     if (!failure) failure = nh_nc_att_text(f, "title", &s->title, err);
-    if (!failure && nh_structure_check(s, err)) failure = nh_fail_at(err, "%s", nh_nc_name(f));
+    if (!failure && nh_atoms_check(s, err)) failure = nh_fail_at(err, "%s", nh_nc_name(f));
     free(shells);
     free(l);
     free(counts);

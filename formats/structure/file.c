@@ -1,6 +1,7 @@
 #include "formats/structure/file.h"
 
 #include "base/stream.h"
+#include "crystal/neighbours.h"
 #include "formats/abacus/stru.h"
 #include "formats/structure/poscar.h"
 #include "formats/structure/xyz.h"
@@ -34,7 +35,7 @@ int nh_structure_file_read(const char *path, const char *latname, nh_structure_f
     } else {
         out->format = formats[i].name;
         status = formats[i].parse(&t, latname, out, err);
-        if (status == 0 && nh_structure_check(&out->structure, err)) status = nh_fail_at(err, "%s", t.name);
+        if (status == 0 && nh_atoms_check(&out->structure, err)) status = nh_fail_at(err, "%s", t.name);
     }
     free(text);
     if (status != 0) nh_structure_file_free(out);

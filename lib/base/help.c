@@ -114,5 +114,5 @@ void nh_print_version(const nh_program *program)
 #else
     printf("compiler: GCC %s\n", __VERSION__);
 #endif
-    printf("CUDA: %s\n", program->on_device ? "--device loads libnhkernels.so" : "not used by this program");
+    printf("CUDA: %s\n", program->device != NULL ? "--device loads libnhkernels.so" : "not used by this program");
 }

@@ -71,14 +71,7 @@ static int build_table(const nh_program *program, nh_common *common, requests *w
     if (program->computes)
         add_common(t, (nh_option){NH_OPT_INT, 'j', "threads", "N", &common->threads, NULL, NULL,
                                   "threads to compute with [all cores the process may use]"});
-    if (program->on_device)
-        add_common(t, (nh_option){NH_OPT_STRING, 0, "device", program->on_devices ? "cpu|cuda[:I,J...]|auto" : "cpu|cuda[:I]|auto",
-                                  (void *)&common->device, NULL, NULL,
-                                  program->on_devices
-                                      ? "where to compute [cpu]; cuda: all CUDA devices there are, cuda:I: device I, cuda:I,J: these two; "
-                                        "...,tf32: faster products with 10 bits of mantissa; auto: as cuda if there is a device"
-                                      : "where to compute [cpu]; cuda:I: device I, ...,tf32: faster products with 10 bits "
-                                        "of mantissa; auto: a CUDA device if there is one"});
+    if (program->device != NULL) add_common(t, *program->device);
     if (!program->no_output)
         add_common(t, (nh_option){NH_OPT_UNSET, 0, "no-history", NULL, &common->history, NULL, NULL,
                                   "leave out the history attribute of a netCDF output"});
@@ -185,6 +178,13 @@ static int store(const nh_program *program, const nh_option *option, const char 
     case NH_OPT_STRING:
         *(const char **)option->target = value;
         break;
+    case NH_OPT_CHECKED: {
+        nh_checked *to = option->target;
+        nh_error err;
+        if (to->check(value, &err)) return usage_error(program, "%s: %s", shown, err.text);
+        to->text = value;
+        break;
+    }
     case NH_OPT_INT: {
         long number;
         if (!parse_long(value, INT_MIN, INT_MAX, &number))
@@ -381,44 +381,12 @@ static int parse_all(const nh_program *program, const nh_option_table *t, const 
     if (status != 0) return status;
     if (common->threads < 1 || common->threads > MAX_THREADS)
         return usage_error(program, "--threads: 1 to %d expected, found %d", MAX_THREADS, common->threads);
-    nh_device_choice device;
-    if (nh_device_parse(common->device, &device) != 0)
-        return usage_error(program, "--device: cpu, auto or cuda[:I%s][,tf32] expected, found '%s'",
-                           program->on_devices ? "[,J]..." : "", common->device);
-    if (device.n_index > 1 && !program->on_devices)
-        return usage_error(program, "--device %s: this program computes on one device", common->device);
     return -1;
-}
-
-int nh_device_parse(const char *text, nh_device_choice *out)
-{
-    *out = (nh_device_choice){.kind = NH_DEVICE_CPU};
-    if (strcmp(text, "cpu") == 0) return 0;
-    if (strncmp(text, "auto", 4) == 0) {
-        out->kind = NH_DEVICE_AUTO;
-        text += 4;
-    } else if (strncmp(text, "cuda", 4) == 0) {
-        out->kind = NH_DEVICE_CUDA;
-        text += 4;
-        for (char before = ':'; text[0] == before && text[1] >= '0' && text[1] <= '9'; before = ',') {
-            char *end;
-            const long index = strtol(text + 1, &end, 10);
-            if (index > 1023 || out->n_index == NH_MOST_DEVICES) return -1;
-            for (size_t i = 0; i < out->n_index; i++)
-                if (out->index[i] == (int)index) return -1;
-            out->index[out->n_index++] = (int)index;
-            text = end;
-        }
-    } else {
-        return -1;
-    }
-    out->tf32 = strcmp(text, ",tf32") == 0;
-    return text[0] == '\0' || out->tf32 ? 0 : -1;
 }
 
 int nh_parse(const nh_program *program, int argc, char **argv, nh_common *common)
 {
-    *common = (nh_common){.output = "-", .threads = nh_cores(), .device = "cpu", .history = true};
+    *common = (nh_common){.output = "-", .threads = nh_cores(), .history = true};
     if (common->threads > MAX_THREADS) common->threads = MAX_THREADS;
     requests wanted = {false, false, false};
     nh_option_table t;

@@ -22,13 +22,20 @@ typedef enum nh_option_kind {
     NH_OPT_CHOICE,  /* int *: index into `choices` */
     NH_OPT_INTS3,   /* int [3]: takes three arguments, as --mesh 8 8 8 */
     NH_OPT_RANGE,   /* double [2]: LO:HI, either side may be empty (then untouched); LO <= HI */
-    NH_OPT_LIST     /* nh_list *: repeatable, every argument is kept */
+    NH_OPT_LIST,    /* nh_list *: repeatable, every argument is kept */
+    NH_OPT_CHECKED  /* nh_checked *: text that its own rule must accept */
 } nh_option_kind;
 
 typedef struct nh_list {
     size_t count;
     const char **item; /* pointers into argv; owned array, freed with nh_list_free */
 } nh_list;
+
+/* Text with a rule. `check` returns 0, or -1 and in *err what is wrong, which the parser prints after the option's name. */
+typedef struct nh_checked {
+    const char *text; /* the default, or points into argv */
+    int (*check)(const char *text, nh_error *err);
+} nh_checked;
 
 typedef struct nh_option {
     nh_option_kind kind;
@@ -50,8 +57,7 @@ typedef struct nh_program {
     size_t n_options;
     size_t min_inputs, max_inputs;  /* positional arguments */
     bool computes;                  /* has --threads */
-    bool on_device;                 /* has --device */
-    bool on_devices;                /* .. and takes several */
+    const nh_option *device;        /* --device among the common options (device/choice.h); NULL: none */
     bool no_output;                 /* has no -o */
     const char *example;            /* one or more command lines, one a line */
     const char *see_also;           /* "h0embed(1), nhinfer(1)" */
@@ -60,24 +66,12 @@ typedef struct nh_program {
 typedef struct nh_common {
     const char *output; /* "-" is standard output, the default */
     int threads;        /* -j; default: all cores the process may use */
-    const char *device; /* as given, "cpu" by default; nh_device_parse understands it */
     bool quiet;
     int verbose;        /* number of -v */
     bool history;       /* false after --no-history */
     char *command_line; /* the whole command, for the history attribute */
     nh_list inputs;     /* positional arguments; empty means standard input */
 } nh_common;
-
-/* --device: cpu, auto[,tf32], cuda[:I[,J]...][,tf32] */
-enum { NH_MOST_DEVICES = 64 };
-typedef struct nh_device_choice {
-    enum { NH_DEVICE_CPU, NH_DEVICE_AUTO, NH_DEVICE_CUDA } kind;
-    size_t n_index; /* 0: none given */
-    int index[NH_MOST_DEVICES];
-    bool tf32;
-} nh_device_choice;
-/* 0, or -1 where `text` is none of them, or names a device twice. */
-int nh_device_parse(const char *text, nh_device_choice *out);
 
 /* Parses argv. Returns -1 to go on, otherwise the exit status with which the program must end now
  * (0 after --help, --version, --man; 2 after one line about a wrong command line). Options may stand after

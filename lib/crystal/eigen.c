@@ -302,7 +302,7 @@ int nh_eigen_many_new(const nh_device *device, size_t n, size_t n_k, double thre
     int status = device->call->open(&o, &w->gpu, err);
     for (; status == 0; w->batch /= 2) {
         const nhk_eigen_options e = {.n = n, .batch = w->batch, .threshold = threshold, .vectors = vectors};
-        status = device->call->eigen_new(w->gpu, &e, &w->placed, err);
+        status = device->call->eigen->make(w->gpu, &e, &w->placed, err);
         if (status == 0) break;
         if (w->batch > 1) status = 0;
     }
@@ -317,7 +317,7 @@ int nh_eigen_many_new(const nh_device *device, size_t n, size_t n_k, double thre
 void nh_eigen_many_free(nh_eigen_many *w)
 {
     if (w == NULL) return;
-    if (w->placed != NULL) w->device->call->eigen_free(w->placed);
+    if (w->placed != NULL) w->device->call->eigen->drop(w->placed);
     if (w->gpu != NULL) w->device->call->close(w->gpu);
     free(w->s);
     free(w);
@@ -330,12 +330,12 @@ size_t nh_eigen_many_batch(const nh_eigen_many *w)
 
 int nh_eigen_many_room(nh_eigen_many *w, double **h, double **s, nh_error *err)
 {
-    return w->device->call->eigen_room(w->placed, h, s, err);
+    return w->device->call->eigen->room(w->placed, h, s, err);
 }
 
 int nh_eigen_many_queue(nh_eigen_many *w, size_t count, const nh_fourier *f, const double *k, nh_error *err)
 {
-    if (f != NULL ? nh_fourier_queue(f, count, k, w->placed, err) : w->device->call->eigen_queue(w->placed, count, NULL, NULL, err))
+    if (f != NULL ? nh_fourier_queue(f, count, k, w->placed, err) : w->device->call->eigen->queue(w->placed, count, NULL, NULL, err))
         return -1;
     w->source[w->next % NHK_IN_HAND].f = f;
     w->source[w->next++ % NHK_IN_HAND].k = k;
@@ -406,7 +406,7 @@ int nh_eigen_many_solve(nh_eigen_many *w, const nh_band_choice *choice, size_t m
                         size_t *count, double *vector, nh_threads *threads, nh_error *each, nh_error *err)
 {
     nhk_eigen_result r;
-    if (w->device->call->eigen_solve(w->placed, &r, err) != 0) return -1;
+    if (w->device->call->eigen->solve(w->placed, &r, err) != 0) return -1;
     const size_t slot = w->oldest++ % NHK_IN_HAND;
     for (size_t i = 0; i < r.count; i++) {
         each[i].text[0] = '\0';
@@ -419,7 +419,7 @@ int nh_eigen_many_solve(nh_eigen_many *w, const nh_band_choice *choice, size_t m
     }
     if (vector == NULL) return 0;
     store v = {.n = w->n, .most = most, .count = count, .to = vector};
-    if (w->device->call->eigen_vectors(w->placed, r.count, first, count, most, &v.from, err) != 0) return -1;
+    if (w->device->call->eigen->vectors(w->placed, r.count, first, count, most, &v.from, err) != 0) return -1;
     nh_parallel_for(threads, r.count, store_batch, &v);
     return 0;
 }

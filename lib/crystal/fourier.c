@@ -156,7 +156,7 @@ fail:
 void nh_fourier_free(nh_fourier *f)
 {
     if (f == NULL) return;
-    if (f->placed != NULL) f->device->call->fourier_free(f->placed);
+    if (f->placed != NULL) f->device->call->fourier->drop(f->placed);
     free(f->orbital);
     free(f->groups);
     free(f->cell);
@@ -197,7 +197,7 @@ int nh_fourier_place(nh_fourier *f, const nh_device *device, nh_error *err)
                                   .matrix = f->matrix,
                                   .overlap = f->graph->overlap};
     f->device = device;
-    status = device->call->fourier_new(device->gpu, &in, &f->placed, err);
+    status = device->call->fourier->make(device->gpu, &in, &f->placed, err);
 done:
     free(groups);
     free(cell);
@@ -249,7 +249,7 @@ int nh_fourier_queue(const nh_fourier *f, size_t n, const double *k, nhk_eigen *
     double complex *phase = NH_ARRAY(double complex, n * f->n_cell);
     if (phase == NULL) return nh_fail_memory(err, "the Fourier sums");
     make_phases(f, n, k, phase);
-    const int status = f->device->call->eigen_queue(to, n, f->placed, (const double *)phase, err);
+    const int status = f->device->call->eigen->queue(to, n, f->placed, (const double *)phase, err);
     free(phase);
     return status;
 }
@@ -276,7 +276,7 @@ int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, dou
     if (s != NULL) memset(s, 0, n * size * sizeof(double complex));
     make_phases(f, n, k, phase);
     if (f->placed != NULL) {
-        status = f->device->call->fourier_at(f->placed, n, (const double *)phase, h, s, err);
+        status = f->device->call->fourier->at(f->placed, n, (const double *)phase, h, s, err);
         goto done;
     }
     for (size_t q = 0; q < f->n_group; q++) {

@@ -1,13 +1,16 @@
 /* The neighbour search: a cell list on the reduced lattice, so that flat and very skew cells cost no more
  * than others. */
+#include "crystal/neighbours.h"
+
 #include "base/memory.h"
 #include "crystal/lattice.h"
-#include "crystal/pairs.h"
 
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const double same_spot = 1e-3; /* Å */
 
 typedef struct cell_list {
     double lattice[9];   /* reduced lattice, rows */
@@ -258,4 +261,28 @@ int nh_neighbours(const nh_structure *s, double cutoff, size_t *count, nh_pair *
     *count = list.count;
     *pair = list.pair;
     return 0;
+}
+
+/* No two atoms are on one spot; linear in the number of atoms. */
+static int check_spots(const nh_structure *s, nh_error *err)
+{
+    size_t count = 0;
+    nh_pair *pair = NULL;
+    if (nh_neighbours(s, same_spot, &count, &pair, err)) return -1;
+    int status = 0;
+    for (size_t p = 0; p < count && status == 0; p++) {
+        const nh_pair *q = &pair[p];
+        if (q->src == q->dst && q->cell[0] == 0 && q->cell[1] == 0 && q->cell[2] == 0) continue;
+        double v[3];
+        nh_pair_vector(s, q, v);
+        status = nh_fail(err, "atoms %d and %d are on one spot (%.2g Å apart, cell %d %d %d)", q->src + 1,
+                         q->dst + 1, sqrt(dot(v, v)), q->cell[0], q->cell[1], q->cell[2]);
+    }
+    free(pair);
+    return status;
+}
+
+int nh_atoms_check(const nh_structure *s, nh_error *err)
+{
+    return nh_structure_check(s, err) ? -1 : check_spots(s, err);
 }

@@ -36,8 +36,4 @@ void nh_pair_vector(const nh_structure *s, const nh_pair *pair, double v[3]);
  * edges. */
 double nh_round_distance(double r);
 
-/* All pairs with rounded distance < cutoff, on-site pairs included; linear in the number of atoms (cell
- * list). *pair is allocated, the caller frees; unsorted. Atoms may lie outside the home cell. */
-int nh_neighbours(const nh_structure *s, double cutoff, size_t *count, nh_pair **pair, nh_error *err);
-
 #endif

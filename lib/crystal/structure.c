@@ -2,7 +2,6 @@
 
 #include "base/memory.h"
 #include "crystal/lattice.h"
-#include "crystal/pairs.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -24,7 +23,6 @@ static const char shell_letters[] = "spdfghi";
 
 enum { N_SYMBOLS = sizeof symbols / sizeof symbols[0], MAX_DEGREE = sizeof shell_letters - 2 };
 
-static const double same_spot = 1e-3;        /* Å */
 static const double flattest_lattice = 1e-6; /* volume over the product of the lengths */
 
 int nh_structure_new(size_t n_atom, size_t n_species, nh_structure *out, nh_error *err)
@@ -162,24 +160,6 @@ static int check_lattice(const double a[9], nh_error *err)
     return 0;
 }
 
-static int check_spots(const nh_structure *s, nh_error *err)
-{
-    size_t count = 0;
-    nh_pair *pair = NULL;
-    if (nh_neighbours(s, same_spot, &count, &pair, err)) return -1;
-    int status = 0;
-    for (size_t p = 0; p < count && status == 0; p++) {
-        const nh_pair *q = &pair[p];
-        if (q->src == q->dst && q->cell[0] == 0 && q->cell[1] == 0 && q->cell[2] == 0) continue;
-        double v[3];
-        nh_pair_vector(s, q, v);
-        status = nh_fail(err, "atoms %d and %d are on one spot (%.2g Å apart, cell %d %d %d)", q->src + 1,
-                         q->dst + 1, length(v), q->cell[0], q->cell[1], q->cell[2]);
-    }
-    free(pair);
-    return status;
-}
-
 int nh_structure_check(const nh_structure *s, nh_error *err)
 {
     if (s->n_atom == 0) return nh_fail(err, "no atoms");
@@ -198,7 +178,7 @@ int nh_structure_check(const nh_structure *s, nh_error *err)
             if (!isfinite(s->position[3 * i + (size_t)k]))
                 return nh_fail(err, "atom %zu: position is not finite", i + 1);
     }
-    return check_spots(s, err);
+    return 0;
 }
 
 char *nh_structure_formula(const nh_structure *s)

@@ -39,9 +39,7 @@ void nh_orbital_start(const nh_structure *s, size_t *start);
  * f + 10000 is taken off, so that -1e-13 counts as 0). The R of its matrices refer to these positions. */
 void nh_structure_wrap(nh_structure *s);
 
-/* Checks what every program relies on: finite numbers, a lattice with volume, indices in range, no two atoms
- * on one spot (closer than 1e-3 Å, periodic images included: linear-time check through the neighbour search).
- */
+/* Finite numbers, a lattice with volume, indices in range (nh_atoms_check of crystal/neighbours.h looks at distances, too). */
 int nh_structure_check(const nh_structure *s, nh_error *err);
 
 /* "GaAs": element symbols with counts, in order of species. The caller frees. */

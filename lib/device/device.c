@@ -1,7 +1,7 @@
 #include "device/device.h"
 
 #include "base/memory.h"
-#include "base/options.h"
+#include "device/choice.h"
 
 #include <dlfcn.h>
 #include <libgen.h>

@@ -12,7 +12,7 @@ typedef struct nh_device {
     void *library; /* to be closed with it */
 } nh_device;
 
-/* `choice`: "cpu", "auto[,tf32]" or "cuda[:I][,tf32]" (nh_device_parse). *out is NULL for the CPU; the caller closes. Without :I
+/* `choice`: "cpu", "auto[,tf32]" or "cuda[:I][,tf32]" (device/choice.h). *out is NULL for the CPU; the caller closes. Without :I
  * a process takes device `rank` modulo their number (the local rank of MPI, or 0). With "auto" a device that cannot be had
  * is no error: *out is NULL and *note says why.
  *

@@ -4,7 +4,7 @@
  * the same code as libnhkernels.so where a device is asked for (device/device.h); the table nhk_calls is the one way in.
  *
  * An nh_gpu is one open device with a stream, used by one thread at a time. Operations are queued and return at once;
- * the first thing that goes wrong is kept in the nh_gpu, everything queued after it does nothing, and nhk_sync, which
+ * the first thing that goes wrong is kept in the nh_gpu, everything queued after it does nothing, and `sync`, which
  * waits for the stream, reports it. Row numbers on the device are int; host tables (layouts, maps) are those of lib/plan. */
 #ifndef NH_DEVICE_KERNELS_H
 #define NH_DEVICE_KERNELS_H
@@ -25,30 +25,6 @@ typedef struct nh_gpu_options {
     int index;
     bool tf32; /* matrix products of single precision in TF32: ten bits of mantissa, faster */
 } nh_gpu_options;
-/* Number of devices; an error where there is no driver or no device. */
-int nhk_count(int *n, nh_error *err);
-int nhk_open(const nh_gpu_options *o, nh_gpu **out, nh_error *err);
-void nhk_close(nh_gpu *g); /* NULL is fine */
-/* "NVIDIA H100 80GB HBM3"; valid until nhk_close. */
-const char *nhk_name(const nh_gpu *g);
-/* Waits; reports the first failure since the last call, and forgets it. */
-int nhk_sync(nh_gpu *g, nh_error *err);
-/* Bytes of device memory that are free. */
-size_t nhk_available(nh_gpu *g);
-
-/* Device memory; NULL (and a failure for nhk_sync) where there is not enough. 0 bytes give NULL without a failure. */
-void *nhk_alloc(nh_gpu *g, size_t count, size_t size);
-void nhk_free(nh_gpu *g, void *p); /* waits; NULL is fine */
-/* Pinned memory of the host, which copies go to and from at full speed; NULL and a failure where there is none. `g` may be any. */
-void *nhk_pinned(nh_gpu *g, size_t count, size_t size);
-void nhk_pinned_free(void *p); /* NULL is fine; nothing may be on its way there */
-/* Copies in the order of the stream; `from` may be changed after nhk_upload returns, `to` is there after nhk_sync. */
-void nhk_upload(nh_gpu *g, void *to, const void *from, size_t bytes);
-void nhk_download(nh_gpu *g, void *to, const void *from, size_t bytes);
-void nhk_copy(nh_gpu *g, void *to, const void *from, size_t bytes);
-void nhk_zero(nh_gpu *g, void *p, size_t bytes);
-/* Bytes that went to and from the device since it was opened. */
-void nhk_traffic(const nh_gpu *g, size_t *up, size_t *down);
 
 /* ---- blocks of a crystal and irreps (embedding.cu): nextham/embedding.h */
 
@@ -106,54 +82,42 @@ struct nh_edges;
 struct nh_network_f_ends;
 struct nh_network_d_ends;
 
-#define NHK_NETWORK_DECLARE(real, name, host)                                                                     \
+#define NHK_NETWORK_DECLARE(real, name, training, host)                                                           \
     typedef struct name name;                                                                                     \
     typedef void name##_source(void *context, size_t first, size_t n, real *out);                                 \
     typedef void name##_sink(void *context, size_t n, const size_t *edge, const real *ham, const real *trace);    \
     typedef void name##_seed(void *context, size_t n, const size_t *edge, real *g_ham, real *g_trace);            \
-    /* `host` with its weights as they are now, on the device; it must outlive the object. */                     \
-    int name##_new(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                 \
-    void name##_free(name *d); /* NULL is fine */                                                                 \
-    int name##_update(name *d, nh_error *err);                                                                    \
-    /* nh_network_connect */                                                                                      \
-    void name##_connect(name *d, const struct host##_ends *ends);                                                 \
-    /* As nh_network_forward; where `kept` is not NULL as nh_network_forward_keep, and *kept is the number of the \
-     * run that is kept, the last one only. The callbacks run in the calling thread. Where the features do not    \
-     * fit, tiles become smaller, down to 64 rows. */                                                             \
-    int name##_forward(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
-                       name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
-    /* As nh_network_backward for the run with that number; adds to the gradient, which stays on the device. */   \
-    int name##_backward(name *d, size_t kept, name##_seed *seed, void *seed_context, nh_error *err);              \
-                                                                                                                  \
-    /* A sub-model in training (training.cu). One array from the host and back: values[i] are the numbers of      \
-     * parameter i as nh_weights has them; of parameters that the sub-model does not use nothing is looked at,    \
-     * and read skips NULL. An array is there once it has been written (the gradient always: zeros at first).     \
-     * What the sub-model computes with is what was loaded last, or brought from the host by update. */           \
-    int name##_write(name *d, nhk_array which, real *const *values, nh_error *err);                               \
-    int name##_read(name *d, nhk_array which, real *const *values, nh_error *err);                                \
-    /* The weights, or the average, packed on the device. */                                                      \
-    int name##_load(name *d, nhk_array which, nh_error *err);                                                     \
-    int name##_clear(name *d, nh_error *err);              /* gradient = 0 */                                     \
-    int name##_norm(name *d, double *norm, nh_error *err); /* 2-norm of the gradient, summed in double */         \
-    /* Adam's step, the moving average where there is one (decay `ema`), and the new weights are loaded. */       \
-    int name##_step(name *d, const nhk_adam *o, double ema, nh_error *err);                                       \
-    typedef struct name##_calls { /* the functions above, as libnhkernels.so offers them */                       \
+    typedef struct name##_calls { /* network.cu */                                                                \
+        /* `host` with its weights as they are now, on the device; it must outlive the object. */                 \
         int (*make)(nh_gpu *g, const struct host *net, name **out, nh_error *err);                                \
-        void (*drop)(name *d);                                                                                    \
+        void (*drop)(name *d); /* NULL is fine */                                                                 \
         int (*update)(name *d, nh_error *err);                                                                    \
+        /* nh_network_connect */                                                                                  \
         void (*connect)(name *d, const struct host##_ends *ends);                                                 \
+        /* As nh_network_forward; where `kept` is not NULL as nh_network_forward_keep, and *kept is the number of \
+         * the run that is kept, the last one only. The callbacks run in the calling thread. Where the features   \
+         * do not fit, tiles become smaller, down to 64 rows. */                                                  \
         int (*forward)(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
                        name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
+        /* As nh_network_backward for the run with that number; adds to the gradient, which stays on the          \
+         * device. */                                                                                             \
         int (*backward)(name *d, size_t kept, name##_seed *seed, void *seed_context, nh_error *err);              \
+    } name##_calls;                                                                                               \
+    /* A sub-model in training. One array from the host and back: values[i] are the numbers of parameter i as     \
+     * nh_weights has them; parameters that the sub-model does not use are ignored, and read skips NULL. An       \
+     * array is there once it has been written (the gradient always: zeros at first). The sub-model computes      \
+     * with what was loaded last, or brought from the host by update. */                                          \
+    typedef struct training##_calls { /* training.cu */                                                           \
         int (*write)(name *d, nhk_array which, real *const *values, nh_error *err);                               \
         int (*read)(name *d, nhk_array which, real *const *values, nh_error *err);                                \
-        int (*load)(name *d, nhk_array which, nh_error *err);                                                     \
-        int (*clear)(name *d, nh_error *err);                                                                     \
-        int (*norm)(name *d, double *norm, nh_error *err);                                                        \
+        int (*load)(name *d, nhk_array which, nh_error *err);  /* the weights, or the average, packed */          \
+        int (*clear)(name *d, nh_error *err);                  /* gradient = 0 */                                 \
+        int (*norm)(name *d, double *norm, nh_error *err);     /* 2-norm of the gradient, summed in double */     \
+        /* Adam's step, the moving average where there is one (decay `ema`), and the new weights are loaded. */   \
         int (*step)(name *d, const nhk_adam *o, double ema, nh_error *err);                                       \
-    } name##_calls;
-NHK_NETWORK_DECLARE(float, nhk_network_f, nh_network_f)
-NHK_NETWORK_DECLARE(double, nhk_network_d, nh_network_d)
+    } training##_calls;
+NHK_NETWORK_DECLARE(float, nhk_network_f, nhk_training_f, nh_network_f)
+NHK_NETWORK_DECLARE(double, nhk_network_d, nhk_training_d, nh_network_d)
 
 /* ---- a crystal at the ends of the runs of its sub-models (crystal.cu): features from its H0, corrections from their answers */
 
@@ -166,28 +130,33 @@ typedef struct nhk_crystal_input {
     double scale;                 /* of the features; answers are divided by it */
 } nhk_crystal_input;
 typedef struct nhk_crystal nhk_crystal;
-/* It takes at most a quarter of the memory that is free, for the corrections and for as much of the matrix as that allows (the rest comes
- * piece by piece, once for each run). *out is NULL where that is too little. What `in` points to must outlive it. */
-int nhk_crystal_new(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **out, nh_error *err);
-void nhk_crystal_free(nhk_crystal *c); /* NULL is fine */
-void nhk_crystal_ends_f(nhk_crystal *c, struct nh_network_f_ends *ends);
-void nhk_crystal_ends_d(nhk_crystal *c, struct nh_network_d_ends *ends);
-/* d[n_elem] on the host: the sum of the corrections of all runs. */
-int nhk_crystal_corrections(nhk_crystal *c, double *d, nh_error *err);
+typedef struct nhk_crystal_calls {
+    /* It takes at most a quarter of the memory that is free, for the corrections and for as much of the matrix as that
+     * allows (the rest comes piece by piece, once for each run). *out is NULL where that is too little. What `in` points to
+     * must outlive it. */
+    int (*make)(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **out, nh_error *err);
+    void (*drop)(nhk_crystal *c); /* NULL is fine */
+    void (*ends_f)(nhk_crystal *c, struct nh_network_f_ends *ends);
+    void (*ends_d)(nhk_crystal *c, struct nh_network_d_ends *ends);
+    /* d[n_elem] on the host: the sum of the corrections of all runs. */
+    int (*corrections)(nhk_crystal *c, double *d, nh_error *err);
+} nhk_crystal_calls;
 
 /* ---- outputs of the sub-models and the loss (loss.cu): training/loss.c, all in double */
 
 /* The outputs of a crystal's sub-models on the device, what the loss needs in between, and the gradients by them. One for all crystals. */
 typedef struct nhk_outputs nhk_outputs;
-/* dim: of the answers; n_pair: traces of an edge, 0 where the sub-models give none. */
-int nhk_outputs_new(nh_gpu *g, size_t dim, size_t n_pair, nhk_outputs **out, nh_error *err);
-void nhk_outputs_free(nhk_outputs *x); /* NULL is fine */
-/* Sinks that write rows of the outputs, and seeds that read rows of the gradients. */
-void nhk_outputs_ends_f(nhk_outputs *x, struct nh_network_f_ends *ends);
-void nhk_outputs_ends_d(nhk_outputs *x, struct nh_network_d_ends *ends);
-/* ham[n_edge][dim] and trace[n_edge][n_pair] from and to the host (NULL: not that one); `gradients`: those by them. */
-int nhk_outputs_upload(nhk_outputs *x, const double *ham, const double *trace, nh_error *err);
-int nhk_outputs_download(nhk_outputs *x, bool gradients, double *ham, double *trace, nh_error *err);
+typedef struct nhk_outputs_calls {
+    /* dim: of the answers; n_pair: traces of an edge, 0 where the sub-models give none. */
+    int (*make)(nh_gpu *g, size_t dim, size_t n_pair, nhk_outputs **out, nh_error *err);
+    void (*drop)(nhk_outputs *x); /* NULL is fine */
+    /* Sinks that write rows of the outputs, and seeds that read rows of the gradients. */
+    void (*ends_f)(nhk_outputs *x, struct nh_network_f_ends *ends);
+    void (*ends_d)(nhk_outputs *x, struct nh_network_d_ends *ends);
+    /* ham[n_edge][dim] and trace[n_edge][n_pair] from and to the host (NULL: not that one); `gradients`: those by them. */
+    int (*upload)(nhk_outputs *x, const double *ham, const double *trace, nh_error *err);
+    int (*download)(nhk_outputs *x, bool gradients, double *ham, double *trace, nh_error *err);
+} nhk_outputs_calls;
 
 typedef struct nhk_loss_pair {
     size_t start, d;                       /* first element; first number of its D (SIZE_MAX: none) */
@@ -212,25 +181,29 @@ typedef struct nhk_loss_input { /* nh_loss_data, which says what the arrays mean
 /* What of a crystal does not change from step to step, on the device: 16 bytes an element and spin block, 8 for the overlap. */
 typedef struct nhk_loss nhk_loss;
 struct nh_kstates;
-/* *out is NULL where the crystals that are there would take more than a quarter of the device's memory. */
-int nhk_loss_new(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err);
-void nhk_loss_free(nhk_loss *l); /* NULL is fine */
-/* Before the sub-models run: zeros for their outputs, and room for the evaluation. *ready: there is enough memory. */
-int nhk_loss_begin(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const struct nh_kstates *state, bool *ready, nh_error *err);
-/* The three steps of nh_loss_evaluate on a device; in between it does what is left of scalars.
- * 1: D, and C^* (H_gt - H_pred) C^T at the k-points of nhk_loss_begin: *shift of mu, trace[n_state][2] of the parts P and Q. */
-int nhk_loss_project(nhk_loss *l, nhk_outputs *x, bool paper, const struct nh_kstates *state, double *shift, double (*trace)[2],
-                     nh_error *err);
 typedef struct nhk_loss_sums {
     double error, trace, trace_mu; /* over the edges: real-space loss, trace loss, its derivative by mu */
 } nhk_loss_sums;
-/* 2: the errors at that mu. weight[n_state][3]: what the derivatives of the parts P, Q, PQ are multiplied by; part[n_state][3]: their sums. */
-int nhk_loss_errors(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu, const double (*weight)[3],
-                    nhk_loss_sums *sums, double (*part)[3], nh_error *err);
-/* 3: gradients by the outputs: weight_r of the real-space part, `shift` of the overlap in D, diagonal[n_state][2] added to the parts P and Q,
- * weight_trace of the trace loss. */
-int nhk_loss_gradients(nhk_loss *l, nhk_outputs *x, double weight_r, double shift, const double (*diagonal)[2],
-                       bool with_trace, double weight_trace, nh_error *err);
+typedef struct nhk_loss_calls {
+    /* *out is NULL where the crystals that are there would take more than a quarter of the device's memory. */
+    int (*make)(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err);
+    void (*drop)(nhk_loss *l); /* NULL is fine */
+    /* Before the sub-models run: zeros for their outputs, and room for the evaluation. *ready: there is enough memory. */
+    int (*begin)(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const struct nh_kstates *state, bool *ready,
+                 nh_error *err);
+    /* The three steps of nh_loss_evaluate on a device; in between it does what is left of scalars.
+     * 1: D, and C^* (H_gt - H_pred) C^T at the k-points of `begin`: *shift of mu, trace[n_state][2] of the parts P and Q. */
+    int (*project)(nhk_loss *l, nhk_outputs *x, bool paper, const struct nh_kstates *state, double *shift, double (*trace)[2],
+                   nh_error *err);
+    /* 2: the errors at that mu. weight[n_state][3]: what the derivatives of the parts P, Q, PQ are multiplied by;
+     * part[n_state][3]: their sums. */
+    int (*errors)(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu, const double (*weight)[3],
+                  nhk_loss_sums *sums, double (*part)[3], nh_error *err);
+    /* 3: gradients by the outputs: weight_r of the real-space part, `shift` of the overlap in D, diagonal[n_state][2] added
+     * to the parts P and Q, weight_trace of the trace loss. */
+    int (*gradients)(nhk_loss *l, nhk_outputs *x, double weight_r, double shift, const double (*diagonal)[2], bool with_trace,
+                     double weight_trace, nh_error *err);
+} nhk_loss_calls;
 
 /* ---- H(k) and S(k) (fourier.cu): crystal/fourier.c */
 
@@ -247,17 +220,18 @@ typedef struct nhk_fourier_input {
     const double *matrix, *overlap; /* [spin_blocks][n_elem][2], [n_elem] */
 } nhk_fourier_input;
 typedef struct nhk_fourier nhk_fourier;
-int nhk_fourier_new(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
-void nhk_fourier_free(nhk_fourier *f); /* NULL is fine */
-/* phase[n][n_cell][2] of n k-points -> h, s [n][basis][basis][2] on the host, complete; either may be NULL. */
-int nhk_fourier_at(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
+typedef struct nhk_fourier_calls {
+    int (*make)(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
+    void (*drop)(nhk_fourier *f); /* NULL is fine */
+    /* phase[n][n_cell][2] of n k-points -> h, s [n][basis][basis][2] on the host, complete; either may be NULL. */
+    int (*at)(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
+} nhk_fourier_calls;
 
 /* ---- H C = E S C (eigen.cu) for many matrices n x n, in batches: crystal/eigen.c
  *
  * Two batches can be in hand: queue the next one before the last one is solved, and its matrices come while the device works. Up to
  * n = NHK_BATCHED the matrices of a batch are solved together by the libraries' batched routines, larger ones, and those that come one by one,
- * by zhegvd: a large one is meant to keep the whole device busy, while a small one is a chain of launches too short to. The border has not been
- * measured.
+ * by zhegvd: a large one keeps the whole device busy, a small one is a chain of launches that are too short. The border has not been measured.
  *
  * threshold > 0: the eigenvectors of S with eigenvalues below it are projected out; their energies are the last ones, and mean nothing. */
 
@@ -268,70 +242,52 @@ typedef struct nhk_eigen_options {
     double threshold;
     bool vectors;
 } nhk_eigen_options;
-int nhk_eigen_new(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_error *err);
-void nhk_eigen_free(nhk_eigen *w); /* NULL is fine */
-/* Where the host writes the matrices of the next batch, h, s [batch][n][n][2], pinned. They stay until the batch after it is queued. */
-int nhk_eigen_room(nhk_eigen *w, double **h, double **s, nh_error *err);
-/* Queues `count` matrices: H(k), S(k) of these phases, which never leave the device (f may be on another nh_gpu of the same one), or with
- * f NULL those in the room. */
-int nhk_eigen_queue(nhk_eigen *w, size_t count, nhk_fourier *f, const double *phase, nh_error *err);
 typedef struct nhk_eigen_result { /* on the host, valid until the next batch is solved */
     size_t count;
     const double *energy, *overlap; /* [count][n]; eigenvalues of S, with a threshold */
     int *factor, *info;             /* [count] LAPACK's info for S (> 0: not positive definite) and for the eigenvalues */
     double *s;                      /* the room, where the batch came from there */
 } nhk_eigen_result;
-/* Solves the batch that was queued first. */
-int nhk_eigen_solve(nhk_eigen *w, nhk_eigen_result *r, nh_error *err);
-/* Of the batch solved last, columns first[i] .. first[i]+columns[i]-1 of matrix i: *out[count][most][n][2], pinned. */
-int nhk_eigen_vectors(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
-                      nh_error *err);
+typedef struct nhk_eigen_calls {
+    int (*make)(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_error *err);
+    void (*drop)(nhk_eigen *w); /* NULL is fine */
+    /* Where the host writes the matrices of the next batch, h, s [batch][n][n][2], pinned. They stay until the batch after
+     * it is queued. */
+    int (*room)(nhk_eigen *w, double **h, double **s, nh_error *err);
+    /* Queues `count` matrices: H(k), S(k) of these phases, which never leave the device (f may be on another nh_gpu of the
+     * same one), or with f NULL those in the room. */
+    int (*queue)(nhk_eigen *w, size_t count, nhk_fourier *f, const double *phase, nh_error *err);
+    /* Solves the batch that was queued first. */
+    int (*solve)(nhk_eigen *w, nhk_eigen_result *r, nh_error *err);
+    /* Of the batch solved last, columns first[i] .. first[i]+columns[i]-1 of matrix i: *out[count][most][n][2], pinned. */
+    int (*vectors)(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
+                   nh_error *err);
+} nhk_eigen_calls;
 
-/* ---- what libnhkernels.so offers (table.cu) */
+/* ---- what libnhkernels.so offers (gpu.cu) */
 
-enum { NHK_VERSION = 4 }; /* of this file: changes with every change of the table */
+enum { NHK_VERSION = 5 }; /* of this file: changes with every change of the tables */
 typedef struct nhk_calls {
     int version;
-    int (*count)(int *n, nh_error *err);
+    int (*count)(int *n, nh_error *err); /* number of devices; an error where there is no driver or no device */
     int (*open)(const nh_gpu_options *o, nh_gpu **out, nh_error *err);
-    void (*close)(nh_gpu *g);
-    const char *(*name)(const nh_gpu *g);
-    int (*sync)(nh_gpu *g, nh_error *err);
+    void (*close)(nh_gpu *g);           /* NULL is fine */
+    const char *(*name)(const nh_gpu *g); /* "NVIDIA H100 80GB HBM3"; valid until close */
+    int (*sync)(nh_gpu *g, nh_error *err); /* waits; reports the first failure since the last call, and forgets it */
+    /* Pinned memory of the host, which copies go to and from at full speed; NULL and a failure where there is none. `g` may
+     * be any. To be freed when no copy is in flight; NULL is fine. */
     void *(*pinned)(nh_gpu *g, size_t count, size_t size);
     void (*pinned_free)(void *p);
-    nhk_network_f_calls network_f;
-    nhk_network_d_calls network_d;
-    int (*crystal_new)(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **out, nh_error *err);
-    void (*crystal_free)(nhk_crystal *c);
-    void (*crystal_ends_f)(nhk_crystal *c, struct nh_network_f_ends *ends);
-    void (*crystal_ends_d)(nhk_crystal *c, struct nh_network_d_ends *ends);
-    int (*crystal_corrections)(nhk_crystal *c, double *d, nh_error *err);
-    int (*outputs_new)(nh_gpu *g, size_t dim, size_t n_pair, nhk_outputs **out, nh_error *err);
-    void (*outputs_free)(nhk_outputs *x);
-    void (*outputs_ends_f)(nhk_outputs *x, struct nh_network_f_ends *ends);
-    void (*outputs_ends_d)(nhk_outputs *x, struct nh_network_d_ends *ends);
-    int (*outputs_upload)(nhk_outputs *x, const double *ham, const double *trace, nh_error *err);
-    int (*outputs_download)(nhk_outputs *x, bool gradients, double *ham, double *trace, nh_error *err);
-    int (*loss_new)(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err);
-    void (*loss_free)(nhk_loss *l);
-    int (*loss_begin)(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const struct nh_kstates *state, bool *ready,
-                      nh_error *err);
-    int (*loss_project)(nhk_loss *l, nhk_outputs *x, bool paper, const struct nh_kstates *state, double *shift, double (*trace)[2],
-                        nh_error *err);
-    int (*loss_errors)(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu, const double (*weight)[3],
-                       nhk_loss_sums *sums, double (*part)[3], nh_error *err);
-    int (*loss_gradients)(nhk_loss *l, nhk_outputs *x, double weight_r, double shift, const double (*diagonal)[2],
-                          bool with_trace, double weight_trace, nh_error *err);
-    int (*fourier_new)(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
-    void (*fourier_free)(nhk_fourier *f);
-    int (*fourier_at)(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
-    int (*eigen_new)(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_error *err);
-    void (*eigen_free)(nhk_eigen *w);
-    int (*eigen_room)(nhk_eigen *w, double **h, double **s, nh_error *err);
-    int (*eigen_queue)(nhk_eigen *w, size_t count, nhk_fourier *f, const double *phase, nh_error *err);
-    int (*eigen_solve)(nhk_eigen *w, nhk_eigen_result *r, nh_error *err);
-    int (*eigen_vectors)(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
-                         nh_error *err);
+    void (*traffic)(const nh_gpu *g, size_t *up, size_t *down); /* bytes that went to and from it since it was opened */
+    const nhk_network_f_calls *network_f;
+    const nhk_network_d_calls *network_d;
+    const nhk_training_f_calls *training_f;
+    const nhk_training_d_calls *training_d;
+    const nhk_crystal_calls *crystal;
+    const nhk_outputs_calls *outputs;
+    const nhk_loss_calls *loss;
+    const nhk_fourier_calls *fourier;
+    const nhk_eigen_calls *eigen;
 } nhk_calls;
 const nhk_calls *nhk_table(void);
 

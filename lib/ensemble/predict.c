@@ -95,7 +95,7 @@ static size_t device_count(const nh_predict_job *j)
 /* From now on the device's features and corrections are made here. */
 static void drop_crystal(nh_predict_job *j, size_t device)
 {
-    if (j->placed[device]) j->devices->device[device]->call->crystal_free(j->placed[device]);
+    if (j->placed[device]) j->devices->device[device]->call->crystal->drop(j->placed[device]);
     j->placed[device] = NULL;
 }
 
@@ -238,7 +238,7 @@ static int place(nh_predict_job *j, size_t device, nh_error *err)
                                   .in = &j->tables[0],
                                   .out = &j->tables[1],
                                   .scale = j->scale};
-    return d->call->crystal_new(d->gpu, &in, &j->placed[device], err);
+    return d->call->crystal->make(d->gpu, &in, &j->placed[device], err);
 }
 
 /* The corrections that were made on the devices; a block's is zero on all of them but one. */
@@ -249,7 +249,7 @@ static int take_corrections(nh_predict_job *j, nh_error *err)
     int status = d ? 0 : nh_fail_memory(err, "the corrections");
     for (size_t i = 0; !status && i < device_count(j); i++) {
         if (!j->placed[i]) continue;
-        status = j->devices->device[i]->call->crystal_corrections(j->placed[i], d, err);
+        status = j->devices->device[i]->call->crystal->corrections(j->placed[i], d, err);
         if (!status) nh_add_correction(g, 0, g->pairs.n_elem, d, g->matrix[NH_H_PRED]);
     }
     free(d);

@@ -89,7 +89,7 @@ int R(nh_predict_forward)(nh_predict_job *j, size_t range, nh_error *err)
     if (device) {
         nhk_crystal *crystal = j->placed[range % j->devices->count];
         NH_NET(_ends) ends = {0};
-        if (crystal) device->call->R(crystal_ends)(crystal, &ends);
+        if (crystal) device->call->crystal->R(ends)(crystal, &ends);
         NH_NET(_connect)(net, &ends);
     }
     return NH_NET(_forward)(net, &j->list.edges, source, j, sink, j, false, NULL, j->threads,

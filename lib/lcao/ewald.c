@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "crystal/lattice.h"
+#include "crystal/neighbours.h"
 #include "crystal/pairs.h"
 
 #include <complex.h>

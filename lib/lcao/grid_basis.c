@@ -1,3 +1,4 @@
+#include "crystal/neighbours.h"
 #include "lcao/grid_basis.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+#include "crystal/neighbours.h"
 #include "lcao/lcao.h"
 
 #include "base/memory.h"

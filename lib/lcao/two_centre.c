@@ -1,3 +1,4 @@
+#include "crystal/neighbours.h"
 #include "lcao/two_centre.h"
 
 #include "base/memory.h"

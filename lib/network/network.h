@@ -126,7 +126,7 @@ typedef enum nh_tape_memory { NH_TAPE_RECOMPUTE, NH_TAPE_STORE } nh_tape_memory;
 NH_NETWORK_DECLARE(float, nh_network_f)
 NH_NETWORK_DECLARE(double, nh_network_d)
 
-/* The network on its device, for what device->call->network_f and _d offer beside the above; NULL: on the CPU. */
+/* The network on its device, for what device->call->training_f and _d offer beside the above; NULL: on the CPU. */
 struct nhk_network_f *nh_network_f_placed(const nh_network_f *net);
 struct nhk_network_d *nh_network_d_placed(const nh_network_d *net);
 

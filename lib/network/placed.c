@@ -3,8 +3,8 @@
 
 #include "device/device.h"
 
-#define CALLS(device) (&(device)->call->R(network))
-#define NHK_CALLS NH_PASTE(R(nhk_network), _calls)
+#define CALLS(device) ((device)->call->R(network))
+#define NHK_TRAINING_CALLS NH_PASTE(R(nhk_training), _calls)
 
 int NH_NET(_place)(nh_net *net, const nh_device *device, nh_error *err)
 {
@@ -40,13 +40,13 @@ int R(nh_placed_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) *
 int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) * seed, void *seed_context, nh_weights *gradient,
                           nh_error *err)
 {
-    const NHK_CALLS *call = CALLS(net->device);
-    if (gradient == NULL) return call->backward(net->placed, kept, seed, seed_context, err);
+    const NHK_TRAINING_CALLS *training = net->device->call->R(training);
+    if (gradient == NULL) return CALLS(net->device)->backward(net->placed, kept, seed, seed_context, err);
     nh_weights found;
     if (NH_NET(_gradients_new)(net, &found, err) != 0) return -1;
-    int status = call->clear(net->placed, err);
-    if (status == 0) status = call->backward(net->placed, kept, seed, seed_context, err);
-    if (status == 0) status = call->read(net->placed, NHK_GRADIENT, found.NH_NATIVE, err);
+    int status = training->clear(net->placed, err);
+    if (status == 0) status = CALLS(net->device)->backward(net->placed, kept, seed, seed_context, err);
+    if (status == 0) status = training->read(net->placed, NHK_GRADIENT, found.NH_NATIVE, err);
     for (size_t i = 0; status == 0 && i < net->params->count; i++) {
         const real *from = found.NH_NATIVE[i];
         real *to = gradient->NH_NATIVE[i];

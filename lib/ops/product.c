@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { LARGEST_ROWS = 2 * NH_LMAX + 1, IN_REGISTERS = 15 };
+
 void R(nh_coupling_forward)(const nh_product *p, size_t n, const real *y, real *m)
 {
     for (size_t k = 0; k < p->n_matrix; k++) {
@@ -44,8 +46,6 @@ static inline __attribute__((always_inline)) void path_lanes(size_t rows, size_t
         R(nh_store)(out + c * wide, sum);
     }
 }
-
-enum { LARGEST_ROWS = 2 * NH_LMAX + 1, IN_REGISTERS = 15 };
 
 /* The channels first..mul-1, which do not fill a vector: NH_LANES edges at a time instead, channel by
  * channel. */

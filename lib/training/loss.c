@@ -88,7 +88,7 @@ static int project_errors(nh_loss_work *w, nh_threads *threads, double *shift, n
     double(*trace)[2] = nh_calloc(w->n_k, sizeof *trace);
     if (trace == NULL) return nh_fail_memory(err, "the states");
     const int status =
-        d->device->call->loss_project(d->placed, w->outputs, w->paper, w->state, shift, trace, err);
+        d->device->call->loss->project(d->placed, w->outputs, w->paper, w->state, shift, trace, err);
     for (size_t i = 0; status == 0 && i < w->n_k; i++) {
         w->kterm[i].trace_p = trace[i][0];
         w->kterm[i].trace_q = trace[i][1];
@@ -102,7 +102,7 @@ static int sum_errors(nh_loss_work *w, nh_threads *threads, nhk_loss_sums *sums,
 {
     const nh_loss_data *d = w->d;
     if (w->outputs != NULL)
-        return d->device->call->loss_errors(d->placed, w->outputs, w->squared, w->paper, w->with_trace, w->mu,
+        return d->device->call->loss->errors(d->placed, w->outputs, w->squared, w->paper, w->with_trace, w->mu,
                                             (const double(*)[3])w->weight, sums, w->part, err);
     nh_parallel_for(threads, d->n_edge, nh_loss_edge_errors, w);
     *sums = (nhk_loss_sums){0};
@@ -126,7 +126,7 @@ static int find_gradients(nh_loss_work *w, nh_threads *threads, nh_error *err)
         for (size_t i = 0; i < w->n_k; i++)
             for (size_t q = 0; q < 2; q++)
                 diagonal[i][q] = nh_loss_k_through_mu(w, &w->kterm[i], q == 1);
-        const int status = d->device->call->loss_gradients(
+        const int status = d->device->call->loss->gradients(
             d->placed, w->outputs, w->weight_r, nh_loss_through_mu(w), (const double(*)[2])diagonal,
             w->with_trace, w->weight_trace, err);
         free(diagonal);

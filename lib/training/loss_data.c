@@ -25,7 +25,7 @@ nh_loss_ends nh_loss_ends_of(const nh_loss_data *d, size_t pair)
 void nh_loss_data_free(nh_loss_data *d)
 {
     if (d == NULL) return;
-    if (d->placed != NULL) d->device->call->loss_free(d->placed);
+    if (d->placed != NULL) d->device->call->loss->drop(d->placed);
     nh_edge_list_free(&d->list);
     free(d->start);
     free(d->slot);

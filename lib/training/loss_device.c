@@ -110,7 +110,7 @@ static int take_to_device(nh_loss_data *d, const nh_device *device, nh_error *er
                                    .h0 = g->matrix[NH_H0],
                                    .label = g->matrix[NH_H_LABEL],
                                    .overlap = g->overlap};
-        status = device->call->loss_new(device->gpu, &in, &d->placed, err);
+        status = device->call->loss->make(device->gpu, &in, &d->placed, err);
     }
     input_free(&p);
     return status;
@@ -121,5 +121,5 @@ int nh_loss_begin(nh_loss_data *d, const nh_device *device, const nh_loss_task *
     *ready = false;
     if (nh_loss_check_states(d, t->n_state, t->state, err) || take_to_device(d, device, err)) return -1;
     if (d->placed == NULL) return 0;
-    return device->call->loss_begin(d->placed, t->outputs, t->with_gradients, t->n_state, t->state, ready, err);
+    return device->call->loss->begin(d->placed, t->outputs, t->with_gradients, t->n_state, t->state, ready, err);
 }

@@ -51,7 +51,7 @@ struct nh_stepper {
 void nh_stepper_free(nh_stepper *t)
 {
     if (!t) return;
-    if (t->outputs) t->device->call->outputs_free(t->outputs);
+    if (t->outputs) t->device->call->outputs->drop(t->outputs);
     for (size_t i = 0; i < t->n_part; i++) {
         t->kind->drop(t->part[i].net);
         nh_threads_free(t->part[i].inner);
@@ -255,7 +255,7 @@ int nh_stepper_place(nh_stepper *t, const nh_device *device, nh_error *err)
             return nh_fail_at(err, "sub-model range%zu", t->part[i].range);
     t->device = device;
     if (t->team.crystal.count > 1) return 0; /* outputs are summed over processes: on the host */
-    return device->call->outputs_new(device->gpu, t->output.irreps.dim, t->with_trace ? t->types.n_shell_pair : 0, &t->outputs, err);
+    return device->call->outputs->make(device->gpu, t->output.irreps.dim, t->with_trace ? t->types.n_shell_pair : 0, &t->outputs, err);
 }
 
 const nh_sample_kind *nh_stepper_kind(const nh_stepper *t)
@@ -412,7 +412,7 @@ static int forward_there(nh_stepper *t, const nh_sample *c, size_t n_state, cons
     for (size_t i = 0; i < t->n_part; i++)
         t->kind->connect(t->part[i].net, t->device, t->outputs);
     if (for_parts(t, run_forward, NULL) == 0) return 0;
-    t->device->call->outputs_free(t->outputs); /* perhaps the sub-models need the room; from now on the loss is the host's */
+    t->device->call->outputs->drop(t->outputs); /* perhaps the sub-models need the room; from now on the loss is the host's */
     t->outputs = NULL;
     t->on_device = false;
     return 0;
@@ -553,7 +553,7 @@ int nh_stepper_load(nh_stepper *t, bool average, nh_error *err)
 static int fetch(nh_stepper *t, const nh_sample *c, nh_error *err)
 {
     if (make_room(t, c->list.edges.n_edge, err)) return -1;
-    return t->device->call->outputs_download(t->outputs, false, t->ham, NULL, err);
+    return t->device->call->outputs->download(t->outputs, false, t->ham, NULL, err);
 }
 
 int nh_stepper_evaluate(nh_stepper *t, const nh_sample *c, bool base, size_t k, nh_sample_metrics *out,

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #define NH_NET(name) NH_PASTE(R(nh_network), name)
-#define CALLS(s) (&(s)->device->call->R(network))
+#define CALLS(s) ((s)->device->call->R(training))
 
 struct nh_submodel {
     R(nh_network) * net;
@@ -120,15 +120,15 @@ static int place(nh_submodel *s, const nh_device *device, nh_error *err)
 }
 
 #ifdef NH_REAL_DOUBLE
-#define ENDS outputs_ends_d
+#define ENDS ends_d
 #else
-#define ENDS outputs_ends_f
+#define ENDS ends_f
 #endif
 
 static void connect(nh_submodel *s, const nh_device *device, nhk_outputs *outputs)
 {
     NH_NET(_ends) ends = {0};
-    if (outputs) device->call->ENDS(outputs, &ends);
+    if (outputs) device->call->outputs->ENDS(outputs, &ends);
     NH_NET(_connect)(s->net, &ends);
 }
 

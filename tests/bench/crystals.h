@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "crystal/graph.h"
+#include "crystal/neighbours.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -213,7 +213,7 @@ END
     run "$BIN/nhinfer" -m "$T/model.nc" --device cuda:1,1 "$T/graph.nc"
     fails 2 "nhinfer: --device: cpu, auto or cuda[:I[,J]...][,tf32] expected, found 'cuda:1,1'"
     run "$BIN/geneig" --device cuda:0,1 "$T/hk-cpu.nc"
-    fails 2 "geneig: --device cuda:0,1: this program computes on one device"
+    fails 2 "geneig: --device: one device expected, found 'cuda:0,1'"
     NH_KERNELS=/nowhere/libnhkernels.so run "$BIN/fourier" --matrix h0 --mesh 1 1 1 --device cuda "$T/graph.nc" -o "$T/no.nc"
     fails 1 "fourier: --device cuda: " "no CUDA kernels: there is no /nowhere/libnhkernels.so (make cuda)"
     NH_EMU_DEVICES=0 run "$BIN/nhinfer" -m "$T/model.nc" --precision double --device auto "$T/graph.nc" -o "$T/auto.nc"

@@ -5,6 +5,7 @@
 #include "check.h"
 
 #include "crystal/graph.h"
+#include "crystal/neighbours.h"
 
 /* Two species (Li, Ga) of the given shells in a skew cell, every pair within the cutoff. */
 static inline nh_graph *made_crystal_of(int n_spin, double cutoff, const size_t n_shell[2], const int *shell_l)

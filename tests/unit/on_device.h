@@ -5,7 +5,7 @@
 
 #include "golden.h"
 
-#include "base/options.h"
+#include "device/choice.h"
 #include "device/device.h"
 #include "network/network.h"
 

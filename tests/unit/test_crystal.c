@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "base/random.h"
 #include "crystal/graph.h"
+#include "crystal/neighbours.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -328,22 +329,22 @@ static void structure_checks(void **state)
     nh_error err;
     nh_structure s = crystal(2, (double[9]){4, 0, 0, 0, 4, 0, 0, 0, 4});
     s.position[3] = 2;
-    assert_int_equal(nh_structure_check(&s, &err), 0);
+    assert_int_equal(nh_atoms_check(&s, &err), 0);
     s.position[3] = 8.0005; /* on the first atom, two cells away */
-    assert_int_equal(nh_structure_check(&s, &err), -1);
+    assert_int_equal(nh_atoms_check(&s, &err), -1);
     assert_non_null(strstr(err.text, "one spot"));
     s.position[3] = NAN;
-    assert_int_equal(nh_structure_check(&s, &err), -1);
+    assert_int_equal(nh_atoms_check(&s, &err), -1);
     s.position[3] = 2;
     s.species[1] = 1;
-    assert_int_equal(nh_structure_check(&s, &err), -1);
+    assert_int_equal(nh_atoms_check(&s, &err), -1);
     s.species[1] = 0;
     s.atomic_number[0] = 119;
-    assert_int_equal(nh_structure_check(&s, &err), -1);
+    assert_int_equal(nh_atoms_check(&s, &err), -1);
     s.atomic_number[0] = 14;
     s.lattice[4] = 0;
     s.lattice[3] = 5;
-    assert_int_equal(nh_structure_check(&s, &err), -1);
+    assert_int_equal(nh_atoms_check(&s, &err), -1);
     assert_non_null(strstr(err.text, "volume"));
     nh_structure_free(&s);
 }

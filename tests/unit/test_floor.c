@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include "base/memory.h"
+#include "crystal/neighbours.h"
 #include "ensemble/base.h"
 #include "ensemble/floor.h"
 #include "ensemble/predict.h"

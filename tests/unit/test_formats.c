@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
+#include "crystal/neighbours.h"
 #include "formats/netcdf/graph.h"
 
 #include <hdf5.h>

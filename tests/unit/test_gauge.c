@@ -1,5 +1,6 @@
 /* Gauge MAE against direct sums and brute-force minima, on a random Hamiltonian of a real neighbour list. */
 #include "crystal/gauge.h"
+#include "crystal/neighbours.h"
 
 #include "base/memory.h"
 

@@ -820,7 +820,7 @@ static void update(void **state)
     {                                                                                                        \
         problem p = problem_random(m, 1, true, 5, 60, 3), q = problem_random(m, 1, true, 5, 60, 3);          \
         nh_weights first = rule(m, "first:", wide), second = rule(m, "second:", wide), g;                    \
-        const nhk_network_##suffix##_calls *call = &test_device()->call->network_##suffix;                   \
+        const nhk_training_##suffix##_calls *call = test_device()->call->training_##suffix;                  \
         nh_network_##suffix *net = nh_network_##suffix##_make(&p, &first);                                   \
         nhk_network_##suffix *placed = nh_network_##suffix##_placed(net);                                    \
         nh_network_##suffix##_tape *tape;                                                                    \

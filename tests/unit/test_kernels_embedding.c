@@ -293,7 +293,7 @@ static bool crystal_in(const fixture *f, const nh_selection *answers, size_t mem
         nhk_embedding_free(gpu, &on[i]);
     nhk_free(gpu, edge);
     emu_memory(tables + memory);
-    OK(nhk_crystal_new(gpu, &input, &c, &err));
+    OK(device->call->crystal->make(gpu, &input, &c, &err));
     emu_memory((size_t)8 << 30);
     const bool there = c != NULL;
     if (there) {
@@ -302,7 +302,7 @@ static bool crystal_in(const fixture *f, const nh_selection *answers, size_t mem
         double *tile = nhk_alloc(gpu, TILE * dim, sizeof *tile), *vector = up(answer, f->n * n_out * sizeof *answer);
         int which[80];
         assert_non_null(expected);
-        nhk_crystal_ends_d(c, &ends);
+        device->call->crystal->ends_d(c, &ends);
         for (size_t first = 0; first < f->n; first += TILE) {
             const size_t n = f->n - first < TILE ? f->n - first : TILE;
             ends.source(ends.context, first, n, tile);
@@ -319,7 +319,7 @@ static bool crystal_in(const fixture *f, const nh_selection *answers, size_t mem
         for (int run = 0; run < 2; run++) /* the second one answers for the edges from the third on */
             if (f->n > 2 || run == 0)
                 ends.sink(ends.context, f->n - 2 * (size_t)run, list + 2 * run, vector + 2 * (size_t)run * n_out, NULL);
-        OK(nhk_crystal_corrections(c, d, &err));
+        OK(device->call->crystal->corrections(c, d, &err));
         for (size_t e = 0; e < f->n; e++) {
             const nhk_block b = f->edge[e];
             const size_t n = nh_species_orbitals(&f->s, (size_t)b.a) * nh_species_orbitals(&f->s, (size_t)b.b);
@@ -335,7 +335,7 @@ static bool crystal_in(const fixture *f, const nh_selection *answers, size_t mem
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
             free(all[i]);
     }
-    nhk_crystal_free(c);
+    device->call->crystal->drop(c);
     nh_embedding_tables_free(&in);
     nh_embedding_tables_free(&out);
     return there;

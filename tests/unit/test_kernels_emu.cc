@@ -20,7 +20,7 @@ static nh_gpu *open_gpu(int index = 0)
     nh_error err;
     nh_gpu_options o = {};
     o.index = index;
-    if (nhk_open(&o, &g, &err)) fail_msg("%s", err.text);
+    if (nhk_table()->open(&o, &g, &err)) fail_msg("%s", err.text);
     return g;
 }
 
@@ -101,7 +101,7 @@ static void sums_of_blocks(void **)
     assert_true(all == (double)N * (N - 1) / 2);
     nhk_free(g, dx);
     nhk_free(g, ds);
-    nhk_close(g);
+    nhk_table()->close(g);
     assert_int_equal(emu_leaks(), 0);
 }
 
@@ -122,7 +122,7 @@ static void sum_often(int index, bool *good)
         nhk_free(g, dx);
         nhk_free(g, ds);
     }
-    nhk_close(g);
+    nhk_table()->close(g);
 }
 
 static void threads_and_devices(void **)
@@ -171,7 +171,7 @@ static void warp_functions(void **)
         assert_int_equal(out[t][5], lane < 8 ? lane ^ 1 : -1);
     }
     nhk_free(g, d);
-    nhk_close(g);
+    nhk_table()->close(g);
 }
 
 static __global__ void count(int n, int *counter, int *largest)
@@ -194,7 +194,7 @@ static void integer_atomics(void **)
     assert_int_equal(out[0], 499500);
     assert_int_equal(out[1], 100);
     nhk_free(g, d);
-    nhk_close(g);
+    nhk_table()->close(g);
 }
 
 static __global__ void add(int n, const int *a, int *b)
@@ -242,7 +242,7 @@ static void streams_and_events(void **)
     emu_seed(0);
     cudaEventDestroy(e);
     cudaStreamDestroy(other);
-    nhk_close(g);
+    nhk_table()->close(g);
 }
 
 /* What is in a stream has not happened until somebody waits; pinned memory is read when the copy happens. */
@@ -265,7 +265,7 @@ static void nothing_happens_early(void **)
     assert_int_equal(out, 5);
     cudaFreeHost(pinned);
     nhk_free(g, d);
-    nhk_close(g);
+    nhk_table()->close(g);
 }
 
 static void memory_ends(void **)
@@ -282,7 +282,7 @@ static void memory_ends(void **)
     assert_null(nhk_alloc(g, SIZE_MAX / 2, 8));
     assert_int_equal(nhk_sync(g, &err), -1);
     emu_memory((size_t)8 << 30);
-    nhk_close(g);
+    nhk_table()->close(g);
 }
 
 static void no_device(void **)
@@ -291,10 +291,10 @@ static void no_device(void **)
     nh_error err;
     nh_gpu_options o = {};
     o.index = 2;
-    assert_int_equal(nhk_open(&o, &g, &err), -1);
+    assert_int_equal(nhk_table()->open(&o, &g, &err), -1);
     assert_string_equal(err.text, "no CUDA device 2: there are 2, counted from 0");
     emu_devices(0);
-    assert_int_equal(nhk_open(&o, &g, &err), -1);
+    assert_int_equal(nhk_table()->open(&o, &g, &err), -1);
     assert_string_equal(err.text, "no CUDA device: no CUDA-capable device is detected");
     emu_devices(2);
 }
@@ -517,7 +517,7 @@ static void unwritten_memory_is_nan(void **)
     sync(g);
     assert_true(out[0] == 1 && isnan(out[1]) && isnan(out[2]) && isnan(out[3]));
     nhk_free(g, p);
-    nhk_close(g);
+    nhk_table()->close(g);
 }
 
 int main(void)

@@ -51,7 +51,7 @@ static void check(const char *what, const setting *s, const nh_loss_options *o, 
                         &(nh_loss_task){.options = o, .n_state = s->n_state, .state = s->state,
                                         .ham = s->ham, .trace = s->trace, .g_ham = gradients ? g_ham : NULL,
                                         .g_trace = gradients ? g_trace : NULL}, &expected, &err));
-    OK(call->outputs_new(device->gpu, s->dim, s->trace ? N_PAIR : 0, &x, &err));
+    OK(call->outputs->make(device->gpu, s->dim, s->trace ? N_PAIR : 0, &x, &err));
     for (uint64_t i = 0; i < 3; i++) {
         emu_seed(7 * i);
         found[i] = noise(n, 1, "y");
@@ -60,12 +60,12 @@ static void check(const char *what, const setting *s, const nh_loss_options *o, 
                          &(nh_loss_task){.n_state = s->n_state, .state = s->state, .outputs = x,
                                          .with_gradients = gradients}, &ready, &err));
         assert_true(ready);
-        OK(call->outputs_upload(x, s->ham, s->trace, &err));
+        OK(call->outputs->upload(x, s->ham, s->trace, &err));
         OK(nh_loss_evaluate(s->d,
                             &(nh_loss_task){.options = o, .n_state = s->n_state, .state = s->state,
                                             .outputs = x, .with_trace = s->trace != NULL,
                                             .with_gradients = gradients}, &t[i], &err));
-        if (gradients) OK(call->outputs_download(x, true, found[i], found_trace[i], &err));
+        if (gradients) OK(call->outputs->download(x, true, found[i], found_trace[i], &err));
         assert_memory_equal(&t[0], &t[i], sizeof t[0]);
         assert_memory_equal(found[0], found[i], n * sizeof(double));
         if (m > 0) assert_memory_equal(found_trace[0], found_trace[i], m * sizeof(double));
@@ -78,7 +78,7 @@ static void check(const char *what, const setting *s, const nh_loss_options *o, 
     assert_true(expected.loss_h > 0 && (s->n_state == 0) == (expected.pq == 0));
     if (gradients) compare(what, n, found[0], g_ham);
     if (gradients && m > 0) compare(what, m, found_trace[0], g_trace);
-    call->outputs_free(x);
+    call->outputs->drop(x);
     for (size_t i = 0; i < 3; i++) {
         free(found[i]);
         free(found_trace[i]);
@@ -173,11 +173,11 @@ static void golden_numbers(void **state)
         free(t);
     }
     double *rows = golden_rows(&x, ham, DIM), *trace_rows = golden_rows(&x, trace, N_PAIR);
-    OK(device->call->outputs_new(device->gpu, DIM, N_PAIR, &out, &err));
+    OK(device->call->outputs->make(device->gpu, DIM, N_PAIR, &out, &err));
     OK(nh_loss_begin(d, device,
                      &(nh_loss_task){.n_state = 1, .state = &x.states, .outputs = out}, &ready, &err));
     assert_true(ready);
-    OK(device->call->outputs_upload(out, rows, trace_rows, &err));
+    OK(device->call->outputs->upload(out, rows, trace_rows, &err));
     for (int squared = 0; squared < 2; squared++) {
         const nh_loss_options o = {NH_LOSS_REFERENCE, squared, 0.2, 0.99955, 0.0002, 0.0001, 0.00015};
         nh_loss_terms t;
@@ -195,7 +195,7 @@ static void golden_numbers(void **state)
         free(mu);
         free(loss_trace);
     }
-    device->call->outputs_free(out);
+    device->call->outputs->drop(out);
     nh_loss_data_free(d);
     nh_selection_free(&part);
     nh_embedding_free(e);
@@ -240,7 +240,7 @@ static void made(void **state)
             bool ready;
             nhk_outputs *x; /* no P: its terms are 0 */
             const nh_loss_options o = {NH_LOSS_REFERENCE, true, 0, 0.5, 0.2, 0.13, 0.17};
-            OK(device->call->outputs_new(device->gpu, s.dim, 0, &x, &err));
+            OK(device->call->outputs->make(device->gpu, s.dim, 0, &x, &err));
             OK(nh_loss_begin(s.d, device,
                              &(nh_loss_task){.n_state = 1, .state = &states[1], .outputs = x,
                                              .with_gradients = true}, &ready, &err));
@@ -254,7 +254,7 @@ static void made(void **state)
                                            &(nh_loss_task){.n_state = 1, .state = &wrong, .outputs = x,
                                                            .with_gradients = true}, &ready, &err), -1);
             assert_non_null(strstr(err.text, "the crystal has"));
-            device->call->outputs_free(x);
+            device->call->outputs->drop(x);
             nh_loss_data_free(s.d);
             free(ham);
             free(trace);

@@ -3,6 +3,7 @@
 
 #include "base/random.h"
 #include "crystal/lattice.h"
+#include "crystal/neighbours.h"
 #include "crystal/pairs.h"
 #include "lcao/grid.h"
 #include "lcao/grid_basis.h"

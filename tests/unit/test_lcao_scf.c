@@ -6,6 +6,7 @@
 #include "crystal/fourier.h"
 #include "crystal/kpoints.h"
 #include "formats/netcdf/graph.h"
+#include "crystal/neighbours.h"
 #include "lcao/align.h"
 #include "lcao/bloch.h"
 #include "lcao/mixing.h"

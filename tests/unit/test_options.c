@@ -1,6 +1,7 @@
 #include "base/options.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "device/choice.h"
 
 #include <stdarg.h>
 #include <setjmp.h>
@@ -24,6 +25,7 @@ typedef struct settings {
     uint64_t seed;
     double cutoff, window[2];
     nh_list set;
+    nh_checked device;
 } settings;
 
 /* One run of nh_parse: what it returned, filled in and printed. */
@@ -32,7 +34,7 @@ typedef struct run {
     settings got;
     nh_common common;
     char out[20000], err[2000];
-    nh_option options[MAX_OPTIONS];
+    nh_option options[MAX_OPTIONS], device;
     nh_program program;
     char words[4000], *argv[MAX_ARGS];
 } run;
@@ -45,7 +47,7 @@ static const char DESCRIPTION[] = "Reads a-b and C:\\dir, ~x^2 of `y'.\n.leading
 static void describe_program(run *r)
 {
     settings *s = &r->got;
-    *s = (settings){.h0 = true, .precision = 1, .seed = 1, .cutoff = 8, .window = {-INFINITY, INFINITY}};
+    *s = (settings){.h0 = true, .precision = 1, .seed = 1, .cutoff = 8, .window = {-INFINITY, INFINITY}, .device = NH_DEVICE_ONE};
     const nh_option options[MAX_OPTIONS] = {
         {NH_OPT_FLAG, 'f', "flag", NULL, &s->flag, NULL, NULL, "a flag"},
         {NH_OPT_UNSET, 0, "no-h0", NULL, &s->h0, NULL, NULL, "without H0"},
@@ -61,6 +63,7 @@ static void describe_program(run *r)
         {NH_OPT_LIST, 's', "set", "KEY=VALUE", &s->set, NULL, NULL, "'quoted' text. .dots and \\slashes"},
     };
     memcpy(r->options, options, sizeof options);
+    r->device = (nh_option)NH_DEVICE_ONE_ROW(s->device);
     r->program = (nh_program){
         .name = "example",
         .summary = "structure in, graph out",
@@ -70,7 +73,7 @@ static void describe_program(run *r)
         .n_options = 11,
         .max_inputs = 2,
         .computes = true,
-        .on_device = true,
+        .device = &r->device,
         .example = "example --mesh 8 8 8 'a b' | other\nexample \\\n  -x",
         .see_also = "other(1), one-more(1)",
     };
@@ -146,7 +149,7 @@ static void defaults(void **state)
     assert_string_equal(r->common.output, "-");
     assert_string_equal(nh_input(&r->common), "-");
     assert_int_equal(r->common.threads, nh_cores());
-    assert_string_equal(r->common.device, "cpu");
+    assert_string_equal(r->got.device.text, "cpu");
     assert_true(r->common.history);
     assert_false(r->common.quiet);
     assert_int_equal(r->common.verbose, 0);
@@ -263,6 +266,7 @@ static void wrong_command_lines(void **state)
         {"-j|0", "--threads: 1 to 4096 expected, found 0"},
         {"--device|gpu", "--device: cpu, auto or cuda[:I][,tf32] expected, found 'gpu'"},
         {"--device|cuda:", "--device: cpu, auto or cuda[:I][,tf32] expected, found 'cuda:'"},
+        {"--device|cuda:0,1", "--device: one device expected, found 'cuda:0,1'"},
         {"--device|cuda:1,fp8", "--device: cpu, auto or cuda[:I][,tf32] expected, found 'cuda:1,fp8'"},
         {"-s|a|-s|b|in|--nope", "unknown option '--nope' (example --help lists the options)"},
     };
@@ -305,7 +309,8 @@ static void common_options_where_they_belong(void **state)
     run *r = NH_ARRAY(run, 1);
     assert_non_null(r);
     describe_program(r);
-    r->program.computes = r->program.on_device = false;
+    r->program.computes = false;
+    r->program.device = NULL;
     r->program.no_output = true;
     static const char *const gone[] = {"-j|1", "--device|cpu", "-o|x", "--no-history"};
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) {
@@ -355,6 +360,10 @@ static void devices(void **state)
                                       "cuda,1", "cuda:1,", "cuda:1,1", "cuda:0,,1", "cuda:0,tf32,1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(nh_device_parse(bad[i], &c), -1);
+    nh_error err;
+    assert_int_equal(nh_device_check_several("cuda:0,2", &err), 0);
+    assert_int_equal(nh_device_check_several("cuda:0,0", &err), -1);
+    assert_string_equal(err.text, "cpu, auto or cuda[:I[,J]...][,tf32] expected, found 'cuda:0,0'");
 }
 
 static void help(void **state)

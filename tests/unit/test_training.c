@@ -703,11 +703,11 @@ static void traffic(void **state)
     const nh_weights *g = nh_stepper_gradient(t.stepper, 1);
     for (size_t i = 0; i < m->params.count; i++)
         weights += g->single[i] ? m->params.param[i].count * sizeof(float) : 0;
-    nhk_traffic(test_device()->gpu, &up[0], &down[0]);
+    test_device()->call->traffic(test_device()->gpu, &up[0], &down[0]);
     OK(nh_stepper_add_at(t.stepper, t.crystal, false, 1, &t.golden.states, &l, &err));
-    nhk_traffic(test_device()->gpu, &up[1], &down[1]);
+    test_device()->call->traffic(test_device()->gpu, &up[1], &down[1]);
     OK(nh_stepper_apply(t.stepper, 1e-3, 1, false, &norm, &done, &err));
-    nhk_traffic(test_device()->gpu, &up[2], &down[2]);
+    test_device()->call->traffic(test_device()->gpu, &up[2], &down[2]);
     assert_true(done);
     assert_true(nh_stepper_on_device(t.stepper));
     assert_true(down[1] > down[0] && down[1] - down[0] <= LOSS_SUMS * sizeof(double));

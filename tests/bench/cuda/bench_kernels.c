@@ -189,7 +189,7 @@ static void peaks(void)
     TIME(seconds, nhk_dense_forward_f(gpu, SIZE, SIZE, SIZE, a.device, a.device + SIZE * SIZE, NULL, false, b.device));
     product_rate = 2.0 * SIZE * SIZE * SIZE / seconds;
     printf("device: %s\ncopy: %.0f GB/s; matrix product %d x %d x %d: %.0f GFLOP/s; percentages are of these\n\n",
-           nhk_name(gpu), 1e-9 * copy_rate, SIZE, SIZE, SIZE, 1e-9 * product_rate);
+           device->call->name(gpu), 1e-9 * copy_rate, SIZE, SIZE, SIZE, 1e-9 * product_rate);
     free_array(&a);
     free_array(&b);
 }
@@ -446,7 +446,7 @@ static void seed(void *context, size_t count, const size_t *edge, float *g_ham, 
 static double update(const tables *t, const nh_device *device, nh_network_f *net, const nh_weights *first, double *error)
 {
     static const nh_optimizer_settings o = {.beta = {0.9, 0.999}, .eps = 1e-8};
-    const nhk_network_f_calls *call = &device->call->network_f;
+    const nhk_training_f_calls *call = device->call->training_f;
     nhk_network_f *placed = nh_network_f_placed(net);
     const nhk_adam numbers = nh_adam_numbers(&o, 1e-3, 1, 1);
     nh_weights w, m, v, gradient, found;
