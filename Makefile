@@ -10,7 +10,7 @@ WERROR  ?= 0
 V       ?= 0
 Q       := $(if $(filter 1,$V),,@)
 
-PKGS := spglib netcdf hdf5 openblas lapacke yaml-0.1 zlib libdeflate liblzma expat
+PKGS := spglib netcdf fftw3 hdf5 openblas lapacke yaml-0.1 zlib libdeflate liblzma expat
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 OPT  ?= -O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast
 # SAN=1: for AddressSanitizer and UBSan. PORTABLE=1: for any machine of the family. VECTOR=64: with vectors of 64 bytes (those of
@@ -151,7 +151,7 @@ man/%.1: $(BIN)/%
 	$Q$< --man > $@.tmp && mv $@.tmp $@
 
 # --- packages ---------------------------------------------------------------------------------------------------------
-DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libsymspg-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev libdeflate-dev liblzma-dev libexpat1-dev \
+DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libsymspg-dev libfftw3-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev libdeflate-dev liblzma-dev libexpat1-dev \
           gnuplot-nox libcmocka-dev bats netcdf-bin groff-base xz-utils python3-numpy python3-netcdf4
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 deps:
