@@ -25,7 +25,8 @@ static int real_part(const nh_structure *s, const nh_species *species, double et
         double v[3];
         nh_pair_vector(s, &pair[i], v);
         const double r = length_of(v) / NH_BOHR;
-        if (pair[i].src == pair[i].dst && pair[i].cell[0] == 0 && pair[i].cell[1] == 0 && pair[i].cell[2] == 0)
+        if (pair[i].src == pair[i].dst && pair[i].cell[0] == 0 && pair[i].cell[1] == 0 &&
+            pair[i].cell[2] == 0)
             continue;
         *sum += species[s->species[pair[i].src]].pseudo.z_valence *
                 species[s->species[pair[i].dst]].pseudo.z_valence * erfc(eta * r) / r;
@@ -34,10 +35,10 @@ static int real_part(const nh_structure *s, const nh_species *species, double et
     return 0;
 }
 
-/* (4 pi/Omega) sum_(G != 0) exp(-G^2/(4 eta^2))/G^2 |sum_i Z_i exp(iG.tau_i)|^2: one of each pair G, -G, twice. Along the
- * third axis the phase of an atom goes on by a rotation. */
-static int reciprocal_part(const nh_structure *s, const nh_species *species, double eta, double volume, double *sum,
-                           nh_error *err)
+/* (4 pi/Omega) sum_(G != 0) exp(-G^2/(4 eta^2))/G^2 |sum_i Z_i exp(iG.tau_i)|^2: one of each pair G, -G,
+ * twice. Along the third axis the phase of an atom goes on by a rotation. */
+static int reciprocal_part(const nh_structure *s, const nh_species *species, double eta, double volume,
+                           double *sum, nh_error *err)
 {
     double inverse[9], b[9], *fraction = NH_ARRAY(double, 3 * s->n_atom);
     double complex *now = NH_ARRAY(double complex, s->n_atom), *turn = NH_ARRAY(double complex, s->n_atom);
@@ -64,8 +65,9 @@ static int reciprocal_part(const nh_structure *s, const nh_species *species, dou
             const int from = h > 0 || (h == 0 && k >= 0) ? 0 : 1; /* half of space, with l >= 0 */
             for (size_t i = 0; i < s->n_atom; i++)
                 now[i] = species[s->species[i]].pseudo.z_valence *
-                         cexp(CMPLX(0, 2 * M_PI * (h * fraction[3 * i] + k * fraction[3 * i + 1] +
-                                                   from * fraction[3 * i + 2])));
+                         cexp(CMPLX(0, 2 * M_PI *
+                                           (h * fraction[3 * i] + k * fraction[3 * i + 1] +
+                                            from * fraction[3 * i + 2])));
             for (int l = from; l <= limit[2]; l++) {
                 double complex factor = 0;
                 for (size_t i = 0; i < s->n_atom; i++) {
@@ -100,7 +102,8 @@ int nh_ewald(const nh_structure *s, const nh_species *species, double *energy, n
         charge += z;
         squares += z * z;
     }
-    if (real_part(s, species, eta, &sum, err) != 0 || reciprocal_part(s, species, eta, volume, &sum, err) != 0)
+    if (real_part(s, species, eta, &sum, err) != 0 ||
+        reciprocal_part(s, species, eta, volume, &sum, err) != 0)
         return -1;
     *energy = sum - 2 * eta / sqrt(M_PI) * squares - M_PI / (volume * eta * eta) * charge * charge;
     return 0;

@@ -84,10 +84,10 @@ static polarised_correlation correlation_of(double n, double zeta)
     const double z3 = zeta * zeta * zeta, z4 = z3 * zeta;
     const double stiffness = f / SECOND_OF_F * (1 - z4), full = f * z4;
     const double slope = plain_slope + stiff_slope * stiffness + (ferro_slope - plain_slope) * full;
-    return (polarised_correlation){
-        .e = plain + stiff * stiffness + (ferro - plain) * full,
-        .n = -rs / 3 * slope,
-        .zeta = stiff / SECOND_OF_F * (df * (1 - z4) - 4 * z3 * f) + (ferro - plain) * (df * z4 + 4 * z3 * f)};
+    return (polarised_correlation){.e = plain + stiff * stiffness + (ferro - plain) * full,
+                                   .n = -rs / 3 * slope,
+                                   .zeta = stiff / SECOND_OF_F * (df * (1 - z4) - 4 * z3 * f) +
+                                           (ferro - plain) * (df * z4 + 4 * z3 * f)};
 }
 
 nh_lda_polarised nh_lda_polarised_at(double n, double zeta)
@@ -121,7 +121,8 @@ nh_gga_correlation nh_pbe_correlation_polarised(double n, double zeta, double si
     const double t2 = M_PI * sigma / (16 * phi * phi * kf * n * n), y = a * t2, d = 1 + y + y * y;
     const double x = (1 + y) / d, dx = -y * (2 + y) / (d * d), z = x + y * dx;
     const double s = 1 + ratio * t2 * x, h = g * log(s);
-    const double by_s = g * ratio / s, by_u = t2 * t2 * dx * a * a * e / ratio; /* dS/ratio = z dt2 + by_u du */
+    const double by_s = g * ratio / s,
+                 by_u = t2 * t2 * dx * a * a * e / ratio;            /* dS/ratio = z dt2 + by_u du */
     const double by_n = by_s * (-7.0 / 3 * t2 * z + by_u * c.n / g); /* n dH/dn */
     const double by_zeta =
         3 * h * dphi / phi + by_s * (-2 * t2 * z * dphi / phi + by_u * (c.zeta / g - 3 * u * dphi / phi));

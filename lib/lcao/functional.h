@@ -1,9 +1,10 @@
-/* functional.h - PBE at one point (docs/h0.md 7, 9): energies per volume and their derivatives, Hartree and bohr. */
+/* functional.h - PBE at one point (docs/h0.md 7, 9): energies per volume and their derivatives, Hartree and
+ * bohr. */
 #ifndef NH_LCAO_FUNCTIONAL_H
 #define NH_LCAO_FUNCTIONAL_H
 
-/* Of a density n > 0: energy a particle and potential of exchange plus correlation; the correlation alone, which the gradient
- * part goes on from. */
+/* Of a density n > 0: energy a particle and potential of exchange plus correlation; the correlation alone,
+ * which the gradient part goes on from. */
 typedef struct nh_lda {
     double e, v;
     double ec, vc;

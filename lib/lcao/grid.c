@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The transforms are cut into one-dimensional and two-dimensional ones of FFTW, which any thread may run: planes (second and
- * third axis) one by one, columns (first axis) in strips that fit into the cache. The cut does not depend on the number of
- * threads, and the plans are estimates, not measurements: the same bytes in every run. */
+/* The transforms are cut into one-dimensional and two-dimensional ones of FFTW, which any thread may run:
+ * planes (second and third axis) one by one, columns (first axis) in strips that fit into the cache. The cut
+ * does not depend on the number of threads, and the plans are estimates, not measurements: the same bytes in
+ * every run. */
 enum { STRIP = 16 }; /* columns, neighbours along the third axis */
 
 typedef struct strip {
@@ -23,13 +24,13 @@ struct nh_fft {
     nh_threads *threads;
     size_t half; /* n2/2 + 1 */
     fftw_plan plane_forward, plane_backward, strip_forward, strip_backward;
-    double *plane;             /* [thread][n1 n2], rounded up to even */
-    fftw_complex *column;      /* [thread][n0][STRIP] */
-    size_t plane_size;         /* numbers of a thread's plane */
-    double complex *box;       /* [n0][n1][n2/2+1] */
+    double *plane;        /* [thread][n1 n2], rounded up to even */
+    fftw_complex *column; /* [thread][n0][STRIP] */
+    size_t plane_size;    /* numbers of a thread's plane */
+    double complex *box;  /* [n0][n1][n2/2+1] */
     size_t n_strip;
     strip *strips;
-    size_t *first_wave;        /* [n0+1] first kept G of each plane of the box */
+    size_t *first_wave; /* [n0+1] first kept G of each plane of the box */
 };
 
 /* --- the sphere */
@@ -56,8 +57,8 @@ static double square_of(const double b[9], const int h[3])
     return q2;
 }
 
-/* Visits all G of the sphere; h in increasing order. For given h1, h2 the third index runs over the interval in which a
- * quadratic polynomial is below ecut, its ends checked one by one. */
+/* Visits all G of the sphere; h in increasing order. For given h1, h2 the third index runs over the interval
+ * in which a quadratic polynomial is below ecut, its ends checked one by one. */
 static void for_each_wave(const double b[9], double ecut, const int limit[3],
                           void (*visit)(void *context, const int h[3], double q2), void *context)
 {
@@ -276,7 +277,8 @@ int nh_grid_new(const double lattice[9], double ecut, nh_threads *threads, nh_gr
     *out = NULL;
     const double volume = nh_lattice_volume(lattice);
     if (!(fabs(volume) > 0) || !isfinite(volume)) return nh_fail(err, "grid: a lattice with volume expected");
-    if (!(ecut > 0) || !isfinite(ecut)) return nh_fail(err, "grid: an energy above 0 expected, found %g", ecut);
+    if (!(ecut > 0) || !isfinite(ecut))
+        return nh_fail(err, "grid: an energy above 0 expected, found %g", ecut);
     nh_grid *g = NH_ARRAY(nh_grid, 1);
     if (g == NULL || (g->fft = NH_ARRAY(struct nh_fft, 1)) == NULL) {
         free(g);
@@ -349,11 +351,11 @@ void nh_grid_free(nh_grid *g)
 typedef struct transform {
     const nh_grid *g;
     double complex *box;
-    const double *from;        /* forward: the function */
-    double *to;                /* backward: the function */
-    const double complex *x;   /* backward: the sphere; NULL: the box is full */
-    double complex *picked;    /* forward: the sphere; NULL: the box stays */
-    bool whole;                /* all columns */
+    const double *from;      /* forward: the function */
+    double *to;              /* backward: the function */
+    const double complex *x; /* backward: the sphere; NULL: the box is full */
+    double complex *picked;  /* forward: the sphere; NULL: the box stays */
+    bool whole;              /* all columns */
 } transform;
 
 static void plane_forward(void *context, size_t i, int thread)
@@ -361,7 +363,8 @@ static void plane_forward(void *context, size_t i, int thread)
     const transform *t = context;
     const struct nh_fft *f = t->g->fft;
     const size_t size = t->g->n[1] * t->g->n[2];
-    double *plane = f->plane + (size_t)thread * f->plane_size; /* aligned, which the caller's plane need not be */
+    double *plane =
+        f->plane + (size_t)thread * f->plane_size; /* aligned, which the caller's plane need not be */
     memcpy(plane, t->from + i * size, size * sizeof *plane);
     fftw_execute_dft_r2c(f->plane_forward, plane, (fftw_complex *)(t->box + i * t->g->n[1] * f->half));
 }

@@ -39,7 +39,7 @@ static int radial_functions(const nh_grid *grid, const nh_pseudo *p, nh_threads 
                             nh_error *err)
 {
     const size_t n = p->n_mesh, n_q = grid->n_shell;
-    double *weight = NH_ARRAY(double, n), *g = NH_ARRAY(double, KINDS * n);
+    double *weight = NH_ARRAY(double, n), *g = NH_ARRAY(double, KINDS *n);
     double *value = NULL;
     nh_sine_table table = {.value = NULL};
     int status = -1;
@@ -51,7 +51,7 @@ static int radial_functions(const nh_grid *grid, const nh_pseudo *p, nh_threads 
     integrands(p, weight, g);
     const bool direct = n_q <= DIRECT_SHELLS;
     if (direct) {
-        value = NH_ARRAY(double, KINDS * n_q);
+        value = NH_ARRAY(double, KINDS *n_q);
         if (value == NULL) {
             nh_fail_memory(err, "radial integrals");
             goto done;
@@ -68,9 +68,9 @@ static int radial_functions(const nh_grid *grid, const nh_pseudo *p, nh_threads 
             goto done;
         }
         for (size_t k = 0; k < n_q; k++)
-            out->value[kind][k] =
-                (direct ? value[(size_t)kind * n_q + k] : nh_sine_table_at(&table, (size_t)kind, grid->shell_q[k])) /
-                grid->volume;
+            out->value[kind][k] = (direct ? value[(size_t)kind * n_q + k]
+                                          : nh_sine_table_at(&table, (size_t)kind, grid->shell_q[k])) /
+                                  grid->volume;
     }
     if (out->wanted[LOCAL]) {
         /* The long range was taken off as 2Z erf(r)/r; at q = 0 all of 2Z/r is (docs/h0.md 6). */
@@ -81,8 +81,8 @@ static int radial_functions(const nh_grid *grid, const nh_pseudo *p, nh_threads 
         }
         local[0] = 0;
         for (size_t i = 0; i < n; i++)
-            local[0] += 4 * M_PI / grid->volume * weight[i] * p->r[i] *
-                        (p->r[i] * p->local[i] + 2 * p->z_valence);
+            local[0] +=
+                4 * M_PI / grid->volume * weight[i] * p->r[i] * (p->r[i] * p->local[i] + 2 * p->z_valence);
     }
     status = 0;
 done:
@@ -93,8 +93,8 @@ done:
     return status;
 }
 
-/* --- structure factors: exp(-iG.tau) is a product of three phases; in a plane of given h1 the sum over atoms is a product of
- * matrices, A(h2, a) = e1(a, h1) e2(a, h2) times e3(a, h3) */
+/* --- structure factors: exp(-iG.tau) is a product of three phases; in a plane of given h1 the sum over atoms
+ * is a product of matrices, A(h2, a) = e1(a, h1) e2(a, h2) times e3(a, h3) */
 
 enum { ATOMS = 128 }; /* in one product: A stays in the cache */
 
@@ -133,8 +133,8 @@ static void one_plane(void *context, size_t plane, int thread)
                         t->e1[plane * t->n_atom + from + k] * t->e2[h2 * t->n_atom + from + k];
             }
             const double complex one = 1, beta = from == t->first_atom[x] ? 0 : 1;
-            cblas_zgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, columns, (int)count, &one, a, (int)count,
-                        t->e3 + from * half, (int)half, &beta, s, columns);
+            cblas_zgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, columns, (int)count, &one, a,
+                        (int)count, t->e3 + from * half, (int)half, &beta, s, columns);
         }
         if (t->first_atom[x] == t->first_atom[x + 1]) continue;
         for (int kind = 0; kind < KINDS; kind++) {
@@ -155,7 +155,8 @@ static double complex phase(size_t index, size_t n, double x)
     return CMPLX(cos(2 * M_PI * turn), -sin(2 * M_PI * turn));
 }
 
-static int make_phases(const nh_grid *g, const nh_structure *s, size_t *first_atom, double complex **e, nh_error *err)
+static int make_phases(const nh_grid *g, const nh_structure *s, size_t *first_atom, double complex **e,
+                       nh_error *err)
 {
     const size_t half = g->n[2] / 2 + 1, n_atom = s->n_atom;
     const size_t length[3] = {g->n[0], g->n[1], half};
@@ -185,8 +186,8 @@ static int make_phases(const nh_grid *g, const nh_structure *s, size_t *first_at
     return 0;
 }
 
-int nh_superposed(const nh_grid *g, const nh_structure *s, const nh_species *species, double *rho, double *core,
-                  double *local, nh_threads *threads, nh_error *err)
+int nh_superposed(const nh_grid *g, const nh_structure *s, const nh_species *species, double *rho,
+                  double *core, double *local, nh_threads *threads, nh_error *err)
 {
     double *const out[KINDS] = {[RHO] = rho, [CORE] = core, [LOCAL] = local};
     const size_t n_threads = (size_t)nh_threads_count(threads), half = g->n[2] / 2 + 1;

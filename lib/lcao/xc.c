@@ -63,7 +63,8 @@ typedef struct room {
     double complex *x, *y;
 } room;
 
-static void gradient(const nh_grid *g, const double *f, const room *r, nh_threads *threads, double *const to[3])
+static void gradient(const nh_grid *g, const double *f, const room *r, nh_threads *threads,
+                     double *const to[3])
 {
     nh_grid_to_sphere(g, f, r->x);
     for (int axis = 0; axis < 3; axis++) {
@@ -137,8 +138,8 @@ static void subtract(void *context, size_t index, int thread)
         d->to[i] -= d->a[i];
 }
 
-int nh_pbe_add(const nh_grid *g, const double *rho, const double *core, double *v, double *energy, nh_threads *threads,
-               nh_error *err)
+int nh_pbe_add(const nh_grid *g, const double *rho, const double *core, double *v, double *energy,
+               nh_threads *threads, nh_error *err)
 {
     const size_t n = g->n_point;
     room r = {NH_ARRAY(double complex, g->n_g), NH_ARRAY(double complex, g->n_g)};
@@ -205,8 +206,7 @@ static void at_spins(void *context, size_t index, int thread)
         for (int s = 0; s < 2; s++) {
             const double sign = s == 0 ? 1 : -1;
             of_spin[s] = 0.5 * (p->rho[i] + sign * p->m[i] + core);
-            const double square =
-                grad[s][0] * grad[s][0] + grad[s][1] * grad[s][1] + grad[s][2] * grad[s][2];
+            const double square = grad[s][0] * grad[s][0] + grad[s][1] * grad[s][1] + grad[s][2] * grad[s][2];
             if (!(of_spin[s] > SMALL_SPIN)) continue;
             const nh_gga x = nh_pbe_exchange_of_spin(of_spin[s], square);
             p->v[s][i] += 2 * x.n;
@@ -226,8 +226,8 @@ static void at_spins(void *context, size_t index, int thread)
     }
 }
 
-int nh_pbe_polarised_add(const nh_grid *g, const double *rho, const double *core, const double *m, double *v_up,
-                         double *v_down, nh_threads *threads, nh_error *err)
+int nh_pbe_polarised_add(const nh_grid *g, const double *rho, const double *core, const double *m,
+                         double *v_up, double *v_down, nh_threads *threads, nh_error *err)
 {
     const size_t n = g->n_point;
     room r = {NH_ARRAY(double complex, g->n_g), NH_ARRAY(double complex, g->n_g)};

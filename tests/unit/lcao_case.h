@@ -1,4 +1,5 @@
-/* lcao_case.h - crystals with pseudopotentials and orbitals for the tests of lib/lcao: Si and GaAs from the files in
+/* lcao_case.h - crystals with pseudopotentials and orbitals for the tests of lib/lcao: Si and GaAs from the
+ * files in
  * ../shared/data, where they are. */
 #ifndef NH_TESTS_LCAO_CASE_H
 #define NH_TESTS_LCAO_CASE_H
@@ -19,13 +20,13 @@ typedef struct lcao_case {
     double lattice[9]; /* bohr */
 } lcao_case;
 
-static void lcao_case_free(lcao_case *c)
+static inline void lcao_case_free(lcao_case *c)
 {
     nh_structure_free(&c->structure);
     nh_species_free(c->species, c->n_species);
 }
 
-static void lcao_case_shells(lcao_case *c)
+static inline void lcao_case_shells(lcao_case *c)
 {
     size_t counts[2], n = 0;
     int l[64];
@@ -38,7 +39,7 @@ static void lcao_case_shells(lcao_case *c)
 }
 
 /* Two atoms in a face-centred cubic cell, the second at a quarter of the diagonal. */
-static void lcao_case_fcc(lcao_case *c, double a, size_t n_species)
+static inline void lcao_case_fcc(lcao_case *c, double a, size_t n_species)
 {
     static const double unit[9] = {0, 0.5, 0.5, 0.5, 0, 0.5, 0.5, 0.5, 0};
     OK(nh_structure_new(2, n_species, &c->structure, &err));
@@ -53,7 +54,7 @@ static void lcao_case_fcc(lcao_case *c, double a, size_t n_species)
 }
 
 /* "Si" or "GaAs" */
-static void lcao_case_read(lcao_case *c, const char *name)
+static inline void lcao_case_read(lcao_case *c, const char *name)
 {
     const bool si = strcmp(name, "Si") == 0;
     static const char *const files[3][3] = {{"Si", "Si.upf", "Si_gga_7au_100Ry_2s2p1d.orb"},

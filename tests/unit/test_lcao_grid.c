@@ -26,7 +26,8 @@ static void sizes_are_those_of_abacus(void **state)
     static const struct {
         double a;
         size_t n, waves;
-    } cases[] = {{5.431, 48, 36613}, {5.653, 50, 41151}, {4.212, 36, 16889}, {4.078, 36, 15473}, {6.462, 60, 61527}};
+    } cases[] = {
+        {5.431, 48, 36613}, {5.653, 50, 41151}, {4.212, 36, 16889}, {4.078, 36, 15473}, {6.462, 60, 61527}};
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         double lattice[9];
         for (int i = 0; i < 9; i++)
@@ -113,8 +114,8 @@ static void bad_cells_are_refused(void **state)
     assert_null(g);
 }
 
-/* int 4 pi r^2 exp(-a r^2) sin(qr)/(qr) dr = (pi/a)^(3/2) exp(-q^2/4a): on a uniform mesh, on a logarithmic one, by the
- * table. */
+/* int 4 pi r^2 exp(-a r^2) sin(qr)/(qr) dr = (pi/a)^(3/2) exp(-q^2/4a): on a uniform mesh, on a logarithmic
+ * one, by the table. */
 static void sine_transforms_of_gaussians(void **state)
 {
     (void)state;
@@ -157,12 +158,17 @@ static void functional_is_consistent(void **state)
         const nh_lda l = nh_lda_at(n), more = nh_lda_at(n + d), less = nh_lda_at(n - d);
         near(l.v, ((n + d) * more.e - (n - d) * less.e) / (2 * d), 1e-8 * fabs(l.v));
         for (size_t b = 0; b < 4; b++) {
-            const double sigma = pow(n, 8.0 / 3) * (b == 0 ? 0.01 : b == 1 ? 1 : b == 2 ? 30 : 300), ds = 1e-5 * sigma;
+            const double sigma = pow(n, 8.0 / 3) * (b == 0   ? 0.01
+                                                    : b == 1 ? 1
+                                                    : b == 2 ? 30
+                                                             : 300),
+                         ds = 1e-5 * sigma;
             const nh_gga g = nh_pbe_gradient(n, sigma, &l);
             const double slope =
                 (nh_pbe_gradient(n + d, sigma, &more).f - nh_pbe_gradient(n - d, sigma, &less).f) / (2 * d);
             near(g.n, slope, 1e-7 * fabs(l.v));
-            near(g.sigma, (nh_pbe_gradient(n, sigma + ds, &l).f - nh_pbe_gradient(n, sigma - ds, &l).f) / (2 * ds),
+            near(g.sigma,
+                 (nh_pbe_gradient(n, sigma + ds, &l).f - nh_pbe_gradient(n, sigma - ds, &l).f) / (2 * ds),
                  1e-7 * fabs(l.v) * n / sigma);
 
             /* unpolarised as two equal spins */
@@ -247,8 +253,8 @@ static void potential_is_the_energys_derivative(void **state)
     nh_grid_free(g);
 }
 
-/* NaCl's Madelung constant: -1.74756459463318 e^2/r a pair of ions of opposite charge; here all charges are positive, so
- * that of the fcc crystal of one ion, -4.58487507 Z^2/(2 a), e^2 = 2. */
+/* NaCl's Madelung constant: -1.74756459463318 e^2/r a pair of ions of opposite charge; here all charges are
+ * positive, so that of the fcc crystal of one ion, -4.58487507 Z^2/(2 a), e^2 = 2. */
 static void ewald_of_known_crystals(void **state)
 {
     (void)state;
@@ -287,7 +293,8 @@ static void intermediate_numbers(const char *name)
     new_grid(c.lattice, 400, threads, &g);
     near(g->volume, si ? 270.256419 : 304.770948, 1e-6);
     const size_t n = g->n_point, at = (1 * g->n[1] + 2) * g->n[2] + 3;
-    double *rho = NH_ARRAY(double, n), *core = NH_ARRAY(double, n), *v = NH_ARRAY(double, n), *xc = NH_ARRAY(double, n);
+    double *rho = NH_ARRAY(double, n), *core = NH_ARRAY(double, n), *v = NH_ARRAY(double, n),
+           *xc = NH_ARRAY(double, n);
     OK(nh_superposed(g, &c.structure, c.species, rho, core, v, threads, &err));
     near(nh_grid_integral(g, rho), si ? 8 : 18, 1e-10);
     near(nh_grid_integral(g, core), si ? 2 * 0.724254858 : 7.957212163, 1e-8);
@@ -299,7 +306,8 @@ static void intermediate_numbers(const char *name)
     near(hartree, si ? 0.809152625 : 54.438233780, 3e-8);
     near(v[at], si ? -3.400169811 : -3.461983973, 1e-8);
     OK(nh_pbe_add(g, rho, core, xc, &energy, threads, &err));
-    near(energy, si ? -6.080938183 : -45.053408088, 1e-6); /* those numbers are libxc's, whose A has one digit more */
+    near(energy, si ? -6.080938183 : -45.053408088,
+         1e-6); /* those numbers are libxc's, whose A has one digit more */
     near(xc[at], si ? -1.157456750 : -3.151005600, 1e-7);
     double v_rho = 0, mean = 0;
     for (size_t i = 0; i < n; i++) {
@@ -345,7 +353,8 @@ static void threads_change_nothing(void **state)
         new_grid(c.lattice, 100, threads, &g);
         for (int i = 0; i < 3; i++)
             all[turn][i] = NH_ARRAY(double, g->n_point);
-        OK(nh_superposed(g, &c.structure, c.species, all[turn][0], all[turn][1], all[turn][2], threads, &err));
+        OK(nh_superposed(g, &c.structure, c.species, all[turn][0], all[turn][1], all[turn][2], threads,
+                         &err));
         OK(nh_hartree_add(g, all[turn][0], all[turn][2], NULL, &err));
         double energy;
         OK(nh_pbe_add(g, all[turn][0], all[turn][1], all[turn][2], &energy, threads, &err));
@@ -363,16 +372,11 @@ static void threads_change_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_are_those_of_abacus),
-        cmocka_unit_test(transforms_are_inverse),
-        cmocka_unit_test(bad_cells_are_refused),
-        cmocka_unit_test(sine_transforms_of_gaussians),
-        cmocka_unit_test(functional_is_consistent),
-        cmocka_unit_test(potential_is_the_energys_derivative),
-        cmocka_unit_test(ewald_of_known_crystals),
-        cmocka_unit_test(silicon),
-        cmocka_unit_test(gallium_arsenide),
-        cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(sizes_are_those_of_abacus), cmocka_unit_test(transforms_are_inverse),
+        cmocka_unit_test(bad_cells_are_refused),     cmocka_unit_test(sine_transforms_of_gaussians),
+        cmocka_unit_test(functional_is_consistent),  cmocka_unit_test(potential_is_the_energys_derivative),
+        cmocka_unit_test(ewald_of_known_crystals),   cmocka_unit_test(silicon),
+        cmocka_unit_test(gallium_arsenide),          cmocka_unit_test(threads_change_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
