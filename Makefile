@@ -52,6 +52,8 @@ LDLIBS   += $(shell pkg-config --libs $(PKGS)) -lm -Wl,--as-needed $(LDLIBS_MPI)
 # Sources compiled for float and for double (lib/base/real.h).
 TWICE := $(wildcard lib/ops/*.c lib/network/*.c) lib/ensemble/feature_rows.c lib/ensemble/predict_io.c lib/training/submodel.c
 ONCE  := $(filter-out $(TWICE),$(wildcard lib/*/*.c formats/*.c formats/*/*.c))
+# Loops over points of the grid: where the instruction set is chosen when a program starts, for each, as TWICE are.
+WIDE  := lib/lcao/tile_kernels.c lib/lcao/orbital_table.c
 OBJ   := $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/%.f.o) $(TWICE:%.c=$(BUILD)/%.d.o)
 PROGRAMS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
 UNIT  := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/unit/test_*.cc)))
@@ -79,7 +81,11 @@ $(BUILD)/$(1)/%.f.o: %.c
 	@mkdir -p $$(@D)
 	@echo '  CC    $$< ($(1))'
 	$$Q$$(CC) $$(CPPFLAGS) $$(CFLAGS) -march=$(1) -MMD -MP -c $$< -o $$@
-$(LIBRARIES)/glibc-hwcaps/$(1)/libnextham.so: $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/$(1)/%.f.o) $(TWICE:%.c=$(BUILD)/$(1)/%.d.o)
+$(BUILD)/$(1)/%.o: %.c
+	@mkdir -p $$(@D)
+	@echo '  CC    $$< ($(1))'
+	$$Q$$(CC) $$(CPPFLAGS) $$(CFLAGS) -march=$(1) -MMD -MP -c $$< -o $$@
+$(LIBRARIES)/glibc-hwcaps/$(1)/libnextham.so: $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(WIDE),$(ONCE))) $(WIDE:%.c=$(BUILD)/$(1)/%.o) $(TWICE:%.c=$(BUILD)/$(1)/%.f.o) $(TWICE:%.c=$(BUILD)/$(1)/%.d.o)
 	@mkdir -p $$(@D)
 	@echo '  LD    $$@'
 	$$Q$$(SHARED)

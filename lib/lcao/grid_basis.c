@@ -3,8 +3,8 @@
 #include "base/memory.h"
 #include "crystal/lattice.h"
 #include "lcao/orbital_table.h"
+#include "lcao/tile_kernels.h"
 
-#include <cblas.h>
 #include <limits.h>
 #include <math.h>
 #include <sched.h>
@@ -13,26 +13,30 @@
 #include <string.h>
 #include <time.h>
 
-/* The cell's points are cut into tiles. The orbitals that reach a tile, those of periodic images of atoms,
- * are a matrix Phi (orbitals x points), and all that is done with them are products of matrices:
+/* The cell's points are cut into tiles, and those of a tile into groups of 2 x 2 x 2. The orbitals that reach
+ * a tile are those of periodic images of atoms; an image has values only in the groups that it reaches,
+ * phi[orbital][group][8].
  *
- *   matrix elements   Phi V Phi^T, of which one half is computed: where V > 0 as the square of sqrt(V) Phi,
- * where V < 0 as minus that of sqrt(-V) Phi; density           rho = sum over orbitals of Phi o (P Phi), with
- * the upper triangle of P alone.
+ *   matrix elements   for each pair of images p <= q the products of all of their orbitals over the groups
+ * that both reach; density           for each image p the sums over the orbitals of q >= p with P, q > p
+ * counted twice, times those of p.
  *
  * Atoms and cells of the images are in order, so that of a pair of images p < q the block (a, b, R) is the
- * one with a < b, or a = b and R > 0, and the other one is its transpose. */
+ * one with a < b, or a = b and R > 0, and the other one is its transpose. Dense products of matrices over
+ * whole tiles (docs/h0.md 8) do the same with two fifths more operations: a tile is large beside the distance
+ * in which an orbital ends. */
 
 enum {
-    EDGE = 5,   /* points of a tile along each axis, about */
-    PANEL = 48, /* orbitals of P taken at a time, at least */
+    EDGE = 8, /* points of a tile along each axis, at most: 64 groups */
     STRIPES = 16,
     SPINS = 200 /* looks at a counter before the thread lets others run */
 };
 
 typedef struct image {
     int32_t atom;
-    int16_t cell[3]; /* T: the atom is at tau + T */
+    int16_t cell[3];  /* T: the atom is at tau + T */
+    uint16_t groups;  /* how many it reaches */
+    uint64_t reached; /* a bit for each */
 } image;
 
 typedef struct tile {
@@ -41,21 +45,31 @@ typedef struct tile {
 
 /* What each thread has for itself. */
 typedef struct scratch {
-    double *x, *y, *z, *scale, *v; /* [points] of the tile, in the order of Phi's columns */
-    size_t *point;                 /* [points] place in the grid */
-    size_t *own_point;             /* [points] the same in the tile's own order */
-    uint32_t *own;                 /* [points] place in the tile's own order */
-    double *phi, *other;           /* [orbitals][stride] */
-    double *square;                /* [orbitals][orbitals] */
-    size_t *offset;                /* [images+1] first orbital of an image */
+    double *x, *y, *z, *present; /* [points] of the tile, group after group; present: 0 for a point that the
+                                    tile's odd edge lacks */
+    double *near_x, *near_y, *near_z, *near_present; /* [points] those of the groups that an image reaches */
+    double *v, *near_v;                              /* [points] */
+    size_t *point;                                   /* [points] place in the grid */
+    double *phi;                                     /* [image][orbital][group][8] */
+    double *scaled;                                  /* [NH_ROWS_MAX][points] */
+    double *blocks;                                  /* [p <= q][orbital of p][orbital of q] */
+    size_t *start;                                   /* [images+1] into phi */
+    uint8_t (*rank)[NH_GROUPS_MAX];         /* [images] of a group among those that the image reaches */
+    nh_group_pair (*common)[NH_GROUPS_MAX]; /* [images] groups that image p shares with q */
+    size_t *n_common;                       /* [images] */
+    uint32_t *pair;                         /* [images] of image p with q */
+    size_t *seen;                           /* [images] the q that reach a chunk */
+    const double *(*row)[NH_CHUNK];         /* [images] where their orbitals begin in it */
+    size_t (*stride)[NH_CHUNK];
     double seconds, flops;
     size_t tiles;
 } scratch;
 
 struct nh_grid_basis {
     nh_grid_basis_task task;
-    nh_orbital_table *table; /* [n_species] */
-    double *origin;          /* [n_atom][3] bohr */
+    nh_orbital_table *table;  /* [n_species] */
+    double *origin;           /* [n_atom][3] bohr */
+    double lane[3][NH_GROUP]; /* points of a group from its first one, bohr */
     size_t n_tile;
     tile *tiles;
     size_t *first_image; /* [n_tile+1] */
@@ -63,7 +77,7 @@ struct nh_grid_basis {
     size_t n_hash;   /* a power of two */
     uint32_t *hash;  /* [n_hash] pairs by (a, b, R); UINT32_MAX: empty */
     size_t *reverse; /* [pairs] */
-    size_t most_points, most_orbitals, most_images, stride;
+    size_t most_orbitals, most_images, most_numbers;
     size_t n_stored; /* the first tiles, whose orbitals are kept */
     size_t *place;   /* [n_stored+1] into `stored` */
     double *stored;
@@ -158,24 +172,46 @@ static int make_tiles(nh_grid_basis *b, size_t parts[3], nh_error *err)
 {
     const nh_grid *g = b->task.grid;
     b->n_tile = 1;
+    size_t pairs[3]; /* of points along each axis: a tile has whole ones, but for the last point of an odd
+                        number */
     for (int x = 0; x < 3; x++) {
-        parts[x] = (g->n[x] + EDGE / 2) / EDGE;
-        if (parts[x] == 0) parts[x] = 1;
+        pairs[x] = (g->n[x] + 1) / 2;
+        parts[x] = (2 * pairs[x] + EDGE - 1) / EDGE;
         b->n_tile *= parts[x];
     }
     b->tiles = NH_ARRAY(tile, b->n_tile);
     if (b->tiles == NULL) return nh_fail_memory(err, "the tiles of the grid");
     for (size_t t = 0; t < b->n_tile; t++) {
         const size_t at[3] = {t / (parts[1] * parts[2]), t / parts[2] % parts[1], t % parts[2]};
-        size_t points = 1;
         for (int x = 0; x < 3; x++) {
-            b->tiles[t].from[x] = cut(g->n[x], parts[x], at[x]);
-            b->tiles[t].to[x] = cut(g->n[x], parts[x], at[x] + 1);
-            points *= b->tiles[t].to[x] - b->tiles[t].from[x];
+            const uint32_t end = 2 * cut(pairs[x], parts[x], at[x] + 1);
+            b->tiles[t].from[x] = 2 * cut(pairs[x], parts[x], at[x]);
+            b->tiles[t].to[x] = end < g->n[x] ? end : (uint32_t)g->n[x];
         }
-        b->most_points = points > b->most_points ? points : b->most_points;
     }
+    for (size_t k = 0; k < NH_GROUP; k++)
+        for (size_t x = 0; x < 3; x++)
+            b->lane[x][k] = (double)(k / 4) * g->lattice[x] / (double)g->n[0] +
+                            (double)(k / 2 % 2) * g->lattice[3 + x] / (double)g->n[1] +
+                            (double)(k % 2) * g->lattice[6 + x] / (double)g->n[2];
     return 0;
+}
+
+/* First points of the tile's groups, as points of the grid; neighbours in the list are neighbours in space.
+ */
+static size_t list_groups(const tile *t, uint32_t first[NH_GROUPS_MAX][3])
+{
+    size_t n = 0;
+    for (uint32_t i = t->from[0]; i < t->to[0]; i += 2)
+        for (uint32_t j0 = t->from[1]; j0 < t->to[1]; j0 += 4)
+            for (uint32_t k0 = t->from[2]; k0 < t->to[2]; k0 += 4)
+                for (uint32_t j = j0; j < j0 + 4 && j < t->to[1]; j += 2)
+                    for (uint32_t k = k0; k < k0 + 4 && k < t->to[2]; k += 2) {
+                        first[n][0] = i;
+                        first[n][1] = j;
+                        first[n++][2] = k;
+                    }
+    return n;
 }
 
 static void point_at(const nh_grid *g, const double at[3], double out[3])
@@ -190,34 +226,33 @@ static double distance(const double a[3], const double b[3])
                 (a[2] - b[2]) * (a[2] - b[2]));
 }
 
-/* Whether some point of the tile is within `radius` of the place. */
-static bool reaches(const nh_grid *g, const tile *t, const double place[3], double radius)
+/* The groups with a point within `radius` of the place. */
+static uint64_t groups_within(const nh_grid_basis *b, const tile *t, const double place[3], double radius)
 {
-    double corner[3], step[3][3];
-    const double at[3] = {t->from[0], t->from[1], t->from[2]};
-    point_at(g, at, corner);
-    for (int a = 0; a < 3; a++)
-        for (int x = 0; x < 3; x++)
-            step[a][x] = g->lattice[3 * a + x] / (double)g->n[a];
+    const nh_grid *g = b->task.grid;
+    uint32_t first[NH_GROUPS_MAX][3];
+    const size_t n = list_groups(t, first);
     const double limit = radius * radius;
-    for (uint32_t i = 0; i < t->to[0] - t->from[0]; i++)
-        for (uint32_t j = 0; j < t->to[1] - t->from[1]; j++) {
-            double row[3];
-            for (int x = 0; x < 3; x++)
-                row[x] = corner[x] + i * step[0][x] + j * step[1][x] - place[x];
-            for (uint32_t k = 0; k < t->to[2] - t->from[2]; k++) {
-                const double x = row[0] + k * step[2][0], y = row[1] + k * step[2][1],
-                             z = row[2] + k * step[2][2];
-                if (x * x + y * y + z * z < limit) return true;
-            }
+    uint64_t within = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double at[3] = {first[i][0], first[i][1], first[i][2]};
+        double corner[3], least = INFINITY;
+        point_at(g, at, corner);
+        for (size_t k = 0; k < NH_GROUP; k++) {
+            const double x = corner[0] - place[0] + b->lane[0][k], y = corner[1] - place[1] + b->lane[1][k],
+                         z = corner[2] - place[2] + b->lane[2][k];
+            least = fmin(least, x * x + y * y + z * z);
         }
-    return false;
+        if (least < limit) within |= (uint64_t)1 << i;
+    }
+    return within;
 }
 
 /* The tiles that one atom reaches, as many of its images as that takes. */
 typedef struct reached {
     uint32_t tile;
     int16_t cell[3];
+    uint64_t groups;
 } reached;
 
 typedef struct reach {
@@ -260,7 +295,7 @@ static void reach_of_atom(void *context, size_t atom, int thread)
         for (u[1] = low[1]; u[1] <= high[1]; u[1]++)
             for (u[2] = low[2]; u[2] <= high[2]; u[2]++) {
                 long cell[3], at[3];
-                double shift[3], place[3], middle[3], centre[3], half[3] = {0, 0, 0};
+                double shift[3], place[3], middle[3], centre[3], around = 0;
                 for (int x = 0; x < 3; x++) {
                     const long n = (long)r->parts[x];
                     cell[x] = -floor_of(u[x], n);
@@ -277,14 +312,14 @@ static void reach_of_atom(void *context, size_t atom, int thread)
                 }
                 point_at(g, middle, centre);
                 /* No point is farther from the centre than half of the three edges together. */
-                double around = 0;
                 for (int x = 0; x < 3; x++) {
                     const double *a = g->lattice + 3 * x;
-                    half[x] = 0.5 * (double)(t->to[x] - t->from[x] - 1) / (double)g->n[x];
-                    around += half[x] * sqrt(a[0] * a[0] + a[1] * a[1] + a[2] * a[2]);
+                    around += 0.5 * (double)(t->to[x] - t->from[x]) / (double)g->n[x] *
+                              sqrt(a[0] * a[0] + a[1] * a[1] + a[2] * a[2]);
                 }
-                const double d = distance(place, centre);
-                if (d >= radius + around || !reaches(g, t, place, radius)) continue;
+                if (distance(place, centre) >= radius + around) continue;
+                const uint64_t groups = groups_within(b, t, place, radius);
+                if (groups == 0) continue;
                 if (r->count[atom] == room) {
                     room = room == 0 ? 1024 : 2 * room;
                     reached *more = realloc(r->list[atom], room * sizeof *more);
@@ -294,8 +329,8 @@ static void reach_of_atom(void *context, size_t atom, int thread)
                     }
                     r->list[atom] = more;
                 }
-                r->list[atom][r->count[atom]++] =
-                    (reached){(uint32_t)index, {(int16_t)cell[0], (int16_t)cell[1], (int16_t)cell[2]}};
+                r->list[atom][r->count[atom]++] = (reached){
+                    (uint32_t)index, {(int16_t)cell[0], (int16_t)cell[1], (int16_t)cell[2]}, groups};
             }
 }
 
@@ -334,16 +369,23 @@ static int find_images(nh_grid_basis *b, const size_t parts[3], nh_error *err)
         for (size_t i = 0; i < r.count[a]; i++) {
             const reached *x = &r.list[a][i];
             b->images[b->first_image[x->tile] + next[x->tile]++] =
-                (image){(int32_t)a, {x->cell[0], x->cell[1], x->cell[2]}};
+                (image){(int32_t)a,
+                        {x->cell[0], x->cell[1], x->cell[2]},
+                        (uint16_t)__builtin_popcountll(x->groups),
+                        x->groups};
         }
     free(next);
     for (size_t t = 0; t < b->n_tile; t++) {
         const size_t first = b->first_image[t], n = b->first_image[t + 1] - first;
         qsort(b->images + first, n, sizeof *b->images, by_place);
-        size_t orbitals = 0;
-        for (size_t i = first; i < first + n; i++)
-            orbitals += b->table[s->species[b->images[i].atom]].n_orbital;
+        size_t orbitals = 0, numbers = 0;
+        for (size_t i = first; i < first + n; i++) {
+            const size_t more = b->table[s->species[b->images[i].atom]].n_orbital;
+            orbitals += more;
+            numbers += more * b->images[i].groups * NH_GROUP;
+        }
         b->most_orbitals = orbitals > b->most_orbitals ? orbitals : b->most_orbitals;
+        b->most_numbers = numbers > b->most_numbers ? numbers : b->most_numbers;
     }
     status = 0;
     goto done;
@@ -357,74 +399,86 @@ done:
     return status;
 }
 
-static size_t points_of(const tile *t)
+static size_t orbitals_of(const nh_grid_basis *b, const image *im)
 {
-    return (size_t)(t->to[0] - t->from[0]) * (t->to[1] - t->from[1]) * (t->to[2] - t->from[2]);
+    return b->table[b->task.structure->species[im->atom]].n_orbital;
 }
 
-/* A row of Phi begins at a cache line; a stride of a power of two would put all rows at one place of the
- * cache. */
-static size_t stride_of(size_t points)
-{
-    const size_t n = (points + NH_LANES_OF_POINTS - 1) / NH_LANES_OF_POINTS * NH_LANES_OF_POINTS;
-    return n % 32 == 0 ? n + NH_LANES_OF_POINTS : n;
-}
+/* --- phi of a tile */
 
-/* --- Phi of a tile */
-
-/* First orbital of each image; returns the number of orbitals. */
-static size_t make_offsets(const nh_grid_basis *b, size_t t, scratch *w)
+/* Where each image begins, and the ranks of its groups; returns the number of numbers. */
+static size_t make_starts(const nh_grid_basis *b, size_t t, scratch *w)
 {
     size_t n = 0;
     const size_t first = b->first_image[t], count = b->first_image[t + 1] - first;
     for (size_t p = 0; p < count; p++) {
-        w->offset[p] = n;
-        n += b->table[b->task.structure->species[b->images[first + p].atom]].n_orbital;
+        const image *im = &b->images[first + p];
+        w->start[p] = n;
+        n += orbitals_of(b, im) * im->groups * NH_GROUP;
+        uint8_t rank = 0;
+        for (uint64_t rest = im->reached; rest != 0; rest &= rest - 1)
+            w->rank[p][__builtin_ctzll(rest)] = rank++;
     }
-    w->offset[count] = n;
+    w->start[count] = n;
     return n;
 }
 
-/* The tile's points in their own order. */
+/* The tile's points, group after group; returns their number. */
 static size_t list_points(const nh_grid_basis *b, const tile *t, scratch *w)
 {
     const nh_grid *g = b->task.grid;
-    size_t n = 0;
-    for (size_t i = t->from[0]; i < t->to[0]; i++)
-        for (size_t j = t->from[1]; j < t->to[1]; j++)
-            for (size_t k = t->from[2]; k < t->to[2]; k++)
-                w->point[n++] = (i * g->n[1] + j) * g->n[2] + k;
-    return n;
+    uint32_t first[NH_GROUPS_MAX][3];
+    const size_t n = list_groups(t, first);
+    for (size_t i = 0; i < n; i++) {
+        const double at[3] = {first[i][0], first[i][1], first[i][2]};
+        double corner[3];
+        point_at(g, at, corner);
+        for (size_t k = 0; k < NH_GROUP; k++) {
+            const size_t p[3] = {first[i][0] + k / 4, first[i][1] + k / 2 % 2, first[i][2] + k % 2};
+            const bool in = p[0] < t->to[0] && p[1] < t->to[1] && p[2] < t->to[2];
+            const size_t to = i * NH_GROUP + k;
+            w->present[to] = in ? 1 : 0;
+            w->point[to] = in ? (p[0] * g->n[1] + p[1]) * g->n[2] + p[2] : SIZE_MAX;
+            w->x[to] = corner[0] + b->lane[0][k];
+            w->y[to] = corner[1] + b->lane[1][k];
+            w->z[to] = corner[2] + b->lane[2][k];
+        }
+    }
+    return n * NH_GROUP;
 }
 
-/* phi[orbital][stride] of the points in w->point, times w->scale. */
-static void make_phi(const nh_grid_basis *b, size_t t, size_t n, scratch *w, double *phi)
+/* to = those of the tile's groups in `from`, one after another. */
+static void take_groups(uint64_t groups, const double *from, double *to)
 {
-    const nh_grid *g = b->task.grid;
-    const size_t padded = (n + NH_LANES_OF_POINTS - 1) / NH_LANES_OF_POINTS * NH_LANES_OF_POINTS;
-    double step[3][3];
-    for (int a = 0; a < 3; a++)
-        for (int x = 0; x < 3; x++)
-            step[a][x] = g->lattice[3 * a + x] / (double)g->n[a];
-    for (size_t k = 0; k < padded; k++) {
-        const size_t at = w->point[k < n ? k : n - 1];
-        const double i = (double)(at / (g->n[1] * g->n[2])), j = (double)(at / g->n[2] % g->n[1]),
-                     l = (double)(at % g->n[2]);
-        w->x[k] = i * step[0][0] + j * step[1][0] + l * step[2][0];
-        w->y[k] = i * step[0][1] + j * step[1][1] + l * step[2][1];
-        w->z[k] = i * step[0][2] + j * step[1][2] + l * step[2][2];
-        if (k >= n) w->scale[k] = 0;
-    }
+    for (; groups != 0; groups &= groups - 1, to += NH_GROUP)
+        memcpy(to, from + NH_GROUP * (size_t)__builtin_ctzll(groups), NH_GROUP * sizeof *to);
+}
+
+static void make_phi(const nh_grid_basis *b, size_t t, const scratch *w, double *phi)
+{
     for (size_t p = b->first_image[t]; p < b->first_image[t + 1]; p++) {
         const image *im = &b->images[p];
         const double shift[3] = {im->cell[0], im->cell[1], im->cell[2]};
         double place[3];
-        nh_lattice_apply(shift, g->lattice, place);
+        nh_lattice_apply(shift, b->task.grid->lattice, place);
         for (int x = 0; x < 3; x++)
             place[x] += b->origin[3 * (size_t)im->atom + (size_t)x];
-        nh_orbitals_at(&b->table[b->task.structure->species[im->atom]], padded, w->x, w->y, w->z, place,
-                       w->scale, phi + w->offset[p - b->first_image[t]] * b->stride, b->stride);
+        take_groups(im->reached, w->x, w->near_x);
+        take_groups(im->reached, w->y, w->near_y);
+        take_groups(im->reached, w->z, w->near_z);
+        take_groups(im->reached, w->present, w->near_present);
+        const size_t n = (size_t)im->groups * NH_GROUP;
+        nh_orbitals_at(&b->table[b->task.structure->species[im->atom]], n, w->near_x, w->near_y, w->near_z,
+                       place, w->near_present, phi + w->start[p - b->first_image[t]], n);
     }
+}
+
+/* The tile's phi, stored or made now. */
+static const double *phi_of(const nh_grid_basis *b, size_t t, scratch *w)
+{
+    if (t < b->n_stored) return b->stored + b->place[t];
+    make_phi(b, t, w, w->phi);
+    return w->phi;
 }
 
 /* --- the basis */
@@ -433,30 +487,27 @@ static void store_tile(void *context, size_t t, int thread)
 {
     nh_grid_basis *b = context;
     scratch *w = &b->work[thread];
-    make_offsets(b, t, w);
-    const size_t n = list_points(b, &b->tiles[t], w);
-    for (size_t k = 0; k < n; k++)
-        w->scale[k] = 1;
-    make_phi(b, t, n, w, b->stored + b->place[t]);
+    make_starts(b, t, w);
+    list_points(b, &b->tiles[t], w);
+    make_phi(b, t, w, b->stored + b->place[t]);
 }
 
 static int store(nh_grid_basis *b, nh_error *err)
 {
-    const nh_structure *s = b->task.structure;
-    size_t numbers = 0, limit = b->task.memory / sizeof(double);
+    const size_t limit = b->task.memory / sizeof(double);
+    size_t numbers = 0;
     b->place = NH_ARRAY(size_t, b->n_tile + 1);
     if (b->place == NULL) return nh_fail_memory(err, "stored orbitals");
     for (size_t t = 0; t < b->n_tile; t++) {
-        size_t orbitals = 0;
+        size_t more = 0;
         for (size_t p = b->first_image[t]; p < b->first_image[t + 1]; p++)
-            orbitals += b->table[s->species[b->images[p].atom]].n_orbital;
-        const size_t more = orbitals * b->stride;
+            more += orbitals_of(b, &b->images[p]) * b->images[p].groups * NH_GROUP;
         if (more > limit - numbers) break;
         numbers += more;
         b->place[++b->n_stored] = numbers;
     }
     if (b->n_stored == 0) return 0;
-    b->stored = nh_calloc_aligned(numbers, sizeof *b->stored);
+    b->stored = nh_calloc(numbers, sizeof *b->stored);
     if (b->stored == NULL) return nh_fail_memory(err, "stored orbitals");
     nh_parallel_for(b->task.threads, b->n_stored, store_tile, b);
     return 0;
@@ -464,31 +515,36 @@ static int store(nh_grid_basis *b, nh_error *err)
 
 static int make_scratch(nh_grid_basis *b, nh_error *err)
 {
-    const size_t threads = (size_t)nh_threads_count(b->task.threads);
-    b->stride = stride_of(b->most_points);
-    size_t phi, square;
-    if (!nh_size_mul(b->most_orbitals, b->stride, &phi) ||
-        !nh_size_mul(b->most_orbitals, b->most_orbitals, &square) || b->most_orbitals > INT_MAX)
+    enum { POINTS = NH_GROUPS_MAX * NH_GROUP, ARRAYS = 10 };
+    const size_t threads = (size_t)nh_threads_count(b->task.threads), images = b->most_images;
+    size_t blocks;
+    if (!nh_size_mul(b->most_orbitals, b->most_orbitals, &blocks))
         return nh_fail_memory(err, "the orbitals of a tile");
     b->work = NH_ARRAY(scratch, threads);
     if (b->work == NULL) return nh_fail_memory(err, "the orbitals of a tile");
     for (size_t i = 0; i < threads; i++) {
         scratch *w = &b->work[i];
-        w->x = nh_calloc_aligned(b->stride, sizeof *w->x);
-        w->y = nh_calloc_aligned(b->stride, sizeof *w->y);
-        w->z = nh_calloc_aligned(b->stride, sizeof *w->z);
-        w->scale = nh_calloc_aligned(b->stride, sizeof *w->scale);
-        w->v = nh_calloc_aligned(b->stride, sizeof *w->v);
-        w->point = NH_ARRAY(size_t, b->stride);
-        w->own_point = NH_ARRAY(size_t, b->stride);
-        w->own = NH_ARRAY(uint32_t, b->stride);
-        w->phi = nh_calloc_aligned(phi, sizeof *w->phi);
-        w->other = nh_calloc_aligned(phi, sizeof *w->other);
-        w->square = nh_calloc_aligned(square, sizeof *w->square);
-        w->offset = NH_ARRAY(size_t, b->most_images + 1);
-        if (w->x == NULL || w->y == NULL || w->z == NULL || w->scale == NULL || w->v == NULL ||
-            w->point == NULL || w->own_point == NULL || w->own == NULL || w->phi == NULL ||
-            w->other == NULL || w->square == NULL || w->offset == NULL)
+        double **const arrays[ARRAYS] = {&w->x,      &w->y,      &w->z,      &w->present,
+                                         &w->near_x, &w->near_y, &w->near_z, &w->near_present,
+                                         &w->v,      &w->near_v};
+        bool found = true;
+        for (int a = 0; a < ARRAYS; a++)
+            found = (*arrays[a] = nh_calloc_aligned(POINTS, sizeof(double))) != NULL && found;
+        w->point = NH_ARRAY(size_t, POINTS);
+        w->phi = nh_calloc_aligned(b->most_numbers, sizeof *w->phi);
+        w->scaled = nh_calloc_aligned(NH_ROWS_MAX * POINTS, sizeof *w->scaled);
+        w->blocks = nh_calloc_aligned(blocks, sizeof *w->blocks);
+        w->start = NH_ARRAY(size_t, images + 1);
+        w->rank = nh_calloc(images, sizeof *w->rank);
+        w->common = nh_calloc(images, sizeof *w->common);
+        w->n_common = NH_ARRAY(size_t, images);
+        w->pair = NH_ARRAY(uint32_t, images);
+        w->seen = NH_ARRAY(size_t, images);
+        w->row = nh_calloc(images, sizeof *w->row);
+        w->stride = nh_calloc(images, sizeof *w->stride);
+        if (!found || w->point == NULL || w->phi == NULL || w->scaled == NULL || w->blocks == NULL ||
+            w->start == NULL || w->rank == NULL || w->common == NULL || w->n_common == NULL ||
+            w->pair == NULL || w->seen == NULL || w->row == NULL || w->stride == NULL)
             return nh_fail_memory(err, "the orbitals of a tile");
     }
     return 0;
@@ -530,18 +586,12 @@ void nh_grid_basis_free(nh_grid_basis *b)
     const size_t threads = (size_t)nh_threads_count(b->task.threads);
     for (size_t i = 0; i < threads && b->work != NULL; i++) {
         scratch *w = &b->work[i];
-        free(w->x);
-        free(w->y);
-        free(w->z);
-        free(w->scale);
-        free(w->v);
-        free(w->point);
-        free(w->own_point);
-        free(w->own);
-        free(w->phi);
-        free(w->other);
-        free(w->square);
-        free(w->offset);
+        void *const arrays[] = {
+            w->x,        w->y,     w->z,   w->present, w->near_x,       w->near_y, w->near_z, w->v,
+            w->near_v,   w->point, w->phi, w->scaled,  w->blocks,       w->start,  w->common, w->rank,
+            w->n_common, w->seen,  w->row, w->stride,  w->near_present, w->pair};
+        for (size_t a = 0; a < sizeof arrays / sizeof arrays[0]; a++)
+            free(arrays[a]);
     }
     free(b->work);
     free(b->table);
@@ -556,6 +606,19 @@ void nh_grid_basis_free(nh_grid_basis *b)
     free(b);
 }
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static uint32_t pair_of(const nh_grid_basis *b, const image *p, const image *q)
+{
+    const int cell[3] = {q->cell[0] - p->cell[0], q->cell[1] - p->cell[1], q->cell[2] - p->cell[2]};
+    return find_pair(b, p->atom, q->atom, cell);
+}
+
 /* --- matrix elements */
 
 /* Sums into blocks are taken in the order of the tiles, whichever thread has them: a tile adds to the rows of
@@ -568,115 +631,110 @@ typedef struct matrix_loop {
     atomic_size_t turn[STRIPES]; /* the tile whose turn it is */
 } matrix_loop;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void wait_for(const atomic_size_t *turn, size_t t)
 {
     for (int looks = 0; atomic_load_explicit(turn, memory_order_acquire) != t; looks++)
         if (looks >= SPINS) sched_yield();
 }
 
-/* Adds the blocks of one image's rows. */
-static void scatter_rows(const nh_grid_basis *b, size_t t, size_t p, const scratch *w, size_t n, double *h)
+/* The groups of p and those of q >= p that are the same. */
+static void find_common(const image *im, size_t n_image, size_t p, scratch *w)
+{
+    for (size_t q = p; q < n_image; q++) {
+        size_t n = 0;
+        for (uint64_t both = im[p].reached & im[q].reached; both != 0; both &= both - 1) {
+            const int g = __builtin_ctzll(both);
+            w->common[q][n++] =
+                (nh_group_pair){(uint16_t)(NH_GROUP * w->rank[p][g]), (uint16_t)(NH_GROUP * w->rank[q][g])};
+        }
+        w->n_common[q] = n;
+    }
+}
+
+/* The blocks of image p with all q >= p, one after another; of the one with itself the upper triangle.
+ * Returns their end. */
+static double *blocks_of_image(const nh_grid_basis *b, size_t t, size_t p, const double *phi, scratch *w,
+                               double *to)
 {
     const image *im = b->images + b->first_image[t];
-    const size_t count = b->first_image[t + 1] - b->first_image[t];
-    const size_t rows = w->offset[p + 1] - w->offset[p];
-    for (size_t q = p; q < count; q++) {
-        const int cell[3] = {im[q].cell[0] - im[p].cell[0], im[q].cell[1] - im[p].cell[1],
-                             im[q].cell[2] - im[p].cell[2]};
-        const uint32_t pair = find_pair(b, im[p].atom, im[q].atom, cell);
-        if (pair == UINT32_MAX) continue; /* they do not overlap (check_pairs) */
-        const size_t columns = w->offset[q + 1] - w->offset[q];
-        double *to = h + b->task.pairs->start[pair];
-        const double *from = w->square + w->offset[p] * n + w->offset[q];
-        for (size_t i = 0; i < rows; i++)
-            for (size_t j = p == q ? i : 0; j < columns; j++)
-                to[i * columns + j] += from[i * n + j];
+    const size_t n_image = b->first_image[t + 1] - b->first_image[t], n = (size_t)im[p].groups * NH_GROUP;
+    const size_t orbitals = orbitals_of(b, &im[p]), parts = (orbitals + NH_ROWS_MAX - 1) / NH_ROWS_MAX;
+    find_common(im, n_image, p, w);
+    take_groups(im[p].reached, w->v, w->near_v);
+    double *end = to;
+    for (size_t part = 0; part < parts; part++) {
+        const size_t first = cut(orbitals, parts, part), rows = cut(orbitals, parts, part + 1) - first;
+        for (size_t i = 0; i < rows; i++) {
+            const double *from = phi + w->start[p] + (first + i) * n;
+            for (size_t k = 0; k < n; k++)
+                w->scaled[i * n + k] = w->near_v[k] * from[k];
+        }
+        end = to;
+        for (size_t q = p; q < n_image; q++) {
+            if (w->n_common[q] == 0) continue;
+            const size_t columns = orbitals_of(b, &im[q]), skip = q == p ? first : 0;
+            const size_t stride = (size_t)im[q].groups * NH_GROUP;
+            nh_tile_product(w->n_common[q], w->common[q], rows, w->scaled, n, columns - skip,
+                            phi + w->start[q] + skip * stride, stride, end + first * columns + skip, columns);
+            w->flops += 2 * NH_GROUP * (double)(w->n_common[q] * rows * (columns - skip));
+            end += orbitals * columns;
+        }
     }
+    return end;
 }
 
-/* The points with V > 0, then the others; their scales are sqrt(|V| dV). Returns how many are in front. */
-static size_t sort_by_sign(const nh_grid_basis *b, const tile *t, const double *v, size_t n, scratch *w)
+/* Adds the blocks of image p; returns their end. */
+static const double *add_blocks(const nh_grid_basis *b, size_t t, size_t p, const double *from, double *h)
 {
-    const double dv = b->task.grid->volume / (double)b->task.grid->n_point;
-    list_points(b, t, w);
-    size_t positive = 0;
-    for (size_t k = 0; k < n; k++) {
-        w->own_point[k] = w->point[k];
-        w->v[k] = v[w->point[k]];
-        positive += w->v[k] > 0;
+    const image *im = b->images + b->first_image[t];
+    const size_t n_image = b->first_image[t + 1] - b->first_image[t], rows = orbitals_of(b, &im[p]);
+    for (size_t q = p; q < n_image; q++) {
+        if ((im[p].reached & im[q].reached) == 0) continue;
+        const size_t columns = orbitals_of(b, &im[q]);
+        const uint32_t pair = pair_of(b, &im[p], &im[q]);
+        if (pair != UINT32_MAX) { /* else they do not overlap (check_pairs), only share a group */
+            double *to = h + b->task.pairs->start[pair];
+            if (p != q)
+                for (size_t k = 0; k < rows * columns; k++)
+                    to[k] += from[k];
+            else
+                for (size_t i = 0; i < rows; i++)
+                    for (size_t j = i; j < columns; j++)
+                        to[i * columns + j] += from[i * columns + j];
+        }
+        from += rows * columns;
     }
-    size_t up = 0, down = positive;
-    for (size_t k = 0; k < n; k++) {
-        const size_t to = w->v[k] > 0 ? up++ : down++;
-        w->own[to] = (uint32_t)k;
-        w->point[to] = w->own_point[k];
-        w->scale[to] = sqrt(fabs(w->v[k]) * dv);
-    }
-    return positive;
-}
-
-/* Stored orbitals, in the order of the signs and scaled. */
-static void scale_stored(const double *stored, size_t orbitals, size_t n, size_t stride, bool sorted,
-                         const scratch *w)
-{
-    const double *scale = w->scale;
-    for (size_t i = 0; i < orbitals; i++) {
-        const double *from = stored + i * stride;
-        double *to = w->phi + i * stride;
-        if (sorted)
-            for (size_t k = 0; k < n; k++)
-                to[k] = scale[k] * from[k];
-        else
-            for (size_t k = 0; k < n; k++)
-                to[k] = scale[k] * from[w->own[k]];
-    }
+    return from;
 }
 
 static void matrix_of_tile(void *context, size_t t, int thread)
 {
     matrix_loop *loop = context;
     const nh_grid_basis *b = loop->b;
+    const image *im = b->images + b->first_image[t];
+    const size_t n_image = b->first_image[t + 1] - b->first_image[t];
     scratch *w = &b->work[thread];
-    const double began = now();
-    const image *images = b->images + b->first_image[t];
-    const size_t n_image = b->first_image[t + 1] - b->first_image[t], points = points_of(&b->tiles[t]);
-    const size_t n = make_offsets(b, t, w), positive = sort_by_sign(b, &b->tiles[t], loop->v, points, w);
-    if (n > 0) {
-        if (t < b->n_stored)
-            scale_stored(b->stored + b->place[t], n, points, b->stride, positive == 0 || positive == points,
-                         w);
-        else
-            make_phi(b, t, points, w, w->phi);
-        const int rows = (int)n, stride = (int)b->stride, up = (int)positive, down = (int)(points - positive);
-        /* By columns the lower triangle, by rows the upper one. */
-        if (up > 0)
-            cblas_dsyrk(CblasColMajor, CblasLower, CblasTrans, rows, up, 1, w->phi, stride, 0, w->square,
-                        rows);
-        if (down > 0)
-            cblas_dsyrk(CblasColMajor, CblasLower, CblasTrans, rows, down, -1, w->phi + up, stride,
-                        up > 0 ? 1 : 0, w->square, rows);
-    }
+    double began = now();
+    make_starts(b, t, w);
+    const size_t points = list_points(b, &b->tiles[t], w);
+    const double *phi = phi_of(b, t, w), dv = b->task.grid->volume / (double)b->task.grid->n_point;
+    for (size_t k = 0; k < points; k++)
+        w->v[k] = w->point[k] != SIZE_MAX ? dv * loop->v[w->point[k]] : 0;
+    double *end = w->blocks;
+    for (size_t p = 0; p < n_image; p++)
+        end = blocks_of_image(b, t, p, phi, w, end);
+    w->seconds += now() - began;
     size_t p = 0;
-    double waited = 0;
+    const double *from = w->blocks;
     for (size_t stripe = 0; stripe < loop->n_stripe; stripe++) {
-        const double from = now();
         wait_for(&loop->turn[stripe], t);
-        waited += now() - from;
-        for (; p < n_image && (size_t)images[p].atom * loop->n_stripe / b->task.structure->n_atom == stripe;
-             p++)
-            scatter_rows(b, t, p, w, n, loop->h);
+        began = now();
+        for (; p < n_image && (size_t)im[p].atom * loop->n_stripe / b->task.structure->n_atom == stripe; p++)
+            from = add_blocks(b, t, p, from, loop->h);
         atomic_store_explicit(&loop->turn[stripe], t + 1, memory_order_release);
+        w->seconds += now() - began;
     }
     w->tiles++;
-    w->flops += (double)n * (double)n * (double)points;
-    w->seconds += now() - began - waited;
 }
 
 /* What the tiles left out: the lower triangles of (a, a, 0), and the reverse of every block that they wrote
@@ -731,69 +789,84 @@ typedef struct density_loop {
     double *rho;
 } density_loop;
 
-/* square[n][n]: of the images' blocks those with p <= q, twice where p < q. */
-static void gather(const nh_grid_basis *b, size_t t, const double *density, size_t n, const scratch *w)
+static const double NO_VALUES[NH_GROUP] __attribute__((aligned(64))) = {0};
+
+/* Adds to rho what image p has in a chunk of its groups: group[n] of the tile, n up to NH_CHUNK. */
+static void density_in_chunk(const density_loop *loop, size_t t, size_t p, const int *group, size_t n,
+                             const double *phi, scratch *w, double *rho)
 {
+    const nh_grid_basis *b = loop->b;
     const image *im = b->images + b->first_image[t];
-    const size_t count = b->first_image[t + 1] - b->first_image[t];
-    for (size_t p = 0; p < count; p++)
-        for (size_t q = p; q < count; q++) {
-            const int cell[3] = {im[q].cell[0] - im[p].cell[0], im[q].cell[1] - im[p].cell[1],
-                                 im[q].cell[2] - im[p].cell[2]};
-            const uint32_t pair = find_pair(b, im[p].atom, im[q].atom, cell);
-            const size_t rows = w->offset[p + 1] - w->offset[p], columns = w->offset[q + 1] - w->offset[q];
-            const double *from = pair != UINT32_MAX ? density + b->task.pairs->start[pair] : NULL;
-            const double factor = p == q ? 1 : 2;
-            double *to = w->square + w->offset[p] * n + w->offset[q];
-            for (size_t i = 0; i < rows; i++)
-                for (size_t j = 0; j < columns; j++)
-                    to[i * n + j] = from != NULL ? factor * from[i * columns + j] : 0;
+    const size_t n_image = b->first_image[t + 1] - b->first_image[t],
+                 stride = (size_t)im[p].groups * NH_GROUP;
+    uint64_t chunk = 0;
+    for (size_t g = 0; g < n; g++)
+        chunk |= (uint64_t)1 << group[g];
+    /* p itself comes last: what the others give counts twice. */
+    size_t count = 0;
+    for (size_t turn = p + 1; turn <= n_image; turn++) {
+        const size_t q = turn < n_image ? turn : p;
+        if ((im[q].reached & chunk) == 0 || w->pair[q] == UINT32_MAX) continue;
+        for (size_t g = 0; g < NH_CHUNK; g++) {
+            const bool has = g < n && (im[q].reached >> group[g] & 1) != 0;
+            w->stride[count][g] = has ? (size_t)im[q].groups * NH_GROUP : 0;
+            w->row[count][g] = has ? phi + w->start[q] + (size_t)NH_GROUP * w->rank[q][group[g]] : NO_VALUES;
         }
+        w->seen[count++] = q;
+    }
+    const size_t orbitals = orbitals_of(b, &im[p]), parts = (orbitals + NH_ROWS_MAX - 1) / NH_ROWS_MAX;
+    for (size_t part = 0; part < parts; part++) {
+        const size_t first = cut(orbitals, parts, part), rows = cut(orbitals, parts, part + 1) - first;
+        double sum[NH_ROWS_MAX * NH_CHUNK * NH_GROUP] __attribute__((aligned(64))) = {0};
+        for (size_t i = 0; i < count; i++) {
+            const size_t q = w->seen[i], columns = orbitals_of(b, &im[q]);
+            const double *density = loop->p + b->task.pairs->start[w->pair[q]];
+            if (q == p)
+                for (size_t k = 0; k < rows * NH_CHUNK * NH_GROUP; k++)
+                    sum[k] *= 2;
+            nh_tile_sums(rows, density + first * columns, columns, columns, w->row[i], w->stride[i], sum);
+            w->flops +=
+                2 * NH_GROUP * (double)(rows * columns * (size_t)__builtin_popcountll(im[q].reached & chunk));
+        }
+        for (size_t g = 0; g < n; g++)
+            for (size_t i = 0; i < rows; i++) {
+                const double *a = phi + w->start[p] + (first + i) * stride +
+                                  (size_t)NH_GROUP * w->rank[p][group[g]],
+                             *c = sum + (i * NH_CHUNK + g) * NH_GROUP;
+                for (size_t k = 0; k < NH_GROUP; k++)
+                    rho[NH_GROUP * (size_t)group[g] + k] += a[k] * c[k];
+            }
+    }
 }
 
 static void density_of_tile(void *context, size_t t, int thread)
 {
     const density_loop *loop = context;
     const nh_grid_basis *b = loop->b;
+    const image *im = b->images + b->first_image[t];
+    const size_t n_image = b->first_image[t + 1] - b->first_image[t];
     scratch *w = &b->work[thread];
     const double began = now();
-    const size_t n_image = b->first_image[t + 1] - b->first_image[t], stride = b->stride;
-    const size_t n = make_offsets(b, t, w), points = list_points(b, &b->tiles[t], w);
-    const double *phi = w->phi;
-    double *rho = w->v, *u = w->other;
+    make_starts(b, t, w);
+    const size_t points = list_points(b, &b->tiles[t], w);
+    const double *phi = phi_of(b, t, w);
+    double *rho = w->v;
     for (size_t k = 0; k < points; k++)
         rho[k] = 0;
-    if (t < b->n_stored) {
-        phi = b->stored + b->place[t];
-    } else {
-        for (size_t k = 0; k < points; k++)
-            w->scale[k] = 1;
-        make_phi(b, t, points, w, w->phi);
-    }
-    gather(b, t, loop->p, n, w);
-    /* Columns of P by panels of whole images, rows down to the panel's last image; below the diagonal block
-     * of a panel the blocks p > q are taken as zero, image by image. */
-    for (size_t first = 0, last; first < n_image; first = last) {
-        const size_t column = w->offset[first];
-        for (last = first + 1; last < n_image && w->offset[last] - column < PANEL;)
-            last++;
-        const size_t columns = w->offset[last] - column;
-        for (size_t p = first; p < last; p++)
-            for (size_t i = w->offset[p]; i < w->offset[p + 1]; i++)
-                for (size_t j = column; j < w->offset[p]; j++)
-                    w->square[i * n + j] = 0;
-        cblas_dgemm(CblasColMajor, CblasNoTrans, CblasTrans, (int)points, (int)columns, (int)w->offset[last],
-                    1, phi, (int)stride, w->square + column, (int)n, 0, u, (int)stride);
-        for (size_t j = 0; j < columns; j++) {
-            const double *a = phi + (column + j) * stride, *c = u + j * stride;
-            for (size_t k = 0; k < points; k++)
-                rho[k] += a[k] * c[k];
+    for (size_t p = 0; p < n_image; p++) {
+        for (size_t q = p; q < n_image; q++)
+            w->pair[q] = pair_of(b, &im[p], &im[q]);
+        for (uint64_t rest = im[p].reached; rest != 0;) {
+            int group[NH_CHUNK];
+            size_t n = 0;
+            for (; n < NH_CHUNK && rest != 0; rest &= rest - 1)
+                group[n++] = __builtin_ctzll(rest);
+            density_in_chunk(loop, t, p, group, n, phi, w, rho);
         }
     }
     for (size_t k = 0; k < points; k++)
-        loop->rho[w->point[k]] = rho[k];
+        if (w->point[k] != SIZE_MAX) loop->rho[w->point[k]] = rho[k];
     w->tiles++;
-    w->flops += (double)n * (double)n * (double)points;
     w->seconds += now() - began;
 }
 

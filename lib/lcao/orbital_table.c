@@ -1,6 +1,7 @@
 #include "lcao/orbital_table.h"
 
 #include "base/memory.h"
+#include "lcao/lanes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -86,102 +87,139 @@ void nh_orbital_table_free(nh_orbital_table *t)
     t->row = NULL;
 }
 
-/* Y_lm of LANES unit vectors, y[l*l + l + m][lane]: as lib/o3's, orthonormal on the sphere. */
-static inline void harmonics(const nh_orbital_table *t, const double *x, const double *y, const double *z,
-                             double (*out)[LANES])
+/* Y_lm of unit vectors, y[l*l + l + m]: as lib/o3's, orthonormal on the sphere. */
+NH_INLINE void harmonics(const nh_orbital_table *t, const int lmax, nh_wide x, nh_wide y, nh_wide z,
+                         nh_wide *out)
 {
-    double cosine[LANES], sine[LANES];
-    for (int k = 0; k < LANES; k++) {
-        cosine[k] = 1;
-        sine[k] = 0;
-    }
-    for (int m = 0; m <= t->lmax; m++) {
-        double last[LANES], now[LANES];
-        for (int k = 0; k < LANES; k++) {
-            last[k] = 0;
-            now[k] = t->diagonal[m];
+    nh_wide cosine = 1 - (nh_wide){0}, sine = {0};
+    for (int m = 0; m <= lmax; m++) {
+        nh_wide last = {0}, now = t->diagonal[m] - (nh_wide){0};
+        for (int l = m; l <= lmax; l++) {
+            out[l * l + l - m] = now * sine;
+            out[l * l + l + m] = now * cosine; /* m = 0: after the sine, which is 0 there */
+            if (l == lmax) continue;
+            const nh_wide next = t->up[l + 1][m] * (z * now - t->down[l + 1][m] * last);
+            last = now;
+            now = next;
         }
-        for (int l = m;; l++) {
-            double *const minus = out[l * l + l - m], *const plus = out[l * l + l + m];
-            for (int k = 0; k < LANES; k++)
-                minus[k] = now[k] * sine[k];
-            for (int k = 0; k < LANES; k++)
-                plus[k] = now[k] * cosine[k]; /* m = 0: after the sine, which is 0 there */
-            if (l == t->lmax) break;
-            const double up = t->up[l + 1][m], down = t->down[l + 1][m];
-            for (int k = 0; k < LANES; k++) {
-                const double next = up * (z[k] * now[k] - down * last[k]);
-                last[k] = now[k];
-                now[k] = next;
-            }
-        }
-        for (int k = 0; k < LANES; k++) {
-            const double c = x[k] * cosine[k] - y[k] * sine[k];
-            sine[k] = x[k] * sine[k] + y[k] * cosine[k];
-            cosine[k] = c;
-        }
+        const nh_wide c = x * cosine - y * sine;
+        sine = x * sine + y * cosine;
+        cosine = c;
     }
 }
 
-/* Radial functions of all shells of one point, side by side: the loop over shells is the vector. */
-static inline void radial(const nh_orbital_table *t, double r, double scale, double *out)
+/* Hermite's weights of f, f', f, f' for each point, and the table's row. */
+typedef struct places {
+    double weight[4][NH_WIDE];
+    int64_t row[NH_WIDE];
+} places;
+
+NH_INLINE void find_places(const nh_orbital_table *t, const double *r, nh_wide scale, places *p)
 {
-    const double place = r / t->step;
-    size_t i = (size_t)place;
-    if (i > t->n_row - 2) i = t->n_row - 2;
-    const double u = place - (double)i, v = 1 - u;
-    const double f0 = scale * (1 + 2 * u) * v * v, d0 = scale * u * v * v, f1 = scale * u * u * (3 - 2 * u),
-                 d1 = -scale * u * u * v;
-    const double *row = t->row + 2 * i * t->width;
-    for (size_t s = 0; s < t->width; s += LANES) {
-        const double *a = row + s, *b = a + t->width, *c = b + t->width, *d = c + t->width;
-        for (size_t k = 0; k < LANES; k++)
-            out[s + k] = f0 * a[k] + d0 * b[k] + f1 * c[k] + d1 * d[k];
+    const double inverse = 1 / t->step, last = (double)(t->n_row - 2);
+    double at[NH_WIDE], from[NH_WIDE];
+    for (int k = 0; k < NH_WIDE; k++) {
+        at[k] = r[k] * inverse;
+        from[k] = at[k] < last ? at[k] : last; /* beyond the table the scale is 0 */
+        p->row[k] = (int64_t)from[k];
+        from[k] = (double)p->row[k];
+    }
+    const nh_wide u = *(const nh_wide *)at - *(const nh_wide *)from, v = 1 - u;
+    *(nh_wide *)p->weight[0] = scale * (1 + 2 * u) * v * v;
+    *(nh_wide *)p->weight[1] = scale * u * v * v;
+    *(nh_wide *)p->weight[2] = scale * u * u * (3 - 2 * u);
+    *(nh_wide *)p->weight[3] = -scale * u * u * v;
+}
+
+/* out[shell] = the radial functions of NH_WIDE shells from `shell` on, a register of points each. For one
+ * point the shells are neighbours in the table: they are interpolated side by side and turned afterwards. */
+NH_INLINE void radial(const nh_orbital_table *t, const places *p, size_t shell, nh_wide *out)
+{
+    nh_wide of_point[NH_WIDE];
+    for (int k = 0; k < NH_WIDE; k++) {
+        const double *row = t->row + 2 * (size_t)p->row[k] * t->width + shell;
+        of_point[k] = p->weight[0][k] * *(const nh_wide *)row +
+                      p->weight[1][k] * *(const nh_wide *)(row + t->width) +
+                      p->weight[2][k] * *(const nh_wide *)(row + 2 * t->width) +
+                      p->weight[3][k] * *(const nh_wide *)(row + 3 * t->width);
+    }
+#if NH_REGISTER == 64
+    nh_wide a[8], b[8];
+    for (int i = 0; i < 4; i++) {
+        a[2 * i] = __builtin_shufflevector(of_point[2 * i], of_point[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        a[2 * i + 1] =
+            __builtin_shufflevector(of_point[2 * i], of_point[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; k++) {
+            b[i + k] = __builtin_shufflevector(a[i + k], a[i + k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            b[i + k + 2] = __builtin_shufflevector(a[i + k], a[i + k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+    for (int i = 0; i < 4; i++) {
+        out[i] = __builtin_shufflevector(b[i], b[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        out[i + 4] = __builtin_shufflevector(b[i], b[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+#else
+    for (int i = 0; i < NH_WIDE; i++)
+        for (int k = 0; k < NH_WIDE; k++)
+            out[i][k] = of_point[k][i];
+#endif
+}
+
+NH_INLINE void some_orbitals(const nh_orbital_table *t, const int lmax, size_t n, const double *x,
+                             const double *y, const double *z, const double origin[3], const double *scale,
+                             double *phi, size_t stride)
+{
+    const double end = t->radius - 1e-10;
+    for (size_t first = 0; first < n; first += NH_WIDE) {
+        const nh_wide dx = *(const nh_wide *)(x + first) - origin[0],
+                      dy = *(const nh_wide *)(y + first) - origin[1],
+                      dz = *(const nh_wide *)(z + first) - origin[2];
+        nh_wide r = dx * dx + dy * dy + dz * dz;
+        double root[NH_WIDE];
+        *(nh_wide *)root = r;
+        for (int k = 0; k < NH_WIDE; k++)
+            root[k] = sqrt(root[k]);
+        r = *(const nh_wide *)root;
+        const nh_wide one = 1 - (nh_wide){0};
+        const nh_wide_bits centre = r < 1e-9,
+                           inside = r < end; /* no direction at the centre: any will do, z */
+        const nh_wide inverse = (nh_wide)(~centre & (nh_wide_bits)(1 / r)),
+                      along = (nh_wide)(centre & (nh_wide_bits)one);
+        const nh_wide weight = (nh_wide)(inside & (nh_wide_bits) * (const nh_wide *)(scale + first));
+        nh_wide angular[HARMONICS];
+        harmonics(t, lmax, dx * inverse, dy * inverse, dz * inverse + along, angular);
+        places p;
+        find_places(t, root, weight, &p);
+        double *out = phi + first;
+        for (size_t from = 0; from < t->n_shell; from += NH_WIDE) {
+            nh_wide of_shell[NH_WIDE];
+            radial(t, &p, from, of_shell);
+            const size_t count = t->n_shell - from < NH_WIDE ? t->n_shell - from : NH_WIDE;
+            for (size_t i = 0; i < count; i++) {
+                const int l = t->l[from + i];
+                for (int m = 0; m <= 2 * l; m++, out += stride)
+                    *(nh_wide *)out = of_shell[i] * angular[l * l + m];
+            }
+        }
     }
 }
 
 void nh_orbitals_at(const nh_orbital_table *t, size_t n, const double *x, const double *y, const double *z,
                     const double origin[3], const double *scale, double *phi, size_t stride)
 {
-    const double end = t->radius - 1e-10;
-    for (size_t first = 0; first < n; first += LANES) {
-        double ux[LANES], uy[LANES], uz[LANES], r[LANES], w[LANES], f[LANES * WIDTH_MAX],
-            angular[HARMONICS][LANES];
-        bool any = false;
-        for (size_t k = 0; k < LANES; k++) {
-            ux[k] = x[first + k] - origin[0];
-            uy[k] = y[first + k] - origin[1];
-            uz[k] = z[first + k] - origin[2];
-            r[k] = sqrt(ux[k] * ux[k] + uy[k] * uy[k] + uz[k] * uz[k]);
-            w[k] = r[k] < end ? scale[first + k] : 0;
-        }
-        for (size_t k = 0; k < LANES; k++)
-            any = any || r[k] < end;
-        if (!any) {
-            for (size_t i = 0; i < t->n_orbital; i++)
-                for (size_t k = 0; k < LANES; k++)
-                    phi[i * stride + first + k] = 0;
-            continue;
-        }
-        for (size_t k = 0; k < LANES; k++) {
-            const bool centre = r[k] < 1e-9; /* no direction: any will do, z */
-            const double inverse = centre ? 0 : 1 / r[k];
-            ux[k] *= inverse;
-            uy[k] *= inverse;
-            uz[k] = centre ? 1 : uz[k] * inverse;
-        }
-        harmonics(t, ux, uy, uz, angular);
-        for (size_t k = 0; k < LANES; k++)
-            radial(t, fmin(r[k], t->radius), w[k], f + k * t->width);
-        double *out = phi + first;
-        for (size_t s = 0; s < t->n_shell; s++) {
-            double of_shell[LANES];
-            for (size_t k = 0; k < LANES; k++)
-                of_shell[k] = f[k * t->width + s];
-            const int l = t->l[s];
-            for (int m = 0; m <= 2 * l; m++, out += stride)
-                for (size_t k = 0; k < LANES; k++)
-                    out[k] = of_shell[k] * angular[l * l + m][k];
-        }
+    switch (t->lmax) { /* constants: the harmonics stay in registers */
+    case 1:
+        some_orbitals(t, 1, n, x, y, z, origin, scale, phi, stride);
+        break;
+    case 2:
+        some_orbitals(t, 2, n, x, y, z, origin, scale, phi, stride);
+        break;
+    case 3:
+        some_orbitals(t, 3, n, x, y, z, origin, scale, phi, stride);
+        break;
+    default:
+        some_orbitals(t, t->lmax, n, x, y, z, origin, scale, phi, stride);
+        break;
     }
 }
