@@ -307,12 +307,7 @@ static int make(job *j, nh_threads *threads, nh_graph **g, nh_error *err)
     nh_structure *s = &j->file.structure;
     if (s->title == NULL) s->title = nh_structure_formula(s);
     j->sources.radius = j->radius;
-    /* The structure moves into the graph; the names of its .orb files go first, their number is the
-     * structure's. */
-    for (size_t i = 0; j->file.orbital_file != NULL && i < s->n_species; i++)
-        free(j->file.orbital_file[i]);
-    free(j->file.orbital_file);
-    j->file.orbital_file = NULL;
+    nh_structure_file_forget(&j->file); /* the structure moves into the graph */
     if (nh_abacus_graph(s, &j->sources, set->cutoff, set->rydberg, threads, j->messages, g, err)) return -1;
     (*g)->efermi = isnan(set->efermi) ? j->efermi : set->efermi;
     (*g)->nelec = isnan(set->nelec) ? j->nelec : set->nelec;

@@ -29,6 +29,7 @@ bool nh_stru_recognise(const char *text)
 /* What the sections leave until all of them are known. */
 typedef struct stru {
     char **label;
+    char **pseudo; /* [n_label] third word of the line, or NULL */
     size_t n_label;
     char **orbital;
     size_t n_orbital;
@@ -46,25 +47,34 @@ typedef struct stru {
 
 static void free_stru(stru *f)
 {
-    for (size_t i = 0; i < f->n_label; i++)
+    for (size_t i = 0; i < f->n_label; i++) {
         free(f->label[i]);
+        if (f->pseudo != NULL) free(f->pseudo[i]);
+    }
     for (size_t i = 0; i < f->n_orbital; i++)
         free(f->orbital[i]);
     free(f->label);
+    free(f->pseudo);
     free(f->orbital);
     free(f->coordinate);
     free(f->species);
 }
 
-/* One word a line, kept up to the next section; *n words. Returns the number of tokens of the line after, 0
- * at the end. */
-static int read_words(nh_text *t, char *token[NH_TEXT_TOKENS], size_t *n_token, char ***word, size_t *n,
+/* The first word of every line up to the next section, *n of them, and where asked for the third (NULL: none). *n_token:
+ * tokens of the line after, 0 at the end. */
+static int read_words(nh_text *t, char *token[NH_TEXT_TOKENS], size_t *n_token, char ***word, char ***third, size_t *n,
                       nh_error *err)
 {
     while ((*n_token = nh_text_next(t, true, token)) > 0 && !is_section(token[0])) {
         if (!nh_grow_one(word, *n, sizeof **word)) return nh_fail_memory(err, "the species");
+        if (third != NULL) {
+            if (!nh_grow_one(third, *n, sizeof **third)) return nh_fail_memory(err, "the species");
+            (*third)[*n] = NULL;
+        }
         if (((*word)[*n] = nh_strdup(token[0])) == NULL) return nh_fail_memory(err, "the species");
         ++*n;
+        if (third != NULL && *n_token >= 3 && ((*third)[*n - 1] = nh_strdup(token[2])) == NULL)
+            return nh_fail_memory(err, "the species");
     }
     return 0;
 }
@@ -129,11 +139,11 @@ static int read_sections(nh_text *t, stru *f, nh_error *err)
         const char *word = token[0];
         if (!is_section(word)) return nh_text_fail(t, err, "a section expected, \"%.40s\" found", word);
         if (strcmp(word, "ATOMIC_SPECIES") == 0) {
-            if (read_words(t, token, &n, &f->label, &f->n_label, err)) return -1;
+            if (read_words(t, token, &n, &f->label, &f->pseudo, &f->n_label, err)) return -1;
             continue;
         }
         if (strcmp(word, "NUMERICAL_ORBITAL") == 0) {
-            if (read_words(t, token, &n, &f->orbital, &f->n_orbital, err)) return -1;
+            if (read_words(t, token, &n, &f->orbital, NULL, &f->n_orbital, err)) return -1;
             continue;
         }
         if (strcmp(word, "ATOMIC_POSITIONS") == 0) {
@@ -254,6 +264,8 @@ static int fill_structure(const nh_text *t, stru *f, const char *latname, nh_str
     memcpy(s->species, f->species, f->n_atom * sizeof *s->species);
     if (convert_positions(t, f, s, err)) return -1;
     nh_structure_wrap(s);
+    out->pseudo_file = f->pseudo;
+    f->pseudo = NULL;
     if (f->n_orbital > 0) {
         out->orbital_file = f->orbital;
         f->orbital = NULL;

@@ -42,13 +42,21 @@ int nh_structure_file_read(const char *path, const char *latname, nh_structure_f
     return status;
 }
 
+void nh_structure_file_forget(nh_structure_file *f)
+{
+    char **const names[] = {f->orbital_file, f->pseudo_file};
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        for (size_t i = 0; names[k] != NULL && i < f->structure.n_species; i++)
+            free(names[k][i]);
+        free(names[k]);
+    }
+    f->orbital_file = f->pseudo_file = NULL;
+}
+
 void nh_structure_file_free(nh_structure_file *f)
 {
     if (f == NULL) return;
-    if (f->orbital_file != NULL)
-        for (size_t i = 0; i < f->structure.n_species; i++)
-            free(f->orbital_file[i]);
-    free(f->orbital_file);
+    nh_structure_file_forget(f);
     nh_structure_free(&f->structure);
     *f = (nh_structure_file){.format = NULL};
 }

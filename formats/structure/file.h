@@ -8,5 +8,7 @@
  * lattice vectors), NULL where not known. A new format is one line in the table of file.c. */
 int nh_structure_file_read(const char *path, const char *latname, nh_structure_file *out, nh_error *err);
 void nh_structure_file_free(nh_structure_file *f);
+/* Frees the names of the files, whose number is the structure's, before the structure goes elsewhere. */
+void nh_structure_file_forget(nh_structure_file *f);
 
 #endif

@@ -17,6 +17,8 @@ typedef struct nh_lcao_task {
     size_t memory;                 /* bytes: an estimate above it is an error that says both */
     size_t keep;                   /* bytes of them for stored orbital values (nh_grid_basis_task.memory) */
     nh_threads *threads;
+    void (*stage)(void *context, const char *what); /* called after each part of the work; may be NULL */
+    void *context;
 } nh_lcao_task;
 
 /* Everything of a crystal that does not depend on the density. */
@@ -54,8 +56,7 @@ int nh_lcao_potential(const nh_lcao *l, const double *rho, double *v, nh_density
 /* h[n_spin][n_elem][2] Ry = T + V_nl + <V_loc + v>. */
 int nh_lcao_hamiltonian(const nh_lcao *l, const double *v, double *h, nh_error *err);
 
-/* The graph with overlap and h0 (eV), nelec; `kinetic` [n_elem] eV may be NULL. magnetism: ABACUS's start (docs/h0.md
- * 9). Free with nh_graph_free. */
+/* The graph with overlap and h0 (eV), nelec. magnetism: ABACUS's start (docs/h0.md 9). Free with nh_graph_free. */
 int nh_lcao_graph(const nh_lcao *l, bool magnetism, nh_graph **out, nh_error *err);
 
 #endif

@@ -82,15 +82,7 @@ typedef struct pair_list {
 
 static int append(pair_list *list, const nh_pair *pair, nh_error *err)
 {
-    if (list->count == list->room) {
-        size_t room, bytes;
-        if (!nh_size_mul(list->room, 2, &room)) return nh_fail_memory(err, "atom pairs");
-        if (room < 256) room = 256;
-        nh_pair *const grown = nh_size_mul(room, sizeof *grown, &bytes) ? realloc(list->pair, bytes) : NULL;
-        if (grown == NULL) return nh_fail_memory(err, "atom pairs");
-        list->pair = grown;
-        list->room = room;
-    }
+    if (!nh_grow(&list->pair, &list->room, list->count + 1, sizeof *pair)) return nh_fail_memory(err, "atom pairs");
     list->pair[list->count++] = *pair;
     return 0;
 }

@@ -22,7 +22,7 @@ declared() {
         /^[ \t]*(double|float|int|int64|string) [^:]*;$/ {
             type = $1
             sub(/^[ \t]*[a-z0-9]+ /, ""); sub(/ ;$/, "")
-            if (type ~ /^(float|double)$/ && (group != "" || /^(overlap|h0|h_label|h_pred|feature)\(/)) type = "real"
+            if (type ~ /^(float|double)$/ && (group != "" || /^(overlap|kinetic|position_matrix|h0|h_label|h_pred|feature)\(/)) type = "real"
             print "variable", group type, $0
             next
         }
@@ -70,6 +70,18 @@ kpoints=(Conventions source history title matrix k_mode kpoint k_weight k_distan
     [ -d "$run" ] || skip "no ABACUS run"
     "$BIN/mkgraph" --abacus "$run" -o "$T/graph.nc"
     follows "$T/graph.nc" graph "${crystal[@]}" source history title rydberg efermi nelec overlap h0 h_label
+}
+
+@test "graph.cdl: h0build" {
+    need h0build
+    /usr/bin/python3 "$DATA/make_species.py" "$T"
+    printf 'BN\n1\n0 1.8 1.8\n1.8 0 1.8\n1.8 1.8 0\nB N\n1 1\nDirect\n0 0 0\n.25 .25 .25\n' > "$T/POSCAR"
+    for precision in single double; do
+        "$BIN/h0build" -q --pseudo-dir "$T/pseudo" --orbital-dir "$T/orbital" --ecut 20 --kinetic --position \
+            --precision $precision "$T/POSCAR" -o "$T/graph.nc"
+        follows "$T/graph.nc" graph "${crystal[@]}" source history title rydberg nelec overlap h0 kinetic position_matrix \
+            ecut grid h0_from orbital_hash pseudo_hash
+    done
 }
 
 @test "graph.cdl: h0embed" {
