@@ -267,21 +267,3 @@ char *nh_shells_text(size_t count, const int *l)
     }
     return text;
 }
-
-void nh_structure_wrap(nh_structure *s)
-{
-    const double *a = s->lattice;
-    double inverse[9];
-    nh_lattice_inverse(a, inverse);
-    const double far = 10000; /* ABACUS's number: it absorbs rounding below 1e-12 */
-    for (size_t i = 0; i < s->n_atom; i++) {
-        double *r = s->position + 3 * i, f[3], n[3], shift[3];
-        nh_lattice_apply(r, inverse, f);
-        for (int d = 0; d < 3; d++)
-            n[d] = floor(f[d] + far) - far;
-        if (n[0] == 0 && n[1] == 0 && n[2] == 0) continue; /* the digits of the file stay */
-        nh_lattice_apply(n, a, shift);
-        for (int k = 0; k < 3; k++)
-            r[k] -= shift[k];
-    }
-}

@@ -42,10 +42,6 @@ void nh_structure_wrap(nh_structure *s);
 /* Finite numbers, a lattice with volume, indices in range (nh_atoms_check of crystal/neighbours.h looks at distances, too). */
 int nh_structure_check(const nh_structure *s, nh_error *err);
 
-/* Moves every atom into the home cell, 0 <= f < 1, with ABACUS's own arithmetic (UnitCell::check_dtau: the integer part of
- * f + 10000 is taken off, so that -1e-13 counts as 0): the R of its matrices, and of ours, refer to these positions. */
-void nh_structure_wrap(nh_structure *s);
-
 /* "GaAs": element symbols with counts, in order of species. The caller frees. */
 char *nh_structure_formula(const nh_structure *s);
 
