@@ -182,7 +182,7 @@ static int take_files(job *j, nh_error *err)
         return -1;
     j->sources.overlap = set->overlap;
     if (j->sources.h0[0] != NULL || j->sources.label[0] != NULL || j->sources.overlap != NULL)
-        nh_abacus_wrap(&j->file.structure);
+        nh_structure_wrap(&j->file.structure);
     if (set->log == NULL) return 0;
     if (nh_abacus_log_read(set->log, &j->log, err)) return -1;
     nh_abacus_log_adopt(&j->log, &j->file.structure);

@@ -253,7 +253,7 @@ static int fill_structure(const nh_text *t, stru *f, const char *latname, nh_str
     }
     memcpy(s->species, f->species, f->n_atom * sizeof *s->species);
     if (convert_positions(t, f, s, err)) return -1;
-    nh_abacus_wrap(s);
+    nh_structure_wrap(s);
     if (f->n_orbital > 0) {
         out->orbital_file = f->orbital;
         f->orbital = NULL;
@@ -311,23 +311,5 @@ void nh_stru_write(FILE *out, const nh_structure *s, const char *const *pseudo, 
         for (size_t a = 0; a < s->n_atom; a++)
             if (first_of_element(s, (size_t)s->species[a]) == i)
                 fprintf(out, "%.12f %.12f %.12f 0 0 0\n", s->position[3 * a], s->position[3 * a + 1], s->position[3 * a + 2]);
-    }
-}
-
-void nh_abacus_wrap(nh_structure *s)
-{
-    const double *a = s->lattice;
-    double inverse[9];
-    nh_lattice_inverse(a, inverse);
-    const double far = 10000; /* ABACUS's number: it absorbs rounding below 1e-12 */
-    for (size_t i = 0; i < s->n_atom; i++) {
-        double *r = s->position + 3 * i, f[3], n[3], shift[3];
-        nh_lattice_apply(r, inverse, f);
-        for (int d = 0; d < 3; d++)
-            n[d] = floor(f[d] + far) - far;
-        if (n[0] == 0 && n[1] == 0 && n[2] == 0) continue; /* the digits of the file stay */
-        nh_lattice_apply(n, a, shift);
-        for (int k = 0; k < 3; k++)
-            r[k] -= shift[k];
     }
 }

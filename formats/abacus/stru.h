@@ -8,7 +8,7 @@
 
 bool nh_stru_recognise(const char *text);
 /* All coordinate modes of the manual; per-atom flags after x y z are not kept. Positions are moved into the
- * home cell as nh_abacus_wrap does. `latname` (INPUT) gives the lattice where the file has no
+ * home cell as nh_structure_wrap does. `latname` (INPUT) gives the lattice where the file has no
  * LATTICE_VECTORS. */
 int nh_stru_parse(nh_text *t, const char *latname, nh_structure_file *out, nh_error *err);
 
@@ -16,10 +16,5 @@ int nh_stru_parse(nh_text *t, const char *latname, nh_structure_file *out, nh_er
  * [n_species] names of files for each species of `s`; may be NULL (no orbitals). */
 size_t nh_stru_types(const nh_structure *s); /* species that it will have */
 void nh_stru_write(FILE *out, const nh_structure *s, const char *const *pseudo, const char *const *orbital);
-
-/* Moves every atom into the home cell, 0 <= f < 1, with ABACUS's own arithmetic (UnitCell::check_dtau: the
- * integer part of f + 10000 is taken off, so that -1e-13 counts as 0). The R of its matrices refer to these
- * positions, not to those in STRU. */
-void nh_abacus_wrap(nh_structure *s);
 
 #endif

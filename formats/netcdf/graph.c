@@ -342,6 +342,15 @@ int nh_graph_put_matrix(nh_nc *f, const nh_graph *g, nh_matrix m, bool single, n
                : 0;
 }
 
+int nh_graph_put_overlap(nh_nc *f, const nh_graph *g, bool single, nh_error *err)
+{
+    return nh_nc_def_var(f, "overlap", single ? NC_FLOAT : NC_DOUBLE, 1, DIMS("elem"), NULL, "1",
+                         "overlap of the orbitals (spinless)", err) ||
+                   nh_nc_put_late(f, "overlap", g->overlap, err)
+               ? -1
+               : 0;
+}
+
 int nh_graph_def_features(nh_nc *f, size_t n_edge, const size_t *edge_pair, const nh_feature_type *type,
                           nh_error *err)
 {
@@ -372,10 +381,7 @@ int nh_graph_write(nh_nc *f, const nh_graph *g, bool single, nh_error *err)
         (!isnan(g->efermi) && nh_nc_set_double(f, "efermi", g->efermi, err)) ||
         (!isnan(g->nelec) && nh_nc_set_double(f, "nelec", g->nelec, err)))
         return -1;
-    if (g->overlap != NULL && (nh_nc_def_var(f, "overlap", single ? NC_FLOAT : NC_DOUBLE, 1, DIMS("elem"),
-                                             NULL, "1", "overlap of the orbitals (spinless)", err) ||
-                               nh_nc_put_late(f, "overlap", g->overlap, err)))
-        return -1;
+    if (g->overlap != NULL && nh_graph_put_overlap(f, g, single, err) != 0) return -1;
     for (int m = 0; m < NH_N_MATRIX; m++)
         if (g->matrix[m] != NULL && nh_graph_put_matrix(f, g, (nh_matrix)m, single, err)) return -1;
     return 0;

@@ -18,6 +18,7 @@ int nh_graph_write(nh_nc *f, const nh_graph *g, bool single, nh_error *err);
 /* Adds one matrix to a file that already has the pairs (after nh_nc_carry); it must live until commit,
  * too. */
 int nh_graph_put_matrix(nh_nc *f, const nh_graph *g, nh_matrix m, bool single, nh_error *err);
+int nh_graph_put_overlap(nh_nc *f, const nh_graph *g, bool single, nh_error *err);
 /* What a feature vector holds, as the file says it. */
 typedef struct nh_feature_type {
     size_t n_component;

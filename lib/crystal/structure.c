@@ -58,6 +58,48 @@ void nh_structure_free(nh_structure *s)
     *s = (nh_structure){0};
 }
 
+int nh_structure_copy(const nh_structure *s, nh_structure *out, nh_error *err)
+{
+    size_t *const counts = NH_ARRAY(size_t, s->n_species);
+    if (counts == NULL) return nh_fail_memory(err, "structure");
+    int status = nh_structure_new(s->n_atom, s->n_species, out, err);
+    if (status == 0) {
+        memcpy(out->lattice, s->lattice, sizeof out->lattice);
+        memcpy(out->position, s->position, 3 * s->n_atom * sizeof *s->position);
+        memcpy(out->species, s->species, s->n_atom * sizeof *s->species);
+        memcpy(out->atomic_number, s->atomic_number, s->n_species * sizeof *s->atomic_number);
+        for (size_t i = 0; i < s->n_species; i++)
+            counts[i] = s->shell_start[i + 1] - s->shell_start[i];
+        if (s->shell_start[s->n_species] > 0) status = nh_structure_set_shells(out, counts, s->shell_l, err);
+        if (status == 0 && s->title != NULL && (out->title = nh_strdup(s->title)) == NULL)
+            status = nh_fail_memory(err, "structure");
+        if (status != 0) {
+            nh_structure_free(out);
+            *out = (nh_structure){0};
+        }
+    }
+    free(counts);
+    return status;
+}
+
+void nh_structure_wrap(nh_structure *s)
+{
+    const double *const a = s->lattice;
+    double inverse[9];
+    nh_lattice_inverse(a, inverse);
+    const double far = 10000; /* ABACUS's number: it absorbs rounding below 1e-12 */
+    for (size_t i = 0; i < s->n_atom; i++) {
+        double *const r = s->position + 3 * i, f[3], n[3], shift[3];
+        nh_lattice_apply(r, inverse, f);
+        for (int d = 0; d < 3; d++)
+            n[d] = floor(f[d] + far) - far;
+        if (n[0] == 0 && n[1] == 0 && n[2] == 0) continue; /* the digits of the file stay */
+        nh_lattice_apply(n, a, shift);
+        for (int k = 0; k < 3; k++)
+            r[k] -= shift[k];
+    }
+}
+
 int nh_structure_set_shells(nh_structure *s, const size_t *counts, const int *l, nh_error *err)
 {
     size_t total = 0;

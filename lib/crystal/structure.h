@@ -24,6 +24,7 @@ typedef struct nh_structure {
  */
 int nh_structure_new(size_t n_atom, size_t n_species, nh_structure *out, nh_error *err);
 void nh_structure_free(nh_structure *s);
+int nh_structure_copy(const nh_structure *s, nh_structure *out, nh_error *err);
 /* Sets the shells of all species at once: counts[n_species], and their degrees one after another. */
 int nh_structure_set_shells(nh_structure *s, const size_t *counts, const int *l, nh_error *err);
 
@@ -33,6 +34,10 @@ size_t nh_atom_orbitals(const nh_structure *s, size_t atom);
 size_t nh_structure_orbitals(const nh_structure *s);
 /* First orbital of each atom: start[n_atom+1]. */
 void nh_orbital_start(const nh_structure *s, size_t *start);
+
+/* Moves every atom into the home cell, 0 <= f < 1, with ABACUS's own arithmetic (UnitCell::check_dtau: the integer part of
+ * f + 10000 is taken off, so that -1e-13 counts as 0). The R of its matrices refer to these positions. */
+void nh_structure_wrap(nh_structure *s);
 
 /* Checks what every program relies on: finite numbers, a lattice with volume, indices in range, no two atoms
  * on one spot (closer than 1e-3 Å, periodic images included: linear-time check through the neighbour search).

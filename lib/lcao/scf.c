@@ -44,6 +44,7 @@ int nh_scf_states(const nh_scf_task *task, const nh_scf_space *space, const doub
                               .smearing = task->smearing,
                               .overlap = l->overlap,
                               .fixed = fixed,
+                              .memory = task->memory,
                               .threads = l->threads,
                               .ranks = task->ranks};
     return nh_states_new(&t, out, err);

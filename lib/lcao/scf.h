@@ -29,6 +29,7 @@ typedef struct nh_scf_task {
     const double *start; /* [n_spin][n_elem][2] Ry: an H whose density begins the loop; NULL: superposed atoms */
     void (*log)(void *context, size_t iteration, const nh_scf_step *step); /* may be NULL */
     void *context;
+    double memory;         /* bytes for matrices in k (states.h) */
     const nh_ranks *ranks; /* processes that share the k-points (states.h); NULL: alone. All get the result */
 } nh_scf_task;
 

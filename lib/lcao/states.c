@@ -14,6 +14,8 @@
 #define lapack_complex_float float complex
 #include <lapacke.h>
 
+enum { LARGE = 1000 }; /* states from which on LAPACK's own threads pay */
+
 /* Row-major matrices are the complex conjugates of what LAPACK, column-major, sees; so are its vectors. Their products
  * v conj(v)^T, again seen by rows, are right.
  *
@@ -73,7 +75,13 @@ static int over_k(nh_states *s, void (*body)(void *, size_t, int), nh_error *err
 {
     for (int t = 0; t < s->n_thread; t++)
         s->work[t].failed = SIZE_MAX;
-    nh_parallel_for(s->task.threads, s->n_k, body, s);
+    if (s->size >= LARGE && s->n_thread > 1) {
+        openblas_set_num_threads(s->n_thread);
+        nh_parallel_for(NULL, s->n_k, body, s);
+        openblas_set_num_threads(1);
+    } else {
+        nh_parallel_for(s->task.threads, s->n_k, body, s);
+    }
     const work *first = NULL;
     for (int t = 0; t < s->n_thread; t++)
         if (s->work[t].failed != SIZE_MAX && (first == NULL || s->work[t].failed < first->failed)) first = &s->work[t];
@@ -162,6 +170,10 @@ static int allocate(nh_states *s, nh_error *err)
     const size_t n_k = s->n_k, n = s->n, size = s->size;
     size_t small, large;
     if (!nh_size_mul(n * n, n_k, &small) || !nh_size_mul(size * size, n_k, &large)) return nh_fail_memory(err, "matrices in k");
+    const double bytes = (2 * (double)small + 2 * (double)large) * sizeof(double complex);
+    if (s->task.memory > 0 && bytes > s->task.memory)
+        return nh_fail(err, "matrices of %zu states at %zu k-points take %.2f GB, more than the %.2f GB of --memory", size, n_k,
+                       bytes / 1e9, s->task.memory / 1e9);
     s->factor = nh_calloc_aligned(small, sizeof *s->factor);
     s->grid = nh_calloc_aligned(small, sizeof *s->grid);
     s->fixed = nh_calloc_aligned(large, sizeof *s->fixed);

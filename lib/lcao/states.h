@@ -25,12 +25,14 @@ typedef struct nh_states_task {
     double n_electron, smearing;
     const double *overlap;    /* [n_elem] */
     const double *fixed;      /* [n_spin][n_elem][2]: T + V_nl, or another Hermitian matrix */
+    double memory;            /* bytes that matrices in k may take; 0: as many as there are */
     nh_threads *threads;
     const nh_ranks *ranks; /* each solves a part of the k-points, and all have all results; NULL: alone. The density matrix is
                               the same on all ranks, and to rounding for any number of them */
 } nh_states_task;
 
-/* What the task points at must outlive it. An S(k) that is not positive definite is an error. */
+/* What the task points at must outlive it. Small matrices are solved by k-point, one a thread; large ones (1000 states or
+ * more) one after another by LAPACK's own threads, where the last bits depend on their number. An S(k) that is not positive definite is an error. */
 int nh_states_new(const nh_states_task *task, nh_states **out, nh_error *err);
 void nh_states_free(nh_states *s); /* NULL is fine */
 size_t nh_states_bands(const nh_states *s);
