@@ -264,11 +264,8 @@ static int fill_structure(const nh_text *t, stru *f, const char *latname, nh_str
     memcpy(s->species, f->species, f->n_atom * sizeof *s->species);
     if (convert_positions(t, f, s, err)) return -1;
     nh_structure_wrap(s);
-<<<<<<< HEAD
     out->pseudo_file = f->pseudo;
     f->pseudo = NULL;
-=======
->>>>>>> scf
     if (f->n_orbital > 0) {
         out->orbital_file = f->orbital;
         f->orbital = NULL;

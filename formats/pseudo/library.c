@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-<<<<<<< HEAD
 #include <unistd.h>
 
 /* The first of these that is set and not empty. */
@@ -39,35 +38,10 @@ bool nh_library_has_orbitals(const nh_library *l)
 static int join(const char *where, size_t n, const char *name, char **path, nh_error *err)
 {
     if (asprintf(path, "%.*s/%s", (int)n, where, name) >= 0) return 0;
-=======
-
-static const char *folder(const char *given, const char *const *variables)
-{
-    for (size_t i = 0; given == NULL && variables[i] != NULL; i++) {
-        given = getenv(variables[i]);
-        if (given != NULL && given[0] == '\0') given = NULL;
-    }
-    return given != NULL ? given : ".";
-}
-
-/* The file `name` in `dir`, or the only one of the element. *path is allocated. */
-static int locate(const char *dir, const char *name, const char *element, const char *suffix, const char *option, char **path,
-                  nh_error *err)
-{
-    *path = NULL;
-    if (name == NULL || name[0] == '\0')
-        return nh_element_file(dir, element, suffix, path, err) != 0 ? nh_fail_at(err, "%s: %s", element, option) : 0;
-    if (name[0] == '/' || strncmp(name, "./", 2) == 0 || strncmp(name, "../", 3) == 0) {
-        *path = nh_strdup(name);
-        return *path != NULL ? 0 : nh_fail_memory(err, "a file name");
-    }
-    if (asprintf(path, "%s/%s", dir, name) >= 0) return 0;
->>>>>>> scf
     *path = NULL;
     return nh_fail_memory(err, "a file name");
 }
 
-<<<<<<< HEAD
 /* A name that STRU gives: as it is, in the folder (with or without its own), beside the structure file. */
 static int named_file(const nh_library *l, const char *name, const char *where, char **path, nh_error *err)
 {
@@ -101,42 +75,10 @@ static int read_orbital(const nh_library *l, const char *name, const char *eleme
     int status = find(l, name, orbital_folder(l), element, ".orb", "orbitals", "orbital-dir", "NEXTHAM_ORBITAL", &path,
                       err);
     if (status == 0) status = nh_orbital_read(path, element, out, err);
-=======
-static int compare_shells(const nh_structure *s, size_t species, const nh_orbital_set *o, const char *path, nh_error *err)
-{
-    const size_t first = s->shell_start[species], n = s->shell_start[species + 1] - first;
-    const int *const l = s->shell_l + first;
-    if (s->shell_start[s->n_species] == 0) return 0; /* not known */
-    if (n == o->n_shell && memcmp(l, o->l, n * sizeof *l) == 0) return 0;
-    char *const here = nh_shells_text(n, l), *const there = nh_shells_text(o->n_shell, o->l);
-    nh_fail(err, "%s: shells %s, but the crystal's %s has %s", path, there ? there : "?",
-            nh_element_symbol(s->atomic_number[species]), here ? here : "?");
-    free(here);
-    free(there);
-    return -1;
-}
-
-static int read_species(const nh_library *library, const nh_structure *s, size_t i, nh_species *out, nh_error *err)
-{
-    static const char *const pseudo[] = {"NEXTHAM_PSEUDO", "ABACUS_PSEUDO", "ABACUS_PP_PATH", NULL},
-                             *const orbital[] = {"NEXTHAM_ORBITAL", "ABACUS_ORBITAL", "ABACUS_ORB_PATH", NULL};
-    const char *const element = nh_element_symbol(s->atomic_number[i]);
-    const char *const upf = library->pseudo_file != NULL ? library->pseudo_file[i] : NULL,
-                      *const orb = library->orbital_file != NULL ? library->orbital_file[i] : NULL;
-    char *path;
-    if (locate(folder(library->pseudo_dir, pseudo), upf, element, ".upf", "--pseudo-dir", &path, err) != 0) return -1;
-    int status = nh_upf_read(path, element, library->spin_orbit, &out->pseudo, err);
-    free(path);
-    if (status != 0) return -1;
-    if (locate(folder(library->orbital_dir, orbital), orb, element, ".orb", "--orbital-dir", &path, err) != 0) return -1;
-    status = nh_orbital_read(path, element, &out->orbital, err);
-    if (status == 0) status = compare_shells(s, i, &out->orbital, path, err);
->>>>>>> scf
     free(path);
     return status;
 }
 
-<<<<<<< HEAD
 static int read_pseudo(const nh_library *l, const char *name, const char *element, nh_pseudo *out, nh_error *err)
 {
     char *path;
@@ -200,25 +142,12 @@ int nh_library_read_orbitals(const nh_library *l, const nh_structure *s, nh_spec
         if (species != NULL) nh_species_free(species, s->n_species);
         free(species);
         *out = NULL;
-=======
-int nh_library_read(const nh_library *library, const nh_structure *s, nh_species **out, nh_error *err)
-{
-    *out = NULL;
-    nh_species *const species = NH_ARRAY(nh_species, s->n_species);
-    if (species == NULL) return nh_fail_memory(err, "species");
-    int status = 0;
-    for (size_t i = 0; i < s->n_species && status == 0; i++)
-        status = read_species(library, s, i, &species[i], err);
-    if (status != 0) {
-        nh_library_free(species, s->n_species);
->>>>>>> scf
         return -1;
     }
     *out = species;
     return 0;
 }
 
-<<<<<<< HEAD
 char *nh_library_names(const nh_structure *s, const nh_species *species, bool pseudo)
 {
     enum { WIDEST = NH_HASH_TEXT + 8 };
@@ -227,11 +156,4 @@ char *nh_library_names(const nh_structure *s, const nh_species *species, bool ps
         at += snprintf(at, WIDEST, "%s%s:%s", i > 0 ? " " : "", nh_element_symbol(s->atomic_number[i]),
                        pseudo ? species[i].pseudo.hash : species[i].orbital.hash);
     return text;
-=======
-void nh_library_free(nh_species *species, size_t count)
-{
-    if (species == NULL) return;
-    nh_species_free(species, count);
-    free(species);
->>>>>>> scf
 }
