@@ -16,6 +16,7 @@
 #include "network/network.h"
 #include "plan/frame.h"
 #include "training/adam.h"
+#include "tests/unit/random.h"
 
 #include <cblas.h>
 #include <stdio.h>
@@ -27,12 +28,6 @@ static double seconds(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static double uniform(uint64_t *s)
-{
-    *s = *s * 6364136223846793005U + 1442695040888963407U;
-    return (double)(*s >> 11) * 0x1p-52 - 1;
 }
 
 enum { ROWS = 16 }; /* of made-up features, used over and over */

@@ -40,8 +40,8 @@ static nh_layout layout_of(const char *text)
 #define R(name) name##_d
 #define TOLERANCE 1e-9
 #include "ops_tools.h"
-#include "backward_cases.h"
-#include "backward_golden.h"
+#include "backward_cases.inc"
+#include "backward_golden.inc"
 #undef real
 #undef R
 #undef TOLERANCE
@@ -50,8 +50,8 @@ static nh_layout layout_of(const char *text)
 #define R(name) name##_f
 #define TOLERANCE 1e-4
 #include "ops_tools.h"
-#include "backward_cases.h"
-#include "backward_golden.h"
+#include "backward_cases.inc"
+#include "backward_golden.inc"
 #undef real
 #undef R
 

@@ -1,5 +1,6 @@
 /* The error that an architecture leaves: against what networks of that architecture really do. */
 #include "check.h"
+#include "random.h"
 
 #include "base/memory.h"
 #include "crystal/neighbours.h"
@@ -11,12 +12,6 @@ static const char NETWORK[] = "basis: 1s1p1d1f\ncutoff: 5\nmid: 3x0e+2x1o+2x1e+2
                               "heads: 1\nblocks: 2\nsh_lmax: 3\nradial: {basis: 8, max: 6, hidden: [8, 8]}\n"
                               "tracegrad: {hidden: 8, hidden_last: 8, z: 8}\ntrace_head: [8]\n"
                               "ranges: [[0, 2.5], [2.5, 4]]\nalpha_hidden: [8, 8]\nedge_scalars: 4\n%s";
-
-static double uniform(uint64_t *s)
-{
-    *s = *s * 6364136223846793005U + 1442695040888963407U;
-    return (double)(*s >> 11) * 0x1p-52 - 1;
-}
 
 static nh_config config_new(const char *more)
 {

@@ -2,6 +2,7 @@
  * in test_ops.c: values and all gradients, for directions where a frame is easily wrong. */
 #include "check.h"
 #include "golden.h"
+#include "random.h"
 
 #include "o3/harmonics.h"
 #include "o3/wigner.h"
@@ -54,12 +55,6 @@ static void model_close(model *m)
     nh_config_free(&m->config);
 }
 
-static double uniform(uint64_t *state)
-{
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (double)(*state >> 11) * 0x1p-52 - 1;
-}
-
 /* Rows take what their paths say; the order is one of all channels. */
 static void tables(void **state)
 {
@@ -92,7 +87,7 @@ static void tables(void **state)
 #define real double
 #define R(name) name##_d
 #define TOLERANCE 1e-13
-#include "frame_cases.h"
+#include "frame_cases.inc"
 #undef real
 #undef R
 #undef TOLERANCE
@@ -100,7 +95,7 @@ static void tables(void **state)
 #define real float
 #define R(name) name##_f
 #define TOLERANCE 2e-6
-#include "frame_cases.h"
+#include "frame_cases.inc"
 
 int main(void)
 {

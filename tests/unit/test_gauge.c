@@ -1,4 +1,6 @@
 /* Gauge MAE against direct sums and brute-force minima, on a random Hamiltonian of a real neighbour list. */
+#include "random.h"
+
 #include "crystal/gauge.h"
 #include "crystal/neighbours.h"
 
@@ -15,13 +17,6 @@
 #include <cmocka.h>
 
 enum { N_REGION = NH_GAUGE_N_REGION };
-
-/* Numbers in [-1, 1), the same on every machine. */
-static double uniform(uint64_t *state)
-{
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (double)(*state >> 11) * 0x1p-52 - 1.0;
-}
 
 /* Zincblende GaAs-like cell with small bases (2s1p and 1s1p1d), pairs within 6 Å, Hamiltonians with the
  * traits of real ones: decay, zeros of S, real and imaginary parts, a prediction that shares some imaginary

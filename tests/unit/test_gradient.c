@@ -1,6 +1,8 @@
 /* Gradients of a whole sub-model: against differences of the outputs for every parameter, against the
  * official program's numbers through the loss, and what must not change them. */
 #include "golden_crystal.h"
+#include "model.h"
+#include "random.h"
 
 #include "base/memory.h"
 #include "network/network.h"
@@ -27,37 +29,11 @@ static const char TINY[] = "basis: 2s1p\n"
 
 /* ---- an architecture, a graph with features, the sum to be differentiated */
 
-typedef struct model {
-    nh_config config;
-    nh_types types;
-    nh_params params;
-} model;
-
-static void model_parse(const char *text, model *m)
-{
-    OK(nh_config_parse(text, "test", &m->config, &err));
-    OK(nh_types_new(&m->config, &m->types, &err));
-    OK(nh_params_new(&m->config, &m->params, &err));
-}
-
 static void model_tiny(int blocks, const char *tracegrad, const char *more, model *m)
 {
     char text[1024];
     snprintf(text, sizeof text, TINY, tracegrad, blocks, more);
-    model_parse(text, m);
-}
-
-static void model_close(model *m)
-{
-    nh_params_free(&m->params);
-    nh_types_free(&m->types);
-    nh_config_free(&m->config);
-}
-
-static double uniform(uint64_t *s)
-{
-    *s = *s * 6364136223846793005U + 1442695040888963407U;
-    return (double)(*s >> 11) * 0x1p-52 - 1;
+    model_parse(text, "test", m);
 }
 
 /* The first n entries of a type: the first half of OUT (the real part) for the outputs, all of it for the input. */
@@ -429,7 +405,7 @@ static void golden_run_new(golden_run *r) /* the loss keeps pointers into it */
     snprintf(text, sizeof text,
              "basis: 2s1p1d\nmid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x4e\n"
              "tracegrad: {hidden: 1024, hidden_last: 64}\ntrace_head: [512, 512, 512]\n");
-    model_parse(text, &r->m);
+    model_parse(text, "test", &r->m);
     OK(nh_embedding_new(4, SHELLS, &r->e, &err));
     OK(nh_selection_new(r->e, NH_PART_REAL, NULL, &r->real, &err));
     OK(nh_loss_data_new(&r->m.config, r->x.g, r->e, &r->real, true, &r->loss, &err));

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "random.h"
+
 #include "base/memory.h"
 #include "network/internal.h"
 
@@ -20,12 +22,6 @@ static nh_error err;
     do {                                                                                                     \
         if ((call) != 0) fail_msg("%s", err.text);                                                           \
     } while (0)
-
-static double uniform(uint64_t *s)
-{
-    *s = *s * 6364136223846793005U + 1442695040888963407U;
-    return (double)(*s >> 11) * 0x1p-52 - 1;
-}
 
 /* Of the sum of k products of numbers below 1. */
 static double tolerance(size_t size, size_t k)

@@ -180,7 +180,7 @@ static nh_weights one_parameter(bool wide, void *values)
 #define real double
 #define R(name) name##_d
 #define TOLERANCE 1e-12
-#include "kernels_cases.h"
+#include "kernels_cases.inc"
 #undef real
 #undef R
 #undef TOLERANCE
@@ -188,7 +188,7 @@ static nh_weights one_parameter(bool wide, void *values)
 #define real float
 #define R(name) name##_f
 #define TOLERANCE 1e-4
-#include "kernels_cases.h"
+#include "kernels_cases.inc"
 #undef real
 #undef R
 

@@ -1,6 +1,8 @@
 /* The options of network/OPTIONS.md: types and parameters, the product, what symmetry demands of the whole
  * network. Gradients through the network: test_gradient.c. */
 #include "check.h"
+#include "model.h"
+#include "random.h"
 
 #include "base/memory.h"
 #include "network/network.h"
@@ -19,32 +21,11 @@ static const struct {
 } BEYOND[] = {{0, -1}, {4, -1}, {5, 1}, {5, -1}, {6, 1}, {6, -1}, {7, 1}};
 enum { N_BEYOND = sizeof BEYOND / sizeof *BEYOND };
 
-typedef struct model {
-    nh_config config;
-    nh_types types;
-    nh_params params;
-} model;
-
 static model model_new(const char *text)
 {
     model m;
-    OK(nh_config_parse(text, "test", &m.config, &err));
-    OK(nh_types_new(&m.config, &m.types, &err));
-    OK(nh_params_new(&m.config, &m.params, &err));
+    model_parse(text, "test", &m);
     return m;
-}
-
-static void model_free(model *m)
-{
-    nh_params_free(&m->params);
-    nh_types_free(&m->types);
-    nh_config_free(&m->config);
-}
-
-static double uniform(uint64_t *s)
-{
-    *s = *s * 6364136223846793005U + 1442695040888963407U;
-    return (double)(*s >> 11) * 0x1p-52 - 1;
 }
 
 /* Largest |a - b| over largest |b|. */
@@ -66,14 +47,14 @@ DEFINE_ERROR(double, error_d)
 #define real float
 #define R(name) name##_f
 #define TOLERANCE 3e-6
-#include "lift_cases.h"
+#include "lift_cases.inc"
 #undef real
 #undef R
 #undef TOLERANCE
 #define real double
 #define R(name) name##_d
 #define TOLERANCE 1e-13
-#include "lift_cases.h"
+#include "lift_cases.inc"
 #undef real
 #undef R
 #undef TOLERANCE
@@ -127,9 +108,9 @@ static void tables(void **state)
     }
     free(lift);
     free(post);
-    model_free(&m);
-    model_free(&plain);
-    model_free(&small);
+    model_close(&m);
+    model_close(&plain);
+    model_close(&small);
 }
 
 /* ---- the whole network on a small graph */
@@ -303,7 +284,7 @@ static void covariance(void **state)
         free(turned);
         graph_free(&a);
         graph_free(&b);
-        model_free(&m);
+        model_close(&m);
     }
 }
 
@@ -341,7 +322,7 @@ static void irreps_beyond(void **state)
                 assert_true(onsite == 0 && other == 0);
         }
         graph_free(&g);
-        model_free(&m);
+        model_close(&m);
     }
 }
 
@@ -367,7 +348,7 @@ static void same_numbers(void **state)
         assert_true(error_d(n, b.ham, a.ham) < 1e-13);
         graph_free(&a);
         graph_free(&b);
-        model_free(&m);
+        model_close(&m);
     }
 }
 
@@ -407,8 +388,8 @@ static void edge_init_is_added(void **state)
     free(entry);
     graph_free(&a);
     graph_free(&b);
-    model_free(&m);
-    model_free(&plain);
+    model_close(&m);
+    model_close(&plain);
 }
 
 int main(void)

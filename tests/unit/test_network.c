@@ -1,46 +1,11 @@
 /* The network against the reference implementation's numbers and against its own symmetries. */
 #include "check.h"
 #include "golden_graph.h"
+#include "model.h"
 
 #include "base/memory.h"
 #include "network/network.h"
 #include "o3/wigner.h"
-
-/* ---- an architecture with its tables */
-
-typedef struct model {
-    nh_config config;
-    nh_types types;
-    nh_params params;
-} model;
-
-static char *read_text(const char *path)
-{
-    FILE *f = fopen(path, "rb");
-    if (f == NULL) fail_msg("cannot open %s", path);
-    char *text = calloc(65536, 1);
-    assert_non_null(text);
-    assert_true(fread(text, 1, 65535, f) > 0);
-    fclose(f);
-    return text;
-}
-
-static void model_open(const char *path, const char *more, model *m)
-{
-    char *text = read_text(path);
-    strcat(text, more);
-    OK(nh_config_parse(text, path, &m->config, &err));
-    free(text);
-    OK(nh_types_new(&m->config, &m->types, &err));
-    OK(nh_params_new(&m->config, &m->params, &err));
-}
-
-static void model_close(model *m)
-{
-    nh_params_free(&m->params);
-    nh_types_free(&m->types);
-    nh_config_free(&m->config);
-}
 
 /* ---- a graph with features */
 

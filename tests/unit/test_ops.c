@@ -5,7 +5,7 @@
 #define real double
 #define R(name) name##_d
 #define TOLERANCE 1e-10
-#include "ops_cases.h"
+#include "ops_cases.inc"
 #undef real
 #undef R
 #undef TOLERANCE
@@ -13,7 +13,7 @@
 #define real float
 #define R(name) name##_f
 #define TOLERANCE 5e-5
-#include "ops_cases.h"
+#include "ops_cases.inc"
 
 /* Layout of a type with a repeated irrep: entries of one irrep are neighbours in its group; the way back is
  * exact. */
