@@ -4,6 +4,7 @@
 #include "base/options.h"
 #include "base/progress.h"
 #include "base/threads.h"
+#include "ensemble/edges.h"
 #include "formats/netcdf/graph.h"
 #include "nextham/embedding.h"
 
@@ -30,7 +31,7 @@ typedef struct work {
     nh_embedding *e;
     nh_selection s;
     size_t *slot;
-    size_t n_edge, *edge;
+    nh_edge_list list;
     nh_threads *threads;
     double *slab; /* [SLAB][s.irreps.dim] */
 } work;
@@ -46,17 +47,14 @@ static int prepare(const arguments *a, const nh_common *common, const nh_graph *
     free(shell_l);
     if (status != 0) return nh_fail_at(err, "--basis %s", a->basis);
     w->slot = NH_ARRAY(size_t, g->structure.shell_start[g->structure.n_species]);
-    w->n_edge = nh_graph_edges(g, g->cutoff, NULL);
-    if (w->n_edge == 0) return nh_fail(err, "%s: no pair within the cutoff of %g Å", file, g->cutoff);
-    w->edge = NH_ARRAY(size_t, w->n_edge);
+    if (nh_edge_list_new(g, g->cutoff, &w->list, err)) return nh_fail_at(err, "%s", file);
     used = NH_ARRAY(bool, nh_embedding_pairs(w->e));
-    if (w->slot == NULL || w->edge == NULL || used == NULL) {
+    if (w->slot == NULL || used == NULL) {
         status = nh_fail_memory(err, "edges");
     } else if (nh_embedding_slots(w->e, &g->structure, w->slot, err) != 0) {
         status = nh_fail_at(err, "%s", file);
     } else {
-        nh_graph_edges(g, g->cutoff, w->edge);
-        nh_embedding_used(w->e, g, w->slot, w->n_edge, w->edge, used);
+        nh_embedding_used(w->e, g, w->slot, w->list.edges.n_edge, w->list.pair, used);
         status = nh_selection_new(w->e, NH_PART_ALL, used, &w->s, err);
     }
     free(used);
@@ -72,7 +70,7 @@ static void work_free(work *w)
     nh_embedding_free(w->e);
     nh_selection_free(&w->s);
     free(w->slot);
-    free(w->edge);
+    nh_edge_list_free(&w->list);
     nh_threads_free(w->threads);
     free(w->slab);
 }
@@ -83,7 +81,7 @@ static int define_features(const arguments *a, const work *w, nh_nc *out, nh_err
     const nh_feature_type type = {w->s.irreps.dim, a->precision == DOUBLE, irreps, pairs, a->basis};
     const int status = irreps == NULL || pairs == NULL
                            ? nh_fail_memory(err, "features")
-                           : nh_graph_def_features(out, w->n_edge, w->edge, &type, err);
+                           : nh_graph_def_features(out, w->list.edges.n_edge, w->list.pair, &type, err);
     free(irreps);
     free(pairs);
     return status;
@@ -94,10 +92,11 @@ static int report_round_trip(const arguments *a, const nh_graph *g, const work *
                              double residual, nh_error *err)
 {
     double largest = 0;
-    for (size_t i = 0; i < w->n_edge; i++)
+    for (size_t i = 0; i < w->list.edges.n_edge; i++)
         for (int s = 0; s < g->n_spin; s++) {
             const double *const h0 = g->matrix[NH_H0] + (size_t)s * 2 * g->pairs.n_elem;
-            for (size_t k = 2 * g->pairs.start[w->edge[i]]; k < 2 * g->pairs.start[w->edge[i] + 1]; k++)
+            for (size_t k = 2 * g->pairs.start[w->list.pair[i]]; k < 2 * g->pairs.start[w->list.pair[i] + 1];
+                 k++)
                 largest = fmax(largest, fabs(h0[k]));
         }
     const double relative = largest > 0 ? residual / largest : residual;
@@ -105,7 +104,7 @@ static int report_round_trip(const arguments *a, const nh_graph *g, const work *
     fprintf(
         stderr,
         "h0embed: round trip of %zu edges, %s precision: largest residual %.2e eV, %.2e of max|H0| = %g eV\n",
-        w->n_edge, a->precision == DOUBLE ? "double" : "single", residual, relative, largest);
+        w->list.edges.n_edge, a->precision == DOUBLE ? "double" : "single", residual, relative, largest);
     if (relative > limit)
         return nh_fail(err, "%s: round trip: residual %.2e of max|H0|, below %.0e expected", file, relative,
                        limit);
@@ -123,19 +122,20 @@ static int embed(const arguments *a, const nh_common *common, const nh_nc *in, c
     if (status == 0) status = define_features(a, &w, out, err);
     if (status == 0 && common->verbose > 0)
         fprintf(stderr, "h0embed: %zu of %zu pairs are edges, %zu shell pairs, %zu numbers an edge\n",
-                w.n_edge, g->pairs.count, w.s.n_pair, w.s.irreps.dim);
-    if (status == 0) progress = nh_progress_start("h0embed", "edges", w.n_edge, common->quiet);
-    for (size_t first = 0; first < w.n_edge && status == 0; first += SLAB) {
-        const size_t n = w.n_edge - first < SLAB ? w.n_edge - first : SLAB;
-        nh_edges_to_irreps(w.e, &w.s, g, h0, w.slot, n, w.edge + first, 1, w.threads, w.slab);
+                w.list.edges.n_edge, g->pairs.count, w.s.n_pair, w.s.irreps.dim);
+    if (status == 0) progress = nh_progress_start("h0embed", "edges", w.list.edges.n_edge, common->quiet);
+    for (size_t first = 0; first < w.list.edges.n_edge && status == 0; first += SLAB) {
+        const size_t n = w.list.edges.n_edge - first < SLAB ? w.list.edges.n_edge - first : SLAB;
+        nh_edges_to_irreps(&(nh_transform){w.e, &w.s, &g->structure, w.slot}, g, h0, n, w.list.pair + first,
+                           1, w.threads, w.slab);
         status = nh_nc_put_slab(out, "feature", first, n, w.s.irreps.dim, w.slab, err);
         if (status == 0 && a->inverse) {
             double worst;
             if (a->precision == SINGLE) /* what a reader of the file sees */
                 for (size_t i = 0; i < n * w.s.irreps.dim; i++)
                     w.slab[i] = (double)(float)w.slab[i];
-            status =
-                nh_round_trip(w.e, &w.s, g, h0, w.slot, n, w.edge + first, w.slab, w.threads, &worst, err);
+            status = nh_round_trip(&(nh_transform){w.e, &w.s, &g->structure, w.slot}, g, h0, n,
+                                   w.list.pair + first, w.slab, w.threads, &worst, err);
             if (status == 0) residual = fmax(residual, worst);
         }
         nh_progress_add(progress, n);

@@ -13,7 +13,7 @@ void nh_edge_feature(const nh_edge_features *f, size_t edge, double *out)
         out[f->species_at[b]] += 0.5;
         return;
     }
-    nh_block_to_irreps(f->embedding, f->selection, &g->structure, f->slot, a, b, g->n_spin,
+    nh_block_to_irreps(&f->transform, a, b, g->n_spin,
                        g->matrix[NH_H0] + 2 * g->pairs.start[f->list->pair[edge]], 2 * g->pairs.n_elem,
                        f->scale, out);
     for (size_t i = 0; f->even && i < f->dim; i++)

@@ -16,11 +16,9 @@ typedef struct nh_edge_features {
     /* Of the elements: the number that each species counts in, [n_species]; NULL: of H0. */
     const size_t *species_at;
     /* Of H0. */
-    const nh_embedding *embedding;
-    const nh_selection *selection; /* NH_PART_ALL; dim is its irreps.dim */
-    const size_t *slot;            /* padded shell of each shell of each species */
-    double scale;                  /* H0 is multiplied with it */
-    const bool *even; /* [dim] the numbers that are not left 0 (nh_selection_time_even); NULL: all */
+    nh_transform transform; /* selection NH_PART_ALL; dim is its irreps.dim */
+    double scale;           /* H0 is multiplied with it */
+    const bool *even;       /* [dim] the numbers that are not left 0 (nh_selection_time_even); NULL: all */
 } nh_edge_features;
 
 /* The vector of one edge, out[dim]. */

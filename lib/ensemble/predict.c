@@ -215,10 +215,10 @@ static int prepare_placing(nh_predict_job *j, nh_error *err)
         j->block[e] =
             (nhk_block){g->pairs.start[j->list.pair[e]], species[j->list.src[e]], species[j->list.dst[e]]};
     const bool embed = j->m->config.input == NH_INPUT_H0 && !g->features;
-    return (embed &&
-            nh_embedding_tables(j->embedding, &j->in, &g->structure, j->slot, j->even, &j->tables[0], err)) ||
-                   nh_embedding_tables(j->embedding, &j->out, &g->structure, j->slot, NULL, &j->tables[1],
-                                       err)
+    return (embed && nh_embedding_tables(&(nh_transform){j->embedding, &j->in, &g->structure, j->slot},
+                                         j->even, &j->tables[0], err)) ||
+                   nh_embedding_tables(&(nh_transform){j->embedding, &j->out, &g->structure, j->slot}, NULL,
+                                       &j->tables[1], err)
                ? -1
                : 0;
 }
@@ -350,9 +350,7 @@ static int describe_features(nh_predict_job *j, nh_error *err)
     j->features = (nh_edge_features){.graph = g,
                                      .list = &j->list,
                                      .dim = dim,
-                                     .embedding = j->embedding,
-                                     .selection = &j->in,
-                                     .slot = j->slot,
+                                     .transform = {j->embedding, &j->in, &g->structure, j->slot},
                                      .scale = j->scale,
                                      .even = j->even};
     if (j->m->config.input != NH_INPUT_ELEMENTS) return 0;

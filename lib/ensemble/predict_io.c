@@ -48,8 +48,8 @@ static void sink(void *context, size_t n, const size_t *edge, const real *ham, c
                      count = g->pairs.start[j->list.pair[e] + 1] - start;
         for (size_t i = 0; i < dim; i++)
             vector[i] = (double)ham[k * dim + i];
-        nh_irreps_to_correction(j->embedding, &j->out, &g->structure, j->slot, species[j->list.src[e]],
-                                species[j->list.dst[e]], vector, d);
+        nh_irreps_to_correction(&(nh_transform){j->embedding, &j->out, &g->structure, j->slot},
+                                species[j->list.src[e]], species[j->list.dst[e]], vector, d);
         for (size_t i = 0; i < count; i++)
             d[i] /= j->scale;
         nh_add_correction(g, start, count, d, g->matrix[NH_H_PRED]);

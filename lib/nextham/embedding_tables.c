@@ -108,9 +108,12 @@ static int make_rows(const nh_embedding *e, nh_embedding_part part, nhk_embeddin
     return status;
 }
 
-int nh_embedding_tables(const nh_embedding *e, const nh_selection *s, const nh_structure *st,
-                        const size_t *slot, const bool *even, nhk_embedding *out, nh_error *err)
+int nh_embedding_tables(const nh_transform *f, const bool *even, nhk_embedding *out, nh_error *err)
 {
+    const nh_embedding *const e = f->embedding;
+    const nh_selection *const s = f->selection;
+    const nh_structure *const st = f->structure;
+    const size_t *const slot = f->slot;
     const size_t n_slot = e->n_shell, n_species = st->n_species, dim = s->irreps.dim;
     int up[NH_WE_L_SHELL + 1][NH_WE_L_SHELL + 1], down[NH_WE_L_SHELL + 1][NH_WE_L_SHELL + 1];
     size_t n_orbital = 0;

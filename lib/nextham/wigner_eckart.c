@@ -30,9 +30,10 @@ static size_t find_offset(const nh_selection *s, size_t pair)
 }
 
 /* Moves to the next sub-block; begins where shell1 = SIZE_MAX. False after the last one. */
-static bool next(walk *w, const nh_embedding *e, const nh_selection *s, const nh_structure *st,
-                 const size_t *slot, int species1, int species2)
+static bool next(walk *w, const nh_transform *f, int species1, int species2)
 {
+    const nh_structure *const st = f->structure;
+    const size_t *const slot = f->slot;
     if (w->shell1 == SIZE_MAX) {
         w->shell1 = st->shell_start[species1];
         w->shell2 = st->shell_start[species2];
@@ -47,10 +48,10 @@ static bool next(walk *w, const nh_embedding *e, const nh_selection *s, const nh
             if (++w->shell1 == st->shell_start[species1 + 1]) return false;
         }
     }
-    const size_t pair = slot[w->shell1] * e->n_shell + slot[w->shell2];
-    w->table = nh_we_pair_of(e, pair);
+    const size_t pair = slot[w->shell1] * f->embedding->n_shell + slot[w->shell2];
+    w->table = nh_we_pair_of(f->embedding, pair);
     w->width = 2 * st->shell_l[w->shell2] + 1;
-    w->offset = find_offset(s, pair);
+    w->offset = find_offset(f->selection, pair);
     return true;
 }
 
@@ -86,15 +87,16 @@ static void channels_to_spin(const double *z, double *uu, double *ud, double *du
     du[1] = h * (z[7] + z[2]);
 }
 
-void nh_block_to_irreps(const nh_embedding *e, const nh_selection *s, const nh_structure *st,
-                        const size_t *slot, int species_src, int species_dst, int n_spin, const double *block,
-                        size_t spin_stride, double scale, double *out)
+void nh_block_to_irreps(const nh_transform *f, int species_src, int species_dst, int n_spin,
+                        const double *block, size_t spin_stride, double scale, double *out)
 {
+    const nh_structure *const st = f->structure;
+    const nh_selection *const s = f->selection;
     const size_t n_column = nh_species_orbitals(st, (size_t)species_dst);
     const double none[2] = {0, 0};
     memset(out, 0, s->irreps.dim * sizeof *out);
     walk w = {.shell1 = SIZE_MAX};
-    while (next(&w, e, s, st, slot, species_src, species_dst)) {
+    while (next(&w, f, species_src, species_dst)) {
         if (w.offset == SIZE_MAX) continue;
         const nh_we_pair *const t = w.table;
         channels z[NH_WE_SUB], a[NH_WE_SUB];
@@ -127,15 +129,16 @@ void nh_block_to_irreps(const nh_embedding *e, const nh_selection *s, const nh_s
     }
 }
 
-void nh_irreps_to_block(const nh_embedding *e, const nh_selection *s, const nh_structure *st,
-                        const size_t *slot, int species_src, int species_dst, const double *vector,
+void nh_irreps_to_block(const nh_transform *f, int species_src, int species_dst, const double *vector,
                         double *block)
 {
+    const nh_structure *const st = f->structure;
+    const nh_selection *const s = f->selection;
     const size_t n_column = nh_species_orbitals(st, (size_t)species_dst);
     const size_t stride = 2 * n_column * nh_species_orbitals(st, (size_t)species_src);
     memset(block, 0, 4 * stride * sizeof *block);
     walk w = {.shell1 = SIZE_MAX};
-    while (next(&w, e, s, st, slot, species_src, species_dst)) {
+    while (next(&w, f, species_src, species_dst)) {
         if (w.offset == SIZE_MAX) continue;
         const nh_we_pair *const t = w.table;
         const double *const real = vector + w.offset, *const imaginary = real + s->imaginary;
@@ -164,16 +167,17 @@ void nh_irreps_to_block(const nh_embedding *e, const nh_selection *s, const nh_s
     }
 }
 
-void nh_irreps_to_correction(const nh_embedding *e, const nh_selection *s, const nh_structure *st,
-                             const size_t *slot, int species_src, int species_dst, const double *vector,
+void nh_irreps_to_correction(const nh_transform *f, int species_src, int species_dst, const double *vector,
                              double *d)
 {
+    const nh_structure *const st = f->structure;
+    const nh_selection *const s = f->selection;
     const size_t n_column = nh_species_orbitals(st, (size_t)species_dst);
     const double h = 1 / sqrt(2); /* row uu of B is (1,0,1,0)/sqrt2 and row dd (1,0,-1,0)/sqrt2: their mean is
                                      (1,0,0,0)/sqrt2 */
     memset(d, 0, n_column * nh_species_orbitals(st, (size_t)species_src) * sizeof *d);
     walk w = {.shell1 = SIZE_MAX};
-    while (next(&w, e, s, st, slot, species_src, species_dst)) {
+    while (next(&w, f, species_src, species_dst)) {
         if (w.offset == SIZE_MAX) continue;
         const nh_we_pair *const t = w.table;
         const double *const real = vector + w.offset;
@@ -192,15 +196,16 @@ void nh_irreps_to_correction(const nh_embedding *e, const nh_selection *s, const
     }
 }
 
-void nh_correction_to_irreps_adjoint(const nh_embedding *e, const nh_selection *s, const nh_structure *st,
-                                     const size_t *slot, int species_src, int species_dst, const double *g_d,
-                                     double *vector)
+void nh_correction_to_irreps_adjoint(const nh_transform *f, int species_src, int species_dst,
+                                     const double *g_d, double *vector)
 {
+    const nh_structure *const st = f->structure;
+    const nh_selection *const s = f->selection;
     const size_t n_column = nh_species_orbitals(st, (size_t)species_dst);
     const double h = 1 / sqrt(2);
     memset(vector, 0, s->irreps.dim * sizeof *vector);
     walk w = {.shell1 = SIZE_MAX};
-    while (next(&w, e, s, st, slot, species_src, species_dst)) {
+    while (next(&w, f, species_src, species_dst)) {
         if (w.offset == SIZE_MAX) continue;
         const nh_we_pair *const t = w.table;
         double *const real = vector + w.offset;
@@ -221,11 +226,10 @@ void nh_correction_to_irreps_adjoint(const nh_embedding *e, const nh_selection *
 }
 
 typedef struct edge_task {
-    const nh_embedding *e;
-    const nh_selection *s;
+    const nh_transform *f;
     const nh_graph *g;
     const double *matrix;
-    const size_t *slot, *edge;
+    const size_t *edge;
     double scale;
     double *out;          /* vectors to write */
     const double *vector; /* vectors to turn back */
@@ -241,17 +245,15 @@ static void embed_edge(void *context, size_t i, int thread)
     const nh_graph *const g = t->g;
     const size_t k = t->edge[i];
     const nh_pair *const p = &g->pairs.pair[k];
-    nh_block_to_irreps(t->e, t->s, &g->structure, t->slot, g->structure.species[p->src],
-                       g->structure.species[p->dst], g->n_spin, t->matrix + 2 * g->pairs.start[k],
-                       2 * g->pairs.n_elem, t->scale, t->out + i * t->s->irreps.dim);
+    nh_block_to_irreps(t->f, g->structure.species[p->src], g->structure.species[p->dst], g->n_spin,
+                       t->matrix + 2 * g->pairs.start[k], 2 * g->pairs.n_elem, t->scale,
+                       t->out + i * t->f->selection->irreps.dim);
 }
 
-void nh_edges_to_irreps(const nh_embedding *e, const nh_selection *s, const nh_graph *g, const double *matrix,
-                        const size_t *slot, size_t n, const size_t *edge, double scale, nh_threads *threads,
-                        double *out)
+void nh_edges_to_irreps(const nh_transform *f, const nh_graph *g, const double *matrix, size_t n,
+                        const size_t *edge, double scale, nh_threads *threads, double *out)
 {
-    edge_task t = {
-        .e = e, .s = s, .g = g, .matrix = matrix, .slot = slot, .edge = edge, .scale = scale, .out = out};
+    edge_task t = {.f = f, .g = g, .matrix = matrix, .edge = edge, .scale = scale, .out = out};
     nh_parallel_for(threads, n, embed_edge, &t);
 }
 
@@ -262,8 +264,8 @@ static void turn_back_edge(void *context, size_t i, int thread)
     const size_t k = t->edge[i], n = 2 * (g->pairs.start[k + 1] - g->pairs.start[k]);
     const nh_pair *const p = &g->pairs.pair[k];
     double *const block = t->block + (size_t)thread * t->block_size;
-    nh_irreps_to_block(t->e, t->s, &g->structure, t->slot, g->structure.species[p->src],
-                       g->structure.species[p->dst], t->vector + i * t->s->irreps.dim, block);
+    nh_irreps_to_block(t->f, g->structure.species[p->src], g->structure.species[p->dst],
+                       t->vector + i * t->f->selection->irreps.dim, block);
     double largest = t->largest[thread];
     for (size_t s = 0; s < 4; s++) {
         /* one spin block in the file: it is uu and dd */
@@ -276,11 +278,11 @@ static void turn_back_edge(void *context, size_t i, int thread)
     t->largest[thread] = largest;
 }
 
-int nh_round_trip(const nh_embedding *e, const nh_selection *s, const nh_graph *g, const double *matrix,
-                  const size_t *slot, size_t n, const size_t *edge, const double *vector, nh_threads *threads,
-                  double *largest, nh_error *err)
+int nh_round_trip(const nh_transform *f, const nh_graph *g, const double *matrix, size_t n,
+                  const size_t *edge, const double *vector, nh_threads *threads, double *largest,
+                  nh_error *err)
 {
-    edge_task t = {.e = e, .s = s, .g = g, .matrix = matrix, .slot = slot, .edge = edge, .vector = vector};
+    edge_task t = {.f = f, .g = g, .matrix = matrix, .edge = edge, .vector = vector};
     for (size_t i = 0; i < n; i++) {
         const size_t size = 8 * (g->pairs.start[edge[i] + 1] - g->pairs.start[edge[i]]);
         if (size > t.block_size) t.block_size = size;

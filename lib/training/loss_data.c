@@ -112,9 +112,10 @@ static int find_places(nh_loss_data *d, const nh_config *c, nh_error *err)
                 d->occupied[i * d->n_full + slot_at[d->slot[k]] + m] = 1;
             }
     free(slot_at);
-    d->basis = s;
+    d->transform = (nh_transform){d->e, d->s, s, d->slot};
     if (!d->padding) return 0;
-    d->basis = &d->full;
+    d->transform.structure = &d->full;
+    d->transform.slot = d->full_slot;
     return nh_structure_new(1, 1, &d->full, err) ||
                    nh_structure_set_shells(&d->full, &all_slots, c->shell_l, err)
                ? -1

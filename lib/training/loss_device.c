@@ -35,8 +35,7 @@ static int make_input(const nh_loss_data *d, device_input *p, nh_error *err)
                         .first = NH_ARRAY(int, d->n_species * d->n_shell)};
     if (!p->pair || !p->block || !p->edge_pair || !p->group || !p->species_at || !p->place || !p->first)
         return nh_fail_memory(err, "the loss");
-    if (nh_embedding_tables(d->e, d->s, d->basis, d->padding ? d->full_slot : d->slot, NULL, &p->tables, err))
-        return -1;
+    if (nh_embedding_tables(&d->transform, NULL, &p->tables, err)) return -1;
     for (size_t i = 0; i < g->pairs.count; i++) {
         const nh_pair *at = &g->pairs.pair[i];
         const nh_loss_ends q = nh_loss_ends_of(d, i);

@@ -10,8 +10,8 @@ void nh_loss_correction(const nh_loss_data *d, size_t e, const double *ham, doub
     const nh_loss_ends p = nh_loss_ends_of(d, d->list.pair[e]);
     const size_t n = d->start[e + 1] - d->start[e];
     if (n == 0) return;
-    nh_irreps_to_correction(d->e, d->s, d->basis, d->padding ? d->full_slot : d->slot, d->padding ? 0 : p.a,
-                            d->padding ? 0 : p.b, ham + e * d->s->irreps.dim, block);
+    nh_irreps_to_correction(&d->transform, d->padding ? 0 : p.a, d->padding ? 0 : p.b,
+                            ham + e * d->s->irreps.dim, block);
     for (size_t i = 0; i < n; i++)
         block[i] /= d->scale;
 }
@@ -26,8 +26,8 @@ static void correction_adjoint(const nh_loss_data *d, size_t e, double *g_block,
     }
     for (size_t i = 0; i < n; i++)
         g_block[i] /= d->scale;
-    nh_correction_to_irreps_adjoint(d->e, d->s, d->basis, d->padding ? d->full_slot : d->slot,
-                                    d->padding ? 0 : p.a, d->padding ? 0 : p.b, g_block, g_ham + e * dim);
+    nh_correction_to_irreps_adjoint(&d->transform, d->padding ? 0 : p.a, d->padding ? 0 : p.b, g_block,
+                                    g_ham + e * dim);
 }
 
 void nh_loss_edge_correction(void *context, size_t e, int thread)

@@ -27,7 +27,7 @@ struct nh_loss_data {
     size_t n_shell;
     size_t *slot; /* padded slot of each shell of each species */
     /* The species that D is made for: the crystal's own, or with padding one that fills every slot. */
-    const nh_structure *basis;
+    nh_transform transform; /* to D, and back */
     nh_structure full;
     size_t *full_slot;
     size_t n_full;           /* orbitals of the padded basis */

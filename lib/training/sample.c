@@ -125,9 +125,7 @@ static int embed(nh_sample *c, const nh_sample_kind *kind, nh_error *err)
                                &(nh_edge_features){.graph = g,
                                                    .list = &c->list,
                                                    .dim = own.irreps.dim,
-                                                   .embedding = kind->embedding,
-                                                   .selection = &own,
-                                                   .slot = slot,
+                                                   .transform = {kind->embedding, &own, &g->structure, slot},
                                                    .scale = 1},
                                kind->as_double, err);
     nh_selection_free(&own);

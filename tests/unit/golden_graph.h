@@ -105,7 +105,8 @@ static inline double *golden_features(int nc, size_t n_shell, const int *shell_l
     double *features = calloc(n_edge * *dim, sizeof *features);
     assert_true(slot && features);
     OK(nh_embedding_slots(e, &x.g->structure, slot, &err));
-    nh_edges_to_irreps(e, &all, x.g, x.g->matrix[NH_H0], slot, n_edge, x.pair, 1, NULL, features);
+    nh_edges_to_irreps(&(nh_transform){e, &all, &x.g->structure, slot}, x.g, x.g->matrix[NH_H0], n_edge,
+                       x.pair, 1, NULL, features);
     int *edge = golden_ints(nc, "H0_irreps_edge");
     for (size_t i = 0; i < n_row; i++)
         assert_close(*dim, features + (size_t)edge[i] * *dim, official + i * *dim, 1e-14, "H0_irreps");

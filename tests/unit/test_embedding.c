@@ -154,14 +154,14 @@ static void test_golden_transform(void **state)
                     for (size_t r = 0; r < 2; r++)
                         block[((s * N + i) * N + j) * 2 + r] =
                             h[((k * 54 + s / 2 * N + stored[i]) * 54 + s % 2 * N + stored[j]) * 2 + r];
-        nh_block_to_irreps(b->e, &all, &b->s, b->slot, 0, 0, 4, block, 2 * N * N, 1, vector);
+        nh_block_to_irreps(&(nh_transform){b->e, &all, &b->s, b->slot}, 0, 0, 4, block, 2 * N * N, 1, vector);
         forward = fmax(forward, difference(N_OUT, vector, x + k * N_OUT) / largest(N_OUT, x + k * N_OUT));
-        nh_irreps_to_block(b->e, &all, &b->s, b->slot, 0, 0, vector, back);
+        nh_irreps_to_block(&(nh_transform){b->e, &all, &b->s, b->slot}, 0, 0, vector, back);
         round_trip = fmax(round_trip, difference(8 * N * N, block, back) / largest(8 * N * N, block));
 
         /* y_H_flat: per spin the shell pairs one after another, in stored order */
-        nh_irreps_to_block(b->e, &all, &b->s, b->slot, 0, 0, y + k * N_OUT, back);
-        nh_block_to_irreps(b->e, &all, &b->s, b->slot, 0, 0, 4, back, 2 * N * N, 1, again);
+        nh_irreps_to_block(&(nh_transform){b->e, &all, &b->s, b->slot}, 0, 0, y + k * N_OUT, back);
+        nh_block_to_irreps(&(nh_transform){b->e, &all, &b->s, b->slot}, 0, 0, 4, back, 2 * N * N, 1, again);
         round_trip = fmax(round_trip, difference(N_OUT, again, y + k * N_OUT) / largest(N_OUT, again));
         size_t at = k * 4 * N * N * 2;
         for (size_t s = 0; s < 4; s++)
@@ -224,8 +224,8 @@ static void test_selection(void **state)
     assert_int_equal(some.irreps.dim, 8 * BLOCK);
 
     double *const whole = NH_ARRAY(double, N_OUT), *const part = NH_ARRAY(double, some.irreps.dim);
-    nh_block_to_irreps(b->e, &all, &b->s, b->slot, 2, 1, 4, block, STRIDE, 0.5, whole);
-    nh_block_to_irreps(b->e, &some, &b->s, b->slot, 2, 1, 4, block, STRIDE, 0.5, part);
+    nh_block_to_irreps(&(nh_transform){b->e, &all, &b->s, b->slot}, 2, 1, 4, block, STRIDE, 0.5, whole);
+    nh_block_to_irreps(&(nh_transform){b->e, &some, &b->s, b->slot}, 2, 1, 4, block, STRIDE, 0.5, part);
     size_t nonzero = 0;
     for (size_t i = 0; i < N_OUT; i++)
         nonzero += whole[i] != 0;
@@ -236,7 +236,7 @@ static void test_selection(void **state)
         assert_int_equal(a->p, o->p);
         assert_memory_equal(part + a->offset, whole + o->offset, (size_t)(2 * a->l + 1) * sizeof(double));
     }
-    nh_irreps_to_block(b->e, &some, &b->s, b->slot, 2, 1, part, back);
+    nh_irreps_to_block(&(nh_transform){b->e, &some, &b->s, b->slot}, 2, 1, part, back);
     for (size_t s = 0; s < 4; s++)
         for (size_t i = 0; i < 2 * BLOCK; i++)
             assert_true(fabs(back[s * 2 * BLOCK + i] - 0.5 * block[s * STRIDE + i]) < 1e-14);
@@ -256,9 +256,9 @@ static void test_selection(void **state)
         block[3 * STRIDE + i] = block[i];
         block[STRIDE + i] = block[2 * STRIDE + i] = 0;
     }
-    nh_block_to_irreps(b->e, &all, &b->s, b->slot, 2, 1, 4, block, STRIDE, 1, whole);
+    nh_block_to_irreps(&(nh_transform){b->e, &all, &b->s, b->slot}, 2, 1, 4, block, STRIDE, 1, whole);
     double *const one = NH_ARRAY(double, N_OUT);
-    nh_block_to_irreps(b->e, &all, &b->s, b->slot, 2, 1, 1, block, STRIDE, 1, one);
+    nh_block_to_irreps(&(nh_transform){b->e, &all, &b->s, b->slot}, 2, 1, 1, block, STRIDE, 1, one);
     assert_true(difference(N_OUT, one, whole) == 0);
     assert_true(largest(N_OUT, one) > 0.1);
 
@@ -289,17 +289,17 @@ static void test_correction(void **state)
     double *const scalars = NH_ARRAY(double, scalar.irreps.dim), *const d = NH_ARRAY(double, BLOCK);
     fill(N_OUT, vector,
          "vector"); /* with numbers also where the atoms have no orbitals: they must not matter */
-    nh_irreps_to_block(b->e, &all, &b->s, b->slot, 1, 0, vector, block);
+    nh_irreps_to_block(&(nh_transform){b->e, &all, &b->s, b->slot}, 1, 0, vector, block);
     for (size_t i = 0; i < scalar.irreps.count; i++)
         memcpy(scalars + scalar.irreps.entry[i].offset, vector + all.irreps.entry[scalar.entry[i]].offset,
                (size_t)(2 * scalar.irreps.entry[i].l + 1) * sizeof(double));
-    nh_irreps_to_correction(b->e, &all, &b->s, b->slot, 1, 0, vector, d);
+    nh_irreps_to_correction(&(nh_transform){b->e, &all, &b->s, b->slot}, 1, 0, vector, d);
     for (size_t i = 0; i < BLOCK; i++)
         assert_true(fabs(d[i] - block[2 * i]) < 1e-13);
-    nh_irreps_to_correction(b->e, &real, &b->s, b->slot, 1, 0, vector, d);
+    nh_irreps_to_correction(&(nh_transform){b->e, &real, &b->s, b->slot}, 1, 0, vector, d);
     for (size_t i = 0; i < BLOCK; i++)
         assert_true(fabs(d[i] - block[2 * i]) < 1e-13);
-    nh_irreps_to_correction(b->e, &scalar, &b->s, b->slot, 1, 0, scalars, d);
+    nh_irreps_to_correction(&(nh_transform){b->e, &scalar, &b->s, b->slot}, 1, 0, scalars, d);
     for (size_t i = 0; i < BLOCK; i++)
         assert_true(fabs(d[i] - (block[2 * i] + block[2 * (3 * BLOCK + i)]) / 2) < 1e-13);
     free(block);
@@ -365,8 +365,9 @@ static void test_correction_adjoint(void **state)
             fill(s.irreps.dim, v, "vector");
             fill(s.irreps.dim, w, "to be overwritten");
             fill(N * N, g, "gradient");
-            nh_irreps_to_correction(b->e, &s, &b->s, b->slot, pair / 3, pair % 3, v, d);
-            nh_correction_to_irreps_adjoint(b->e, &s, &b->s, b->slot, pair / 3, pair % 3, g, w);
+            nh_irreps_to_correction(&(nh_transform){b->e, &s, &b->s, b->slot}, pair / 3, pair % 3, v, d);
+            nh_correction_to_irreps_adjoint(&(nh_transform){b->e, &s, &b->s, b->slot}, pair / 3, pair % 3, g,
+                                            w);
             const size_t n = nh_species_orbitals(&b->s, (size_t)(pair / 3)) *
                              nh_species_orbitals(&b->s, (size_t)(pair % 3));
             double left = 0, right = 0;
@@ -418,8 +419,8 @@ static void test_covariance(void **state)
     assert_int_equal(nh_selection_new(b->e, NH_PART_SCALAR, NULL, &scalar, NULL), 0);
     double *const vector = NH_ARRAY(double, N_OUT), *const direct = NH_ARRAY(double, N_OUT);
     double *const rotated = NH_ARRAY(double, N_OUT);
-    nh_block_to_irreps(b->e, &all, &b->s, b->slot, 0, 2, 4, block, 2 * BLOCK, 1, vector);
-    nh_block_to_irreps(b->e, &all, &b->s, b->slot, 0, 2, 4, turned, 2 * BLOCK, 1, direct);
+    nh_block_to_irreps(&(nh_transform){b->e, &all, &b->s, b->slot}, 0, 2, 4, block, 2 * BLOCK, 1, vector);
+    nh_block_to_irreps(&(nh_transform){b->e, &all, &b->s, b->slot}, 0, 2, 4, turned, 2 * BLOCK, 1, direct);
     for (int l = 0; l <= 7; l++) {
         double d[15 * 15];
         const size_t n = (size_t)(2 * l + 1);
@@ -431,13 +432,13 @@ static void test_covariance(void **state)
                         d[i * n + j] * vector[all.irreps.entry[k].offset + j];
     }
     const double vectors = difference(N_OUT, direct, rotated) / largest(N_OUT, vector);
-    nh_irreps_to_block(b->e, &all, &b->s, b->slot, 0, 2, rotated, back);
+    nh_irreps_to_block(&(nh_transform){b->e, &all, &b->s, b->slot}, 0, 2, rotated, back);
     const double blocks = difference(8 * BLOCK, back, turned) / largest(8 * BLOCK, block);
 
     double *const before = NH_ARRAY(double, BLOCK), *const after = NH_ARRAY(double, BLOCK);
     double *const expected = NH_ARRAY(double, BLOCK), *const scalars = NH_ARRAY(double, scalar.irreps.dim);
-    nh_irreps_to_correction(b->e, &all, &b->s, b->slot, 0, 2, vector, before);
-    nh_irreps_to_correction(b->e, &all, &b->s, b->slot, 0, 2, rotated, after);
+    nh_irreps_to_correction(&(nh_transform){b->e, &all, &b->s, b->slot}, 0, 2, vector, before);
+    nh_irreps_to_correction(&(nh_transform){b->e, &all, &b->s, b->slot}, 0, 2, rotated, after);
     sandwich(N1, N2, d1, d2, 1, before, expected);
     const double uu = difference(BLOCK, after, expected) / largest(BLOCK, before);
     for (int pass = 0; pass < 2; pass++) {
@@ -445,7 +446,8 @@ static void test_covariance(void **state)
             memcpy(scalars + scalar.irreps.entry[i].offset,
                    (pass == 0 ? vector : rotated) + all.irreps.entry[scalar.entry[i]].offset,
                    (size_t)(2 * scalar.irreps.entry[i].l + 1) * sizeof(double));
-        nh_irreps_to_correction(b->e, &scalar, &b->s, b->slot, 0, 2, scalars, pass == 0 ? before : after);
+        nh_irreps_to_correction(&(nh_transform){b->e, &scalar, &b->s, b->slot}, 0, 2, scalars,
+                                pass == 0 ? before : after);
     }
     sandwich(N1, N2, d1, d2, 1, before, expected);
     const double average = difference(BLOCK, after, expected) / largest(BLOCK, before);

@@ -280,8 +280,8 @@ static void run_network(const nh_graph *g, const nh_embedding *emb, const size_t
         nh_pair_vector(&g->structure, p, vector + 3 * e);
         distance[e] = nh_round_distance(g->pairs.distance[o->edge_pair[e]]);
     }
-    nh_edges_to_irreps(emb, &o->all, g, g->matrix[NH_H0], slot, o->n_edge, o->edge_pair, 1.0, threads,
-                       features);
+    nh_edges_to_irreps(&(nh_transform){emb, &o->all, &g->structure, slot}, g, g->matrix[NH_H0], o->n_edge,
+                       o->edge_pair, 1.0, threads, features);
     const nh_edges edges = {g->structure.n_atom, o->n_edge, src, dst, vector, distance};
     feed f = {features, o};
     for (size_t r = 0; r < model->n_range; r++) {
@@ -359,8 +359,8 @@ static residuals compare(const motion *m, const nh_graph *g, const size_t *map, 
         const int sa = crystal->structure.species[p->src], sb = crystal->structure.species[p->dst];
         const size_t n = nh_species_orbitals(&crystal->structure, (size_t)sa) *
                          nh_species_orbitals(&crystal->structure, (size_t)sb);
-        nh_irreps_to_block(emb, &a->all, &crystal->structure, slot, sa, sb, x, before);
-        nh_irreps_to_block(emb, &b->all, &crystal->structure, slot, sa, sb, y, after);
+        nh_irreps_to_block(&(nh_transform){emb, &a->all, &crystal->structure, slot}, sa, sb, x, before);
+        nh_irreps_to_block(&(nh_transform){emb, &b->all, &crystal->structure, slot}, sa, sb, y, after);
         move_block(m, &crystal->structure, sa, sb, before, n, turned, n);
         for (size_t i = 0; i < 8 * n; i++) {
             grow(&r.block, fabs(turned[i] - after[i]));

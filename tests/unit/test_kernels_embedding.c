@@ -24,6 +24,9 @@ typedef struct fixture {
     double *matrix; /* [4][n_elem][2], or one block */
 } fixture;
 
+/* The transform to and from the part of the vectors that the fixture has. */
+#define PART(f) (&(nh_transform){(f)->e, &(f)->part, &(f)->s, (f)->slot})
+
 static double *noise(size_t n, uint64_t seed)
 {
     double *x = calloc(n + 1, sizeof *x);
@@ -131,114 +134,124 @@ typedef struct call {
 
 static const double SCALE = 1.3;
 
-#define CASES(real, suffix, tolerance)                                                                                             \
-    static void up_##suffix(void *context, void *out)                                                                              \
-    {                                                                                                                              \
-        const call *c = context;                                                                                                   \
-        nhk_block_to_irreps_##suffix(gpu, c->t, c->f->n, c->edge, c->spin_blocks, c->x, c->origin, c->stride, SCALE, out);          \
-    }                                                                                                                              \
-    static void down_##suffix(void *context, void *out)                                                                            \
-    {                                                                                                                              \
-        const call *c = context;                                                                                                   \
-        nhk_irreps_to_correction_##suffix(gpu, c->t, c->f->n, c->edge, c->which, c->x, SCALE, c->add, out);                         \
-    }                                                                                                                              \
-    static void adjoint_##suffix(void *context, void *out)                                                                         \
-    {                                                                                                                              \
-        const call *c = context;                                                                                                   \
-        nhk_correction_to_irreps_adjoint_##suffix(gpu, c->t, c->f->n, c->edge, c->x, SCALE, out);                                   \
-    }                                                                                                                              \
-    static void blocks_to_irreps_##suffix(const fixture *f, int n_spin, bool masked)                                               \
-    {                                                                                                                              \
-        const size_t dim = f->part.irreps.dim, count = f->n * dim, origin = f->n > 0 ? f->edge[0].start : 0;                       \
-        double *expected = calloc(count + 1, sizeof *expected), *wide = calloc(count + 1, sizeof *wide);                           \
-        real *found = calloc(count + 1, sizeof *found);                                                                            \
-        nhk_embedding host;                                                                                                        \
-        assert_true(expected && wide && found);                                                                                    \
-        OK(nh_embedding_tables(f->e, &f->part, &f->s, f->slot, masked ? f->even : NULL, &host, &err));                             \
-        nhk_embedding t = nhk_embedding_new(gpu, &host);                                                                           \
-        nhk_block *edge = up(f->edge, f->n * sizeof *edge);                                                                        \
-        double *matrix = up(f->matrix, 2 * (size_t)n_spin * f->n_elem * sizeof *matrix);                                           \
-        call c = {.f = f, .t = &t, .edge = edge, .x = matrix, .origin = origin, .stride = f->n_elem, .spin_blocks = n_spin};       \
-        in_orders(count, sizeof *found, NULL, up_##suffix, &c, found);                                                             \
-        for (size_t e = 0; e < f->n; e++) {                                                                                        \
-            double *row = expected + e * dim;                                                                                      \
-            nh_block_to_irreps(f->e, &f->part, &f->s, f->slot, f->edge[e].a, f->edge[e].b, n_spin,                                 \
-                               f->matrix + 2 * (f->edge[e].start - origin), 2 * f->n_elem, SCALE, row);                            \
-            for (size_t i = 0; masked && i < dim; i++)                                                                             \
-                if (!f->even[i]) row[i] = 0;                                                                                       \
-        }                                                                                                                          \
-        for (size_t i = 0; i < count; i++)                                                                                         \
-            wide[i] = (double)found[i];                                                                                            \
-        expect("nhk_block_to_irreps", count, wide, expected, tolerance);                                                           \
-        nhk_embedding_free(gpu, &t);                                                                                               \
-        nh_embedding_tables_free(&host);                                                                                           \
-        nhk_free(gpu, edge);                                                                                                       \
-        nhk_free(gpu, matrix);                                                                                                     \
-        free(expected);                                                                                                            \
-        free(wide);                                                                                                                \
-        free(found);                                                                                                               \
-    }                                                                                                                              \
-    static void corrections_##suffix(const fixture *f, bool add)                                                                   \
-    {                                                                                                                              \
-        const size_t dim = f->part.irreps.dim, count = f->n * dim;                                                                 \
-        double *numbers = noise(count, 7), *d = noise(f->n_elem, 8), *found_d = calloc(f->n_elem + 1, sizeof *d);                  \
-        double *expected = calloc(count + 1, sizeof *expected), *wide = calloc(count + 1, sizeof *wide), *room = noise(4096, 0);   \
-        real *vector = calloc(count + 1, sizeof *vector), *found = calloc(count + 1, sizeof *found);                               \
-        int which[80];                                                                                                             \
-        nhk_block edges[80]; /* every seventh without a block */                                                                   \
-        nhk_embedding host;                                                                                                        \
-        assert_true(found_d && expected && wide && vector && found);                                                               \
-        for (size_t i = 0; i < count; i++)                                                                                         \
-            vector[i] = (real)numbers[i];                                                                                          \
-        for (size_t e = 0; e < f->n; e++) {                                                                                        \
-            which[e] = (int)(f->n - 1 - e);                                                                                        \
-            edges[e] = f->edge[e];                                                                                                 \
-            if (e % 7 == 5) edges[e].a = -1;                                                                                       \
-        }                                                                                                                          \
-        OK(nh_embedding_tables(f->e, &f->part, &f->s, f->slot, NULL, &host, &err));                                                \
-        nhk_embedding t = nhk_embedding_new(gpu, &host);                                                                           \
-        call c = {.f = f, .t = &t, .edge = up(edges, f->n * sizeof *edges), .add = add};                                           \
-        void *x = up(vector, count * sizeof *vector), *list = up(which, f->n * sizeof *which);                                     \
-        c.x = x;                                                                                                                   \
-        c.which = list;                                                                                                            \
-        in_orders(f->n_elem, sizeof *d, d, down_##suffix, &c, found_d);                                                            \
-        double *g_d = noise(f->n_elem, 9);                                                                                         \
-        void *seed = up(g_d, f->n_elem * sizeof *g_d);                                                                             \
-        c.x = seed;                                                                                                                \
-        in_orders(count, sizeof *found, NULL, adjoint_##suffix, &c, found);                                                        \
-        for (size_t k = 0; k < f->n; k++) {                                                                                        \
-            const nhk_block b = edges[which[k]];                                                                                   \
-            if (b.a < 0) continue;                                                                                                 \
-            double in[8192];                                                                                                       \
-            assert_true(dim <= 8192);                                                                                              \
-            for (size_t i = 0; i < dim; i++)                                                                                       \
-                in[i] = (double)vector[k * dim + i];                                                                               \
-            const size_t n = nh_species_orbitals(&f->s, (size_t)b.a) * nh_species_orbitals(&f->s, (size_t)b.b);                    \
-            assert_true(n <= 4096);                                                                                                \
-            nh_irreps_to_correction(f->e, &f->part, &f->s, f->slot, b.a, b.b, in, room);                                           \
-            for (size_t i = 0; i < n; i++)                                                                                         \
-                d[b.start + i] = (add ? d[b.start + i] : 0) + room[i] / SCALE;                                                     \
-        }                                                                                                                          \
-        expect("nhk_irreps_to_correction", f->n_elem, found_d, d, 1e-14);                                                          \
-        for (size_t e = 0; e < f->n; e++) {                                                                                        \
-            if (edges[e].a < 0) continue;                                                                                          \
-            nh_correction_to_irreps_adjoint(f->e, &f->part, &f->s, f->slot, edges[e].a, edges[e].b, g_d + edges[e].start,          \
-                                            expected + e * dim);                                                                   \
-            for (size_t i = 0; i < dim; i++)                                                                                       \
-                expected[e * dim + i] /= SCALE;                                                                                    \
-        }                                                                                                                          \
-        for (size_t i = 0; i < count; i++)                                                                                         \
-            wide[i] = (double)found[i];                                                                                            \
-        expect("nhk_correction_to_irreps_adjoint", count, wide, expected, tolerance);                                              \
-        nhk_embedding_free(gpu, &t);                                                                                               \
-        nh_embedding_tables_free(&host);                                                                                           \
-        nhk_free(gpu, x);                                                                                                          \
-        nhk_free(gpu, list);                                                                                                       \
-        nhk_free(gpu, seed);                                                                                                       \
-        nhk_free(gpu, (void *)(uintptr_t)c.edge);                                                                                  \
-        void *const all[] = {numbers, d, found_d, expected, wide, room, vector, found, g_d};                                       \
-        for (size_t i = 0; i < sizeof all / sizeof *all; i++)                                                                      \
-            free(all[i]);                                                                                                          \
+#define CASES(real, suffix, tolerance)                                                                       \
+    static void up_##suffix(void *context, void *out)                                                        \
+    {                                                                                                        \
+        const call *c = context;                                                                             \
+        nhk_block_to_irreps_##suffix(gpu, c->t, c->f->n, c->edge, c->spin_blocks, c->x, c->origin,           \
+                                     c->stride, SCALE, out);                                                 \
+    }                                                                                                        \
+    static void down_##suffix(void *context, void *out)                                                      \
+    {                                                                                                        \
+        const call *c = context;                                                                             \
+        nhk_irreps_to_correction_##suffix(gpu, c->t, c->f->n, c->edge, c->which, c->x, SCALE, c->add, out);  \
+    }                                                                                                        \
+    static void adjoint_##suffix(void *context, void *out)                                                   \
+    {                                                                                                        \
+        const call *c = context;                                                                             \
+        nhk_correction_to_irreps_adjoint_##suffix(gpu, c->t, c->f->n, c->edge, c->x, SCALE, out);            \
+    }                                                                                                        \
+    static void blocks_to_irreps_##suffix(const fixture *f, int n_spin, bool masked)                         \
+    {                                                                                                        \
+        const size_t dim = f->part.irreps.dim, count = f->n * dim, origin = f->n > 0 ? f->edge[0].start : 0; \
+        double *expected = calloc(count + 1, sizeof *expected), *wide = calloc(count + 1, sizeof *wide);     \
+        real *found = calloc(count + 1, sizeof *found);                                                      \
+        nhk_embedding host;                                                                                  \
+        assert_true(expected &&wide &&found);                                                                \
+        OK(nh_embedding_tables(PART(f), masked ? f->even : NULL, &host, &err));                              \
+        nhk_embedding t = nhk_embedding_new(gpu, &host);                                                     \
+        nhk_block *edge = up(f->edge, f->n * sizeof *edge);                                                  \
+        double *matrix = up(f->matrix, 2 * (size_t)n_spin * f->n_elem * sizeof *matrix);                     \
+        call c = {.f = f,                                                                                    \
+                  .t = &t,                                                                                   \
+                  .edge = edge,                                                                              \
+                  .x = matrix,                                                                               \
+                  .origin = origin,                                                                          \
+                  .stride = f->n_elem,                                                                       \
+                  .spin_blocks = n_spin};                                                                    \
+        in_orders(count, sizeof *found, NULL, up_##suffix, &c, found);                                       \
+        for (size_t e = 0; e < f->n; e++) {                                                                  \
+            double *row = expected + e * dim;                                                                \
+            nh_block_to_irreps(PART(f), f->edge[e].a, f->edge[e].b, n_spin,                                  \
+                               f->matrix + 2 * (f->edge[e].start - origin), 2 * f->n_elem, SCALE, row);      \
+            for (size_t i = 0; masked && i < dim; i++)                                                       \
+                if (!f->even[i]) row[i] = 0;                                                                 \
+        }                                                                                                    \
+        for (size_t i = 0; i < count; i++)                                                                   \
+            wide[i] = (double)found[i];                                                                      \
+        expect("nhk_block_to_irreps", count, wide, expected, tolerance);                                     \
+        nhk_embedding_free(gpu, &t);                                                                         \
+        nh_embedding_tables_free(&host);                                                                     \
+        nhk_free(gpu, edge);                                                                                 \
+        nhk_free(gpu, matrix);                                                                               \
+        free(expected);                                                                                      \
+        free(wide);                                                                                          \
+        free(found);                                                                                         \
+    }                                                                                                        \
+    static void corrections_##suffix(const fixture *f, bool add)                                             \
+    {                                                                                                        \
+        const size_t dim = f->part.irreps.dim, count = f->n * dim;                                           \
+        double *numbers = noise(count, 7), *d = noise(f->n_elem, 8),                                         \
+               *found_d = calloc(f->n_elem + 1, sizeof *d);                                                  \
+        double *expected = calloc(count + 1, sizeof *expected), *wide = calloc(count + 1, sizeof *wide),     \
+               *room = noise(4096, 0);                                                                       \
+        real *vector = calloc(count + 1, sizeof *vector), *found = calloc(count + 1, sizeof *found);         \
+        int which[80];                                                                                       \
+        nhk_block edges[80]; /* every seventh without a block */                                             \
+        nhk_embedding host;                                                                                  \
+        assert_true(found_d &&expected &&wide &&vector &&found);                                             \
+        for (size_t i = 0; i < count; i++)                                                                   \
+            vector[i] = (real)numbers[i];                                                                    \
+        for (size_t e = 0; e < f->n; e++) {                                                                  \
+            which[e] = (int)(f->n - 1 - e);                                                                  \
+            edges[e] = f->edge[e];                                                                           \
+            if (e % 7 == 5) edges[e].a = -1;                                                                 \
+        }                                                                                                    \
+        OK(nh_embedding_tables(PART(f), NULL, &host, &err));                                                 \
+        nhk_embedding t = nhk_embedding_new(gpu, &host);                                                     \
+        call c = {.f = f, .t = &t, .edge = up(edges, f->n * sizeof *edges), .add = add};                     \
+        void *x = up(vector, count * sizeof *vector), *list = up(which, f->n * sizeof *which);               \
+        c.x = x;                                                                                             \
+        c.which = list;                                                                                      \
+        in_orders(f->n_elem, sizeof *d, d, down_##suffix, &c, found_d);                                      \
+        double *g_d = noise(f->n_elem, 9);                                                                   \
+        void *seed = up(g_d, f->n_elem * sizeof *g_d);                                                       \
+        c.x = seed;                                                                                          \
+        in_orders(count, sizeof *found, NULL, adjoint_##suffix, &c, found);                                  \
+        for (size_t k = 0; k < f->n; k++) {                                                                  \
+            const nhk_block b = edges[which[k]];                                                             \
+            if (b.a < 0) continue;                                                                           \
+            double in[8192];                                                                                 \
+            assert_true(dim <= 8192);                                                                        \
+            for (size_t i = 0; i < dim; i++)                                                                 \
+                in[i] = (double)vector[k * dim + i];                                                         \
+            const size_t n =                                                                                 \
+                nh_species_orbitals(&f->s, (size_t)b.a) * nh_species_orbitals(&f->s, (size_t)b.b);           \
+            assert_true(n <= 4096);                                                                          \
+            nh_irreps_to_correction(PART(f), b.a, b.b, in, room);                                            \
+            for (size_t i = 0; i < n; i++)                                                                   \
+                d[b.start + i] = (add ? d[b.start + i] : 0) + room[i] / SCALE;                               \
+        }                                                                                                    \
+        expect("nhk_irreps_to_correction", f->n_elem, found_d, d, 1e-14);                                    \
+        for (size_t e = 0; e < f->n; e++) {                                                                  \
+            if (edges[e].a < 0) continue;                                                                    \
+            nh_correction_to_irreps_adjoint(PART(f), edges[e].a, edges[e].b, g_d + edges[e].start,           \
+                                            expected + e * dim);                                             \
+            for (size_t i = 0; i < dim; i++)                                                                 \
+                expected[e * dim + i] /= SCALE;                                                              \
+        }                                                                                                    \
+        for (size_t i = 0; i < count; i++)                                                                   \
+            wide[i] = (double)found[i];                                                                      \
+        expect("nhk_correction_to_irreps_adjoint", count, wide, expected, tolerance);                        \
+        nhk_embedding_free(gpu, &t);                                                                         \
+        nh_embedding_tables_free(&host);                                                                     \
+        nhk_free(gpu, x);                                                                                    \
+        nhk_free(gpu, list);                                                                                 \
+        nhk_free(gpu, seed);                                                                                 \
+        nhk_free(gpu, (void *)(uintptr_t)c.edge);                                                            \
+        void *const all[] = {numbers, d, found_d, expected, wide, room, vector, found, g_d};                 \
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)                                                \
+            free(all[i]);                                                                                    \
     }
 CASES(double, d, 1e-14)
 CASES(float, f, 1e-7)
@@ -282,8 +295,8 @@ static bool crystal_in(const fixture *f, const nh_selection *answers, size_t mem
     nhk_embedding in, out;
     nhk_crystal *c;
     nh_network_d_ends ends;
-    OK(nh_embedding_tables(f->e, &f->part, &f->s, f->slot, NULL, &in, &err));
-    OK(nh_embedding_tables(f->e, answers, &f->s, f->slot, NULL, &out, &err));
+    OK(nh_embedding_tables(PART(f), NULL, &in, &err));
+    OK(nh_embedding_tables(&(nh_transform){f->e, answers, &f->s, f->slot}, NULL, &out, &err));
     const nhk_crystal_input input = {f->n, f->n_elem, 4, f->edge, f->matrix, &in, &out, SCALE};
     const size_t before = nhk_available(gpu);
     nhk_embedding on[2] = {nhk_embedding_new(gpu, &in), nhk_embedding_new(gpu, &out)};
@@ -310,7 +323,7 @@ static bool crystal_in(const fixture *f, const nh_selection *answers, size_t mem
             OK(nhk_sync(gpu, &err));
         }
         for (size_t e = 0; e < f->n; e++) {
-            nh_block_to_irreps(f->e, &f->part, &f->s, f->slot, f->edge[e].a, f->edge[e].b, 4, f->matrix + 2 * f->edge[e].start,
+            nh_block_to_irreps(PART(f), f->edge[e].a, f->edge[e].b, 4, f->matrix + 2 * f->edge[e].start,
                                2 * f->n_elem, SCALE, row);
             expect("features of a crystal", dim, found + e * dim, row, 1e-14);
             which[e] = (int)e;
@@ -323,7 +336,8 @@ static bool crystal_in(const fixture *f, const nh_selection *answers, size_t mem
         for (size_t e = 0; e < f->n; e++) {
             const nhk_block b = f->edge[e];
             const size_t n = nh_species_orbitals(&f->s, (size_t)b.a) * nh_species_orbitals(&f->s, (size_t)b.b);
-            nh_irreps_to_correction(f->e, answers, &f->s, f->slot, b.a, b.b, answer + e * n_out, block);
+            nh_irreps_to_correction(&(nh_transform){f->e, answers, &f->s, f->slot}, b.a, b.b,
+                                    answer + e * n_out, block);
             for (size_t i = 0; i < n; i++)
                 expected[b.start + i] = (e < 2 ? 1 : 2) * block[i] / SCALE;
         }

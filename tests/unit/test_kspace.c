@@ -368,7 +368,8 @@ static void paper_by_hand(void **state)
     for (size_t i = 0; i < 8 * n; i++)
         matrix[i] = 0.1 * made_number(5 * i);
     OK(nh_hermitize(g, matrix, &err));
-    nh_edges_to_irreps(e, &all, g, matrix, slot, n_edge, edge, 1, NULL, vector);
+    nh_edges_to_irreps(&(nh_transform){e, &all, &g->structure, slot}, g, matrix, n_edge, edge, 1, NULL,
+                       vector);
     for (size_t i = 0; i < n_edge; i++)
         for (size_t p = 0; p < all.n_pair; p++)
             for (size_t k = 0;

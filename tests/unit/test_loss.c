@@ -360,7 +360,7 @@ static void real_space_by_hand(void **state)
             }
         }
         nh_correction_to_irreps_adjoint(
-            f->e, &f->real, &g->structure, slot, g->structure.species[g->pairs.pair[e].src],
+            &(nh_transform){f->e, &f->real, &g->structure, slot}, g->structure.species[g->pairs.pair[e].src],
             g->structure.species[g->pairs.pair[e].dst], block, expected + e * DIM);
     }
     for (size_t e = 0; e < f->x.n_edge; e++) /* beyond 6 Å no sub-model answers */

@@ -335,7 +335,7 @@ static void embed(nh_graph *g, size_t n_shell, const int *shell_l, double cutoff
     x->value_double = calloc(x->n_edge * x->n_component, sizeof(double));
     for (size_t i = 0; i < x->n_edge; i++) {
         const nh_pair *p = &g->pairs.pair[x->edge_pair[i]];
-        nh_block_to_irreps(e, &s, &g->structure, slot, g->structure.species[p->src],
+        nh_block_to_irreps(&(nh_transform){e, &s, &g->structure, slot}, g->structure.species[p->src],
                            g->structure.species[p->dst], g->n_spin,
                            g->matrix[NH_H0] + 2 * g->pairs.start[x->edge_pair[i]], 2 * g->pairs.n_elem, 1,
                            x->value_double + i * x->n_component);

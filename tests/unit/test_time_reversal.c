@@ -98,9 +98,9 @@ static void average_of_a_vector(void **state)
     bool *even = calloc(dim, sizeof *even);
     double *a = calloc(n * dim, sizeof *a), *b = calloc(n * dim, sizeof *b), *h = copy(g, g->matrix[NH_H0]);
     nh_selection_time_even(e, &s, even);
-    nh_edges_to_irreps(e, &s, g, h, slot, n, edge, 1, NULL, a);
+    nh_edges_to_irreps(&(nh_transform){e, &s, &g->structure, slot}, g, h, n, edge, 1, NULL, a);
     nh_time_reversal_average(g, h);
-    nh_edges_to_irreps(e, &s, g, h, slot, n, edge, 1, NULL, b);
+    nh_edges_to_irreps(&(nh_transform){e, &s, &g->structure, slot}, g, h, n, edge, 1, NULL, b);
     size_t count = 0;
     for (size_t i = 0; i < n * dim; i++) {
         assert_true(fabs(b[i] - (even[i % dim] ? a[i] : 0)) < 1e-13);
@@ -178,7 +178,8 @@ static void rule_of_a_model(void **state)
         nh_graph_edges(g, 8, x->edge_pair);
         x->n_component = s.irreps.dim;
         x->value_double = calloc(x->n_edge * x->n_component, sizeof(double));
-        nh_edges_to_irreps(e, &s, g, h0, slot, x->n_edge, x->edge_pair, 1, NULL, x->value_double);
+        nh_edges_to_irreps(&(nh_transform){e, &s, &g->structure, slot}, g, h0, x->n_edge, x->edge_pair, 1,
+                           NULL, x->value_double);
         x->irreps = nh_irreps_text(&s.irreps);
         x->shell_pairs = nh_selection_text(e, &s);
         OK(nh_predict(mean, g,

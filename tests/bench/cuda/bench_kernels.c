@@ -575,8 +575,8 @@ static void transforms(const tables *t)
     if (nh_embedding_new(slots, t->config.shell_l, &e, &err) || nh_structure_new(1, 1, &s, &err) ||
         nh_structure_set_shells(&s, &slots, t->config.shell_l, &err) ||
         nh_selection_new(e, NH_PART_ALL, NULL, &all, &err) || nh_selection_new(e, NH_PART_REAL, NULL, &real, &err) ||
-        nh_embedding_tables(e, &all, &s, slot, NULL, &host[0], &err) ||
-        nh_embedding_tables(e, &real, &s, slot, NULL, &host[1], &err))
+        nh_embedding_tables(&(nh_transform){e, &all, &s, slot}, NULL, &host[0], &err) ||
+        nh_embedding_tables(&(nh_transform){e, &real, &s, slot}, NULL, &host[1], &err))
         die("transforms");
     for (size_t i = 0; i < 2; i++)
         on[i] = nhk_embedding_new(gpu, &host[i]);
@@ -610,7 +610,8 @@ static void transforms(const tables *t)
 
     TIME(seconds, nhk_block_to_irreps_f(gpu, &on[0], n, block_d, 4, matrix_d, 0, n * size, 1, x.device));
     for (size_t i = 0; i < n; i++) {
-        nh_block_to_irreps(e, &all, &s, slot, 0, 0, 4, matrix + 2 * i * size, 2 * n * size, 1, row);
+        nh_block_to_irreps(&(nh_transform){e, &all, &s, slot}, 0, 0, 4, matrix + 2 * i * size, 2 * n * size,
+                           1, row);
         for (size_t k = 0; k < dim; k++)
             x.host[i * dim + k] = (float)row[k];
     }
@@ -623,7 +624,7 @@ static void transforms(const tables *t)
     for (size_t i = 0; i < n; i++) {
         for (size_t k = 0; k < n_out; k++)
             row[k] = (double)y.host[i * n_out + k];
-        nh_irreps_to_correction(e, &real, &s, slot, 0, 0, row, found);
+        nh_irreps_to_correction(&(nh_transform){e, &real, &s, slot}, 0, 0, row, found);
         for (size_t k = 0; k < size; k++) {
             most = fmax(most, fabs(found[k] - d[i * size + k]));
             scale = fmax(scale, fabs(found[k]));
@@ -633,7 +634,7 @@ static void transforms(const tables *t)
 
     TIME(seconds, nhk_correction_to_irreps_adjoint_f(gpu, &on[1], n, block_d, d_d, 1, back.device));
     for (size_t i = 0; i < n; i++) {
-        nh_correction_to_irreps_adjoint(e, &real, &s, slot, 0, 0, d + i * size, row);
+        nh_correction_to_irreps_adjoint(&(nh_transform){e, &real, &s, slot}, 0, 0, d + i * size, row);
         for (size_t k = 0; k < n_out; k++)
             back.host[i * n_out + k] = (float)row[k];
     }
