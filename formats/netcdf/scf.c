@@ -9,8 +9,8 @@
 
 #define DIMS(...) ((const char *const[]){__VA_ARGS__})
 
-const char *const nh_scf_variables[] = {"scf_drho",    "scf_energy",      "scf_efermi",        "scf_kpoint", "scf_weight",
-                                        "scf_band",    "check_kpoint",    "check_band",        "check_band_error", NULL};
+const char *const nh_scf_variables[] = {"scf_drho", "scf_energy", "scf_efermi", "scf_kpoint", "scf_weight", "scf_band", NULL},
+                  *const nh_scf_check_variables[] = {"check_kpoint", "check_band", "check_band_error", NULL};
 
 /* A variable of `count` numbers times `factor`. */
 static int put(nh_nc *f, const char *name, size_t n_dims, const char *const *dims, const char *units, const char *text,
@@ -28,14 +28,15 @@ static int put(nh_nc *f, const char *name, size_t n_dims, const char *const *dim
     return status;
 }
 
-static int put_settings(nh_nc *f, const nh_scf_task *task, nh_error *err)
+/* Attributes PREFIX_mesh, PREFIX_smearing. */
+static int put_settings(nh_nc *f, const char *prefix, const nh_scf_task *task, nh_error *err)
 {
-    char mesh[64];
+    char name[64], mesh[64];
     snprintf(mesh, sizeof mesh, "%d %d %d", task->mesh[0], task->mesh[1], task->mesh[2]);
-    return nh_nc_set_text(f, "scf_mesh", mesh, err) ||
-                   nh_nc_set_double(f, "scf_smearing", task->smearing * NH_RYDBERG, err)
-               ? -1
-               : 0;
+    snprintf(name, sizeof name, "%s_mesh", prefix);
+    if (nh_nc_set_text(f, name, mesh, err) != 0) return -1;
+    snprintf(name, sizeof name, "%s_smearing", prefix);
+    return nh_nc_set_double(f, name, task->smearing * NH_RYDBERG, err);
 }
 
 static int put_energies(nh_nc *f, const nh_scf_energies *e, nh_error *err)
@@ -89,11 +90,11 @@ static double gap_of(const nh_scf_task *task, const nh_scf_result *r)
 int nh_scf_put(nh_nc *f, const nh_scf_task *task, const nh_scf_result *r, nh_error *err)
 {
     const double drho = r->step[r->n_step - 1].drho;
-    if (put_settings(f, task, err) || nh_nc_set_double(f, "converged", r->converged ? 1 : 0, err) ||
+    if (put_settings(f, "scf", task, err) || nh_nc_set_double(f, "converged", r->converged ? 1 : 0, err) ||
         nh_nc_set_double(f, "scf_threshold", task->threshold, err) || nh_nc_set_double(f, "scf_residual", drho, err) ||
         nh_nc_set_double(f, "gap", gap_of(task, r) * NH_RYDBERG, err) || put_energies(f, &r->energy, err) || put_steps(f, r, err))
         return -1;
-    return nh_nc_def_dim(f, "scf_k", r->n_k, err) || nh_nc_def_dim(f, "scf_state", r->n_band, err) ||
+    return nh_nc_def_dim(f, "xyz", 3, err) || nh_nc_def_dim(f, "scf_k", r->n_k, err) || nh_nc_def_dim(f, "scf_state", r->n_band, err) ||
                    put(f, "scf_kpoint", 2, DIMS("scf_k", "xyz"), "1", "fractional; of k and -k one", 3 * r->n_k, r->k, 1, err) ||
                    put(f, "scf_weight", 1, DIMS("scf_k"), "1", "weights, sum 1", r->n_k, r->weight, 1, err) ||
                    put(f, "scf_band", 2, DIMS("scf_k", "scf_state"), "eV", "energies of the last iteration", r->n_k * r->n_band,
@@ -104,13 +105,13 @@ int nh_scf_put(nh_nc *f, const nh_scf_task *task, const nh_scf_result *r, nh_err
 
 int nh_scf_check_put(nh_nc *f, const nh_scf_task *task, const char *matrix, const nh_scf_check *c, nh_error *err)
 {
-    if (put_settings(f, task, err) || nh_nc_set_text(f, "check_matrix", matrix, err) ||
+    if (put_settings(f, "check", task, err) || nh_nc_set_text(f, "check_matrix", matrix, err) ||
         nh_nc_set_double(f, "check_gauge_mae", c->gauge_mae, err) || nh_nc_set_double(f, "check_drho", c->drho, err) ||
         nh_nc_set_double(f, "check_band_energy", c->band_energy, err) || nh_nc_set_double(f, "check_shift", c->shift, err) ||
         nh_nc_set_double(f, "check_mean_band_error", c->mean_band_error, err) ||
         nh_nc_set_double(f, "check_efermi", c->efermi, err))
         return -1;
-    return nh_nc_def_dim(f, "check_k", c->n_k, err) || nh_nc_def_dim(f, "check_state", c->n_band, err) ||
+    return nh_nc_def_dim(f, "xyz", 3, err) || nh_nc_def_dim(f, "check_k", c->n_k, err) || nh_nc_def_dim(f, "check_state", c->n_band, err) ||
                    put(f, "check_kpoint", 2, DIMS("check_k", "xyz"), "1", "fractional; of k and -k one", 3 * c->n_k, c->k, 1, err) ||
                    put(f, "check_band", 2, DIMS("check_k", "check_state"), "eV", "energies of the Hamiltonian", c->n_k * c->n_band,
                        c->band, 1, err) ||

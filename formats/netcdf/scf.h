@@ -6,8 +6,8 @@
 #include "formats/netcdf/nc.h"
 #include "lcao/scf.h"
 
-/* Variables that the functions below write: those of an earlier run are not carried along. */
-extern const char *const nh_scf_variables[]; /* NULL-terminated */
+/* The variables that each of the functions below writes, NULL-terminated: those of an earlier run are not carried along. */
+extern const char *const nh_scf_variables[], *const nh_scf_check_variables[];
 
 int nh_scf_put(nh_nc *f, const nh_scf_task *task, const nh_scf_result *r, nh_error *err);
 int nh_scf_check_put(nh_nc *f, const nh_scf_task *task, const char *matrix, const nh_scf_check *c, nh_error *err);

@@ -123,7 +123,39 @@ int nh_library_read(const nh_library *l, nh_structure_file *file, nh_species **o
     }
     if (status == 0) status = set_shells(s, species, err);
     if (status != 0) {
-        nh_species_free(species, s->n_species);
+        if (species != NULL) nh_species_free(species, s->n_species);
+        free(species);
+        *out = NULL;
+        return -1;
+    }
+    *out = species;
+    return 0;
+}
+
+static int compare_shells(const nh_structure *s, size_t species, const nh_orbital_set *o, nh_error *err)
+{
+    const size_t first = s->shell_start[species], n = s->shell_start[species + 1] - first;
+    if (n == o->n_shell && memcmp(s->shell_l + first, o->l, n * sizeof *o->l) == 0) return 0;
+    char *const here = nh_shells_text(n, s->shell_l + first), *const there = nh_shells_text(o->n_shell, o->l);
+    nh_fail(err, "%s: the crystal has shells %s, its orbital file %s", nh_element_symbol(s->atomic_number[species]),
+            here != NULL ? here : "?", there != NULL ? there : "?");
+    free(here);
+    free(there);
+    return -1;
+}
+
+int nh_library_read_known(const nh_library *l, const nh_structure *s, nh_species **out, nh_error *err)
+{
+    nh_species *const species = NH_ARRAY(nh_species, s->n_species);
+    int status = species != NULL ? 0 : nh_fail_memory(err, "the species");
+    for (size_t i = 0; i < s->n_species && status == 0; i++) {
+        const char *const element = nh_element_symbol(s->atomic_number[i]);
+        status = read_pseudo(l, NULL, element, &species[i].pseudo, err);
+        if (status == 0) status = read_orbital(l, NULL, element, &species[i].orbital, err);
+        if (status == 0) status = compare_shells(s, i, &species[i].orbital, err);
+    }
+    if (status != 0) {
+        if (species != NULL) nh_species_free(species, s->n_species);
         free(species);
         *out = NULL;
         return -1;

@@ -20,6 +20,9 @@ bool nh_library_has_orbitals(const nh_library *l);
  * the element (El.upf, El_*.upf; El_*.orb). */
 int nh_library_read(const nh_library *l, nh_structure_file *file, nh_species **out, nh_error *err);
 
+/* Both files of every species by element, for a structure whose shells are known: those of the orbitals must be the same. */
+int nh_library_read_known(const nh_library *l, const nh_structure *s, nh_species **out, nh_error *err);
+
 /* The orbitals alone, by element, for a structure whose shells are known; pseudopotentials stay empty. */
 int nh_library_read_orbitals(const nh_library *l, const nh_structure *s, nh_species **out, nh_error *err);
 

@@ -61,8 +61,9 @@ for name, unit in (("overlap", 1.0), ("h0", 1e3), ("h_label", 1e3)):
     for part, d in parts.items():
         there = (np.abs(r[[0, 3], :, 0] if r.shape[0] == 4 else r[..., 0]) > 0) if part == "" else np.ones_like(d, bool)
         print(f"{name}{part}\t{d.max() * unit:.4g}\t{d[there].mean() * unit:.4g}")
-print(f"efermi\t{abs(ours.efermi - reference.efermi) / RY:.4g}\t{(ours.efermi - reference.efermi) / RY:.4g}")
+if "efermi" in ours.ncattrs():
+    print(f"efermi\t{abs(ours.efermi - reference.efermi) / RY:.4g}\t{(ours.efermi - reference.efermi) / RY:.4g}")
 for name in ("total", "band", "hartree", "xc", "ewald"):
-    if f"E_{name}_Ry" in reference.ncattrs():
+    if f"E_{name}_Ry" in reference.ncattrs() and f"energy_{name}" in ours.ncattrs():
         d = getattr(ours, f"energy_{name}") / RY - getattr(reference, f"E_{name}_Ry")
         print(f"E_{name}\t{abs(d):.4g}\t{d:.4g}")

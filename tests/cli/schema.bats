@@ -84,6 +84,18 @@ kpoints=(Conventions source history title matrix k_mode kpoint k_weight k_distan
     done
 }
 
+@test "graph.cdl: nhscf" {
+    need h0build nhscf
+    /usr/bin/python3 "$DATA/make_species.py" "$T"
+    printf 'BN\n1\n0 1.8 1.8\n1.8 0 1.8\n1.8 1.8 0\nB N\n1 1\nDirect\n0 0 0\n.25 .25 .25\n' > "$T/POSCAR"
+    local folders=(--pseudo-dir "$T/pseudo" --orbital-dir "$T/orbital")
+    "$BIN/h0build" -q "${folders[@]}" --ecut 20 "$T/POSCAR" | "$BIN/nhscf" -q "${folders[@]}" --mesh 2 1 1 -o "$T/label.nc"
+    follows "$T/label.nc" graph "${crystal[@]}" source history title rydberg nelec efermi overlap h0 h_label converged gap energy_total \
+        scf_mesh scf_drho scf_energy scf_band orbital_hash pseudo_hash ecut
+    "$BIN/nhscf" -q "${folders[@]}" --mesh 2 1 1 --check --start h0 -o "$T/checked.nc" "$T/label.nc"
+    follows "$T/checked.nc" graph check_matrix check_gauge_mae check_band check_band_error scf_drho
+}
+
 @test "graph.cdl: h0embed" {
     need h0embed
     "$BIN/h0embed" -o "$T/embedded.nc" "$T/chain.nc"

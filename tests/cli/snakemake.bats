@@ -53,7 +53,7 @@ END
     [ "$(wc -l < out/train/metrics.tsv)" -eq 41 ]
     [[ "$output" != *"rule graph:"*"output: out/graph/LiCl-1"* ]]
     [ "$(cut -f1 out/failed.tsv | sort | tr '\n' ' ')" = "bad nowhere " ]
-    [[ "$output" == *"failed, but no obstacle to the others:"*"nowhere	abacus.sh: "* ]]
+    [[ "$output" == *"failed, but no obstacle to the others:"*"nowhere	native.sh: "* ]]
     grep -q '<td>nowhere</td>' out/report/report.html
     [ "$(tail -n +2 out/report/predictions/crystals.tsv | cut -f1 | sort -u | tr '\n' ' ')" = "GaAs LiCl-3 " ]
     grep -q '<svg' out/bands/GaAs/bands.svg

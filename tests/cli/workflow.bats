@@ -29,7 +29,7 @@ END
     chmod +x "$T/abacus"
     mkdir -p "$T/pseudo" "$T/orbital"
     touch "$T/pseudo/Ga.upf" "$T/pseudo/As_ONCV.UPF" "$T/orbital/Ga_gga_8au_100Ry_2s2p2d1f.orb" "$T/orbital/As_gga_7au_100Ry_2s2p1d.orb"
-    export ABACUS=$T/abacus ABACUS_PSEUDO=$T/pseudo ABACUS_ORBITAL=$T/orbital
+    export ENGINE=abacus ABACUS=$T/abacus ABACUS_PSEUDO=$T/pseudo ABACUS_ORBITAL=$T/orbital
     printf 'GaAs\n5.653\n0 .5 .5\n.5 0 .5\n.5 .5 0\nGa As\n1 1\nDirect\n0 0 0\n.25 .25 .25\n' > "$T/GaAs.vasp"
 }
 
