@@ -28,10 +28,10 @@ else ifeq ($(KIND),portable)
   # A shared library, whose network and operations are compiled for three levels of the instruction set. The loader takes the
   # best that the machine has (glibc-hwcaps, ld.so(8)).
   OPT := -O3 -fPIC -fno-semantic-interposition -fno-math-errno -fno-trapping-math -ffp-contract=fast
-  LIBRARIES := $(BUILD)/lib
+  LIBRARIES := $(BUILD)/lib/nextham
   LIB := $(LIBRARIES)/libnextham.so
   LEVELS := $(if $(filter x86_64,$(shell uname -m)),x86-64-v3 x86-64-v4)
-  LDFLAGS += -Wl,-rpath,'$$ORIGIN/../lib'
+  LDFLAGS += -Wl,-rpath,'$$ORIGIN/../lib/nextham'
 else
   OPT += -DNH_VECTOR=$(VECTOR) -Wno-psabi
 endif
@@ -63,7 +63,7 @@ $(BUILD)/tools/nextham.o: CPPFLAGS += -DNH_PROGRAMS='$(foreach p,$(PROGRAMS),"$(
 
 include kernels/kernels.mk
 .DEFAULT_GOAL := all
-.PHONY: all help check check-quick check-vectors unit bench demo install dist deps clean man format
+.PHONY: all help check check-quick check-vectors unit bench demo install dist deps clean man format format-check
 .SECONDARY:
 
 all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter release portable,$(KIND)),man $(if $(NVCC),cuda))
@@ -128,7 +128,7 @@ $(BUILD)/unit/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
 unit: $(UNIT:%=$(BUILD)/unit/%) $(EMU_SO)
 
 # Everything: unit tests and the programs through their command lines. SAN=1: under AddressSanitizer and UBSan.
-check: all unit
+check: all unit $(if $(filter release,$(KIND)),shared)
 	tests/run --unit $(BUILD)/unit --bin $(BIN)
 
 # For the loop of editing and testing: what takes less than about three seconds, and no kernels. 20 s on two cores.
@@ -136,7 +136,7 @@ QUICK := $(filter-out test_kernels% test_training test_invariance,$(UNIT))
 check-quick: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(QUICK:%=$(BUILD)/unit/%)
 	tests/run --unit $(BUILD)/unit --bin $(BIN) $(QUICK:%=$(BUILD)/unit/%) $(addprefix tests/cli/,mkgraph.bats time_reversal.bats fourier.bats)
 
-# The part of them that the width of vectors matters for (VECTOR=64).
+# Tests that depend on the vector width.
 VECTOR_UNIT := $(addprefix $(BUILD)/unit/,test_ops test_frame test_kernels test_network test_gradient)
 check-vectors: $(VECTOR_UNIT)
 	tests/run $(VECTOR_UNIT)
@@ -159,10 +159,14 @@ demo: all
 	pipelines/demo.sh $(BIN) demo
 
 # --- manual pages: from the same tables as --help ---------------------------------------------------------------------
-man: $(PROGRAMS:%=man/%.1)
+# Formats (section 5) and the overview (section 7): docs/man.
+PAGES := $(filter %.5 %.7,$(notdir $(wildcard docs/man/*)))
+man: $(PROGRAMS:%=man/%.1) $(PAGES:%=man/%)
 man/%.1: $(BIN)/%
 	@mkdir -p $(@D)
 	$Q$< --man > $@.tmp && mv $@.tmp $@
+$(PAGES:%=man/%): man/%: docs/man/% docs/man/page $(PROGRAMS:%=man/%.1) $(wildcard formats/netcdf/*.cdl)
+	$Qdocs/man/page $< $(VERSION) $(filter %.1,$^) > $@.tmp && mv $@.tmp $@
 
 # --- packages ---------------------------------------------------------------------------------------------------------
 DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libsymspg-dev libfftw3-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev libdeflate-dev liblzma-dev libexpat1-dev \
@@ -174,23 +178,99 @@ deps:
 	if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update -qq && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; fi
 
-# PORTABLE=1: programs for other machines than this one, too.
+# --- the library for other programs: public headers, a shared library with what they declare, nextham.pc -----------------
+ABI    := 0
+PUBLIC := $(addprefix base/,error.h progress.h threads.h version.h) \
+          $(addprefix crystal/,bands.h condition.h eigen.h fourier.h graph.h kpath.h kpoints.h neighbours.h pairs.h spectrum.h structure.h) \
+          formats/library.h
+PUBLIC_FILES := $(foreach h,$(PUBLIC),$(firstword $(wildcard lib/$(h) $(h))))
+SONAME := libnextham.so.$(ABI)
+PUBLIC_SO := $(BUILD)/public/$(SONAME)
+
+# Objects for it: without training, whose processes would bring MPI along; the linker takes those that are needed.
+NOT_PUBLIC := lib/training/% formats/netcdf/run_folder.c
+PIC_ONCE  := $(filter-out $(NOT_PUBLIC),$(ONCE))
+PIC_TWICE := $(filter-out $(NOT_PUBLIC),$(TWICE))
+ifeq ($(KIND),portable)
+  PIC := $(BUILD)
+else
+  PIC := $(BUILD)/pic
+  PIC_FLAGS := -fPIC -fno-semantic-interposition
+endif
+pic_objects = $(PIC_ONCE:%.c=$(PIC)/%.o) $(PIC_TWICE:%.c=$(1)/%.f.o) $(PIC_TWICE:%.c=$(1)/%.d.o)
+$(PIC)/public/symbols: include/symbols include/nextham.h $(PUBLIC_FILES)
+	@mkdir -p $(@D)
+	$Qinclude/symbols include/nextham.h $(CC) $(CPPFLAGS) > $@
+$(PIC)/public/exports: $(PIC)/public/symbols
+	$Qsed '1i { global:' $< | sed '1!s/$$/;/; $$a local: *; };' > $@
+# PUBLIC_LINK: objects in an archive of their own, so that only what the public functions reach is in the library.
+PUBLIC_LINK = rm -f $@.a && ar rcs $@.a $(filter %.o,$^) && $(CC) -shared $(LDFLAGS) -Wl,--as-needed -Wl,-soname,$(SONAME) \
+              -Wl,--version-script=$(PIC)/public/exports -Wl,-z,defs $$(sed 's/^/-Wl,-u,/' $(PIC)/public/symbols) $@.a $(LDLIBS) -o $@ && rm $@.a
+$(PUBLIC_SO): $(call pic_objects,$(PIC)) $(PIC)/public/exports
+	@mkdir -p $(@D)
+	@echo '  LD    $@'
+	$Q$(PUBLIC_LINK)
+define PUBLIC_LEVEL
+$(BUILD)/public/glibc-hwcaps/$(1)/$(SONAME): $(call pic_objects,$(BUILD)/$(1)) $(PIC)/public/exports
+	@mkdir -p $$(@D)
+	@echo '  LD    $$@'
+	$$Q$$(PUBLIC_LINK)
+endef
+$(foreach level,$(LEVELS),$(eval $(call PUBLIC_LEVEL,$(level))))
+PUBLIC_LEVELS := $(LEVELS:%=$(BUILD)/public/glibc-hwcaps/%/$(SONAME))
+ifneq ($(KIND),portable)
+$(PIC)/%.d.o: %.c
+	@mkdir -p $(@D)
+	@echo '  CC    $< (shared)'
+	$Q$(CC) $(CPPFLAGS) -DNH_REAL_DOUBLE $(CFLAGS) $(PIC_FLAGS) -MMD -MP -c $< -o $@
+$(PIC)/%.f.o: %.c
+	@mkdir -p $(@D)
+	@echo '  CC    $< (shared)'
+	$Q$(CC) $(CPPFLAGS) $(CFLAGS) $(PIC_FLAGS) -MMD -MP -c $< -o $@
+$(PIC)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo '  CC    $< (shared)'
+	$Q$(CC) $(CPPFLAGS) $(CFLAGS) $(PIC_FLAGS) -MMD -MP -c $< -o $@
+endif
+.PHONY: shared
+shared: $(PUBLIC_SO) $(PUBLIC_LEVELS)
+
+# --- installation: programs, library, manual pages, workflows with their models. PORTABLE=1: for other machines, too; the
+# programs' own library is then in lib/nextham.
 TO := $(DESTDIR)$(PREFIX)
-install: all
-	install -d $(TO)/bin $(TO)/lib $(TO)/share/man/man1 $(TO)/share/nextham
+to_public = sed -E 's,^\#include "(base|crystal|formats)/,\#include "nextham/\1/,' $(1) > $(TO)/include/$(2)
+install: all shared
+	install -d $(TO)/bin $(TO)/lib/pkgconfig $(TO)/share/man/man1 $(TO)/share/nextham $(addprefix $(TO)/include/nextham/,base crystal formats)
 	install -m 755 $(PROGRAMS:%=$(BIN)/%) $(TO)/bin
-	install -m 644 $(LIB) $(if $(NVCC),lib/libnhkernels.so) $(TO)/lib
-	$(foreach level,$(LEVELS),install -D -m 644 -t $(TO)/lib/glibc-hwcaps/$(level) $(LIBRARIES)/glibc-hwcaps/$(level)/libnextham.so;)
+	install -m 755 $(PUBLIC_SO) $(TO)/lib/$(SONAME).$(VERSION)
+	ln -sf $(SONAME).$(VERSION) $(TO)/lib/$(SONAME)
+	ln -sf $(SONAME) $(TO)/lib/libnextham.so
+	$(if $(NVCC),install -m 644 lib/libnhkernels.so $(TO)/lib)
+	$(if $(filter portable,$(KIND)),install -D -m 644 -t $(TO)/lib/nextham $(LIB),install -m 644 $(LIB) $(TO)/lib)
+	$(foreach level,$(LEVELS),install -D -m 644 -t $(TO)/lib/nextham/glibc-hwcaps/$(level) $(LIBRARIES)/glibc-hwcaps/$(level)/libnextham.so;)
+	$(foreach level,$(LEVELS),install -D -m 644 -t $(TO)/lib/glibc-hwcaps/$(level) $(BUILD)/public/glibc-hwcaps/$(level)/$(SONAME);)
 	install -m 644 $(PROGRAMS:%=man/%.1) $(TO)/share/man/man1
-	install -m 644 $(wildcard pipelines/*.yaml) $(TO)/share/nextham
-	cd lib && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(TO))/include/nextham/{} \;
+	@$(call to_public,include/nextham.h,nextham.h)
+	@for h in $(PUBLIC); do f=lib/$$h; [ -e $$f ] || f=$$h; $(call to_public,$$f,nextham/$$h); done
+	sed -e 's,@PREFIX@,$(PREFIX),; s,@VERSION@,$(VERSION),; s,@PACKAGES@,$(PKGS),; s,@LIBS@,-lm -pthread $(LDLIBS_MPI),' include/nextham.pc.in > $(TO)/lib/pkgconfig/nextham.pc
+	@cd pipelines && find . -type f -exec sh -c 'for f; do mode=644; [ ! -x "$$f" ] || mode=755; install -D -m $$mode "$$f" "$(abspath $(TO))/share/nextham/pipelines/$$f"; done' - {} +
+	ln -sfn ../../bin $(TO)/share/nextham/bin
+	install -D -m 644 -t $(TO)/share/man/man5 $(patsubst %,man/%,$(filter %.5,$(PAGES)))
+	install -D -m 644 -t $(TO)/share/man/man7 $(patsubst %,man/%,$(filter %.7,$(PAGES)))
+	install -d $(TO)/share/bash-completion/completions
+	install -m 644 docs/nextham.bash $(TO)/share/bash-completion/completions/nhinfer
+	for p in $(filter-out nhinfer,$(PROGRAMS)); do ln -sf nhinfer $(TO)/share/bash-completion/completions/$$p; done
 
 # The committed tree as nextham-VERSION.tar.gz.
 dist:
 	git archive --prefix=nextham-$(VERSION)/ -o nextham-$(VERSION).tar.gz HEAD
 
+# C, C++ and CUDA in one style (.clang-format); format-check: names what is not, changes nothing.
+SOURCES = $(shell git ls-files "*.c" "*.h" "*.inc" "*.cu" "*.cc")
 format:
-	clang-format -i $(shell git ls-files '*.c' '*.h')
+	.ci/format $(SOURCES)
+format-check:
+	.ci/format --check $(SOURCES)
 
 help:
 	@echo 'make            programs in bin/, lib/libnextham.a, manual pages in man/'
@@ -201,7 +281,8 @@ help:
 	@echo 'make cuda       the kernels, where nvcc is; part of make then'
 	@echo 'make check-cuda the tests of the kernels on the CUDA device   make bench-cuda their times'
 	@echo 'make PORTABLE=1 for any x86-64: in build/portable, the instruction set is chosen when a program starts'
-	@echo 'make install PREFIX=/usr/local [DESTDIR=] [PORTABLE=1]    make dist    make clean    make format'
+	@echo 'make install PREFIX=/usr/local [DESTDIR=] [PORTABLE=1]   programs and library    make shared    make dist    make clean'
+	@echo 'make format     clang-format over C, C++ and CUDA          make format-check changes nothing'
 
 clean:
 	rm -rf build bin man lib/libnextham.a lib/libnhkernels.so kernels/libnhkernels.a demo

@@ -4,7 +4,10 @@
 #include "formats/abacus/run.h"
 #include "formats/abacus/stru.h"
 #include "formats/abacus/orb.h"
+#include "formats/pseudo/library.h"
 #include "formats/structure/file.h"
+#include "crystal/overlap.h"
+#include "lcao/verify.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -295,6 +298,35 @@ static int set_basis(job *j, nh_error *err)
     return status;
 }
 
+/* --- the guard --- */
+
+/* The orbitals of the species, where their files are at hand; NULL where not, which is no error. */
+static nh_species *find_orbitals(const job *j)
+{
+    nh_library library = {.orbital = j->set->orbital_dir, .structure = j->set->structure};
+    const nh_abacus_run *const run = &j->run[j->run[RUN_LABEL].folder != NULL ? RUN_LABEL : RUN_H0];
+    if (run->folder != NULL) {
+        library.structure = run->stru;
+        if (library.orbital == NULL) library.orbital = run->orbital_dir;
+    }
+    nh_species *species;
+    nh_error why;
+    if (nh_library_read_orbitals(&library, &j->file, &species, &why) == 0) return species;
+    say(j, false, "S(R) is not made again from the structure: %s", why.text);
+    return NULL;
+}
+
+/* The overlap against the structure; species: NULL where the orbitals are not known. */
+static int guard(const job *j, nh_graph *g, const nh_species *species, nh_threads *threads, nh_error *err)
+{
+    double largest;
+    if (species == NULL) return nh_overlap_check(&g->structure, &g->pairs, g->overlap, err);
+    if (nh_overlap_verify(&g->structure, &g->pairs, g->overlap, species, threads, &largest, err)) return -1;
+    say(j, false, "S(R) is that of the structure within %.1e", largest);
+    g->orbital_hash = nh_library_names(&g->structure, species, false);
+    return g->orbital_hash != NULL ? 0 : nh_fail_memory(err, "the names of the orbitals");
+}
+
 /* --- the graph --- */
 
 static int make(job *j, nh_threads *threads, nh_graph **g, nh_error *err)
@@ -307,8 +339,19 @@ static int make(job *j, nh_threads *threads, nh_graph **g, nh_error *err)
     nh_structure *s = &j->file.structure;
     if (s->title == NULL) s->title = nh_structure_formula(s);
     j->sources.radius = j->radius;
+    const bool verify = !set->no_verify && j->sources.overlap != NULL;
+    const size_t n_species = s->n_species;
+    nh_species *const species = verify ? find_orbitals(j) : NULL;
     nh_structure_file_forget(&j->file); /* the structure moves into the graph */
-    if (nh_abacus_graph(s, &j->sources, set->cutoff, set->rydberg, threads, j->messages, g, err)) return -1;
+    int status = nh_abacus_graph(s, &j->sources, set->cutoff, set->rydberg, threads, j->messages, g, err);
+    if (status == 0 && verify && guard(j, *g, species, threads, err)) {
+        status = nh_fail_at(err, "%s", j->sources.overlap);
+        nh_graph_free(*g);
+        *g = NULL;
+    }
+    nh_species_free(species, species != NULL ? n_species : 0);
+    free(species);
+    if (status != 0) return -1;
     (*g)->efermi = isnan(set->efermi) ? j->efermi : set->efermi;
     (*g)->nelec = isnan(set->nelec) ? j->nelec : set->nelec;
     return 0;

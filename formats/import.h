@@ -13,6 +13,7 @@ typedef struct nh_import_settings {
     nh_list h0, label;      /* file names, also several in one with commas between them */
     /* The rest may be NULL. `abacus`: a run folder, or one that has the runs h0/ and scf/; with `abacus_h0` the label's. */
     const char *overlap, *log, *basis, *orbital_dir, *abacus, *abacus_h0;
+    bool no_verify; /* the overlap is not compared with that of the structure */
 } nh_import_settings;
 
 /* Remarks go to `messages`; `threads` read (both may be NULL). Free the graph with nh_graph_free. */

@@ -3,7 +3,7 @@
 #   make -f pipelines/bands.mk -j2 LIST=crystals.list MODEL=model.nc OUT=bands
 #
 # LIST: one crystal a line: an ABACUS folder, a graph.nc or a structure file (graph.sh), relative to the list's folder, and, after a tab, its
-# name where that is not the file's own without suffix (crystals.sh). No blanks in names of files. For each crystal OUT/NAME/ gets graph.nc,
+# name where that is not the file's own without suffix (crystals.sh). For each crystal OUT/NAME/ gets graph.nc,
 # ham.nc, and bands.svg, errors.tsv and eigenvalues in bands/ (bands.sh, whose variables KPATH, POINTS, WINDOW work here too).
 # OUT/errors.tsv has all of them. THREADS [1] of each program: make -j runs several.
 #
@@ -25,12 +25,17 @@ export BIN KPATH POINTS WINDOW THREADS
 ifeq ($(LIST),)
   $(error LIST=FILE missing: one crystal a line)
 endif
-# NAME=INPUT words.
-entries := $(shell $(here)crystals.sh $(LIST) | awk '{ print $$1 "=" $$2 }')
+# A word for the shell, whatever is in it. Names of files inside of crystals never reach make (inputs.sh).
+quote = '$(subst ','\'',$1)'
+names := $(shell $(call quote,$(here)inputs.sh) $(call quote,$(LIST)) $(call quote,$(OUT)))
 ifneq ($(.SHELLSTATUS),0)
   $(error $(LIST) cannot be used)
 endif
-names := $(foreach e,$(entries),$(firstword $(subst =, ,$e)))
+# OUT and MODEL are names of targets for make, which knows no quoting.
+plain := $(shell printf '%s' $(call quote,$(OUT)$(MODEL)$(here)$(BIN)) | grep -Eqv '[^A-Za-z0-9_./+=,@~-]' && echo yes)
+ifneq ($(plain),yes)
+  $(error OUT, MODEL, BIN and the folder of bands.mk: letters, digits, _ . / + = , @ ~ - expected)
+endif
 
 .PHONY: all crystals
 all:
@@ -54,14 +59,8 @@ crystals: $(names:%=$(OUT)/%/bands/errors.tsv)
 folder = $(OUT)/$*
 step = @echo '  $* $(@F)'; $(here)attempt.sh $(folder) $1
 
-define inputs
-$(OUT)/$(firstword $(subst =, ,$1))/graph.nc: input := $(lastword $(subst =, ,$1))
-$(OUT)/$(firstword $(subst =, ,$1))/graph.nc: $(shell find -L $(lastword $(subst =, ,$1)) -type f 2>/dev/null)
-endef
-$(foreach e,$(entries),$(eval $(call inputs,$e)))
-
-$(OUT)/%/graph.nc:
-	$(call step,$(here)graph.sh $(input) $@)
+$(OUT)/%/graph.nc: $(OUT)/%/inputs
+	$(call step,$(here)graph.sh "$$(< $(folder)/input)" $@)
 
 $(OUT)/%/ham.nc: $(OUT)/%/graph.nc $(MODEL)
 	$(call step,$(BIN)/nhinfer -q -j $(THREADS) -m $(MODEL) -o $@ $<)

@@ -40,6 +40,8 @@ shift $((OPTIND - 1))
 read -ra mesh <<< "${MESH:-4 4 4}"
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
+# Names of pictures stand in gnuplot's strings.
+case $out in *["'\\\"\`"]* | *$'\n'*) echo "report.sh: -o $out: a folder without quotes and backslashes in its path expected" >&2; exit 2 ;; esac
 page=$out/report.html.tmp
 failed=$out/failed.tsv
 : > "$failed"
@@ -65,7 +67,7 @@ table() {
 }
 
 picture() {
-    printf '<p><img alt="%s" src="data:image/svg+xml;base64,%s"></p>\n' "$(basename "$1" .svg)" "$(base64 -w0 "$1")" >> "$page"
+    printf '<p><img alt="%s" src="data:image/svg+xml;base64,%s"></p>\n' "$(escape "$(basename "$1" .svg)" | sed 's/"/\&quot;/g')" "$(base64 -w0 "$1")" >> "$page"
 }
 
 # The text table of gaugemae as TSV.
@@ -82,6 +84,27 @@ data() {
 }
 
 draw() { gnuplot 2> >(grep -v '^$\|Warning: empty' >&2); }
+
+# curves METRICS.tsv SVG: the training curves of a run, from its numbers alone (a run's own script is not run).
+curves() {
+    [ -r "$1" ] || return 1
+    awk -F '\t' -v OFS='\t' '
+        function number(x) { return x ~ /^[-+]?[0-9.]+([eE][-+]?[0-9]+)?$/ ? x : "nan" }
+        NR == 1 { sub(/^#/, ""); for (i = 1; i <= NF; i++) at[$i] = i; if (!("epoch" in at)) exit 1; next }
+        { print number($at["epoch"]), number($(at["loss_h"])), number($(at["val_h0_meV"])), number($(at["val_meV"])), number($(at["lr"])) }' "$1" > "$out/curves.data" || return 1
+    { svg "$2" 800
+      echo "set logscale y; set key outside right; set multiplot layout 3,1"
+      for plot in "2 loss" "4 validation Gauge MAE (meV)" "5 learning rate"; do
+          echo "set ylabel '${plot#* }'"
+          [ "${plot%% *}" = 5 ] && echo "set xlabel 'epoch'"
+          printf "plot '%s' using 1:%d with lines lw 2 lc rgb '#2c5f9e' title '%s'" "$out/curves.data" "${plot%% *}" "${plot#* }"
+          [ "${plot%% *}" = 4 ] && printf ", '%s' using 1:3 with lines dt 2 lc rgb '#e69f00' title 'H0'" "$out/curves.data"
+          echo
+      done
+      echo "unset multiplot"
+    } | draw
+    rm "$out/curves.data"
+}
 
 # --- one list ---
 
@@ -104,7 +127,11 @@ bands() {
 # PART/files: names of labelled files to be judged, one a line.
 predictions() {
     local list=$1 part=$2
-    sed -e '/^#/d; /^ *$/d; s/\t.*//' -e "/^\//!s|^|$(cd "$(dirname "$list")" && pwd)/|" "$list" > "$part/list"
+    if grep -q $'\r' "$list"; then
+        echo "report.sh: $list: lines end in carriage returns (a file from Windows): sed -i 's/\r$//' LIST" >&2
+        exit 1
+    fi
+    FOLDER=$(cd "$(dirname "$list")" && pwd) awk -F '\t' '/^#/ || /^ *$/ { next } { print ($1 ~ /^\// ? "" : ENVIRON["FOLDER"] "/") $1 }' "$list" > "$part/list"
     if [ -z "$model" ]; then
         cp "$part/list" "$part/files"
         return
@@ -145,7 +172,8 @@ worse() {
 
 judge() {
     local list=$1 name part file by files good=()
-    name=$(basename "$list" .list) part=$out/$name
+    name=$(basename "$list" .list)
+    part=$out/${name//[^A-Za-z0-9_.+-]/_} # a name that gnuplot, make and the shell take as one
     rm -rf "$part"
     mkdir -p "$part"
     predictions "$list" "$part"
@@ -268,7 +296,7 @@ number=0
 for run in "${runs[@]}"; do
     heading 2 "Learning curves: $run"
     number=$((number + 1))
-    (cd "$run" && gnuplot -e "picture='$out/curves-$number.svg'" metrics.gp)
+    curves "$run/metrics.tsv" "$out/curves-$number.svg" || { text "No curves: $run/metrics.tsv cannot be read."; continue; }
     picture "$out/curves-$number.svg"
 done
 for file in "${extra[@]}"; do

@@ -1,6 +1,7 @@
 /* geneig - H(k) C = E S(k) C. */
 #include "base/memory.h"
 #include "base/progress.h"
+#include "crystal/fourier_placed.h"
 #include "crystal/spectrum.h"
 #include "device/choice.h"
 #include "device/device.h"

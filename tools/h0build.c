@@ -59,18 +59,13 @@ static int make_position(const nh_lcao *l, double **out, nh_error *err)
     return 0;
 }
 
-/* What else the file has: the grid, the names of the basis, T and r. They live until the file is committed. */
+/* What else the file has: the grid, T and r. They live until the file is committed. */
 static int write_more(const arguments *a, const nh_lcao *l, nh_nc *f, const double *kinetic, const double *position,
                       nh_error *err)
 {
-    char *const orbital = nh_library_names(&l->structure, l->species, false);
-    char *const pseudo = nh_library_names(&l->structure, l->species, true);
     const int n[3] = {(int)l->grid->n[0], (int)l->grid->n[1], (int)l->grid->n[2]};
     const nc_type type = a->precision == 0 ? NC_FLOAT : NC_DOUBLE;
-    int status = orbital != NULL && pseudo != NULL ? 0 : nh_fail_memory(err, "the names of the basis");
-    if (status == 0)
-        status = nh_nc_set_text(f, "orbital_hash", orbital, err) || nh_nc_set_text(f, "pseudo_hash", pseudo, err) ||
-                 nh_nc_set_double(f, "ecut", a->ecut, err) ||
+    int status = nh_nc_set_double(f, "ecut", a->ecut, err) ||
                  nh_nc_set_text(f, "h0_from", a->magnetism ? "h0build, with ABACUS's magnetisation" : "h0build", err);
     if (status == 0) {
         const int failure = nc_put_att_int(nh_nc_id(f), NC_GLOBAL, "grid", NC_INT, 3, n);
@@ -83,8 +78,6 @@ static int write_more(const arguments *a, const nh_lcao *l, nh_nc *f, const doub
         status = nh_nc_def_var(f, "position_matrix", type, 2, DIMS("xyz", "elem"), NULL, "angstrom",
                                "<phi_a| r |phi_b in cell R>, from the origin of the home cell (spinless)", err) ||
                  nh_nc_put_late(f, "position_matrix", position, err);
-    free(orbital);
-    free(pseudo);
     return status != 0 ? -1 : 0;
 }
 
@@ -135,6 +128,11 @@ static int run(const arguments *a, const nh_program *program, const nh_common *c
                                (size_t)(a->memory * 1e9), 0, threads, stage, &to};
     if (status == 0 && nh_lcao_new(&task, &l, err)) status = nh_fail_at(err, "%s", input);
     if (status == 0) status = nh_lcao_graph(l, a->magnetism, &g, err);
+    if (status == 0) {
+        g->orbital_hash = nh_library_names(&l->structure, species, false);
+        g->pseudo_hash = nh_library_names(&l->structure, species, true);
+        if (g->orbital_hash == NULL || g->pseudo_hash == NULL) status = nh_fail_memory(err, "the names of the basis");
+    }
     if (status == 0) stage(&to, "Hamiltonian");
     nh_progress_end(to.progress);
     to.progress = NULL;

@@ -174,11 +174,17 @@ static int run_step(const step *s, nh_error *err)
     return nh_fail(err, "%s: exit status %d", slash + 1, WEXITSTATUS(status));
 }
 
-static int run_chain(chain *c, bool quiet, nh_error *err)
+static size_t lines_of(const chain *c)
 {
-    size_t shown = 0, of = 0;
+    size_t n = 0;
     for (size_t i = 0; i < c->count; i++)
-        of += c->step[i].what != NULL;
+        n += c->step[i].what != NULL;
+    return n;
+}
+
+/* `shown` lines of `of` were printed before. */
+static int run_chain(chain *c, size_t shown, size_t of, bool quiet, nh_error *err)
+{
     for (size_t i = 0; i < c->count; i++) {
         const step *s = &c->step[i];
         if (s->what != NULL && !quiet) fprintf(stderr, "nextham: [%zu/%zu] %s\n", ++shown, of, s->what);
@@ -220,7 +226,7 @@ static char *find_model(const arguments *a, chain *c, nh_error *err)
     if (a->model != NULL) return text_of(c, "%s", a->model);
     if (own != NULL && *own != '\0') return text_of(c, "%s", own);
     if (data != NULL && *data != '\0') found = if_there(text_of(c, "%s/model.nc", data));
-    if (found == NULL) found = if_there(text_of(c, "%s/../share/nextham/model.nc", c->bin));
+    if (found == NULL) found = if_there(text_of(c, "%s/../share/nextham/pipelines/model.nc", c->bin));
     if (found == NULL) found = if_there(text_of(c, "%s/../pipelines/model.nc", c->bin));
     if (found == NULL) nh_fail(err, "no model: -m MODEL.nc, or NEXTHAM_DATA, a folder with model.nc");
     return found;
@@ -378,7 +384,8 @@ static size_t split(char *line, char *out[], size_t most)
     return n;
 }
 
-static int print_summary(const chain *c, const nh_graph *g, const char *model, const int mesh[3], const results *r, nh_error *err)
+/* `first`: seconds of the steps before those of c. */
+static int print_summary(const chain *c, const nh_graph *g, const char *model, const int mesh[3], double first, const results *r, nh_error *err)
 {
     enum { MOST = 32, LINE = 2048 };
     char header[LINE], line[LINE], *name[MOST], *value[MOST];
@@ -401,7 +408,7 @@ static int print_summary(const chain *c, const nh_graph *g, const char *model, c
         printf("gap           none\n");
     printf("Fermi level   %s eV, from filling the predicted bands on a %dx%dx%d mesh\n", efermi, mesh[0], mesh[1], mesh[2]);
     printf("picture       %s\n", r->picture);
-    double all = 0;
+    double all = first;
     for (size_t i = 0; i < c->count; i++)
         all += c->seconds[i];
     for (size_t i = 0; i < c->count; i++) {
@@ -441,14 +448,18 @@ static int do_chain(chain *c, const arguments *a, const nh_common *common, input
     }
     chain rest = {.bin = nh_strdup(c->bin)};
     if (rest.bin == NULL || c->broken) return nh_fail_memory(err, "the commands");
-    int status = run_chain(c, common->quiet, err);
+    const size_t before = lines_of(c), all = before + (a->no_check ? 2 : 3);
+    int status = run_chain(c, 0, all, common->quiet, err);
     if (status == 0) status = read_graph(r->ham, &g, err);
     if (status == 0) {
         if (!a->has_mesh) choose_mesh(&g->structure, mesh);
         second_half(&rest, a, common, mesh, r);
-        status = rest.broken ? nh_fail_memory(err, "the commands") : run_chain(&rest, common->quiet, err);
+        status = rest.broken ? nh_fail_memory(err, "the commands") : run_chain(&rest, before, all, common->quiet, err);
     }
-    if (status == 0) status = print_summary(&rest, g, model, mesh, r, err);
+    double first = 0;
+    for (size_t i = 0; i < c->count; i++)
+        first += c->seconds[i];
+    if (status == 0) status = print_summary(&rest, g, model, mesh, first, r, err);
     for (size_t i = 0; status == 0 && i < c->count; i++)
         if (common->verbose > 0) fprintf(stderr, "nextham: %.2f s: %s\n", c->seconds[i], c->step[i].what);
     nh_graph_free(g);

@@ -311,12 +311,18 @@ static int read_step_c(nh_stream *s, builder *b, char line[LINE], nh_error *err)
 
 static int read_text(nh_stream *s, builder *b, const char head[4], nh_error *err)
 {
-    char line[LINE];
+    char line[LINE] = "";
     size_t n = 0;
     for (int i = 0; i < 4; i++)
         if (n > 0 || !isspace((unsigned char)head[i])) line[n++] = head[i];
     if (n == 0) nh_skip_space(s);
-    if (memchr(line, '\n', n) == NULL) nh_stream_line_text(s, line + n, sizeof line - n);
+    char *const end = memchr(line, '\n', n);
+    if (end == NULL)
+        nh_stream_line_text(s, line + n, sizeof line - n);
+    else if (end[1] != '\0') /* a line of one or two characters: the rest of the four belongs to the next one */
+        return nh_fail(err, "%s:1: no ABACUS sparse matrix: STEP, Matrix Dimension or a comment expected", nh_stream_name(s));
+    else
+        *end = '\0';
     while (line[0] != '\0') {
         int status;
         if (begins_with(line, "STEP") || begins_with(line, "Matrix"))

@@ -229,7 +229,9 @@ int nh_graph_read(const nh_nc *f, unsigned want, nh_graph **out, nh_error *err)
                   nh_nc_att_double(f, "cutoff", &g->cutoff, err) ||
                   nh_nc_att_double(f, "efermi", &g->efermi, err) ||
                   nh_nc_att_double(f, "nelec", &g->nelec, err) ||
-                  nh_nc_att_double(f, "rydberg", &g->rydberg, err);
+                  nh_nc_att_double(f, "rydberg", &g->rydberg, err) ||
+                  nh_nc_att_text(f, "orbital_hash", &g->orbital_hash, err) ||
+                  nh_nc_att_text(f, "pseudo_hash", &g->pseudo_hash, err);
     }
     if (!failure && !(g->cutoff > 0))
         failure = nh_fail(err, "%s: attribute cutoff: expected a positive number of Å", nh_nc_name(f));
@@ -382,7 +384,9 @@ int nh_graph_write(nh_nc *f, const nh_graph *g, bool single, nh_error *err)
         nh_nc_def_dim(f, "spin", (size_t)g->n_spin, err) || nh_nc_set_double(f, "cutoff", g->cutoff, err) ||
         nh_nc_set_double(f, "rydberg", g->rydberg, err) ||
         (!isnan(g->efermi) && nh_nc_set_double(f, "efermi", g->efermi, err)) ||
-        (!isnan(g->nelec) && nh_nc_set_double(f, "nelec", g->nelec, err)))
+        (!isnan(g->nelec) && nh_nc_set_double(f, "nelec", g->nelec, err)) ||
+        (g->orbital_hash != NULL && nh_nc_set_text(f, "orbital_hash", g->orbital_hash, err)) ||
+        (g->pseudo_hash != NULL && nh_nc_set_text(f, "pseudo_hash", g->pseudo_hash, err)))
         return -1;
     if (g->overlap != NULL && nh_graph_put_overlap(f, g, single, err) != 0) return -1;
     for (int m = 0; m < NH_N_MATRIX; m++)

@@ -15,9 +15,51 @@ void nh_hdf_begin(void)
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
+bool nh_hdf_inside(hid_t dataset)
+{
+    const hid_t made = H5Dget_create_plist(dataset);
+    const bool inside = made >= 0 && H5Pget_external_count(made) == 0 && H5Pget_layout(made) != H5D_VIRTUAL;
+    if (made >= 0) H5Pclose(made);
+    return inside;
+}
+
+typedef struct visit {
+    const char *name;
+    nh_error *err;
+} visit;
+
+static herr_t check_object(hid_t root, const char *name, const H5O_info_t *info, void *context)
+{
+    const visit *v = context;
+    if (info->type != H5O_TYPE_DATASET) return 0;
+    const hid_t dataset = H5Dopen2(root, name, H5P_DEFAULT);
+    if (dataset < 0) return 0; /* whoever reads it says so */
+    const bool inside = nh_hdf_inside(dataset);
+    H5Dclose(dataset);
+    if (!inside) nh_fail(v->err, "%s: variable %s: its numbers are in another file: refused", v->name, name);
+    return inside ? 0 : 1;
+}
+
+static herr_t check_link(hid_t root, const char *name, const H5L_info_t *info, void *context)
+{
+    (void)root;
+    const visit *v = context;
+    if (info->type == H5L_TYPE_HARD || info->type == H5L_TYPE_SOFT) return 0;
+    nh_fail(v->err, "%s: %s is a link into another file: refused", v->name, name);
+    return 1;
+}
+
+int nh_hdf_check_inside(hid_t file, const char *name, nh_error *err)
+{
+    visit v = {name, err};
+    if (H5Lvisit(file, H5_INDEX_NAME, H5_ITER_NATIVE, check_link, &v) > 0) return -1;
+    return H5Ovisit(file, H5_INDEX_NAME, H5_ITER_NATIVE, check_object, &v) > 0 ? -1 : 0;
+}
+
 int nh_hdf_open(const char *path, hid_t *out, nh_error *err)
 {
     nh_hdf_begin();
+    if (strstr(path, "://") != NULL) return nh_fail(err, "%s: a file expected, not an address", path);
     if (access(path, R_OK) != 0) return nh_fail(err, "%s: %s", path, strerror(errno));
     /* Another driver than netCDF's, which makes it another file to HDF5: one that netCDF has open, too, could not be
      * opened a second time with other rules for its end. */

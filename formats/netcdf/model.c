@@ -114,10 +114,14 @@ static void note_unknown(nh_model *m, const char *name)
 /* One name in a group: a parameter, a dead variable, an unknown one, or no variable. */
 static herr_t look_at(hid_t id, const char *name, const H5L_info_t *link, void *context)
 {
-    (void)link;
     group *g = context;
-    const hid_t variable = H5Dopen2(id, name, H5P_DEFAULT);
+    const hid_t variable = link->type == H5L_TYPE_HARD ? H5Dopen2(id, name, H5P_DEFAULT) : -1;
     if (variable < 0) return 0;
+    if (!nh_hdf_inside(variable)) {
+        H5Dclose(variable);
+        g->failed = true;
+        return nh_fail(g->err, "%s: variable %s: its numbers are in another file: refused", g->where, name);
+    }
     const size_t i = nh_params_find(&g->m->params, name);
     if (i != SIZE_MAX) {
         g->variable[i] = variable; /* group_free closes it */
@@ -347,6 +351,8 @@ static int read_model(hid_t file, const char *path, bool map, unsigned acts, nh_
     int status = read_config(file, path, &config, err);
     if (!status) status = nh_model_new(&config, false, &m, err);
     if (!status) status = read_elements(file, path, &m->elements, err);
+    if (!status) status = nh_hdf_text(file, path, "orbital_hash", &m->orbital_hash, err);
+    if (!status) status = nh_hdf_text(file, path, "pseudo_hash", &m->pseudo_hash, err);
     if (!status) status = check_no_more_ranges(file, path, m->n_range, err);
     if (!status && map) map_file(path, m);
     for (size_t r = 0; !status && r < m->n_range; r++)
@@ -469,6 +475,8 @@ int nh_model_write(nh_nc *f, const nh_model *m, bool packed, nh_error *err)
         failure = text ? nh_nc_set_text(f, "elements", text, err) : nh_fail_memory(err, "the list of elements");
         free(text);
     }
+    if (!failure && m->orbital_hash) failure = nh_nc_set_text(f, "orbital_hash", m->orbital_hash, err);
+    if (!failure && m->pseudo_hash) failure = nh_nc_set_text(f, "pseudo_hash", m->pseudo_hash, err);
     for (size_t r = 0; !failure && r < m->n_range; r++)
         failure = write_range(f, m, r, packed, err);
     return failure;

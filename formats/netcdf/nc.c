@@ -83,6 +83,17 @@ static int open_pipe(nh_nc *f, nh_error *err)
     return 0;
 }
 
+/* netCDF follows HDF5 into other files; an image in memory has none. */
+static int check_inside(const nh_nc *f, nh_error *err)
+{
+    hid_t file;
+    if (H5Fis_hdf5(f->name) <= 0) return 0; /* a classic file */
+    if (nh_hdf_open(f->name, &file, err) != 0) return -1;
+    const int failure = nh_hdf_check_inside(file, f->name, err);
+    H5Fclose(file);
+    return failure;
+}
+
 int nh_nc_open_any(const char *path, nh_nc **out, nh_error *err)
 {
     *out = NULL;
@@ -99,6 +110,8 @@ int nh_nc_open_any(const char *path, nh_nc **out, nh_error *err)
     const hid_t begin = mark();
     if (pipe) {
         failure = open_pipe(f, err);
+    } else if (strstr(path, "://") != NULL) { /* netCDF would ask a server */
+        failure = nh_fail(err, "%s: a file expected, not an address", path);
     } else {
         const int status = nc_open(path, NC_NOWRITE, &f->id);
         failure = status == 0  ? 0
@@ -111,6 +124,10 @@ int nh_nc_open_any(const char *path, nh_nc **out, nh_error *err)
         return -1;
     }
     f->open = true;
+    if (!pipe && check_inside(f, err) != 0) {
+        nh_nc_close(f);
+        return -1;
+    }
     *out = f;
     return 0;
 }

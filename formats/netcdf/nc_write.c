@@ -1,6 +1,7 @@
 #include "formats/netcdf/nc_internal.h"
 
 #include "base/memory.h"
+#include "base/version.h"
 #include "formats/netcdf/hdf.h"
 
 #include <netcdf_mem.h>

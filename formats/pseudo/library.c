@@ -30,11 +30,6 @@ static const char *orbital_folder(const nh_library *l)
     return folder(l->orbital, "NEXTHAM_ORBITAL", "ABACUS_ORBITAL");
 }
 
-bool nh_library_has_orbitals(const nh_library *l)
-{
-    return orbital_folder(l) != NULL;
-}
-
 static int join(const char *where, size_t n, const char *name, char **path, nh_error *err)
 {
     if (asprintf(path, "%.*s/%s", (int)n, where, name) >= 0) return 0;
@@ -164,14 +159,16 @@ int nh_library_read_known(const nh_library *l, const nh_structure *s, nh_species
     return 0;
 }
 
-int nh_library_read_orbitals(const nh_library *l, const nh_structure *s, nh_species **out, nh_error *err)
+int nh_library_read_orbitals(const nh_library *l, const nh_structure_file *file, nh_species **out, nh_error *err)
 {
+    const nh_structure *const s = &file->structure;
     nh_species *const species = NH_ARRAY(nh_species, s->n_species);
     int status = species != NULL ? 0 : nh_fail_memory(err, "the species");
     for (size_t i = 0; i < s->n_species && status == 0; i++)
-        status = read_orbital(l, NULL, nh_element_symbol(s->atomic_number[i]), &species[i].orbital, err);
+        status = read_orbital(l, file->orbital_file != NULL ? file->orbital_file[i] : NULL,
+                              nh_element_symbol(s->atomic_number[i]), &species[i].orbital, err);
     if (status != 0) {
-        if (species != NULL) nh_species_free(species, s->n_species);
+        nh_species_free(species, species != NULL ? s->n_species : 0);
         free(species);
         *out = NULL;
         return -1;

@@ -7,11 +7,15 @@
 #ifndef NH_BASE_ERROR_H
 #define NH_BASE_ERROR_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct nh_error {
     char text[1024];
 } nh_error;
 
-/* Fills err with the formatted line. Always returns -1, so that `return nh_fail(err, ...)` reads well. */
+/* Fills err with the formatted line. Always returns -1, for `return nh_fail(err, ...)`. */
 int nh_fail(nh_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same for a failed allocation; `what` names the thing that did not fit ("pair blocks"). Returns -1. */
@@ -19,5 +23,9 @@ int nh_fail_memory(nh_error *err, const char *what);
 
 /* Puts "WHERE: " before the text that is already in err. Returns -1. */
 int nh_fail_at(nh_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,4 +1,6 @@
-#include "base/option_table.h"
+#include "base/options_internal.h"
+
+#include "base/version.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "base/option_table.h"
+#include "base/options_internal.h"
 
 #include "base/memory.h"
 #include "base/threads.h"

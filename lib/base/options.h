@@ -2,7 +2,7 @@
  *
  * A program describes itself in an nh_program: name, synopsis, text, its table of options. From that one
  * source come the parsing, `--help`, `--version` and the man page (`--man`, used by the Makefile), so they
- * cannot disagree. The options every program has (nh_common) are added by the parser. */
+ * cannot disagree. The parser adds the options that every program has (nh_common). */
 #ifndef NH_BASE_OPTIONS_H
 #define NH_BASE_OPTIONS_H
 
@@ -91,8 +91,5 @@ int nh_report(const nh_program *program, const nh_error *err);
 /* Prints "name: warning: ..." on stderr unless quiet. */
 void nh_warn(const nh_program *program, const nh_common *common, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-
-/* Name and version as written into the `source` attribute: "mkgraph (nextham 0.1.0)". */
-const char *nh_version(void);
 
 #endif

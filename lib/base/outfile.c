@@ -41,7 +41,7 @@ static void remove_live(int signal_number)
  * ignored (nohup), keeps that. */
 static void catch_signals(void)
 {
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         struct sigaction action;
         if (sigaction(signals[i], NULL, &action) != 0 || (action.sa_flags & SA_SIGINFO) != 0 ||
@@ -52,6 +52,12 @@ static void catch_signals(void)
         action.sa_flags = (int)SA_RESETHAND;
         sigfillset(&action.sa_mask);
         sigaction(signals[i], &action, NULL);
+    }
+    /* A limit on the size of files becomes an error of write(), "File too large", which names the output. */
+    struct sigaction size;
+    if (sigaction(SIGXFSZ, NULL, &size) == 0 && (size.sa_flags & SA_SIGINFO) == 0 && size.sa_handler == SIG_DFL) {
+        size.sa_handler = SIG_IGN;
+        sigaction(SIGXFSZ, &size, NULL);
     }
 }
 
@@ -207,10 +213,22 @@ static int finish(nh_outfile *o, nh_error *err)
     return nh_fail(err, "%s: %s", o->name, reason != 0 ? strerror(reason) : "write error");
 }
 
+/* What the new name stands for must be on the disk before the name is, or a power cut leaves an empty file under it. Some file
+ * systems cannot (EINVAL, ENOTSUP): nothing to do there. */
+static int synchronise(const nh_outfile *o, nh_error *err)
+{
+    const int fd = open(o->temporary, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return nh_fail(err, "%s: %s", o->name, strerror(errno));
+    const int failed = fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS ? errno : 0;
+    close(fd);
+    return failed == 0 ? 0 : nh_fail(err, "%s: %s", o->name, strerror(failed));
+}
+
 int nh_outfile_commit(nh_outfile *o, nh_error *err)
 {
     int status = finish(o, err);
     if (o->temporary != NULL) {
+        if (status == 0) status = synchronise(o, err);
         if (status == 0 && rename(o->temporary, o->target) != 0)
             status = nh_fail(err, "%s: %s", o->name, strerror(errno));
         if (status != 0) unlink(o->temporary);

@@ -1,6 +1,7 @@
 /* outfile.h - an output that appears whole or not at all.
  *
- * For a file name: a temporary beside it, renamed on commit, removed on failure and on SIGINT, SIGTERM and SIGHUP.
+ * For a file name: a temporary beside it, synchronised and renamed on commit, removed on failure and on SIGINT,
+ * SIGTERM, SIGHUP, SIGQUIT and SIGXCPU.
  * For "-" and for names that are no regular file (/dev/full, a FIFO): written directly. Mode as open(2) with 0666. */
 #ifndef NH_BASE_OUTFILE_H
 #define NH_BASE_OUTFILE_H

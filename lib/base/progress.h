@@ -5,6 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct nh_progress nh_progress;
 
 /* `quiet` gives an object that prints nothing. NULL (out of memory) is accepted by the others. */
@@ -13,5 +17,9 @@ void nh_progress_add(nh_progress *p, size_t done); /* safe from several threads 
 void nh_progress_end(nh_progress *p);              /* clears the bar, frees */
 
 double nh_seconds(void); /* monotonic clock, s */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

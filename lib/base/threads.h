@@ -9,6 +9,10 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct nh_threads nh_threads;
 
 /* Number of cores this process may use (sched_getaffinity), at least 1. */
@@ -20,5 +24,9 @@ int nh_threads_count(const nh_threads *t); /* NULL: 1 */
 /* Calls body(context, index, thread) for index = 0..n-1, thread = 0..count-1; returns when all are done. Indices are
  * handed out in order, one at a time. t = NULL runs in the caller. Not re-entrant: body must not start another loop. */
 void nh_parallel_for(nh_threads *t, size_t n, void (*body)(void *context, size_t index, int thread), void *context);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,4 +1,4 @@
-#include "base/options.h"
+#include "base/version.h"
 
 const char *nh_version(void)
 {

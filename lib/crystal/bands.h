@@ -5,6 +5,10 @@
 #include "crystal/condition.h"
 #include "crystal/kpoints.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct nh_bands {
     nh_kpoints k;
     size_t n_band;        /* columns */
@@ -20,7 +24,7 @@ typedef struct nh_bands {
 int nh_bands_new(const nh_kpoints *k, size_t n_band, nh_bands *out,
                  nh_error *err); /* copies k; energies NaN */
 void nh_bands_free(nh_bands *b);
-/* Energy of band `band` (from 0) at a k-point; NaN where it is not there. */
+/* Energy of band `band` (from 0) at a k-point; NaN where there is none. */
 double nh_band_energy(const nh_bands *b, size_t k, size_t band);
 
 /* Fermi level of `nelec` electrons that fill the states of these k-points (with their weights) from below:
@@ -57,5 +61,9 @@ typedef struct nh_band_errors {
 int nh_band_compare(const nh_bands *b, const nh_bands *reference, double top, nh_band_errors *out,
                     nh_error *err);
 void nh_band_errors_free(nh_band_errors *e);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

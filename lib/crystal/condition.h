@@ -1,14 +1,19 @@
-/* condition.h - how far an error of H(k) can move the bands: kappa(S)/||S|| ||dH|| (the paper's Appendix F; 2-norms).
+/* condition.h - how far an error of H(k) can move the bands: kappa(S)/||S|| ||dH|| (the paper's Appendix F;
+ * 2-norms).
  *
- * Two Hamiltonians A and B with one overlap S: band by band their energies differ by at most ||S^-1|| ||A - B||, and
- * ||S^-1|| = kappa(S)/||S||, which is large where S is nearly singular: small errors make ghost states there. A shift mu*S
- * moves every energy by mu and is no error, so that
+ * Let A and B be two Hamiltonians with one overlap S. Band by band, their energies differ by at most ||S^-1||
+ * ||A - B||, and ||S^-1|| = kappa(S)/||S||. That is large where S is nearly singular: there, small errors
+ * make ghost states. A shift mu*S moves every energy by mu and is no error. Hence
  *     |E_A - E_B - mu| <= kappa(S)/||S|| ||A - B - mu*S||     for every mu. */
 #ifndef NH_CRYSTAL_CONDITION_H
 #define NH_CRYSTAL_CONDITION_H
 
 #include "crystal/fourier.h"
 #include "crystal/kpoints.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef struct nh_condition {
     size_t n_k;
@@ -25,5 +30,9 @@ void nh_condition_free(nh_condition *c);
 
 /* The bound of |E_A + shift - E_B| at a k-point, eV. */
 double nh_condition_bound(const nh_condition *c, size_t k, double shift);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

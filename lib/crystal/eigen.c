@@ -1,7 +1,9 @@
 #include "crystal/eigen.h"
 
 #include "base/memory.h"
+#include "crystal/eigen_placed.h"
 #include "crystal/fourier.h"
+#include "crystal/fourier_placed.h"
 #include "device/device.h"
 
 #include <cblas.h>

@@ -1,4 +1,5 @@
 #include "crystal/fourier.h"
+#include "crystal/fourier_placed.h"
 
 #include "base/memory.h"
 #include "device/device.h"

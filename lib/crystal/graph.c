@@ -29,6 +29,8 @@ void nh_graph_free(nh_graph *g)
     for (int m = 0; m < NH_N_MATRIX; m++)
         free(g->matrix[m]);
     nh_features_free(g->features);
+    free(g->orbital_hash);
+    free(g->pseudo_hash);
     free(g);
 }
 

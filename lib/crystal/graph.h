@@ -6,6 +6,10 @@
 #include "crystal/pairs.h"
 #include "crystal/structure.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum nh_matrix { NH_H0 = 0, NH_H_LABEL = 1, NH_H_PRED = 2, NH_N_MATRIX = 3 } nh_matrix;
 enum { NH_WANT_H0 = 1, NH_WANT_LABEL = 2, NH_WANT_PRED = 4, NH_WANT_OVERLAP = 8, NH_WANT_FEATURES = 16 };
 
@@ -32,6 +36,7 @@ typedef struct nh_graph {
     double efermi, nelec;        /* NaN where not known */
     double rydberg;              /* factor with which the matrices were made eV; NH_RYDBERG by default */
     nh_features *features;       /* NULL where absent or not asked for */
+    char *orbital_hash, *pseudo_hash; /* names of the files of the basis (basis_names.h); NULL: not known; owned */
 } nh_graph;
 
 void nh_graph_free(nh_graph *g); /* frees what it owns and g itself; NULL is fine */
@@ -50,8 +55,12 @@ int nh_hermiticity(const nh_graph *g, const double *matrix, double *largest, siz
 int nh_hermitize(const nh_graph *g, double *matrix, nh_error *err);
 /* H <- (H + T H T^-1)/2 with time reversal T = i sigma_y times complex conjugation, element by element:
  *   uu <- (uu + dd*)/2, dd <- uu*;  ud <- (ud - du*)/2, du <- -ud*;  without spin: the real part.
- * Charge part (the spin average) real, spin part imaginary: a crystal without magnetisation has nothing else.
+ * Charge part (the spin average) real, spin part imaginary: without magnetisation there is nothing else.
  */
 void nh_time_reversal_average(const nh_graph *g, double *matrix);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -11,6 +11,10 @@
 #include "crystal/kpoints.h"
 #include "crystal/structure.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { NH_SPACE_GROUP_TEXT = 16, NH_LATTICE_TEXT = 4 };
 
 typedef struct nh_kpath {
@@ -28,5 +32,9 @@ int nh_kpath_standard(const nh_structure *s, double symprec, nh_kpath *out, nh_e
 void nh_kpath_free(nh_kpath *p);
 /* "Fm-3m (225), lattice cF2: GAMMA X U|K GAMMA L W X". The caller frees; NULL without memory. */
 char *nh_kpath_text(const nh_kpath *p);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,6 +7,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { NH_K_LABEL = 32 }; /* bytes of a label, the final NUL included */
 
 typedef enum nh_k_mode { NH_K_LIST = 0, NH_K_PATH = 1, NH_K_MESH = 2 } nh_k_mode;
@@ -57,5 +61,9 @@ int nh_kpoints_path(const double lattice[9], size_t count, const nh_k_node *node
 int nh_kpoints_distances(const double lattice[9], const bool *jump, nh_kpoints *k, nh_error *err);
 /* Divides the weights by their sum, which must be positive, with no weight negative. */
 int nh_kpoints_normalise(nh_kpoints *k, nh_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -102,12 +102,15 @@ static int reduce_lattice(const nh_structure *s, cell_list *c, nh_error *err)
     return 0;
 }
 
+static const double most_bins = 1e7;
+
 static int choose_bins(cell_list *c, size_t n_atom, double cutoff, nh_error *err)
 {
     const double volume = nh_lattice_volume(c->lattice);
     if (!(fabs(volume) > 0) || !isfinite(volume)) return nh_fail(err, "the lattice vectors span no volume");
     nh_lattice_inverse(c->lattice, c->inverse);
     size_t total = 1;
+    double looked_at = 1; /* bins around an atom */
     for (int d = 0; d < 3; d++) {
         const double slope[3] = {c->inverse[d], c->inverse[3 + d], c->inverse[6 + d]};
         c->height[d] = 1 / sqrt(dot(slope, slope));
@@ -117,8 +120,13 @@ static int choose_bins(cell_list *c, size_t n_atom, double cutoff, nh_error *err
         const double reach = ceil(cutoff * (1 + 1e-9) / c->height[d] * (double)c->bins[d] + 1e-9);
         if (!(reach < 1e6)) return nh_fail(err, "cutoff %g Å is too large for a cell of this size", cutoff);
         c->reach[d] = (long)reach;
+        looked_at *= 2 * reach + 1;
         total *= c->bins[d]; /* at most about 8 n_atom + 12 n_atom^(2/3) + ... */
     }
+    /* Bins are looked through one by one and, in a crystal, hold atoms: more would be hours, or a lattice in the wrong unit. */
+    if (looked_at > most_bins)
+        return nh_fail(err, "cutoff %g Å reaches through %.0f cells of %.3g Å^3: too large a cutoff, or a lattice in another unit", cutoff, looked_at,
+                       fabs(volume));
     c->first = NH_ARRAY(size_t, total + 1);
     c->atom = NH_ARRAY(int, n_atom);
     c->bin = NH_ARRAY(size_t, n_atom);

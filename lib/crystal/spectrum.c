@@ -1,6 +1,7 @@
 #include "crystal/spectrum.h"
 
 #include "base/memory.h"
+#include "crystal/eigen_placed.h"
 
 #include <cblas.h>
 #include <math.h>

@@ -7,6 +7,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct nh_structure {
     double lattice[9]; /* rows a1, a2, a3, Å */
     size_t n_atom;
@@ -54,5 +58,9 @@ const char *nh_element_symbol(int atomic_number);
 int nh_shells_parse(const char *text, size_t *count, int **l, nh_error *err);
 /* Degrees -> "4s2p2d1f". The caller frees. */
 char *nh_shells_text(size_t count, const int *l);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -383,6 +383,17 @@ static int prepare(nh_predictor *p, nh_predict_job *j, nh_error *err)
     return 0;
 }
 
+/* Weights of a run that diverged, or an H0 in another unit, give numbers that are none. */
+static int check_finite(const nh_graph *g, nh_error *err)
+{
+    const double *h = g->matrix[NH_H_PRED];
+    const size_t n = 2 * (size_t)g->n_spin * g->pairs.n_elem;
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(h[i]))
+            return nh_fail(err, "the prediction is not finite (element %zu of h_pred is %g): weights that diverged, or an H0 of wrong size", i / 2, h[i]);
+    return 0;
+}
+
 int nh_predictor_run(nh_predictor *p, nh_graph *g, nh_threads *threads, nh_predict_report *report,
                      nh_progress *progress, nh_error *err)
 {
@@ -410,6 +421,7 @@ int nh_predictor_run(nh_predictor *p, nh_graph *g, nh_threads *threads, nh_predi
     const double end = nh_seconds();
     if (!status && j.placed) status = take_corrections(&j, err);
     if (!status && p->o.hermitize) status = nh_hermitize(g, g->matrix[NH_H_PRED], err);
+    if (!status) status = check_finite(g, err);
     report->finish = nh_seconds() - end;
     job_free(&j);
     nh_threads_free(own);

@@ -35,6 +35,7 @@ typedef struct nonlocal {
     size_t *b_start;   /* [n_atom+1] */
     double *b;         /* [rows of c][np of c], c after c */
     size_t *seen_first, *seen; /* by atom: the places in near where it stands */
+    size_t *pair_first;        /* [n_atom+1] the pairs of each atom */
     size_t n_scratch;
     double *scratch;   /* [thread][n_scratch] */
     double *v;
@@ -98,8 +99,9 @@ static int find_near(nonlocal *w, nh_error *err)
     w->b_start = NH_ARRAY(size_t, s->n_atom + 1);
     w->seen_first = NH_ARRAY(size_t, s->n_atom + 1);
     w->seen = NH_ARRAY(size_t, w->pairs->count);
+    w->pair_first = NH_ARRAY(size_t, s->n_atom + 1);
     if (w->near == NULL || w->first == NULL || w->rows == NULL || w->b_start == NULL || w->seen_first == NULL ||
-        w->seen == NULL)
+        w->seen == NULL || w->pair_first == NULL)
         return nh_fail_memory(err, "projectors");
     for (size_t p = 0; p < w->pairs->count; p++) {
         const nh_pair *const q = &w->pairs->pair[p];
@@ -120,7 +122,10 @@ static int find_near(nonlocal *w, nh_error *err)
         a->row = w->rows[a->centre];
         w->rows[a->centre] += t->orbital[s->species[a->atom]].n_orbital;
     }
+    for (size_t p = 0; p < w->pairs->count; p++)
+        w->pair_first[w->pairs->pair[p].src + 1]++;
     for (size_t c = 0; c < s->n_atom; c++) {
+        w->pair_first[c + 1] += w->pair_first[c];
         w->first[c + 1] += w->first[c];
         w->seen_first[c + 1] += w->seen_first[c];
         size_t size;
@@ -156,9 +161,9 @@ static void make_b(void *context, size_t c, int thread)
 
 /* --- V ------------------------------------------------------------------------------------------------------------ */
 
-/* Adds the four parts x (distance `part` between them, `width` between rows) of one block to (a, b, R) and its reverse. */
+/* Adds the parts x [parts][part] of one block to (a, b, R) and its reverse. */
 static void add_block(const nonlocal *w, size_t pair, size_t reverse, size_t rows, size_t columns, const double *x,
-                      size_t part, size_t width)
+                      size_t part)
 {
     const size_t n = w->pairs->n_elem;
     double *const here = w->v + 2 * w->pairs->start[pair], *const there = w->v + 2 * w->pairs->start[reverse];
@@ -167,9 +172,9 @@ static void add_block(const nonlocal *w, size_t pair, size_t reverse, size_t row
         for (size_t j = 0; j < columns; j++) {
             double y[PARTS] = {0};
             for (size_t k = 0; k < w->parts; k++) {
-                y[k] = x[k * part + i * width + j];
+                y[k] = x[k * part + i * columns + j];
                 if (on_site) /* exactly symmetric, antisymmetric */
-                    y[k] = 0.5 * (y[k] + (k == 0 ? 1 : -1) * x[k * part + j * width + i]);
+                    y[k] = 0.5 * (y[k] + (k == 0 ? 1 : -1) * x[k * part + j * columns + i]);
             }
             /* uu = V0 + i Vz, ud = Vy + i Vx, du = -Vy + i Vx, dd = V0 - i Vz; the reverse is the adjoint */
             const double block[4][2] = {{y[0], y[1]}, {y[3], y[2]}, {-y[3], y[2]}, {y[0], -y[1]}};
@@ -186,39 +191,65 @@ static void add_block(const nonlocal *w, size_t pair, size_t reverse, size_t row
         }
 }
 
-/* All blocks (a, b >= a, R) of one atom a, and their reverse. */
+/* What the projectors of one centre put between `atom`, at the place `a` of near, and all from `atom` on: into sum
+ * [parts][part], where the blocks of the atom's pairs stand one after another. */
+static void add_centre(nonlocal *w, size_t atom, const near_atom *a, double *scratch, double *sum, size_t part)
+{
+    const nh_structure *const s = w->s;
+    const size_t n_a = w->t->orbital[s->species[atom]].n_orbital, first = w->pairs->start[w->pair_first[atom]];
+    const size_t c = (size_t)a->centre, np = w->t->projector[s->species[c]].n_orbital;
+    const double *const b = w->b + w->b_start[c], *const d = w->d[s->species[c]];
+    double *const bd = scratch, *const x = bd + w->parts * n_a * np;
+    for (size_t k = 0; k < w->parts; k++)
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n_a, (int)np, (int)np, 1, b + a->row * np, (int)np,
+                    d + k * np * np, (int)np, 0, bd + k * n_a * np, (int)np);
+    size_t from = w->first[c];
+    while ((size_t)w->near[from].atom < atom)
+        from++;
+    const size_t row = w->near[from].row, width = w->rows[c] - row;
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)(w->parts * n_a), (int)width, (int)np, 1, bd, (int)np,
+                b + row * np, (int)np, 0, x, (int)width);
+    for (size_t i = from; i < w->first[c + 1]; i++) {
+        const near_atom *const other = &w->near[i];
+        const int cell[3] = {other->cell[0] - a->cell[0], other->cell[1] - a->cell[1], other->cell[2] - a->cell[2]};
+        const size_t pair = nh_pairs_find(w->pairs, a->atom, other->atom, cell);
+        if (pair == SIZE_MAX) {
+            w->missing[atom] = 1;
+            continue;
+        }
+        const size_t columns = w->t->orbital[s->species[other->atom]].n_orbital;
+        for (size_t k = 0; k < w->parts; k++) {
+            double *restrict to = sum + k * part + w->pairs->start[pair] - first;
+            const double *restrict from_x = x + k * n_a * width + other->row - row;
+            for (size_t m = 0; m < n_a; m++, to += columns, from_x += width)
+                for (size_t j = 0; j < columns; j++)
+                    to[j] += from_x[j];
+        }
+    }
+}
+
+/* All blocks (a, b >= a, R) of one atom a, and their reverse: first summed over the centres, then written once. */
 static void add_atom(void *context, size_t atom, int thread)
 {
     nonlocal *const w = context;
-    const nh_structure *const s = w->s;
-    const size_t n_a = w->t->orbital[s->species[atom]].n_orbital;
-    for (size_t k = w->seen_first[atom]; k < w->seen_first[atom + 1]; k++) {
-        const near_atom *const a = &w->near[w->seen[k]];
-        const size_t c = (size_t)a->centre, np = w->t->projector[s->species[c]].n_orbital;
-        const double *const b = w->b + w->b_start[c], *const d = w->d[s->species[c]];
-        double *const bd = w->scratch + (size_t)thread * w->n_scratch, *const x = bd + w->parts * n_a * np;
-        for (size_t part = 0; part < w->parts; part++)
-            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n_a, (int)np, (int)np, 1, b + a->row * np,
-                        (int)np, d + part * np * np, (int)np, 0, bd + part * n_a * np, (int)np);
-        size_t from = w->first[c];
-        while ((size_t)w->near[from].atom < atom)
-            from++;
-        const size_t row = w->near[from].row, width = w->rows[c] - row;
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)(w->parts * n_a), (int)width, (int)np, 1, bd, (int)np,
-                    b + row * np, (int)np, 0, x, (int)width);
-        for (size_t i = from; i < w->first[c + 1]; i++) {
-            const near_atom *const other = &w->near[i];
-            const int cell[3] = {other->cell[0] - a->cell[0], other->cell[1] - a->cell[1],
-                                 other->cell[2] - a->cell[2]};
-            const size_t pair = nh_pairs_find(w->pairs, a->atom, other->atom, cell);
-            const size_t reverse =
-                nh_pairs_find(w->pairs, other->atom, a->atom, (int[3]){-cell[0], -cell[1], -cell[2]});
-            if (pair == SIZE_MAX || reverse == SIZE_MAX)
-                w->missing[atom] = 1;
-            else if (pair <= reverse)
-                add_block(w, pair, reverse, n_a, w->t->orbital[s->species[other->atom]].n_orbital,
-                          x + other->row - row, n_a * width, width);
-        }
+    const nh_pairs *const pairs = w->pairs;
+    const size_t first = w->pair_first[atom], end = w->pair_first[atom + 1];
+    const size_t part = pairs->start[end] - pairs->start[first];
+    double *const sum = w->scratch + (size_t)thread * w->n_scratch, *const scratch = sum + w->parts * part;
+    memset(sum, 0, w->parts * part * sizeof *sum);
+    for (size_t k = w->seen_first[atom]; k < w->seen_first[atom + 1]; k++)
+        add_centre(w, atom, &w->near[w->seen[k]], scratch, sum, part);
+    const size_t rows = w->t->orbital[w->s->species[atom]].n_orbital;
+    for (size_t p = first; p < end; p++) {
+        const nh_pair *const q = &pairs->pair[p];
+        if ((size_t)q->dst < atom) continue;
+        const size_t reverse =
+            nh_pairs_find(pairs, q->dst, q->src, (int[3]){-q->cell[0], -q->cell[1], -q->cell[2]});
+        if (reverse == SIZE_MAX)
+            w->missing[atom] = 1;
+        else if (p <= reverse)
+            add_block(w, p, reverse, rows, w->t->orbital[w->s->species[q->dst]].n_orbital,
+                      sum + pairs->start[p] - pairs->start[first], part);
     }
 }
 
@@ -238,7 +269,12 @@ static int prepare(nonlocal *w, nh_threads *threads, nh_error *err)
         return -1;
     for (size_t c = 0; c < w->s->n_atom; c++)
         if (w->rows[c] > rows) rows = w->rows[c];
-    w->n_scratch = w->parts * n_orbital * (np + rows);
+    size_t blocks = 0; /* elements of an atom's pairs, at most */
+    for (size_t a = 0; a < w->s->n_atom; a++) {
+        const size_t n = w->pairs->start[w->pair_first[a + 1]] - w->pairs->start[w->pair_first[a]];
+        if (n > blocks) blocks = n;
+    }
+    w->n_scratch = w->parts * (n_orbital * (np + rows) + blocks);
     if (nh_species_integrals_work(w->coupling, t->n_species) > w->n_scratch)
         w->n_scratch = nh_species_integrals_work(w->coupling, t->n_species);
     if (nh_size_mul((size_t)nh_threads_count(threads), w->n_scratch, &numbers))
@@ -270,6 +306,7 @@ int nh_nonlocal_add(const nh_two_centre *t, const nh_structure *s, const nh_pair
     free(w.b);
     free(w.seen_first);
     free(w.seen);
+    free(w.pair_first);
     free(w.scratch);
     free(w.missing);
     return status;

@@ -38,6 +38,8 @@ void nh_model_free(nh_model *m)
     for (size_t r = 0; r < m->n_range; r++)
         nh_weights_free(&m->weights[r]);
     free(m->weights);
+    free(m->orbital_hash);
+    free(m->pseudo_hash);
     nh_params_free(&m->params);
     nh_config_free(&m->config);
     if (m->map) munmap(m->map, m->map_size);

@@ -14,6 +14,7 @@ typedef struct nh_model {
     size_t n_range;
     nh_weights *weights; /* [n_range] */
     nh_elements elements; /* of the crystals that it was trained on */
+    char *orbital_hash, *pseudo_hash; /* names of their files (crystal/basis_names.h); NULL: not known; owned */
     /* Of the file that it was read from: */
     size_t n_dead; /* numbers under names that nothing uses (nh_param_known_dead), all sub-models together */
     size_t n_unknown; /* variables that are neither parameters nor known dead ones; the first is named in
@@ -28,8 +29,7 @@ typedef struct nh_model {
 int nh_model_new(nh_config *config, bool as_double, nh_model **out, nh_error *err);
 void nh_model_free(nh_model *m); /* NULL is fine */
 
-/* A number that tells models apart: of the configuration, and of all weights that are there, in the precision
- * they have. `threads`: NULL is fine. */
+/* A hash of the configuration and of all weights, in their precision. `threads` may be NULL. */
 int nh_model_hash(const nh_model *m, nh_threads *threads, uint64_t *out, nh_error *err);
 
 #endif

@@ -1,6 +1,7 @@
 #include "training/sample.h"
 
 #include "base/memory.h"
+#include "crystal/overlap.h"
 #include "base/random.h"
 #include "ensemble/base.h"
 
@@ -233,6 +234,7 @@ int nh_sample_new(const nh_sample_kind *kind, const char *path, nh_graph *g, nh_
     const bool h0 = g->matrix[NH_H0] || !nh_config_needs_h0(kind->config);
     if (!status && (!h0 || !g->matrix[NH_H_LABEL] || !g->overlap))
         status = nh_fail(err, "%s: h0, h_label and overlap are needed for training", path);
+    if (!status && nh_overlap_check(&g->structure, &g->pairs, g->overlap, err)) status = nh_fail_at(err, "%s", path);
     if (!status) {
         status = nh_edge_list_new(g, kind->config->cutoff, &c->list, err) || h0_metrics(c, kind, err) ||
                          take_h0(c, kind, err) ||

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include "crystal/basis_names.h"
 #include "training/adam.h"
 #include "training/schedule.h"
 #include "training/loader.h"
@@ -156,11 +157,44 @@ static int check_basis(const nh_trainer *t, basis_table *b, const nh_graph *g, s
     return 0;
 }
 
+/* Files of one element must be the same in all training data. `known`: of those before. */
+static int check_files(char **known, const char *names, const char *what, const char *path, nh_error *err)
+{
+    char *const differ = nh_basis_names_differ(*known, names);
+    int status = differ == NULL ? nh_fail_memory(err, "names of the basis")
+                 : *differ != '\0'
+                     ? nh_fail(err, "%s: mixed bases: another %s file of %s than in the files before", path, what, differ)
+                     : nh_basis_names_join(known, names, err);
+    free(differ);
+    return status;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(**(char *const *const *)a, **(char *const *const *)b);
+}
+
+/* repeated[i]: name i of the list is one of several, and not the one that counts (for a crystal to have a larger weight). */
+static int find_repeated(const nh_names *names, bool *repeated, nh_error *err)
+{
+    char ***sorted = NH_ARRAY(char **, names->count + 1);
+    if (!sorted) return nh_fail_memory(err, "names of the crystals");
+    for (size_t i = 0; i < names->count; i++)
+        sorted[i] = &names->name[i];
+    qsort(sorted, names->count, sizeof *sorted, compare_names);
+    for (size_t i = 1; i < names->count; i++)
+        repeated[sorted[i] - names->name] = strcmp(*sorted[i - 1], *sorted[i]) == 0;
+    free(sorted);
+    return 0;
+}
+
 int nh_trainer_check(nh_trainer *t, nh_error *err)
 {
     basis_table b = {0};
     nh_elements seen = {0};
-    int status = 0;
+    char *orbitals = NULL, *pseudos = NULL;
+    bool *repeated = NH_ARRAY(bool, t->names[TRAIN].count + 1);
+    int status = repeated ? find_repeated(&t->names[TRAIN], repeated, err) : nh_fail_memory(err, "names of the crystals");
     nh_progress *progress = nh_progress_start("check", "files", t->first[N_LISTS], t->quiet);
     for (size_t i = 0; !status && i < t->first[N_LISTS]; i++) {
         int list;
@@ -170,7 +204,11 @@ int nh_trainer_check(nh_trainer *t, nh_error *err)
         status = t->hooks->read(t->hooks->context, path, 0, &g, err);
         if (!status) status = nh_sample_check(&t->kind, path, g, err);
         if (!status) status = check_basis(t, &b, g, i, err);
-        if (!status && list == TRAIN) nh_elements_add(&seen, &g->structure);
+        if (!status && list == TRAIN) {
+            if (!repeated[i]) nh_elements_add(&seen, &g->structure);
+            status = check_files(&orbitals, g->orbital_hash, "orbital", path, err);
+            if (!status) status = check_files(&pseudos, g->pseudo_hash, "pseudopotential", path, err);
+        }
         nh_graph_free(g);
         if (status) nh_fail_at(err, "%s:%zu", t->list[list], line);
         nh_progress_add(progress, 1);
@@ -178,7 +216,12 @@ int nh_trainer_check(nh_trainer *t, nh_error *err)
     nh_progress_end(progress);
     for (size_t z = 0; z < MAX_ELEMENTS; z++)
         free(b.shells[z]);
+    free(repeated);
     if (!status) nh_elements_join(&t->state->model->elements, &seen);
+    if (!status) status = nh_basis_names_join(&t->state->model->orbital_hash, orbitals, err);
+    if (!status) status = nh_basis_names_join(&t->state->model->pseudo_hash, pseudos, err);
+    free(orbitals);
+    free(pseudos);
     return status;
 }
 

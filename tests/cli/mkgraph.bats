@@ -258,3 +258,33 @@ dump() { ncdump -p 9,17 "$@"; }
         [[ "$output" == *"h0(spin"* && "$output" == *"h_label(spin"* && "$output" == *"overlap(elem)"* ]]
     done
 }
+
+@test "S(R) against the structure: named where the orbitals are at hand, --no-verify" {
+    RAW=$SHARED/data/abacus/GaAs
+    [ -d "$RAW" ] || skip "no published orbitals"
+    xz -dc "$RAW"/scf/OUT.ABACUS/data-SR-sparse_SPIN0.csr.xz > sr.csr
+    cp "$RAW/scf/STRU" STRU
+    export NEXTHAM_ORBITAL=$SHARED/data/orbital
+    run -0 --separate-stderr "$BIN/mkgraph" -v --overlap sr.csr -o good.nc STRU
+    [[ "$stderr" == *"S(R) is that of the structure within "* ]]
+    run -0 ncdump -h good.nc
+    [[ "$output" == *':orbital_hash = "Ga:'*' As:'* ]]
+    awk '/LATTICE_CONSTANT/ { print; getline; print $1 * 1.01; next } { print }' STRU > stretched
+    run "$BIN/mkgraph" --overlap sr.csr -o out.nc stretched
+    refused sr.csr "another structure"
+    run -0 "$BIN/mkgraph" --overlap sr.csr --no-verify -o stretched.nc stretched
+    run -0 ncdump -h stretched.nc
+    [[ "$output" != *orbital_hash* ]]
+    mkdir other
+    cp "$SHARED"/data/orbital/Ga_*.orb "$SHARED"/data/orbital/As_*.orb other
+    sed -i 's/1\.0/1.1/' other/As_*.orb
+    run "$BIN/mkgraph" --orbital-dir other --overlap sr.csr -o out.nc STRU
+    refused sr.csr "other orbitals"
+    # without orbitals, what can be seen without them
+    run -0 --separate-stderr env -u NEXTHAM_ORBITAL "$BIN/mkgraph" -v --basis Ga:2s2p2d1f,As:2s2p1d --overlap sr.csr -o good.nc STRU
+    [[ "$stderr" == *"S(R) is not made again from the structure: "* ]]
+    awk '/POSITIONS/ { on = 1 } on && NF >= 3 && $1 > 0.2 { $1 += 1.3 } { print }' STRU > moved
+    ! cmp -s STRU moved
+    run env -u NEXTHAM_ORBITAL "$BIN/mkgraph" --basis Ga:2s2p2d1f,As:2s2p1d --overlap sr.csr -o out.nc moved
+    [ "$status" -eq 1 ] && [ "${#lines[@]}" -eq 1 ]
+}

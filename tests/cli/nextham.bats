@@ -74,3 +74,20 @@ setup() {
     [[ "${lines[0]}" == "mkgraph: $T/empty"* ]]
     [ "${lines[1]}" = "nextham: mkgraph: exit status 1" ]
 }
+
+@test "a structure alone: h0build, prediction, bands, certificate; without pseudopotentials one line says so" {
+    /usr/bin/python3 tests/data/make_species.py "$T"
+    printf 'BN\n1\n0 1.8 1.8\n1.8 0 1.8\n1.8 1.8 0\nB N\n1 1\nDirect\n.1 .12 .14\n.36 .35 .4\n' > "$T/BN.vasp"
+    run --separate-stderr "$BIN/nextham" bands --ecut 30 --mesh 2 2 2 --total 20 -m pipelines/model.nc --pseudo-dir "$T/pseudo" \
+        --orbital-dir "$T/orbital" -o "$T/out" "$T/BN.vasp"
+    echo "$output"
+    echo "$stderr"
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"crystal       BN, 2 atoms"* ]]
+    [[ "$output" == *"certificate   $T/out/check.txt"*"residual, Gauge MAE"* ]]
+    [[ "$stderr" == *"[5/5] certificate"* ]]
+    grep -q "residual" "$T/out/check.txt"
+    NEXTHAM_PSEUDO='' NEXTHAM_ORBITAL='' run "$BIN/nextham" bands -q -m pipelines/model.nc -o "$T/none" "$T/BN.vasp"
+    [ "$status" -eq 1 ]
+    [[ "${lines[0]}" == "h0build: "*"--pseudo-dir"* ]]
+}

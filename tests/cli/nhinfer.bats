@@ -245,6 +245,25 @@ refused() { # TEXT... : model or crystal is refused, and nothing is left behind
     "$BIN/nhmodel" info "$T/small.nc" | grep -q "^elements  *2, with the number of training crystals: H 3 Si 2$"
 }
 
+@test "orbitals and pseudopotentials of other files than the model's: a warning, refused with --strict" {
+    names() { edited_model "s/:provenance =.*/&\n:elements = \"H 1 C 1\" ;\n:orbital_hash = \"$1\" ;\n:pseudo_hash = \"$2\" ;/" "$3"; }
+    names "H:aa C:bb" "H:cc C:dd" "$T/known.nc"
+    names "H:aa C:bc" "Ga:ee" "$T/other.nc"
+    sed 's/:cutoff/:orbital_hash = "C:bb H:aa" ; :pseudo_hash = "C:dd H:cc" ; &/' "$DATA/tiny_graph.cdl" > "$T/named.cdl"
+    ncgen -4 -o "$T/named.nc" "$T/named.cdl"
+    for graph in named graph; do
+        run "$BIN/nhinfer" --strict -m "$T/known.nc" -o "$T/ham.nc" "$T/$graph.nc"
+        [ "$status" -eq 0 ] && [ -z "$output" ]
+    done
+    run "$BIN/nhinfer" -m "$T/other.nc" -o "$T/ham.nc" "$T/named.nc"
+    [ "$status" -eq 0 ] && [ "${#lines[@]}" -eq 1 ]
+    [ "$output" = "nhinfer: warning: $T/named.nc: C: other orbital files than in the training data of $T/other.nc" ]
+    ncdump -h "$T/ham.nc" | grep -q ':orbital_hash = "C:bb H:aa"'
+    run "$BIN/nhinfer" --strict -m "$T/other.nc" -o "$T/x.nc" "$T/named.nc"
+    fails 1 "nhinfer: $T/named.nc: C: other orbital files"
+    [ ! -e "$T/x.nc" ]
+}
+
 @test "outputs that cannot be written" {
     run "$BIN/nhinfer" -m "$T/model.nc" -o "$T/no/such/ham.nc" "$T/graph.nc"
     fails 1 "nhinfer: $T/no/such/ham.nc"

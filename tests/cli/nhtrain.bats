@@ -43,6 +43,10 @@ last() {
     run "$BIN/nhmodel" info "$T/whole/best.nc"
     [ "$status" -eq 0 ] && [[ "$output" == *"trained by nhtrain"* ]]
     [[ "$output" == *"2, with the number of training crystals: Li 2 Cl 2"* ]]
+    # a crystal that stands in the list twice is one
+    printf '%s\n' "$PWD"/pipelines/tiny/LiCl-{1,2,1,1,2}.nc > "$T/twice.list"
+    train -q --set run_dir="$T/twice" --set schedule.epochs=1 --set data.train="$T/twice.list"
+    ncdump -h "$T/twice/best.nc" | grep -q ':elements = "Li 2 Cl 2" ;'
     [ -z "$(find "$T/whole" -name '*.tmp')" ]
 }
 
@@ -354,4 +358,39 @@ END
     # one line about what all of them find
     run mpirun --oversubscribe -n 2 "$BIN/nhtrain" "${common[@]}" --set run_dir="$T/two"
     [ "$status" -ne 0 ] && [ "$(grep -c "holds a run already" <<< "$output")" -eq 1 ]
+}
+
+@test "the names of the basis go into the model; mixed bases, and an overlap of another structure, are refused" {
+    xyz="$T/basis"
+    mkdir -p "$xyz"
+    # names FILE ORBITALS [ATOM]: the crystal with the name of its orbital files; ATOM has moved by a lattice vector
+    names() {
+        /usr/bin/python3 - "$@" << 'END'
+import shutil, sys
+import netCDF4, numpy as np
+shutil.copy("pipelines/tiny/LiCl-1.nc", sys.argv[1])
+with netCDF4.Dataset(sys.argv[1], "a") as f:
+    f.set_auto_mask(False)
+    f.orbital_hash = sys.argv[2]
+    if len(sys.argv) > 3:
+        f["position"][int(sys.argv[3])] = f["position"][int(sys.argv[3])] + f["lattice"][0]
+        r = f["position"][:]
+        v = r[f["pair_dst"][:]] - r[f["pair_src"][:]] + f["pair_cell"][:] @ f["lattice"][:]
+        f["pair_distance"][:] = np.sqrt((v**2).sum(axis=1))
+END
+    }
+    names "$xyz/a.nc" "Li:11 Cl:22"
+    names "$xyz/b.nc" "Cl:22 Li:11"
+    names "$xyz/c.nc" "Li:11 Cl:23"
+    names "$xyz/moved.nc" "Li:11 Cl:22" 1
+    printf 'a.nc\nb.nc\n' > "$xyz/good.list"
+    printf 'a.nc\nc.nc\n' > "$xyz/mixed.list"
+    printf 'moved.nc\n' > "$xyz/moved.list"
+    short() { train -q -j 1 --set schedule.epochs=1 --set schedule.warmup=0 --set data.validation="$xyz/good.list" --set run_dir="$xyz/$1" --set data.train="$xyz/$1.list"; }
+    run short mixed
+    fails 1 "nhtrain: " "c.nc: mixed bases: another orbital file of Cl"
+    run short moved
+    fails 1 "nhtrain: " "moved.nc" "do not overlap"
+    short good
+    ncdump -h "$xyz/good/last.nc" | grep -q ':orbital_hash = "Cl:22 Li:11"'
 }

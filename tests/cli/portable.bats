@@ -28,17 +28,17 @@ END
 }
 
 @test "the loader takes the level that the machine has, and plain x86-64 where it has none" {
-    [ "$(library glibc.cpu.hwcaps=-AVX2)" = lib/libnextham.so ]
+    [ "$(library glibc.cpu.hwcaps=-AVX2)" = lib/nextham/libnextham.so ]
     grep -qw avx2 /proc/cpuinfo || skip "no AVX2 here"
-    [ "$(library glibc.cpu.hwcaps=-AVX512F)" = lib/glibc-hwcaps/x86-64-v3/libnextham.so ]
+    [ "$(library glibc.cpu.hwcaps=-AVX512F)" = lib/nextham/glibc-hwcaps/x86-64-v3/libnextham.so ]
 }
 
 @test "each level is compiled for its registers" {
     command -v objdump || skip "no objdump"
     gemm() { objdump -d --no-show-raw-insn "$1" | sed -n '/<nh_gemm_f>:/,/^$/p; /<panel_product/,/^$/p'; }
-    gemm $P/lib/libnextham.so > "$T/plain"
-    gemm $P/lib/glibc-hwcaps/x86-64-v3/libnextham.so > "$T/v3"
-    gemm $P/lib/glibc-hwcaps/x86-64-v4/libnextham.so > "$T/v4"
+    gemm $P/lib/nextham/libnextham.so > "$T/plain"
+    gemm $P/lib/nextham/glibc-hwcaps/x86-64-v3/libnextham.so > "$T/v3"
+    gemm $P/lib/nextham/glibc-hwcaps/x86-64-v4/libnextham.so > "$T/v4"
     grep -q 'mulps.*%xmm' "$T/plain"
     ! grep -q '%ymm' "$T/plain"
     grep -q 'vfmadd.*%ymm' "$T/v3"

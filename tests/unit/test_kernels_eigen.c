@@ -6,7 +6,9 @@
 
 #include "base/memory.h"
 #include "crystal/eigen.h"
+#include "crystal/eigen_placed.h"
 #include "crystal/fourier.h"
+#include "crystal/fourier_placed.h"
 
 #include <complex.h>
 

@@ -1,6 +1,7 @@
 #include "base/options.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "base/version.h"
 #include "device/choice.h"
 
 #include <stdarg.h>

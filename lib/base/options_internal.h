@@ -1,7 +1,7 @@
-/* option_table.h - the table of a program's options, for the parser (options.c), --help and --version (help.c) and the
+/* options_internal.h - the table of a program's options, for the parser (options.c), --help and --version (help.c) and the
  * manual page (manual.c). */
-#ifndef NH_BASE_OPTION_TABLE_H
-#define NH_BASE_OPTION_TABLE_H
+#ifndef NH_BASE_OPTIONS_INTERNAL_H
+#define NH_BASE_OPTIONS_INTERNAL_H
 
 #include "base/options.h"
 
