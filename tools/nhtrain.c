@@ -80,10 +80,16 @@ static int test(const nh_settings *s, const nh_trainer_hooks *hooks, const nh_de
     best_settings.ablate = 0;
     best_settings.optimizer.ema = 0;
     best_settings.loss.lambda_p = best_settings.loss.lambda_q = best_settings.loss.lambda_pq = 0;
+    const nh_trainer_task task = {.settings = &best_settings,
+                                  .state = &best,
+                                  .hooks = hooks,
+                                  .team = NH_ALONE,
+                                  .device = device,
+                                  .threads = common->threads,
+                                  .quiet = common->quiet};
     int status = nh_run_folder_first_model(&best_settings, &m, err) ||
                          nh_train_state_new(&best_settings, m, false, &best, err) ||
-                         nh_trainer_new(&best_settings, &best, hooks, NH_ALONE, device, common->threads, NULL,
-                                        common->quiet, &t, err) ||
+                         nh_trainer_new(&task, &t, err) ||
                          nh_trainer_evaluate(t, 2, NH_EVALUATE_BASE, &stop_signal, &stopped, &base, &h0, err)
                      ? -1
                      : 0;
@@ -154,8 +160,15 @@ static int train(const arguments *a, const nh_common *common, const nh_settings 
         return status ? -1 : SILENT;
     }
     const nh_trainer_hooks hooks = nh_run_folder_hooks(run);
-    status = nh_trainer_new(s, state, &hooks, team, device, common->threads, nh_run_folder_k_folder(run), common->quiet, &t,
-                            err);
+    const nh_trainer_task task = {.settings = s,
+                                  .state = state,
+                                  .hooks = &hooks,
+                                  .team = team,
+                                  .device = device,
+                                  .threads = common->threads,
+                                  .k_folder = nh_run_folder_k_folder(run),
+                                  .quiet = common->quiet};
+    status = nh_trainer_new(&task, &t, err);
     if (!status && ranks.rank == 0) status = nh_trainer_check(t, err);
     const bool well = all_well(&ranks, status);
     if (well) {

@@ -63,13 +63,13 @@ static int find_runs(nh_sample *c, const nh_selection *used, const nh_sample_kin
                          to = all->offset[k] + half * all->imaginary;
             nh_feature_run *last = NULL;
             for (size_t j = 0; j < end - used->offset[i]; j++) {
-                if (kind->place[to + j] == SIZE_MAX)
+                if (kind->seen_at[to + j] == SIZE_MAX)
                     last = NULL;
-                else if (last && kind->place[to + j] == last->to + last->count)
+                else if (last && kind->seen_at[to + j] == last->to + last->count)
                     last->count++;
                 else {
                     last = &c->run[c->rows.n_run++];
-                    *last = (nh_feature_run){.from = from + j, .to = kind->place[to + j], .count = 1};
+                    *last = (nh_feature_run){.from = from + j, .to = kind->seen_at[to + j], .count = 1};
                 }
             }
         }

@@ -10,9 +10,9 @@ typedef struct nh_sample_kind {
     const nh_config *config;
     const nh_embedding *embedding; /* of the padded basis */
     const nh_selection *input;     /* all of OUT */
-    /* [input->irreps.dim] where the networks see each of its numbers; SIZE_MAX: not at all. Neither is used
-     * with `input: elements` */
-    const size_t *place;
+    /* [input->irreps.dim] where the networks see each of its numbers; SIZE_MAX: not at all. Neither is used with
+     * `input: elements` */
+    const size_t *seen_at;
     const nh_selection *output; /* what is asked of them */
     bool as_double;             /* precision of the features */
     bool padding;               /* loss.h */

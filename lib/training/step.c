@@ -26,7 +26,7 @@ struct nh_stepper {
     nh_embedding *embedding;
     nh_selection all, output; /* all of OUT; what is asked of the networks */
     nh_irreps input;          /* what they see of all, or of the elements */
-    size_t *input_entry, *place;
+    size_t *input_entry, *seen_at;
     nh_sample_kind crystals;
     const nh_submodel_kind *kind;
     nh_threads *threads;
@@ -61,7 +61,7 @@ void nh_stepper_free(nh_stepper *t)
     nh_selection_free(&t->all);
     nh_irreps_free(&t->input);
     free(t->input_entry);
-    free(t->place);
+    free(t->seen_at);
     nh_selection_free(&t->output);
     nh_embedding_free(t->embedding);
     nh_types_free(&t->types);
@@ -178,9 +178,9 @@ static int choose_input(nh_stepper *t, nh_error *err)
     size_t *mul = NH_ARRAY(size_t, all->count), n = 0, at = 0, to = 0;
     int *l = NH_ARRAY(int, all->count), *p = NH_ARRAY(int, all->count);
     t->input_entry = NH_ARRAY(size_t, all->count);
-    t->place = NH_ARRAY(size_t, all->dim);
+    t->seen_at = NH_ARRAY(size_t, all->dim);
     int status =
-        even && mul && l && p && t->input_entry && t->place ? 0 : nh_fail_memory(err, "feature vectors");
+        even && mul && l && p && t->input_entry && t->seen_at ? 0 : nh_fail_memory(err, "feature vectors");
     if (!status && t->state->model->config.h0 == NH_H0_TIME_REVERSAL)
         nh_selection_time_even(t->embedding, &t->all, even);
     else if (!status)
@@ -188,7 +188,7 @@ static int choose_input(nh_stepper *t, nh_error *err)
     for (size_t i = 0; !status && i < all->count; i++) {
         const size_t width = all->entry[i].mul * (size_t)(2 * all->entry[i].l + 1);
         for (size_t k = 0; k < width; k++)
-            t->place[at + k] = even[at] ? to + k : SIZE_MAX;
+            t->seen_at[at + k] = even[at] ? to + k : SIZE_MAX;
         if (even[at]) {
             mul[n] = all->entry[i].mul;
             l[n] = all->entry[i].l;
@@ -230,7 +230,7 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, in
     t->crystals = (nh_sample_kind){.config = c,
                                     .embedding = t->embedding,
                                     .input = &t->all,
-                                    .place = t->place,
+                                    .seen_at = t->seen_at,
                                     .output = &t->output,
                                     .as_double = s->as_double,
                                     .padding = padding,

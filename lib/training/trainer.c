@@ -79,17 +79,18 @@ void nh_trainer_free(nh_trainer *t)
     free(t);
 }
 
-int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer_hooks *hooks, nh_team team,
-                   const nh_device *device, int threads, const char *k_folder, bool quiet, nh_trainer **out, nh_error *err)
+int nh_trainer_new(const nh_trainer_task *task, nh_trainer **out, nh_error *err)
 {
+    const nh_settings *s = task->settings;
+    nh_train_state *state = task->state;
     nh_trainer *t = NH_ARRAY(nh_trainer, 1);
     *out = NULL;
     if (!t) return nh_fail_memory(err, "training");
     t->settings = s;
     t->state = state;
-    t->hooks = hooks;
-    t->team = team;
-    t->quiet = quiet || team.all.rank > 0;
+    t->hooks = task->hooks;
+    t->team = task->team;
+    t->quiet = task->quiet || task->team.all.rank > 0;
     t->list[TRAIN] = s->train;
     t->list[VALIDATION] = s->validation;
     t->list[TEST] = s->test;
@@ -98,15 +99,15 @@ int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer
         if (t->list[l]) status = nh_names_read(t->list[l], &t->names[l], err);
         t->first[l + 1] = t->first[l] + t->names[l].count;
     }
-    if (!status) status = nh_stepper_new(s, state, team, threads, &t->stepper, err);
-    if (!status) status = nh_stepper_place(t->stepper, device, err);
+    if (!status) status = nh_stepper_new(s, state, task->team, task->threads, &t->stepper, err);
+    if (!status) status = nh_stepper_place(t->stepper, task->device, err);
     const nh_model *m = state->model;
     if (!status && !(t->best = NH_ARRAY(nh_weights, m->n_range))) status = nh_fail_memory(err, "best model");
     for (size_t r = 0; !status && r < m->n_range; r++)
         status = nh_weights_zero_like(&m->params, &m->weights[r], &t->best[r], err);
     if (!status) {
         t->kind = *nh_stepper_kind(t->stepper);
-        t->kind.k_folder = k_folder;
+        t->kind.k_folder = task->k_folder;
         status = nh_loader_new(t->first[N_LISTS], s->cache, s->prefetch, make_crystal, drop_crystal, t,
                                &t->loader, err);
     }

@@ -46,12 +46,21 @@ typedef struct nh_trainer_hooks {
 
 typedef struct nh_trainer nh_trainer;
 
-/* Reads the lists. Settings, state and hooks must outlive it. `k_folder`: sample.h. With several processes,
- * all of which have the same settings and state, each group of the team takes its share of every step
- * (accumulate crystals each) and of the validation; only the first process saves and reports. `device`:
- * nh_stepper_place. */
-int nh_trainer_new(const nh_settings *s, nh_train_state *state, const nh_trainer_hooks *hooks, nh_team team,
-                   const nh_device *device, int threads, const char *k_folder, bool quiet, nh_trainer **out, nh_error *err);
+/* What a trainer works with. Borrowed: all of it must outlive the trainer. */
+typedef struct nh_trainer_task {
+    const nh_settings *settings;
+    nh_train_state *state;
+    const nh_trainer_hooks *hooks;
+    nh_team team;
+    const nh_device *device; /* nh_stepper_place */
+    int threads;
+    const char *k_folder; /* sample.h */
+    bool quiet;
+} nh_trainer_task;
+
+/* Reads the lists. With several processes, all of which have the same settings and state, each group of the team takes
+ * its share of every step (accumulate crystals each) and of the validation; only the first process saves and reports. */
+int nh_trainer_new(const nh_trainer_task *task, nh_trainer **out, nh_error *err);
 void nh_trainer_free(nh_trainer *t); /* NULL is fine */
 
 /* Every listed file: there, complete, of one cutoff, Rydberg factor and basis with the network, and with each
@@ -68,7 +77,7 @@ int nh_trainer_run(nh_trainer *t, const volatile sig_atomic_t *stop, bool *stopp
  * NULL). */
 typedef enum nh_evaluated { NH_EVALUATE_PREDICTION, NH_EVALUATE_BASE } nh_evaluated;
 int nh_trainer_evaluate(nh_trainer *t, int list, nh_evaluated what, const volatile sig_atomic_t *stop,
-                     bool *stopped, nh_metrics *out, nh_metrics *h0, nh_error *err);
+                        bool *stopped, nh_metrics *out, nh_metrics *h0, nh_error *err);
 const nh_stepper *nh_trainer_stepper(const nh_trainer *t);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <string.h>
 
 static nh_yaml *parse(const char *text)
@@ -217,11 +218,70 @@ static void cut_anywhere(void **state)
     }
 }
 
+/* Getters with bounds: what is inside is taken, what is outside is an error with the line and leaves the value alone. */
+static void bounded_values(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"adam", "adamw", NULL}, *const known[] = {"a", NULL};
+    nh_yaml *y = parse("real: 0.5\nedge: 1\nsize: 12\nminus: -3\nword: adamw\nother: sgd\nmemory: 1.5 gb\n"
+                       "wrong: 3 apples\nbelow: -1 MB\nname: x/y.nc\nroot: /z.nc\nnone: ''\nmap: {a: 1}\nodd: {b: 1}\n");
+    nh_error err;
+    double real = 7;
+    size_t size = 7;
+    int word = 7;
+    const nh_yaml *map = y;
+    char *path = NULL;
+    assert_int_equal(nh_yaml_get_real_in(y, "t", "absent", 0, 1, true, &real, &err), 0);
+    assert_int_equal(nh_yaml_get_size(y, "t", "absent", 0, 1, &size, &err), 0);
+    assert_int_equal(nh_yaml_get_choice(y, "t", "absent", words, &word, &err), 0);
+    assert_int_equal(nh_yaml_get_bytes(y, "t", "absent", &real, &err), 0);
+    assert_int_equal(nh_yaml_get_path(y, "t", "absent", "/f", &path, &err), 0);
+    assert_int_equal(nh_yaml_get_map(y, "t", "absent", known, &map, &err), 0);
+    assert_true(real == 7 && size == 7 && word == 7 && path == NULL && map == NULL);
+
+    assert_int_equal(nh_yaml_get_real_in(y, "t", "edge", 0, 1, true, &real, &err), -1);
+    assert_string_equal(err.text, "t:2: edge: 1 found, a number between 0 and 1 expected");
+    assert_int_equal(nh_yaml_get_real_in(y, "t", "edge", 1, INFINITY, true, &real, &err), -1);
+    assert_string_equal(err.text, "t:2: edge: 1 found, a finite number > 1 expected");
+    assert_int_equal(nh_yaml_get_size(y, "t", "size", 0, 11, &size, &err), -1);
+    assert_string_equal(err.text, "t:3: size: 12 found, a number from 0 to 11 expected");
+    assert_int_equal(nh_yaml_get_size(y, "t", "minus", 0, SIZE_MAX, &size, &err), -1);
+    assert_int_equal(nh_yaml_get_choice(y, "t", "other", words, &word, &err), -1);
+    assert_string_equal(err.text, "t:6: other: 'sgd' found, adam or adamw expected");
+    assert_int_equal(nh_yaml_get_bytes(y, "t", "wrong", &real, &err), -1);
+    assert_int_equal(nh_yaml_get_bytes(y, "t", "below", &real, &err), -1);
+    assert_int_equal(nh_yaml_get_map(y, "t", "odd", known, &map, &err), -1);
+    assert_int_equal(nh_yaml_get_map(y, "t", "size", known, &map, &err), -1);
+    assert_true(real == 7 && size == 7 && word == 7);
+
+    assert_int_equal(nh_yaml_get_real_in(y, "t", "real", 0, 1, true, &real, &err), 0);
+    assert_true(real == 0.5);
+    assert_int_equal(nh_yaml_get_real_in(y, "t", "edge", 0, 1, false, &real, &err), 0);
+    assert_true(real == 1);
+    assert_int_equal(nh_yaml_get_size(y, "t", "size", 12, 12, &size, &err), 0);
+    assert_int_equal(size, 12);
+    assert_int_equal(nh_yaml_get_choice(y, "t", "word", words, &word, &err), 0);
+    assert_int_equal(word, 1);
+    assert_int_equal(nh_yaml_get_bytes(y, "t", "memory", &real, &err), 0);
+    assert_true(real == 1.5e9);
+    assert_int_equal(nh_yaml_get_map(y, "t", "map", known, &map, &err), 0);
+    assert_int_equal(map->count, 1);
+    assert_int_equal(nh_yaml_get_path(y, "t", "name", "/f", &path, &err), 0);
+    assert_string_equal(path, "/f/x/y.nc");
+    assert_int_equal(nh_yaml_get_path(y, "t", "root", "/f", &path, &err), 0);
+    assert_string_equal(path, "/z.nc");
+    assert_int_equal(nh_yaml_get_path(y, "t", "none", "/f", &path, &err), 0);
+    assert_null(path);
+    assert_int_equal(nh_yaml_line(y, "size"), 3);
+    nh_yaml_free(y);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tree_with_lines),  cmocka_unit_test(empty_documents),
         cmocka_unit_test(values),           cmocka_unit_test(wrong_types),
+        cmocka_unit_test(bounded_values),
         cmocka_unit_test(unknown_keys),     cmocka_unit_test(bad_documents),
         cmocka_unit_test(depth_is_limited), cmocka_unit_test(cut_anywhere),
     };
