@@ -63,7 +63,7 @@ $(BUILD)/tools/nextham.o: CPPFLAGS += -DNH_PROGRAMS='$(foreach p,$(PROGRAMS),"$(
 
 include kernels/kernels.mk
 .DEFAULT_GOAL := all
-.PHONY: all help check check-quick check-vectors unit bench demo install dist deps clean man format
+.PHONY: all help check check-quick check-vectors unit bench demo install dist deps clean man format format-check
 .SECONDARY:
 
 all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter release portable,$(KIND)),man $(if $(NVCC),cuda))
@@ -136,7 +136,7 @@ QUICK := $(filter-out test_kernels% test_training test_invariance,$(UNIT))
 check-quick: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(QUICK:%=$(BUILD)/unit/%)
 	tests/run --unit $(BUILD)/unit --bin $(BIN) $(QUICK:%=$(BUILD)/unit/%) $(addprefix tests/cli/,mkgraph.bats time_reversal.bats fourier.bats)
 
-# The part of them that the width of vectors matters for (VECTOR=64).
+# Tests that depend on the vector width.
 VECTOR_UNIT := $(addprefix $(BUILD)/unit/,test_ops test_frame test_kernels test_network test_gradient)
 check-vectors: $(VECTOR_UNIT)
 	tests/run $(VECTOR_UNIT)
@@ -159,10 +159,14 @@ demo: all
 	pipelines/demo.sh $(BIN) demo
 
 # --- manual pages: from the same tables as --help ---------------------------------------------------------------------
-man: $(PROGRAMS:%=man/%.1)
+# Formats (section 5) and the overview (section 7): docs/man.
+PAGES := $(filter %.5 %.7,$(notdir $(wildcard docs/man/*)))
+man: $(PROGRAMS:%=man/%.1) $(PAGES:%=man/%)
 man/%.1: $(BIN)/%
 	@mkdir -p $(@D)
 	$Q$< --man > $@.tmp && mv $@.tmp $@
+$(PAGES:%=man/%): man/%: docs/man/% docs/man/page $(PROGRAMS:%=man/%.1) $(wildcard formats/netcdf/*.cdl)
+	$Qdocs/man/page $< $(VERSION) $(filter %.1,$^) > $@.tmp && mv $@.tmp $@
 
 # --- packages ---------------------------------------------------------------------------------------------------------
 DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libsymspg-dev libfftw3-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev libdeflate-dev liblzma-dev libexpat1-dev \
@@ -182,6 +186,11 @@ install: all
 	install -m 644 $(LIB) $(if $(NVCC),lib/libnhkernels.so) $(TO)/lib
 	$(foreach level,$(LEVELS),install -D -m 644 -t $(TO)/lib/glibc-hwcaps/$(level) $(LIBRARIES)/glibc-hwcaps/$(level)/libnextham.so;)
 	install -m 644 $(PROGRAMS:%=man/%.1) $(TO)/share/man/man1
+	install -D -m 644 -t $(TO)/share/man/man5 $(patsubst %,man/%,$(filter %.5,$(PAGES)))
+	install -D -m 644 -t $(TO)/share/man/man7 $(patsubst %,man/%,$(filter %.7,$(PAGES)))
+	install -d $(TO)/share/bash-completion/completions
+	install -m 644 docs/nextham.bash $(TO)/share/bash-completion/completions/nhinfer
+	for p in $(filter-out nhinfer,$(PROGRAMS)); do ln -sf nhinfer $(TO)/share/bash-completion/completions/$$p; done
 	install -m 644 $(wildcard pipelines/*.yaml) $(TO)/share/nextham
 	cd lib && find . -name '*.h' -exec install -D -m 644 {} $(abspath $(TO))/include/nextham/{} \;
 
@@ -189,8 +198,12 @@ install: all
 dist:
 	git archive --prefix=nextham-$(VERSION)/ -o nextham-$(VERSION).tar.gz HEAD
 
+# C, C++ and CUDA in one style (.clang-format); format-check: names what is not, changes nothing.
+SOURCES = $(shell git ls-files "*.c" "*.h" "*.inc" "*.cu" "*.cc")
 format:
-	clang-format -i $(shell git ls-files '*.c' '*.h')
+	.ci/format $(SOURCES)
+format-check:
+	.ci/format --check $(SOURCES)
 
 help:
 	@echo 'make            programs in bin/, lib/libnextham.a, manual pages in man/'
@@ -201,7 +214,8 @@ help:
 	@echo 'make cuda       the kernels, where nvcc is; part of make then'
 	@echo 'make check-cuda the tests of the kernels on the CUDA device   make bench-cuda their times'
 	@echo 'make PORTABLE=1 for any x86-64: in build/portable, the instruction set is chosen when a program starts'
-	@echo 'make install PREFIX=/usr/local [DESTDIR=] [PORTABLE=1]    make dist    make clean    make format'
+	@echo 'make install PREFIX=/usr/local [DESTDIR=] [PORTABLE=1]    make dist    make clean'
+	@echo 'make format     clang-format over C, C++ and CUDA          make format-check changes nothing'
 
 clean:
 	rm -rf build bin man lib/libnextham.a lib/libnhkernels.so kernels/libnhkernels.a demo

@@ -28,7 +28,7 @@ struct nhk_eigen {
     double *vectors;              /* of the batch solved last: columns, [batch][n][n][2] on the device */
     double *energy_host, *overlap_host; /* pinned, as are the next ones */
     int *factor_host, *info_host;
-    double *columns;              /* what nhk_eigen_vectors brings */
+    double *columns;              /* what eigen_vectors brings */
     size_t columns_bytes;
 };
 

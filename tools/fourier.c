@@ -110,18 +110,18 @@ int main(int argc, char **argv)
     };
     const nh_program program = {
         .name = "fourier",
-        .summary = "H(R) in, H(k) out: Hamiltonian and overlap at the k-points asked for",
+        .summary = "H(R) in, H(k) out: Hamiltonian and overlap at given k-points",
         .synopsis = synopsis,
         .description = "Reads a real-space file (graph.nc, ham.nc) and writes H(k) = sum over R of exp(2 pi "
                        "i k.R) H(R), and S(k) in the same "
                        "way, k fractional, as complete Hermitian matrices. Basis: orbital after orbital, "
                        "spin up before spin down in each; "
                        "orbitals alone where the file has no spin.\n\n"
-                       "Of a matrix that is not Hermitian (nhinfer --no-hermitize) the Hermitian part is "
-                       "used, with a warning.\n\n"
+                       "If a matrix is not Hermitian (nhinfer --no-hermitize), its Hermitian part is used, "
+                       "with a warning.\n\n"
                        "A file is written a few k-points at a time. A netCDF image can go through a pipe "
-                       "only as a whole: for large cells give "
-                       "geneig the real-space file itself, it stores no H(k).",
+                       "only as a whole: for large cells give geneig the real-space file itself; it stores "
+                       "no H(k).",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,

@@ -222,8 +222,8 @@ int main(int argc, char **argv)
     settings set = {.pred_name = "h_pred", .ref_name = "h_label"};
     const nh_option options[] = {
         {NH_OPT_STRING, 0, "pred", "NAME", (void *)&set.pred_name, NULL, &set.pred_given,
-         "matrix to judge: h_pred, h0, h_label [h_pred, where there is one]"},
-        {NH_OPT_STRING, 0, "ref", "NAME", (void *)&set.ref_name, NULL, NULL, "matrix to judge by [h_label]"},
+         "matrix to compare: h_pred, h0, h_label [h_pred, where there is one]"},
+        {NH_OPT_STRING, 0, "ref", "NAME", (void *)&set.ref_name, NULL, NULL, "reference matrix [h_label]"},
         {NH_OPT_CHOICE, 0, "mu", NULL, &set.rule, nh_gauge_rule_names, NULL,
          "l1: minimum of the mean; l2: least squares, as the published code [l1]"},
         {NH_OPT_FLAG, 0, "all-pairs", NULL, &set.all_pairs, NULL, NULL,
@@ -235,7 +235,7 @@ int main(int argc, char **argv)
          "every second file is the reference of the one before it [where the first lacks --ref or the second "
          "lacks --pred]"},
         {NH_OPT_STRING, 0, "floor", "CONFIG.yaml", (void *)&set.floor_path, NULL, NULL,
-         "also what a network of this configuration cannot correct, whatever its weights"},
+         "also the error that this architecture cannot remove, whatever its weights"},
         {NH_OPT_FLAG, 0, "json", NULL, &set.json, NULL, NULL, "the same numbers as JSON, all digits"},
     };
     const nh_program program = {
@@ -267,14 +267,14 @@ int main(int argc, char **argv)
             "distance: [0,1) [1,2) [2,4) [4,6) [6,inf) Å. --by shell: pairs of degrees (row, column), sp for "
             "instance. --by pair: every block of one structure, Ga1-As2(0,0,-1) for instance: atoms from 1, the cell of the second.\n"
             "\n"
-            "--floor: rows `floor`, the error that the architecture of a configuration leaves whatever its "
-            "weights: of h0 plus the best correction (least squares, with the best shift mu) that the "
+            "--floor: rows `floor`, the error that an architecture cannot remove, whatever its weights: "
+            "that of h0 plus the best correction (least squares, with the best shift mu) that the "
             "network "
             "could add. That is one real matrix, the same for uu and dd, in pairs within the ranges of the "
             "sub-models, made by its rule `reconstruct` of those irreps that features reach (without `lift` "
             "no "
-            "0o, 4o, 5e, 5o, 6e, 6o, 7e in the standard network), on h0 as its rule `h0` has it. --mu l1 may "
-            "find a little less than least squares do.\n"
+            "0o, 4o, 5e, 5o, 6e, 6o, 7e in the standard network), on h0 as its rule `h0` has it. With --mu l1 it may "
+            "come out a little lower than by least squares.\n"
             "\n"
             "A file that holds both matrices stands alone. A file's reference is taken from the file after "
             "it if the first "

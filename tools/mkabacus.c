@@ -42,7 +42,7 @@ int main(int argc, char **argv)
             "for a run of ABACUS that leaves H(R) and S(R): with --run h0 the zeroth-step Hamiltonian, that of superposed atomic "
             "densities, with --run scf the self-consistent one. Both runs of a crystal need the same options.\n"
             "\n"
-            "The keywords are those that this project's data were made with: PBE by the pseudopotentials, 100 Ry, Gaussian smearing of "
+            "The keywords are those of this project's data: PBE by the pseudopotentials, 100 Ry, Gaussian smearing of "
             "0.01 Ry, scf_thr 1e-6, no symmetry. --set changes them.\n"
             "\n"
             "STRU lists the atoms element by element: mkgraph --abacus reads them in that order.",

@@ -40,7 +40,7 @@ static const char *misuse(const nh_import_settings *set, const nh_common *common
     const bool files = set->h0.count > 0 || set->label.count > 0 || set->overlap != NULL || set->log != NULL;
     if (set->abacus == NULL && set->abacus_h0 != NULL) return "--abacus-h0 goes with --abacus";
     if (set->abacus != NULL && (files || common->inputs.count > 0))
-        return "--abacus finds structure, matrices and log by itself: none of them can be given too";
+        return "--abacus finds structure, matrices and log by itself: they cannot be given as well";
     if (!(set->cutoff > 0)) return "--cutoff: a positive length expected";
     if (!(set->rydberg > 0)) return "--rydberg: a positive energy expected";
     return NULL;
@@ -87,10 +87,10 @@ int main(int argc, char **argv)
                        "orbital order and signs "
                        "are converted here and nowhere else.\n"
                        "\n"
-                       "Pairs are those closer than the cutoff and those of every non-zero block: dropping "
-                       "far blocks bends bands.\n"
+                       "Pairs are those closer than the cutoff and those of every non-zero block; without "
+                       "the far blocks the bands are wrong.\n"
                        "\n"
-                       "With --abacus the files are found by themselves. A folder with h0/ and scf/ gives "
+                       "With --abacus, mkgraph finds the files itself. A folder with h0/ and scf/ gives "
                        "both matrices. A single "
                        "run gives h0 if its INPUT says scf_nmax 1, and the label otherwise. Fermi level and "
                        "number of electrons are "
@@ -101,13 +101,12 @@ int main(int argc, char **argv)
                        "else from their headers in INPUT's orbital_dir.\n"
                        "\n"
                        "ABACUS moves atoms into the home cell when it reads STRU, and the cells of its "
-                       "matrices count from there: so "
-                       "does the written structure.\n"
+                       "matrices refer to these positions. The written structure has them.\n"
                        "\n"
                        "Checked: sizes, indices, finite numbers, no two atoms on one spot, H(R) = "
                        "H(-R)^dagger within 1e-6 Ry, S real, "
-                       "symmetric, the same for both spins, orthonormal harmonics on each atom, no overlap "
-                       "further than orbitals reach.",
+                       "symmetric, the same for both spins, orthonormal harmonics on each atom, no overlap beyond "
+                       "the radii of the orbitals.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .min_inputs = 0,

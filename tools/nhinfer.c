@@ -362,7 +362,7 @@ int main(int argc, char **argv)
         {NH_OPT_CHOICE, 0, "kernels", NULL, &a.kernels, kernels, NULL,
          "fast: made for tiles, radial functions shared; reference: BLAS, every edge for itself [fast]"},
         {NH_OPT_UNSET, 0, "no-hermitize", NULL, &a.hermitize, NULL, NULL,
-         "leave the prediction as the network gives it"},
+         "do not make the prediction Hermitian"},
         {NH_OPT_FLAG, 0, "keep-features", NULL, &a.keep_features, NULL, NULL,
          "carry the input's features along (large)"},
         {NH_OPT_FLAG, 0, "strict", NULL, &a.strict, NULL, NULL,
@@ -380,24 +380,20 @@ int main(int argc, char **argv)
         .synopsis = synopsis,
         .description =
             "Runs the ensemble of the model on a crystal and adds h_pred, the corrected Hamiltonian in eV, "
-            "to what the input has. Each "
-            "sub-model answers for the pairs within its range of distances; beyond the last range h_pred is "
+            "to what the input has. Each sub-model corrects the pairs within its range of distances; beyond the last range h_pred is "
             "the zeroth-step h0. The "
             "features of h0embed are used where the input has them; a plain real-space file is embedded on "
-            "the way, which a large cell "
-            "should prefer. The features are not carried along unless --keep-features is given.\n\n"
+            "the way, which is better for a large cell. The features are not carried along unless --keep-features is given.\n\n"
             "The prediction is made Hermitian over the pairs (i,j,R) and (j,i,-R); --no-hermitize leaves "
             "that out, as the published "
-            "program does. A model that was trained with another Rydberg factor than the input was made with "
-            "gets its input in its own "
-            "factor, and its correction is taken back.\n\n"
-            "With --batch the model is loaded once, and its weights are laid out once for crystals of the same orbitals. A line of the list is the name of an input (relative "
+            "program does. Where model and input have different Rydberg factors, the input is converted to "
+            "the model's factor and the correction back.\n\n"
+            "With --batch the model is loaded once, and its weights are packed once for crystals of the same orbitals. A line of the list is the name of an input (relative "
             "names start from the list's "
-            "folder), and, after a tab, the name of its output in DIR where it is not the input's own. A "
-            "crystal that fails is reported "
-            "and the others go on; the exit status is 1 in the end.\n\n"
+            "folder), and, after a tab, the name of its output in DIR where it is not the input's own. A crystal that "
+            "fails is reported, and the others are still predicted; the exit status is then 1.\n\n"
             "With --device cuda the sub-models are shared out among all CUDA devices that the process sees (CUDA_VISIBLE_DEVICES), "
-            "one after another on each; cuda:1 keeps to one, cuda:0,2 to two. The prediction does not depend on how many there are.\n\n"
+            "one after another on each; cuda:1 uses one of them, cuda:0,2 two. The prediction does not depend on their number.\n\n"
             "The attributes model and model_hash of the output say which model was used.",
         .options = options,
         .n_options = sizeof options / sizeof options[0],

@@ -215,7 +215,7 @@ int main(int argc, char **argv)
     const nh_option options[] = {
         {NH_OPT_STRING, 'c', "config", "FILE", &a.config, NULL, NULL, "settings of the run, YAML"},
         {NH_OPT_STRING, 0, "resume", "RUN_DIR", &a.resume, NULL, NULL,
-         "go on with the run in this folder (with its own config.yaml, where there is no -c)"},
+         "continue the run in this folder (with its config.yaml, unless -c is given)"},
         {NH_OPT_LIST, 0, "set", "KEY=VALUE", &a.set, NULL, NULL,
          "use this value in place of the file's; nested keys with dots: optimizer.lr=1e-3"},
         {NH_OPT_UNSET, 0, "no-history", NULL, &a.history, NULL, NULL,
@@ -236,7 +236,7 @@ int main(int argc, char **argv)
             "at the end "
             "of each epoch) and best.nc (the model with the lowest Gauge MAE on the validation list, for "
             "nhinfer). "
-            "Ctrl-C and SIGTERM finish the step in progress and save the state; --resume goes on from there, "
+            "Ctrl-C and SIGTERM finish the step in progress and save the state; --resume continues from there, "
             "with one "
             "thread bit for bit as if nothing had happened.\n\n"
             "Where the settings name a test list, the errors of the best model on it are printed at the "

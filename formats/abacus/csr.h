@@ -13,8 +13,7 @@
 
 #include <stdbool.h>
 
-/* The numbers as they are in the file: ABACUS's order and signs of orbitals, Ry, row = orbital in the home
- * cell. */
+/* The matrix as in the file: ABACUS's order and signs of orbitals, Ry, row = orbital in the home cell. */
 typedef struct nh_csr {
     size_t dimension; /* orbitals, times two where spin is inside (nspin 4) */
     size_t n_cell;

@@ -5,7 +5,7 @@
 #include "base/threads.h"
 #include "crystal/graph.h"
 
-/* Where remarks go: what was detected (warning = false), and what is odd but no error. */
+/* Receives remarks: what was detected (warning = false), and what is odd but no error (true). */
 typedef struct nh_log {
     void (*say)(void *context, bool warning, const char *text);
     void *context;
@@ -22,8 +22,8 @@ typedef struct nh_abacus_sources {
  * `rydberg`), file order, spin = 4 where any Hamiltonian has spin (and where there is none at all), else 1.
  * The structure must have its shells; it is taken over (emptied) where this succeeds. Checks: dimensions
  * against the basis, H(R) = H(-R)^dagger within 1e-6 Ry, S real and symmetric, S_ud = 0, S_uu = S_dd, on-site
- * blocks of S those of orthogonal harmonics, no overlap beyond the radii. The files are read side by side by `threads` (may be
- * NULL). */
+ * blocks of S those of orthogonal harmonics, no overlap beyond the radii. The files are read side by side by
+ * `threads` (may be NULL). */
 int nh_abacus_graph(nh_structure *s, const nh_abacus_sources *sources, double cutoff, double rydberg,
                     nh_threads *threads, const nh_log *messages, nh_graph **out, nh_error *err);
 

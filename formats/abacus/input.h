@@ -1,4 +1,4 @@
-/* input.h - what ABACUS needs for the matrices of a crystal: INPUT, KPT and STRU of a run. */
+/* input.h - writes INPUT, KPT and STRU of an ABACUS run. */
 #ifndef NH_FORMATS_ABACUS_INPUT_H
 #define NH_FORMATS_ABACUS_INPUT_H
 
@@ -15,8 +15,8 @@ typedef struct nh_abacus_input {
     nh_list set;             /* KEY=VALUE: keywords of INPUT that replace or follow the usual ones */
 } nh_abacus_input;
 
-/* Writes FOLDER/INPUT, KPT, STRU; the folder is made where it is missing. Errors: a missing or ambiguous file of an element, an
- * element without symbol, "KEY=VALUE" without '='. */
+/* Writes FOLDER/INPUT, KPT, STRU; the folder is made where it is missing. Errors: a missing or ambiguous file
+ * of an element, an element without symbol, "KEY=VALUE" without '='. */
 int nh_abacus_input_write(const nh_abacus_input *in, const nh_structure *s, const char *folder, nh_error *err);
 
 #endif

@@ -15,10 +15,11 @@ int nh_eigen_put(nh_nc *f, const nh_bands *b, nh_error *err);
 /* All bands of one k-point: vector[n_band][basis][2], NaN where there is none. */
 int nh_eigen_put_vectors(nh_nc *f, size_t k, size_t n_band, size_t basis, const double *vector,
                          nh_error *err);
-/* What geneig --against adds: s_norm, s_condition, h_difference_norm, the attributes against and h_difference_mu. */
+/* What geneig --against adds: s_norm, s_condition, h_difference_norm, the attributes against and
+ * h_difference_mu. */
 int nh_eigen_put_condition(nh_nc *f, const nh_condition *c, const char *against, nh_error *err);
 
-/* Everything but eigenvectors. */
+/* Reads everything but eigenvectors. */
 int nh_eigen_read(const nh_nc *f, nh_bands *out, nh_error *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* hdf.h - beneath netCDF, straight to HDF5: for what netCDF has no call for (places in the file, compressed chunks: chunks.h),
- * or is slow at (files with a thousand variables). Only nc.c and model.c have use for it. */
+/* hdf.h - HDF5 beneath netCDF: for what netCDF has no call for (offsets in the file, compressed chunks:
+ * chunks.h) or does slowly (files with a thousand variables). Only nc.c and model.c use it. */
 #ifndef NH_FORMATS_NETCDF_HDF_H
 #define NH_FORMATS_NETCDF_HDF_H
 
@@ -11,11 +11,12 @@
 
 /* Before HDF5's first call: no clean-up at exit, no messages of its own. Harmless later. */
 void nh_hdf_begin(void);
-/* Opens a file for reading, or an image in memory of which a copy is made. HDF5 keeps these apart from files that netCDF
- * has open. The caller closes with H5Fclose. */
+/* Opens a file for reading, or an image in memory of which a copy is made. HDF5 keeps these apart from files
+ * that netCDF has open. The caller closes with H5Fclose. */
 int nh_hdf_open(const char *path, hid_t *out, nh_error *err);
 int nh_hdf_open_image(const char *name, const void *image, size_t size, hid_t *out, nh_error *err);
-/* A text attribute of the root group, allocated; NULL where there is none. `name`: of the file, for messages. */
+/* A text attribute of the root group, allocated; NULL where there is none. `name`: of the file, for
+ * messages. */
 int nh_hdf_text(hid_t file, const char *name, const char *attribute, char **out, nh_error *err);
 
 #endif

@@ -10,9 +10,9 @@
 /* Reads the parameters that act on what `acts` asks for (NH_ACTS_HAM, NH_ACTS_TRACE or both; both: the dead
  * ones that are there too). The weights are float, or double where the file has doubles. A missing live
  * parameter, a wrong shape, a number that is no weight (not finite, or never written): errors that name file,
- * group and variable; they count for all parameters, read or not, but for the values, which are seen only
- * where they are read. A file's weights are mapped where they can be: the model keeps the map, and changes of it are its
- * own. `threads` (NULL: none) look at the values. */
+ * group and variable; all but the values are checked for every parameter, read or not. The weights are mapped
+ * where possible; the map is private to the model, which keeps it. `threads` (NULL: none) look at the
+ * values. */
 int nh_model_read(const char *path, unsigned acts, nh_threads *threads, nh_model **out, nh_error *err);
 /* The same from a file that is open already, without a map. */
 int nh_model_read_from(const nh_nc *f, unsigned acts, nh_model **out, nh_error *err);

@@ -22,18 +22,19 @@ typedef struct nh_nc nh_nc; /* an open file, for reading or for writing */
 int nh_nc_open(const char *path, nh_nc **out, nh_error *err);
 /* As nh_nc_open without the check of Conventions (golden files, foreign files). */
 int nh_nc_open_any(const char *path, nh_nc **out, nh_error *err);
-/* The HDF5 file beneath a reader, opened once more, and the check of Conventions of one; the caller closes it. */
+/* The HDF5 file beneath a reader, opened once more, and the check of Conventions of one; the caller closes
+ * it. */
 int nh_nc_hdf(const nh_nc *f, hid_t *out, nh_error *err);
 int nh_nc_check_conventions(hid_t file, const char *name, nh_error *err);
 void nh_nc_close(nh_nc *f); /* closes; an output that was not committed is removed. NULL is fine */
-/* Large compressed variables are packed and unpacked by these threads from now on, which must not be busy then; NULL, as at
- * first: by the caller. */
+/* Large compressed variables are packed and unpacked by these threads from now on, which must not be busy
+ * then; NULL, as at first: by the caller. */
 void nh_nc_use_threads(nh_nc *f, nh_threads *threads);
 int nh_nc_id(const nh_nc *f);
 const char *nh_nc_name(const nh_nc *f); /* the path, or "(standard input)" */
 
-/* One line for a failed netCDF call: "FILE: WHAT: ...". A full disk reaches us as "HDF error" with the cause left in errno, which
- * the caller clears before a write. `what` may be NULL. Returns -1. */
+/* One line for a failed netCDF call: "FILE: WHAT: ...". A full disk shows as "HDF error" with the cause in
+ * errno, which the caller clears before a write. `what` may be NULL. Returns -1. */
 int nh_nc_failed(const nh_nc *f, const char *what, int status, nh_error *err);
 
 bool nh_nc_has(const nh_nc *f, const char *variable);
@@ -76,8 +77,8 @@ int nh_nc_def_var(nh_nc *f, const char *name, nc_type type, size_t n_dims, const
                   const size_t *chunk, const char *units, const char *long_name, nh_error *err);
 int nh_nc_put_double(nh_nc *f, const char *variable, const double *values,
                      nh_error *err); /* whole variable */
-/* As nh_nc_put_double, for values that stay where and as they are until the file is committed: a compressed variable is
- * compressed then. */
+/* As nh_nc_put_double, but reads `values` on commit, when the variable is compressed: they must stay valid
+ * and unchanged until then. */
 int nh_nc_put_late(nh_nc *f, const char *variable, const double *values, nh_error *err);
 int nh_nc_put_int(nh_nc *f, const char *variable, const int *values, nh_error *err);
 int nh_nc_put_int64(nh_nc *f, const char *variable, const long long *values, nh_error *err);
@@ -87,9 +88,9 @@ int nh_nc_put_string(nh_nc *f, const char *variable, size_t index, const char *t
 int nh_nc_set_double(nh_nc *f, const char *attribute, double value, nh_error *err); /* global */
 int nh_nc_set_text(nh_nc *f, const char *attribute, const char *text, nh_error *err);
 
-/* Copies (large ones to a file on commit: compressed as they are, or compressed then) every dimension, variable and global attribute of `in` that `out` does not have
- * yet, except the variables in the NULL-terminated list `skip` (and dimensions that no copied variable uses).
- */
+/* Copies from `in` every dimension, variable and global attribute that `out` does not have yet. Not copied:
+ * the variables in the NULL-terminated list `skip`, and dimensions that no copied variable uses. Large
+ * variables follow on commit, compressed. */
 int nh_nc_carry(nh_nc *out, const nh_nc *in, const char *const *skip, nh_error *err);
 
 /* Closes, checks, renames or writes to standard output. Frees f in every case. */

@@ -1,4 +1,4 @@
-/* parser.h - what a parser of one structure format gives, and what it is called with. */
+/* parser.h - the interface of a parser of structure files. */
 #ifndef NH_FORMATS_STRUCTURE_PARSER_H
 #define NH_FORMATS_STRUCTURE_PARSER_H
 

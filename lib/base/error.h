@@ -11,7 +11,7 @@ typedef struct nh_error {
     char text[1024];
 } nh_error;
 
-/* Fills err with the formatted line. Always returns -1, so that `return nh_fail(err, ...)` reads well. */
+/* Fills err with the formatted line. Always returns -1, for `return nh_fail(err, ...)`. */
 int nh_fail(nh_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same for a failed allocation; `what` names the thing that did not fit ("pair blocks"). Returns -1. */

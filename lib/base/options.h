@@ -2,7 +2,7 @@
  *
  * A program describes itself in an nh_program: name, synopsis, text, its table of options. From that one
  * source come the parsing, `--help`, `--version` and the man page (`--man`, used by the Makefile), so they
- * cannot disagree. The options every program has (nh_common) are added by the parser. */
+ * cannot disagree. The parser adds the options that every program has (nh_common). */
 #ifndef NH_BASE_OPTIONS_H
 #define NH_BASE_OPTIONS_H
 

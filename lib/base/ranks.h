@@ -1,4 +1,5 @@
-/* ranks.h - several processes that work together (MPI, where the Makefile has found it; else there is one). */
+/* ranks.h - several processes that work together (MPI, where the Makefile has found it; else there is
+ * one). */
 #ifndef NH_BASE_RANKS_H
 #define NH_BASE_RANKS_H
 
@@ -11,7 +12,7 @@ typedef struct nh_ranks {
     int group;       /* MPI's number of it */
 } nh_ranks;
 
-/* Joins the others if the program was started by mpirun or srun; asking for that in a build without MPI is an error. */
+/* Joins the others if the program was started by mpirun or srun; in a build without MPI that is an error. */
 int nh_ranks_begin(nh_ranks *out, nh_error *err);
 void nh_ranks_end(const nh_ranks *r);
 /* Ends all processes; for failures that the others do not know of. Does not return unless alone. */

@@ -1,9 +1,9 @@
 /* real.h - sources that are compiled twice, for float and for double.
  *
- * A source in the Makefile's list TWICE is compiled with NH_REAL_DOUBLE defined and without. In it `real` is the number type,
- * R(name) gives name_d or name_f, and the BLAS calls have the right letter. Their headers declare both versions through
- * NH_DECLARE_TWICE-style inclusion: include guards are per type, so a header of this kind includes itself for both types:
- * see lib/ops/ops.h. NH_NATIVE is the member of nh_weights that has numbers of this type. */
+ * A source in the Makefile's list TWICE is compiled with NH_REAL_DOUBLE defined and without. In it `real` is
+ * the number type, R(nh_X) gives nh_X_d or nh_X_f, and the BLAS calls have the right letter. The header of such
+ * a source declares both versions: it includes itself once for each type (see lib/ops/ops.h). NH_NATIVE is the
+ * member of nh_weights that has numbers of this type. */
 #ifndef NH_BASE_REAL_H
 #define NH_BASE_REAL_H
 

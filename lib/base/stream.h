@@ -1,5 +1,5 @@
 /* stream.h - foreign text: bytes from a file or a pipe, plain, gzip or xz (told apart by their first bytes),
- * and tokens from the bytes. Real files have lines of gigabytes, so nothing here works by line. */
+ * and tokens from the bytes. Real files have lines of gigabytes; nothing here works by line. */
 #ifndef NH_BASE_STREAM_H
 #define NH_BASE_STREAM_H
 
@@ -25,9 +25,9 @@ size_t nh_stream_read(nh_stream *s, void *to, size_t size);
 int nh_stream_status(const nh_stream *s, nh_error *err);
 
 /* Tokens. Each skips white space first and fails at the end of the file with "NAME:LINE: ... expected".
- * nh_scan_real parses what strtod parses in the C locale, correctly rounded, and is fast on `%.8e` text;
- * it accepts nan and inf: the caller says where they are not welcome; Fortran's D exponents too. `what` names what is
- * read, for the message. A number may be followed by punctuation, not by a letter, digit, sign or dot ("1.5Ry"). */
+ * nh_scan_real parses what strtod parses in the C locale, correctly rounded, and is fast on `%.8e` text; it
+ * accepts nan and inf, which the caller has to refuse, and Fortran's D exponents. `what` names what is read,
+ * for the message. A number may be followed by punctuation, not by a letter, digit, sign or dot ("1.5Ry"). */
 int nh_scan_real(nh_stream *s, double *out, const char *what, nh_error *err);
 int nh_scan_long(nh_stream *s, long *out, const char *what, nh_error *err);
 int nh_scan_word(nh_stream *s, char *buffer, size_t size, const char *what, nh_error *err);
@@ -35,10 +35,12 @@ int nh_scan_word(nh_stream *s, char *buffer, size_t size, const char *what, nh_e
 int nh_scan_complex(nh_stream *s, double out[2], const char *what, nh_error *err);
 int nh_skip_space(nh_stream *s);          /* skips white space, returns the next byte (peeked) or -1 */
 int nh_skip_line(nh_stream *s);           /* skips up to and including the next '\n'; -1 at the end */
-/* Rest of the line without its '\n' into buffer (cut to size-1); returns -1 at the end of the file. For headers only. */
+/* Rest of the line without its '\n' into buffer (cut to size-1); returns -1 at the end of the file. For
+ * headers only. */
 int nh_stream_line_text(nh_stream *s, char *buffer, size_t size);
 
-/* A whole small text file (at most `limit` bytes) as one NUL-terminated string, for STRU, KPT, INPUT, YAML. The caller frees. */
+/* A whole small text file (at most `limit` bytes) as one NUL-terminated string, for STRU, KPT, INPUT, YAML.
+ * The caller frees. */
 int nh_read_text(const char *path, size_t limit, char **out, nh_error *err);
 
 #endif

@@ -20,7 +20,7 @@ typedef struct nh_bands {
 int nh_bands_new(const nh_kpoints *k, size_t n_band, nh_bands *out,
                  nh_error *err); /* copies k; energies NaN */
 void nh_bands_free(nh_bands *b);
-/* Energy of band `band` (from 0) at a k-point; NaN where it is not there. */
+/* Energy of band `band` (from 0) at a k-point; NaN where there is none. */
 double nh_band_energy(const nh_bands *b, size_t k, size_t band);
 
 /* Fermi level of `nelec` electrons that fill the states of these k-points (with their weights) from below:

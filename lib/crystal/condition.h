@@ -1,8 +1,9 @@
-/* condition.h - how far an error of H(k) can move the bands: kappa(S)/||S|| ||dH|| (the paper's Appendix F; 2-norms).
+/* condition.h - how far an error of H(k) can move the bands: kappa(S)/||S|| ||dH|| (the paper's Appendix F;
+ * 2-norms).
  *
- * Two Hamiltonians A and B with one overlap S: band by band their energies differ by at most ||S^-1|| ||A - B||, and
- * ||S^-1|| = kappa(S)/||S||, which is large where S is nearly singular: small errors make ghost states there. A shift mu*S
- * moves every energy by mu and is no error, so that
+ * Let A and B be two Hamiltonians with one overlap S. Band by band, their energies differ by at most ||S^-1||
+ * ||A - B||, and ||S^-1|| = kappa(S)/||S||. That is large where S is nearly singular: there, small errors
+ * make ghost states. A shift mu*S moves every energy by mu and is no error. Hence
  *     |E_A - E_B - mu| <= kappa(S)/||S|| ||A - B - mu*S||     for every mu. */
 #ifndef NH_CRYSTAL_CONDITION_H
 #define NH_CRYSTAL_CONDITION_H

@@ -7,14 +7,14 @@
 
 typedef struct nh_fourier nh_fourier;
 
-/* Prepares the sums for one matrix of g and its overlap; g must outlive it. Only the Hermitian part of the
- * matrix and the symmetric part of S can be used: g's arrays are replaced by them, and *anti (may be NULL)
- * becomes the largest element of what is dropped, |H - H^dagger|/2 in eV. Fails where the matrix, S or a
- * reverse pair is missing and for an S that is not symmetric within 1e-6. */
+/* Prepares the sums for one matrix of g and its overlap; g must outlive it. g's arrays are replaced by the
+ * Hermitian part of the matrix and the symmetric part of S. *anti (may be NULL): the largest element of what
+ * is dropped, |H - H^dagger|/2 in eV. Fails where the matrix, S or a reverse pair is missing and for an S
+ * that is not symmetric within 1e-6. */
 int nh_fourier_new(nh_graph *g, nh_matrix m, double *anti, nh_fourier **out, nh_error *err);
 void nh_fourier_free(nh_fourier *f); /* NULL is fine */
-/* From now on the sums are taken on the device (NULL: on the CPU, as before), which must outlive f, and by one thread at a
- * time. Once. */
+/* Takes the sums on the device from now on (NULL: on the CPU, as before). The device must outlive f. One
+ * thread at a time; called once. */
 struct nh_device; /* device/device.h */
 int nh_fourier_place(nh_fourier *f, const struct nh_device *device, nh_error *err);
 
@@ -29,10 +29,11 @@ int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, dou
  */
 int nh_fourier_many(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_threads *threads,
                     nh_error *err);
-/* Queues H(k), S(k) of n k-points for the eigenproblem `to` on the same device, where they stay; f is placed. */
+/* Queues H(k), S(k) of n k-points for the eigenproblem `to` on the same device, where they stay; f is
+ * placed. */
 struct nhk_eigen; /* device/kernels.h */
 int nh_fourier_queue(const nh_fourier *f, size_t n, const double *k, struct nhk_eigen *to, nh_error *err);
-/* Number of k-points that are best taken together: a few where the matrices are small, otherwise one. */
+/* Number of k-points for one call at best: a few where the matrices are small, otherwise one. */
 size_t nh_fourier_batch(const nh_fourier *f);
 
 #endif

@@ -10,9 +10,9 @@
  * the four blocks, one mu for every number of the comparison; means are sums divided by (count + 1e-7).
  *   NH_GAUGE_L1  the paper's: the mu for which the mean is smallest. For a real part that is the weighted
  * median of d/S with weights |S|; for the modulus the minimum of a convex function of one variable. In a
- * table by spin each number has its own mu; in tables by distance, shell pair or pair one mu, that of the modulus
- * over all counted elements and the four blocks, stands for all, so that the rows add up to the whole.
- * Imaginary parts, ud and du have no gauge term (S is real and spin-diagonal); their mu is 0 under
+ * table by spin each number has its own mu; in tables by distance, shell pair or pair one mu, that of the
+ * modulus over all counted elements and the four blocks, stands for all, so that the rows add up to the
+ * total. Imaginary parts, ud and du have no gauge term (S is real and spin-diagonal); their mu is 0 under
  * NH_GAUGE_L1. */
 #ifndef NH_CRYSTAL_GAUGE_H
 #define NH_CRYSTAL_GAUGE_H

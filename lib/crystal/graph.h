@@ -50,7 +50,7 @@ int nh_hermiticity(const nh_graph *g, const double *matrix, double *largest, siz
 int nh_hermitize(const nh_graph *g, double *matrix, nh_error *err);
 /* H <- (H + T H T^-1)/2 with time reversal T = i sigma_y times complex conjugation, element by element:
  *   uu <- (uu + dd*)/2, dd <- uu*;  ud <- (ud - du*)/2, du <- -ud*;  without spin: the real part.
- * Charge part (the spin average) real, spin part imaginary: a crystal without magnetisation has nothing else.
+ * Charge part (the spin average) real, spin part imaginary: without magnetisation there is nothing else.
  */
 void nh_time_reversal_average(const nh_graph *g, double *matrix);
 

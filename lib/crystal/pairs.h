@@ -32,8 +32,8 @@ size_t nh_pairs_find(const nh_pairs *p, int src, int dst, const int cell[3]);
 void nh_pairs_reverse(const nh_pairs *p, size_t *reverse);
 /* v = r_dst + R - r_src, Å. */
 void nh_pair_vector(const nh_structure *s, const nh_pair *pair, double v[3]);
-/* Distances are compared after rounding to 1e-8 Å (docs/network.md, top), so that a rotated crystal keeps its
- * edges. */
+/* Rounds to 1e-8 Å, as all distances are before they are compared: a rotated crystal keeps its edges
+ * (docs/network.md 1). */
 double nh_round_distance(double r);
 
 #endif

@@ -8,7 +8,7 @@
 
 typedef struct nh_spectrum {
     size_t n_k, basis;
-    double *energy;               /* [n_k][basis] eV: all that there are, ascending, NaN from rank[k] on; owned, as the rest */
+    double *energy;               /* [n_k][basis] eV, ascending, NaN from rank[k] on; owned, as the others */
     size_t *first, *count, *rank; /* [n_k] the chosen bands first..first+count-1; how many there are (nh_eigen_solve) */
 } nh_spectrum;
 
@@ -16,14 +16,14 @@ typedef struct nh_spectrum_task {
     const char *name; /* of the matrices, for messages */
     size_t n_k, basis;
     const double *k; /* [n_k][3] fractional */
-    /* Where the matrices come from: Fourier sums, on the same device where they are placed; or NULL: `read` gives those of
-     * k-points first..first+n-1, [n][basis][basis][2] each. */
+    /* Where the matrices come from: Fourier sums, on the same device where they are placed; or NULL: `read`
+     * gives those of k-points first..first+n-1, [n][basis][basis][2] each. */
     const nh_fourier *fourier;
     int (*read)(void *context, size_t first, size_t n, double *h, double *s, nh_error *err);
     double threshold; /* of nh_eigen_new */
     nh_band_choice choice;
-    /* most > 0: with vectors, of up to that many chosen bands; `take` (may be NULL) receives those of each k-point, in order:
-     * vector[most][basis][2], NaN behind the last. */
+    /* most > 0: with vectors, of up to that many chosen bands; `take` (may be NULL) receives those of each
+     * k-point, in order: vector[most][basis][2], NaN behind the last. */
     size_t most;
     int (*take)(void *context, size_t k, const double *vector, nh_error *err);
     void *context;
@@ -34,8 +34,8 @@ typedef struct nh_spectrum_task {
 
 int nh_spectrum_new(size_t n_k, size_t basis, nh_spectrum *out, nh_error *err);
 void nh_spectrum_free(nh_spectrum *s);
-/* Small matrices are shared out among threads by k-point, large ones (or fewer than threads) solved one after another with
- * BLAS's threads, on a device many at once. Errors name the k-point. */
+/* Small matrices: the k-points are shared among the threads. Large ones, or fewer than threads: one after
+ * another with BLAS's threads. On a device: many at once. Errors name the k-point. */
 int nh_spectrum_solve(const nh_spectrum_task *task, nh_spectrum *out, nh_error *err);
 
 #endif

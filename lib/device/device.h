@@ -1,5 +1,5 @@
-/* device.h - where to compute: the CPU, or a CUDA device through libnhkernels.so, which is loaded when it is asked for, so
- * that programs start without CUDA's libraries and run where there are none. */
+/* device.h - where to compute: the CPU, or a CUDA device through libnhkernels.so. The library is loaded on
+ * demand: programs start, and run, without CUDA's libraries. */
 #ifndef NH_DEVICE_DEVICE_H
 #define NH_DEVICE_DEVICE_H
 
@@ -12,18 +12,18 @@ typedef struct nh_device {
     void *library; /* to be closed with it */
 } nh_device;
 
-/* `choice`: "cpu", "auto[,tf32]" or "cuda[:I][,tf32]" (device/choice.h). *out is NULL for the CPU; the caller closes. Without :I
- * a process takes device `rank` modulo their number (the local rank of MPI, or 0). With "auto" a device that cannot be had
- * is no error: *out is NULL and *note says why.
+/* `choice`: "cpu", "auto[,tf32]" or "cuda[:I][,tf32]" (device/choice.h). *out is NULL for the CPU; the caller
+ * closes. Without :I a process takes device `rank` modulo their number (the local rank of MPI, or 0). With
+ * "auto", a missing device is no error: *out is NULL and *note says why.
  *
- * The library is the file $NH_KERNELS, or ../lib/libnhkernels.so from the program's folder. Errors: no such library, no
- * driver, no device (one line). */
+ * The library is the file $NH_KERNELS, or ../lib/libnhkernels.so from the program's folder. Errors: no such
+ * library, no driver, no device (one line). */
 int nh_device_open(const char *choice, int rank, nh_device **out, nh_error *note, nh_error *err);
 /* One with the table given, for programs that are linked with the archive. */
 int nh_device_open_with(const nhk_calls *calls, const char *choice, int rank, nh_device **out, nh_error *err);
 void nh_device_close(nh_device *d); /* NULL is fine */
-/* Memory of the host for count*size bytes that go to or come from the device (NULL: just memory), pinned; nh_device_room_free, before the
- * device is closed. NULL where there is not enough. */
+/* Pinned memory of the host, count*size bytes, for copies to and from the device (d NULL: ordinary memory).
+ * Free with nh_device_room_free before the device is closed. NULL without memory. */
 void *nh_device_room(const nh_device *d, size_t count, size_t size);
 void nh_device_room_free(const nh_device *d, void *room); /* NULL is fine */
 
@@ -32,8 +32,8 @@ typedef struct nh_devices {
     size_t count; /* 0: the CPU */
     nh_device **device;
 } nh_devices;
-/* The devices that the choice lists ("cuda:0,2"). Where it lists none, those that there are, `most` of them at the most, and without those
- * that cannot be used as long as one can: *note says why. Otherwise as above. */
+/* The devices that the choice lists ("cuda:0,2"). Where it lists none: all devices, at most `most`. Devices
+ * that cannot be used are left out as long as one can; *note says why. Otherwise as above. */
 int nh_devices_open(const char *choice, size_t most, nh_devices *out, nh_error *note, nh_error *err);
 /* Some with the table given. */
 int nh_devices_open_with(const nhk_calls *calls, const char *choice, size_t most, nh_devices *out, nh_error *note, nh_error *err);

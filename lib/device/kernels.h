@@ -1,11 +1,14 @@
-/* kernels.h - what a device can do, as the library sees it: devices, device memory, sub-models, losses, H(k), eigenproblems.
+/* kernels.h - what a device can do, as the library sees it: devices, device memory, sub-models, losses, H(k),
+ * eigenproblems.
  *
- * kernels/ implements it. Its archive (libnhkernels.a) needs CUDA's libraries and nothing of libnextham. The programs load
- * the same code as libnhkernels.so where a device is asked for (device/device.h); the table nhk_calls is the one way in.
+ * kernels/ implements it. Its archive (libnhkernels.a) needs CUDA's libraries and nothing of libnextham. The
+ * programs load the same code as libnhkernels.so where a device is asked for (device/device.h); the table
+ * nhk_calls is the one way in.
  *
- * An nh_gpu is one open device with a stream, used by one thread at a time. Operations are queued and return at once;
- * the first thing that goes wrong is kept in the nh_gpu, everything queued after it does nothing, and `sync`, which
- * waits for the stream, reports it. Row numbers on the device are int; host tables (layouts, maps) are those of lib/plan. */
+ * An nh_gpu is one open device with a stream, used by one thread at a time. Operations are queued and return
+ * at once; the first thing that goes wrong is kept in the nh_gpu, everything queued after it does nothing,
+ * and `sync`, which waits for the stream, reports it. Row numbers on the device are int; host tables
+ * (layouts, maps) are those of lib/plan. */
 #ifndef NH_DEVICE_KERNELS_H
 #define NH_DEVICE_KERNELS_H
 
@@ -28,9 +31,9 @@ typedef struct nh_gpu_options {
 
 /* ---- blocks of a crystal and irreps (embedding.cu): nextham/embedding.h */
 
-/* The transforms of one selection of irreps for the species of one structure, as sparse rows: nh_embedding_tables makes them. Numbers of a
- * shell pair count as in its vector's real half; i and j are the m of its two shells, from 0. The factor 1/sqrt2 of the spin matrices is in
- * all values. */
+/* The transforms of one selection of irreps for the species of one structure, as sparse rows:
+ * nh_embedding_tables makes them. Numbers of a shell pair count as in its vector's real half; i and j are the
+ * m of its two shells, from 0. The factor 1/sqrt2 of the spin matrices is in all values. */
 typedef struct nhk_up { /* a number of a pair's vector from the elements of the sub-block */
     unsigned char i, j, channel; /* of the four spin blocks: 0 uu+dd, 1 i(ud-du), 2 uu-dd, 3 ud+du */
     double value, dual;          /* D <- vector, transposed; block -> vector */
@@ -119,7 +122,8 @@ struct nh_network_d_ends;
 NHK_NETWORK_DECLARE(float, nhk_network_f, nhk_training_f, nh_network_f)
 NHK_NETWORK_DECLARE(double, nhk_network_d, nhk_training_d, nh_network_d)
 
-/* ---- a crystal at the ends of the runs of its sub-models (crystal.cu): features from its H0, corrections from their answers */
+/* ---- a crystal at the ends of the runs of its sub-models (crystal.cu): features from its H0, corrections
+ * from their answers */
 
 typedef struct nhk_crystal_input {
     size_t n_edge, n_elem;
@@ -131,9 +135,9 @@ typedef struct nhk_crystal_input {
 } nhk_crystal_input;
 typedef struct nhk_crystal nhk_crystal;
 typedef struct nhk_crystal_calls {
-    /* It takes at most a quarter of the memory that is free, for the corrections and for as much of the matrix as that
-     * allows (the rest comes piece by piece, once for each run). *out is NULL where that is too little. What `in` points to
-     * must outlive it. */
+    /* It takes at most a quarter of the memory that is free, for the corrections and for as much of the
+     * matrix as that allows (the rest comes piece by piece, once for each run). *out is NULL where that is
+     * too little. What `in` points to must outlive it. */
     int (*make)(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **out, nh_error *err);
     void (*drop)(nhk_crystal *c); /* NULL is fine */
     void (*ends_f)(nhk_crystal *c, struct nh_network_f_ends *ends);
@@ -144,7 +148,8 @@ typedef struct nhk_crystal_calls {
 
 /* ---- outputs of the sub-models and the loss (loss.cu): training/loss.c, all in double */
 
-/* The outputs of a crystal's sub-models on the device, what the loss needs in between, and the gradients by them. One for all crystals. */
+/* The outputs of a crystal's sub-models on the device, what the loss needs in between, and the gradients by
+ * them. One for all crystals. */
 typedef struct nhk_outputs nhk_outputs;
 typedef struct nhk_outputs_calls {
     /* dim: of the answers; n_pair: traces of an edge, 0 where the sub-models give none. */
@@ -153,7 +158,8 @@ typedef struct nhk_outputs_calls {
     /* Sinks that write rows of the outputs, and seeds that read rows of the gradients. */
     void (*ends_f)(nhk_outputs *x, struct nh_network_f_ends *ends);
     void (*ends_d)(nhk_outputs *x, struct nh_network_d_ends *ends);
-    /* ham[n_edge][dim] and trace[n_edge][n_pair] from and to the host (NULL: not that one); `gradients`: those by them. */
+    /* ham[n_edge][dim] and trace[n_edge][n_pair] from and to the host (NULL: not that one); `gradients`:
+     * those by them. */
     int (*upload)(nhk_outputs *x, const double *ham, const double *trace, nh_error *err);
     int (*download)(nhk_outputs *x, bool gradients, double *ham, double *trace, nh_error *err);
 } nhk_outputs_calls;
@@ -178,28 +184,34 @@ typedef struct nhk_loss_input { /* nh_loss_data, which says what the arrays mean
     const unsigned char *occupied, *mask; /* [n_species][n_full], [n_species^2][n_slot^2] */
     const double *h0, *label, *overlap;
 } nhk_loss_input;
-/* What of a crystal does not change from step to step, on the device: 16 bytes an element and spin block, 8 for the overlap. */
+/* What of a crystal does not change from step to step, on the device: 16 bytes an element and spin block, 8
+ * for the overlap. */
 typedef struct nhk_loss nhk_loss;
 struct nh_kstates;
 typedef struct nhk_loss_sums {
     double error, trace, trace_mu; /* over the edges: real-space loss, trace loss, its derivative by mu */
 } nhk_loss_sums;
 typedef struct nhk_loss_calls {
-    /* *out is NULL where the crystals that are there would take more than a quarter of the device's memory. */
+    /* *out is NULL where the crystals that are there would take more than a quarter of the device's
+     * memory. */
     int (*make)(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err);
     void (*drop)(nhk_loss *l); /* NULL is fine */
-    /* Before the sub-models run: zeros for their outputs, and room for the evaluation. *ready: there is enough memory. */
+    /* Before the sub-models run: zeros for their outputs, and room for the evaluation. *ready: there is
+     * enough memory. */
     int (*begin)(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const struct nh_kstates *state, bool *ready,
                  nh_error *err);
     /* The three steps of nh_loss_evaluate on a device; in between it does what is left of scalars.
-     * 1: D, and C^* (H_gt - H_pred) C^T at the k-points of `begin`: *shift of mu, trace[n_state][2] of the parts P and Q. */
+     * 1: D, and C^* (H_gt - H_pred) C^T at the k-points of `begin`: *shift of mu, trace[n_state][2] of the
+     * parts P and Q. */
     int (*project)(nhk_loss *l, nhk_outputs *x, bool paper, const struct nh_kstates *state, double *shift, double (*trace)[2],
                    nh_error *err);
-    /* 2: the errors at that mu. weight[n_state][3]: what the derivatives of the parts P, Q, PQ are multiplied by;
+    /* 2: the errors at that mu. weight[n_state][3]: what the derivatives of the parts P, Q, PQ are multiplied
+     * by;
      * part[n_state][3]: their sums. */
     int (*errors)(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu, const double (*weight)[3],
                   nhk_loss_sums *sums, double (*part)[3], nh_error *err);
-    /* 3: gradients by the outputs: weight_r of the real-space part, `shift` of the overlap in D, diagonal[n_state][2] added
+    /* 3: gradients by the outputs: weight_r of the real-space part, `shift` of the overlap in D,
+     * diagonal[n_state][2] added
      * to the parts P and Q, weight_trace of the trace loss. */
     int (*gradients)(nhk_loss *l, nhk_outputs *x, double weight_r, double shift, const double (*diagonal)[2], bool with_trace,
                      double weight_trace, nh_error *err);
@@ -223,17 +235,20 @@ typedef struct nhk_fourier nhk_fourier;
 typedef struct nhk_fourier_calls {
     int (*make)(nh_gpu *g, const nhk_fourier_input *in, nhk_fourier **out, nh_error *err);
     void (*drop)(nhk_fourier *f); /* NULL is fine */
-    /* phase[n][n_cell][2] of n k-points -> h, s [n][basis][basis][2] on the host, complete; either may be NULL. */
+    /* phase[n][n_cell][2] of n k-points -> h, s [n][basis][basis][2] on the host, complete; either may be
+     * NULL. */
     int (*at)(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, nh_error *err);
 } nhk_fourier_calls;
 
 /* ---- H C = E S C (eigen.cu) for many matrices n x n, in batches: crystal/eigen.c
  *
- * Two batches can be in hand: queue the next one before the last one is solved, and its matrices come while the device works. Up to
- * n = NHK_BATCHED the matrices of a batch are solved together by the libraries' batched routines, larger ones, and those that come one by one,
- * by zhegvd: a large one keeps the whole device busy, a small one is a chain of launches that are too short. The border has not been measured.
+ * Two batches can be in progress: queue the next one before the last one is solved; its matrices arrive while
+ * the device works. Up to n = NHK_BATCHED the matrices of a batch are solved together by the libraries'
+ * batched routines, larger ones, and those that come one by one, by zhegvd: a large one keeps the whole
+ * device busy, a small one is a chain of launches that are too short. The border has not been measured.
  *
- * threshold > 0: the eigenvectors of S with eigenvalues below it are projected out; their energies are the last ones, and mean nothing. */
+ * threshold > 0: the eigenvectors of S with eigenvalues below it are projected out; their energies are the
+ * last ones, and mean nothing. */
 
 enum { NHK_BATCHED = 512, NHK_IN_HAND = 2 /* batches, at the most */ };
 typedef struct nhk_eigen nhk_eigen;
@@ -251,15 +266,16 @@ typedef struct nhk_eigen_result { /* on the host, valid until the next batch is 
 typedef struct nhk_eigen_calls {
     int (*make)(nh_gpu *g, const nhk_eigen_options *o, nhk_eigen **out, nh_error *err);
     void (*drop)(nhk_eigen *w); /* NULL is fine */
-    /* Where the host writes the matrices of the next batch, h, s [batch][n][n][2], pinned. They stay until the batch after
-     * it is queued. */
+    /* Where the host writes the matrices of the next batch, h, s [batch][n][n][2], pinned. They stay until
+     * the batch after it is queued. */
     int (*room)(nhk_eigen *w, double **h, double **s, nh_error *err);
-    /* Queues `count` matrices: H(k), S(k) of these phases, which never leave the device (f may be on another nh_gpu of the
-     * same one), or with f NULL those in the room. */
+    /* Queues `count` matrices: H(k), S(k) of these phases, which never leave the device (f may be on another
+     * nh_gpu of the same one), or with f NULL those in the room. */
     int (*queue)(nhk_eigen *w, size_t count, nhk_fourier *f, const double *phase, nh_error *err);
     /* Solves the batch that was queued first. */
     int (*solve)(nhk_eigen *w, nhk_eigen_result *r, nh_error *err);
-    /* Of the batch solved last, columns first[i] .. first[i]+columns[i]-1 of matrix i: *out[count][most][n][2], pinned. */
+    /* Of the batch solved last, columns first[i] .. first[i]+columns[i]-1 of matrix i:
+     * *out[count][most][n][2], pinned. */
     int (*vectors)(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
                    nh_error *err);
 } nhk_eigen_calls;
@@ -274,8 +290,8 @@ typedef struct nhk_calls {
     void (*close)(nh_gpu *g);           /* NULL is fine */
     const char *(*name)(const nh_gpu *g); /* "NVIDIA H100 80GB HBM3"; valid until close */
     int (*sync)(nh_gpu *g, nh_error *err); /* waits; reports the first failure since the last call, and forgets it */
-    /* Pinned memory of the host, which copies go to and from at full speed; NULL and a failure where there is none. `g` may
-     * be any. To be freed when no copy is in flight; NULL is fine. */
+    /* Pinned memory of the host, which copies go to and from at full speed; NULL and a failure where there is
+     * none. `g` may be any. To be freed when no copy is in flight; NULL is fine. */
     void *(*pinned)(nh_gpu *g, size_t count, size_t size);
     void (*pinned_free)(void *p);
     void (*traffic)(const nh_gpu *g, size_t *up, size_t *down); /* bytes that went to and from it since it was opened */

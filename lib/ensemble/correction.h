@@ -1,4 +1,4 @@
-/* correction.h - H0 plus the correction D of the network: the prediction (network.md section 5). */
+/* correction.h - H0 plus the correction D of the network: the prediction (docs/network.md 5). */
 #ifndef NH_ENSEMBLE_CORRECTION_H
 #define NH_ENSEMBLE_CORRECTION_H
 

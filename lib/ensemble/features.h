@@ -1,5 +1,5 @@
-/* features.h - what the network is told of each edge: its H0 block as an irreps vector (network.md 4.4), or with
- * `input: elements` half a one for the element of each end.
+/* features.h - the input of the network for each edge: its H0 block as an irreps vector (docs/network.md
+ * 4.4), or with `input: elements` half a one for the element of each end.
  *
  * Made where they are needed (nh_edge_features), or read from rows that are kept (nh_feature_rows). */
 #ifndef NH_ENSEMBLE_FEATURES_H
@@ -24,7 +24,8 @@ typedef struct nh_edge_features {
 /* The vector of one edge, out[dim]. */
 void nh_edge_feature(const nh_edge_features *f, size_t edge, double *out);
 
-/* Vectors that are kept, float or double, a row for each edge, with those of their numbers alone that the crystal has. */
+/* Vectors that are kept, float or double, a row for each edge, with those of their numbers alone that the
+ * crystal has. */
 typedef struct nh_feature_run {
     size_t from, to, count; /* numbers of a row, and the first of them in the network's vector */
 } nh_feature_run;
@@ -39,7 +40,8 @@ typedef struct nh_feature_rows {
     const nh_feature_run *run; /* ascending in `to`, without overlap; the other numbers of a vector are 0 */
 } nh_feature_rows;
 
-/* Features of edges first..first+n-1 as the network's source gives them (network.h): out[n][dim]. Thread-safe. */
+/* Features of edges first..first+n-1 as the network's source gives them (network.h): out[n][dim].
+ * Thread-safe. */
 void nh_feature_rows_take_f(const nh_feature_rows *r, size_t dim, size_t first, size_t n, float *out);
 void nh_feature_rows_take_d(const nh_feature_rows *r, size_t dim, size_t first, size_t n, double *out);
 

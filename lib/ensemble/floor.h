@@ -1,5 +1,5 @@
-/* floor.h - the error that a network's architecture leaves whatever its weights: what its output cannot
- * represent (network/OPTIONS.md 1.1). */
+/* floor.h - the part of H that an architecture cannot correct, whatever its weights (network/OPTIONS.md
+ * 1.1). */
 #ifndef NH_ENSEMBLE_FLOOR_H
 #define NH_ENSEMBLE_FLOOR_H
 

@@ -33,31 +33,31 @@ typedef struct nh_predict_options {
     bool hermitize;            /* H_pred becomes the mean over (i,j,R) and (j,i,-R) */
 } nh_predict_options;
 
-/* A model and what of it can serve several crystals: the packed weights of the sub-models, which depend on the shell
- * pairs that a crystal has. Those of the last few sets of shell pairs are kept (NH_PREDICTOR_KEEPS; each is about as large as
- * the model in memory). One thread at a time. */
+/* A model with the packed weights of its sub-models, for several crystals. Packed weights depend on the shell
+ * pairs of a crystal; those of the last NH_PREDICTOR_KEEPS sets of shell pairs are kept, each about as large
+ * as the model. One thread at a time. */
 enum { NH_PREDICTOR_KEEPS = 4 };
 typedef struct nh_predictor nh_predictor;
 /* `m` and the devices must outlive it. */
 int nh_predictor_new(const nh_model *m, const nh_predict_options *o, nh_predictor **out, nh_error *err);
 void nh_predictor_free(nh_predictor *p); /* NULL is fine */
 
-/* Fills g->matrix[NH_H_PRED] (allocated here where it is NULL): the base that the model makes of H0 (base.h; g's own h0
- * stays as it is; with `h0: time-reversal` the mean with the time reversal is the network's input, too), plus the
- * correction D of section 5, by the model's rule `reconstruct`, in the real parts of the uu and dd blocks of the pairs
- * within the sub-models' ranges. eV.
+/* Fills g->matrix[NH_H_PRED] (allocated here where it is NULL): the base that the model makes of H0 (base.h;
+ * g's own h0 stays as it is; with `h0: time-reversal` the mean with the time reversal is the network's input,
+ * too), plus the correction D of section 5, by the model's rule `reconstruct`, in the real parts of the uu
+ * and dd blocks of the pairs within the sub-models' ranges. eV.
  *
  * The network's edges are the pairs within the *model's* cutoff, its input is g->features where there are
- * any, and else embedded from H0 here, tile by tile (with `input: elements` the atoms' elements). The model's Rydberg factor against the graph's
- * (docs/network-v11.md 4): input times model/graph, correction times graph/model. A graph with n_spin = 1
- * has uu = dd = H0, and one corrected block.
+ * any, and else embedded from H0 here, tile by tile (with `input: elements` the atoms' elements). The model's
+ * Rydberg factor against the graph's (docs/network-v11.md 4): input times model/graph, correction times
+ * graph/model. A graph with n_spin = 1 has uu = dd = H0, and one corrected block.
  *
- * Errors: no H0 where the model needs it, a graph with a smaller cutoff, an element with more shells than the model's basis, features
- * that were made for another basis or lack an edge. `threads`, `report` and `progress` (n_edge for each
- * sub-model, when it is done) may be NULL. On a device H0 becomes features there, and the corrections come down once, where
- * there is room (kernels/README.md). Deterministic: the same numbers for every number of threads and of devices (as long as
- * the crystal fits: a device with less memory than it asks for takes sums in shorter pieces), and whatever crystals came
- * before. */
+ * Errors: no H0 where the model needs it, a graph with a smaller cutoff, an element with more shells than the
+ * model's basis, features that were made for another basis or lack an edge. `threads`, `report` and
+ * `progress` (n_edge for each sub-model, when it is done) may be NULL. On a device H0 becomes features there,
+ * and the corrections come down once, where there is room (kernels/README.md). Deterministic: the same
+ * numbers for every number of threads and of devices (as long as the crystal fits: a device with less memory
+ * than it asks for takes sums in shorter pieces), and whatever crystals came before. */
 int nh_predictor_run(nh_predictor *p, nh_graph *g, nh_threads *threads, nh_predict_report *report,
                      nh_progress *progress, nh_error *err);
 

@@ -1,5 +1,5 @@
 /* species.h - what an element brings into a calculation with numerical atomic orbitals: its orbitals and its
- * norm-conserving pseudopotential (docs/h0.md 2). Filled by the readers in formats/pseudo/.
+ * norm-conserving pseudopotential (docs/h0.md 2). Filled by readers in formats/.
  *
  * Units in all of lib/lcao: Rydberg and bohr (e^2 = 2, hbar^2/2m = 1). eV and Å begin at nh_lcao (lcao.h). */
 #ifndef NH_LCAO_SPECIES_H

@@ -17,9 +17,8 @@ enum {
 
 typedef enum nh_reconstruct { NH_RECONSTRUCT_UU, NH_RECONSTRUCT_SPIN_AVERAGE } nh_reconstruct;
 typedef enum nh_edge_init { NH_EDGE_INIT_LINEAR, NH_EDGE_INIT_PAPER } nh_edge_init;
-/* What the network sees as H0, and adds its correction to: the file's, or its mean with its time reversal
- * (crystal/graph.h), which takes the magnetisation off an H0 that was made with a starting one, or
- * nothing. */
+/* What the network sees as H0, and what its correction is added to: the file's H0; its mean with its time
+ * reversal (crystal/graph.h), which removes a starting magnetisation; or nothing. */
 typedef enum nh_h0_rule { NH_H0_AS_GIVEN, NH_H0_TIME_REVERSAL, NH_H0_NONE } nh_h0_rule;
 /* network/OPTIONS.md, sections 4 and 5 */
 typedef enum nh_input_kind { NH_INPUT_H0, NH_INPUT_ELEMENTS } nh_input_kind;
@@ -55,7 +54,7 @@ typedef struct nh_config {
     bool lift;              /* the last block multiplies its edge features */
     nh_edge_init edge_init; /* PAPER: initial edge features are a product with the harmonics, too */
     nh_input_kind input;    /* ELEMENTS: the network sees the elements of the atoms in place of H0 */
-    nh_target_kind target;  /* HAMILTONIAN: it answers with what H0 + correction is otherwise */
+    nh_target_kind target;  /* HAMILTONIAN: the output is H itself, not a correction */
     size_t alpha_scalars;   /* n0: scalars of head 0 that lin_alpha sees = mul of MID's first entry */
 } nh_config;
 

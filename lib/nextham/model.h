@@ -28,8 +28,7 @@ typedef struct nh_model {
 int nh_model_new(nh_config *config, bool as_double, nh_model **out, nh_error *err);
 void nh_model_free(nh_model *m); /* NULL is fine */
 
-/* A number that tells models apart: of the configuration, and of all weights that are there, in the precision
- * they have. `threads`: NULL is fine. */
+/* A hash of the configuration and of all weights, in their precision. `threads` may be NULL. */
 int nh_model_hash(const nh_model *m, nh_threads *threads, uint64_t *out, nh_error *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* parameters.h - the list of parameters that a configuration has: names, shapes, what they act on, how they
- * begin (docs/network.md 7 and 9), and the weights themselves. */
+/* parameters.h - the parameters of a configuration: names, shapes, what they act on, initialisation
+ * (docs/network.md 7 and 9); and the weights themselves. */
 #ifndef NH_NEXTHAM_PARAMETERS_H
 #define NH_NEXTHAM_PARAMETERS_H
 
@@ -58,15 +58,15 @@ int nh_weights_new(const nh_params *p, bool as_double, nh_weights *out,
                    nh_error *err); /* all pointers NULL */
 void nh_weights_free(nh_weights *w);
 
-/* The published initialisation of section 7, live parameters only; the numbers of a parameter depend on
- * (seed, range, name) alone. Allocates every live parameter (as float or as double). */
+/* The published initialisation (docs/network.md 7), live parameters only. The numbers of a parameter depend
+ * on (seed, range, name) alone. Allocates every live parameter (as float or as double). */
 int nh_weights_init(const nh_params *p, uint64_t seed, size_t range, nh_weights *w, nh_error *err);
-/* The rule weights of section 10 with the prefix ("range0:"), for tests against golden data; allocates every
- * parameter that acts. */
+/* The rule weights of docs/network.md 10 with the prefix ("range0:"), for tests against golden data;
+ * allocates every parameter that acts. */
 int nh_weights_rule(const nh_params *p, const char *prefix, nh_weights *w, nh_error *err);
 
 /* Rounds every weight that is there to `bits` binary digits behind the leading one (a float has 23, a double
- * 52); the zeros that follow are what compression can leave out. */
+ * 52); the zeros that follow compress well. */
 void nh_weights_round(const nh_params *p, nh_weights *w, int bits);
 
 #endif

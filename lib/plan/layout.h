@@ -39,8 +39,8 @@ void nh_layout_free(nh_layout *l);
 /* Index of the group (l,p), or SIZE_MAX. */
 size_t nh_layout_find(const nh_layout *l, int degree, int parity);
 
-/* Our own matrix products, made for tiles (ops/gemm.c), and tensor products in the frame of the edge (plan/frame.h); or BLAS's and
- * those with the matrices M (plan/product.h), which tests compare them with. */
+/* FAST: matrix products for tiles (ops/gemm.c) and tensor products in the frame of the edge (plan/frame.h).
+ * REFERENCE: BLAS and the explicit coupling matrices M (plan/product.h); slower, used by tests. */
 typedef enum nh_kernels { NH_KERNELS_FAST, NH_KERNELS_REFERENCE } nh_kernels;
 
 /* An irreps linear map (docs/network.md 2.1) between two layouts: for each group of the output a dense matrix

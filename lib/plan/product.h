@@ -8,7 +8,7 @@
 /* The harmonics Y of an edge are contracted with the 3j tensors first: for each distinct triple (l1,j,l3)
  * that a path has, the matrix M[a][c] = sqrt(2 l3+1) sum_b C^{l1 j l3}[a][b][c] Y_j[b]        [2l1+1][2l3+1]
  * which all paths with that triple and all their channels share. The matrices of an edge lie one after
- * another (n_matrix numbers). On the CPU that is the reference; what runs is plan/frame.h. */
+ * another (n_matrix numbers). On the CPU this is the reference; plan/frame.h is faster. */
 typedef struct nh_product_term {
     size_t y; /* index in Y, j*j + b */
     double value;

@@ -1,5 +1,5 @@
 /* adam.h - Adam (Kingma, Ba 2015) on the weights of one sub-model, as PyTorch computes it (docs/network.md
- * section 7). `threads` (may be NULL) share the parameters out; the numbers do not depend on them. */
+ * 7). `threads` (may be NULL) share the parameters; the result does not depend on them. */
 #ifndef NH_TRAINING_ADAM_H
 #define NH_TRAINING_ADAM_H
 
@@ -21,7 +21,7 @@ void nh_adam_step(const nh_optimizer_settings *o, const nh_params *p, double lr,
                   const nh_weights *gradient, nh_weights *m, nh_weights *v, nh_weights *w,
                   nh_threads *threads);
 
-/* What that step multiplies with, the same for all parameters; the kernels take it on a device
+/* The factors of that step, the same for all parameters, for the kernels
  * (kernels/adam.cu). */
 nhk_adam nh_adam_numbers(const nh_optimizer_settings *o, double lr, uint64_t step, double factor);
 

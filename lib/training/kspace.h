@@ -2,10 +2,11 @@
  * mesh of k-points, the split of the bands into P and Q, and the file that keeps them (docs/network.md
  * 6.1).
  *
- * A shifted mesh has one random common shift, a function of the crystal alone: runs with different seeds share a
- * file, at the same time, too. It misses Gamma and the borders of the zone, where S is nearly singular and ghost
- * states live: a mesh that is centred at Gamma has them. Eigenvectors come from *all* pairs of the file, so that they are S-normalised
- * exactly. They are stored in single precision, as the published code has them, and used in double. */
+ * A shifted mesh has one random common shift, a function of the crystal alone: runs with different seeds may
+ * share a file at the same time. It misses Gamma and the borders of the zone, where S is nearly singular and
+ * ghost states occur; a mesh centred at Gamma has these points. Eigenvectors come from *all* pairs of the
+ * file, so that they are S-normalised exactly. They are stored in single precision, as the published code has
+ * them, and used in double. */
 #ifndef NH_TRAINING_KSPACE_H
 #define NH_TRAINING_KSPACE_H
 
@@ -56,11 +57,11 @@ int nh_kspace_solve(const nh_graph *g, size_t n, const double *k, nh_threads *th
 typedef struct nh_kcache nh_kcache;
 
 /* Opens the cache `path` of a crystal, or makes it first where it is absent, unreadable or of another label,
- * overlap, mesh or version (a hash of all of them says so): written beside and renamed, so that a
- * killed run leaves none that is half there, and several processes may make the same one. E_F is g's, or that
- * of g's electrons on this mesh where g has none. The energy cut is applied on opening and is not part of the
- * file. Keeps `path`, energies and the splits in memory, no vectors and no open file. *made (may be NULL): it
- * was computed now. */
+ * overlap, mesh or version (a hash of all of them says so): written beside and renamed, so that a killed run
+ * leaves no half-written file, and several processes may make the same one. E_F is g's, or that of g's
+ * electrons on this mesh where g has none. The energy cut is applied on opening and is not part of the file.
+ * Keeps `path`, energies and the splits in memory, no vectors and no open file. *made (may be NULL): it was
+ * computed now. */
 int nh_kcache_open(const char *path, const nh_graph *g, const nh_kspace_options *o, nh_threads *threads,
                    nh_kcache **out, bool *made, nh_error *err);
 void nh_kcache_free(nh_kcache *c);          /* NULL is fine */

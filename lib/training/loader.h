@@ -27,12 +27,12 @@ typedef struct nh_loader nh_loader;
 
 /* A loader of things 0..n-1. A thread makes at most `ahead` (>= 1) of them before they are taken. What was
  * made is kept, and not made again, as long as all that is kept stays below `budget` bytes; there is no
- * eviction, for training passes over all of a data set in an order that is new each time. */
+ * eviction, since training passes over the whole data set in a new order each time. */
 int nh_loader_new(size_t n, double budget, size_t ahead, nh_loader_make *make, nh_loader_drop *drop,
                   void *context, nh_loader **out, nh_error *err);
 void nh_loader_free(nh_loader *s); /* NULL is fine; all things must have been given back */
 
-/* The next things to take, in this order; forgets what is left of the plan before. */
+/* The next things to take, in this order; replaces the plan before. */
 int nh_loader_plan(nh_loader *s, size_t count, const size_t *order, nh_error *err);
 /* The next thing of the plan; waits until it is made. An error of `make` comes out here. */
 int nh_loader_take(nh_loader *s, void **thing, nh_error *err);

@@ -2,7 +2,7 @@
  * 8 and 13). All in double.
  *
  * Edges are the pairs within the model's cutoff in the order of nh_graph_edges(g, config.cutoff); arrays over
- * edges have a row for each of them, zero where no sub-model answers.
+ * edges have a row for each of them, zero outside the ranges of the sub-models.
  *
  *   ham[n_edge][dim of the selection]   sum over the sub-models of edge_ham (window and decay in it)
  *   trace[n_edge][n_shell^2]            sum over the sub-models of edge_trace
@@ -19,8 +19,8 @@
 #include "training/kspace.h"
 
 typedef enum nh_loss_kind {
-    NH_LOSS_REFERENCE, /* section 6, the published code */
-    NH_LOSS_PAPER      /* section 13, equations 22-28 */
+    NH_LOSS_REFERENCE, /* docs/network.md 6, the published program */
+    NH_LOSS_PAPER      /* docs/network.md 13, the paper's equations 22-28 */
 } nh_loss_kind;
 
 typedef struct nh_loss_options {
@@ -44,7 +44,7 @@ typedef struct nh_loss_data nh_loss_data;
  * with; its part follows from config.reconstruct (NH_PART_REAL or NH_PART_SCALAR; NH_PART_ALL is fine too).
  * Shell pairs that the atoms have and s lacks are an error. `padding`: the positions of s that an atom pair
  * does not occupy are errors too, with target 0, as in the published code (which has s = all pairs);
- * otherwise they are nothing, and get no gradient. */
+ * otherwise they are ignored and get no gradient. */
 int nh_loss_data_new(const nh_config *c, const nh_graph *g, const nh_embedding *e, const nh_selection *s,
                      bool padding, nh_loss_data **out, nh_error *err);
 void nh_loss_data_free(nh_loss_data *d); /* NULL is fine */
@@ -55,8 +55,8 @@ typedef struct nh_loss_task {
     const nh_loss_options *options;
     size_t n_state;          /* k-points; none: no k-space terms, in mu neither */
     const nh_kstates *state; /* [n_state] */
-    /* Outputs of the sub-models; trace NULL: there are none, lambda_c must be 0. Their gradients, written, not
-     * added; g_ham NULL: values only. */
+    /* Outputs of the sub-models; trace NULL: there are none, lambda_c must be 0. Their gradients, written,
+     * not added; g_ham NULL: values only. */
     const double *ham, *trace;
     double *g_ham, *g_trace;
     nh_threads *threads; /* NULL: the caller alone */
@@ -72,24 +72,24 @@ typedef struct nh_loss_task {
  * Does not depend on the number of threads. Errors: states of another crystal, no memory. */
 int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_task *t, nh_loss_terms *terms, nh_error *err);
 
-/* Before the sub-models write to t->outputs on a device, which must outlive d: makes room there for their outputs
- * (zero until then), for the loss at t's states and, the first time, for what does not change from step to step.
- * *ready is false where there is not enough memory (device/kernels.h); else nh_loss_evaluate is called with the same
- * outputs and states. Of t, only these and with_gradients are read. */
+/* Before the sub-models write to t->outputs on a device, which must outlive d: makes room there for their
+ * outputs (zero until then), for the loss at t's states and, the first time, for what does not change from
+ * step to step. *ready is false where there is not enough memory (device/kernels.h); else nh_loss_evaluate is
+ * called with the same outputs and states. Of t, only these and with_gradients are read. */
 int nh_loss_begin(nh_loss_data *d, const nh_device *device, const nh_loss_task *t, bool *ready, nh_error *err);
 
 /* H0 plus correction: h_pred[n_spin][n_elem][2], all pairs; Hermitian mean where asked for. */
 int nh_loss_predict(const nh_loss_data *d, const double *ham, bool hermitize, double *h_pred, nh_error *err);
 
-/* Gauge MAE over the edges by the published definition (section 8, mu by least squares), eV: rows uu, ud, du,
- * dd, overall, and one row for limit[i] <= r < limit[i+1], i < n_range (as nh_gauge_by_distance; range may be
- * NULL). ham = NULL: of H0. hermitize: of the Hermitian mean, what nhinfer writes. */
+/* Gauge MAE over the edges by the published definition (docs/network.md 8, mu by least squares), eV: rows uu,
+ * ud, du, dd, overall, and one row for limit[i] <= r < limit[i+1], i < n_range (as nh_gauge_by_distance;
+ * range may be NULL). ham = NULL: of H0. hermitize: of the Hermitian mean, what nhinfer writes. */
 int nh_loss_gauge_mae(const nh_loss_data *d, const double *ham, bool hermitize,
                       nh_gauge_row region[NH_GAUGE_N_REGION], size_t n_range, const double *limit,
                       nh_gauge_row *range, nh_error *err);
 
-/* For tests: the trace label and mask of section 6.3 at a given mu, [n_edge][n_shell^2]; the paper's label
- * (no layer norm, mask of the occupied shell pairs) where kind says so. */
+/* For tests: the trace label and mask of docs/network.md 6.3 at a given mu, [n_edge][n_shell^2]; the paper's
+ * label (no layer norm, mask of the occupied shell pairs) where kind says so. */
 int nh_loss_trace_label(const nh_loss_data *d, nh_loss_kind kind, double mu, double *label, bool *mask,
                         nh_error *err);
 

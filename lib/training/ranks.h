@@ -5,17 +5,18 @@
 #include "base/ranks.h"
 #include "nextham/parameters.h"
 
-/* How the processes share the work: groups of `crystal.count` of them have a crystal at a time, and a part of the
- * sub-models each. */
+/* How the processes share the work: groups of `crystal.count` of them have a crystal at a time, and a part of
+ * the sub-models each. */
 typedef struct nh_team {
     nh_ranks all;
     nh_ranks crystal; /* the group of this process */
-    nh_ranks peers;   /* the processes of equal place in all groups, which have the same sub-models */
+    nh_ranks peers;   /* the processes with the same sub-models, one in each group */
 } nh_team;
 #define NH_ALONE ((nh_team){{0, 1, 0}, {0, 1, 0}, {0, 1, 0}})
 
-/* Groups of `a_crystal` processes (0: of as many as are of use for n_part sub-models), which must divide the number of all
- * and be at most n_part. Called by all of them, which then fail alike. One process alone is never an error. */
+/* Groups of `a_crystal` processes, which must divide the number of all and be at most n_part (0: as many as
+ * n_part sub-models can use). Called by all processes; all fail alike. One process alone is never an
+ * error. */
 int nh_team_new(nh_ranks all, size_t a_crystal, size_t n_part, nh_team *out, nh_error *err);
 int nh_ranks_sum_weights(const nh_ranks *r, const nh_params *p, nh_weights *w, nh_error *err);
 /* All get the numbers that rank `owner` has. */

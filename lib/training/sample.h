@@ -1,4 +1,4 @@
-/* sample.h - one labelled crystal made ready for training: edges, features, loss data, k-space states. */
+/* sample.h - a labelled crystal prepared for training: edges, features, loss data, k-space states. */
 #ifndef NH_TRAINING_SAMPLE_H
 #define NH_TRAINING_SAMPLE_H
 
@@ -10,8 +10,8 @@ typedef struct nh_sample_kind {
     const nh_config *config;
     const nh_embedding *embedding; /* of the padded basis */
     const nh_selection *input;     /* all of OUT */
-    /* [input->irreps.dim] where the networks see each of its numbers; SIZE_MAX: not at all. Neither is used with
-     * `input: elements` */
+    /* [input->irreps.dim] where the networks see each of its numbers; SIZE_MAX: not at all. Neither is used
+     * with `input: elements` */
     const size_t *place;
     const nh_selection *output; /* what is asked of them */
     bool as_double;             /* precision of the features */
@@ -20,7 +20,7 @@ typedef struct nh_sample_kind {
     nh_kspace_options k;
     size_t n_limit; /* ranges of distance of the errors of H0: limit[n_limit+1], Å */
     const double *limit;
-    const char *k_folder; /* where the states go if there is no writing beside the crystal's file */
+    const char *k_folder; /* folder for the states if the crystal's own folder is read-only */
 } nh_sample_kind;
 
 /* Gauge MAE by region and by range of distance (loss.h, nh_loss_gauge_mae). */
@@ -44,8 +44,9 @@ typedef struct nh_sample {
     double *as_double;
 } nh_sample;
 
-/* Takes g (with label, overlap, and h0 where the network needs it) over, also on failure. Errors name `path`: no such
- * matrices, a smaller cutoff than the network's, more shells than its basis has, another Rydberg factor. */
+/* Takes g (with label, overlap, and h0 where the network needs it) over, also on failure. Errors name `path`:
+ * no such matrices, a smaller cutoff than the network's, more shells than its basis has, another Rydberg
+ * factor. */
 int nh_sample_new(const nh_sample_kind *kind, const char *path, nh_graph *g, nh_sample **out,
                    nh_error *err);
 void nh_sample_free(nh_sample *c); /* NULL is fine */

@@ -72,7 +72,7 @@ typedef struct nh_settings {
     nh_optimizer_settings optimizer;
     nh_schedule_settings schedule;
     size_t accumulate;
-    size_t processes; /* that share a crystal, of several (ranks.h); 0: as many as there is use for */
+    size_t processes; /* that share a crystal (ranks.h); 0: as many as are useful */
     nh_memory_kind memory;
     nh_kernels kernels;
     unsigned ablate;
@@ -92,8 +92,8 @@ void nh_settings_free(nh_settings *s);
 /* What a run needs: lists that exist, a network or `init`, a run_dir. `path` names the file. */
 int nh_settings_check(const nh_settings *s, const char *path, nh_error *err);
 
-/* Carries out the ablations: changes of other settings and of `network`, which is the network that is trained. Doing it
- * twice changes nothing. */
+/* Carries out the ablations: changes of other settings and of `network`, which is the network that is
+ * trained. Doing it twice changes nothing. */
 int nh_settings_ablate(nh_settings *s, nh_config *network, nh_error *err);
 
 /* Complete YAML text, every key with the value used; `network` as in nh_settings_ablate. Read again it gives

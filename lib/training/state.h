@@ -1,5 +1,6 @@
-/* state.h - what a training run is between two steps: all that a killed run needs to go on, bit for bit. With a device, weights,
- * moments and averages are there, and here as of the last nh_stepper_gather (step.h). */
+/* state.h - the state of a training run between two steps: all that a killed run needs to continue bit for
+ * bit. With a device, weights, moments and averages live there; here they are as of the last
+ * nh_stepper_gather (step.h). */
 #ifndef NH_TRAINING_STATE_H
 #define NH_TRAINING_STATE_H
 

@@ -1,5 +1,5 @@
-/* submodel.h - one sub-model in training, without its precision showing: network and tape, fed from a
- * crystal. Its source is compiled for float and for double (base/real.h). */
+/* submodel.h - a sub-model in training: network, tape, gradient, optimiser. Hides whether it is float or
+ * double: its source is compiled for both (base/real.h). */
 #ifndef NH_TRAINING_SUBMODEL_H
 #define NH_TRAINING_SUBMODEL_H
 
@@ -23,14 +23,14 @@ typedef struct nh_submodel_kind {
                 const size_t *input_entry, const nh_selection *output, bool with_trace, nh_tape_memory memory,
                 nh_kernels kernels, nh_submodel **out, nh_error *err);
     void (*drop)(nh_submodel *s); /* NULL is fine */
-    /* From now on it can be gone back through and takes steps, which change these numbers; they must outlive it. Only for such
-     * sub-models are there `backward` and what stands below it. */
+    /* Prepares it for training: steps change these numbers, which must outlive it. Only then may `backward`
+     * and the functions below it be called. */
     int (*train)(nh_submodel *s, const nh_submodel_numbers *numbers, nh_error *err);
-    /* nh_network_place. The numbers of a sub-model that is trained, and the gradient, live on the device from then on;
-     * `fetch` brings the numbers back. */
+    /* nh_network_place. The numbers of a sub-model that is trained, and the gradient, live on the device from
+     * then on; `fetch` brings the numbers back. */
     int (*place)(nh_submodel *s, const nh_device *device, nh_error *err);
-    /* Where it is placed: the next runs leave their outputs on the device, and take the gradients by them from there, in
-     * place of the arrays below (NULL: those). */
+    /* On a device: the next runs leave their outputs in `outputs` there and take the gradients of the loss
+     * from there; NULL: the arrays below. */
     void (*connect)(nh_submodel *s, const nh_device *device, nhk_outputs *outputs);
     /* Writes the rows of the sub-model's edges: ham[n_edge][dim of output], trace[n_edge][n_pair] (NULL: not
      * wanted). `keep`: nh_submodel_kind.backward follows. */

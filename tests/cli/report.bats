@@ -1,4 +1,4 @@
-# pipelines/report.sh, and what README says can be done by hand after the demo.
+# pipelines/report.sh: the evaluation in one page.
 load helper
 
 setup() {
@@ -60,19 +60,4 @@ PY
     ls "$T/report/test/predicted/"*.nc > "$T/hams.list"
     pipelines/report.sh -o "$T/second" "$T/hams.list" > "$T/printed"
     diff "$T/report/test/summary.tsv" "$T/second/hams/summary.tsv"
-}
-
-@test "README: the ten lines run after the demo" {
-    pipelines/demo.sh "$BIN" "$T/demo" > "$T/log" 2>&1 || { cat "$T/log"; return 1; }
-    [ "$(head -c 4 "$T/demo/bands.png" | tail -c 3)" = PNG ]
-    grep -q '^h_pred  *overall' "$T/demo/errors.txt"
-    ln -s "$PWD/pipelines" "$T/pipelines"
-    sed -n '/^### Ten lines/,/^## /s/^    //p' README.md > "$T/lines"
-    [ "$(wc -l < "$T/lines")" -eq 10 ]
-    cd "$T"
-    export PATH=$BIN:$PATH
-    while IFS= read -r line; do
-        bash -c "$line" > out 2> err < /dev/null || { echo "$line"; cat err; return 1; }
-        [ -s out ] && [ ! -s err ] || { echo "$line"; cat out err; return 1; }
-    done < lines
 }
