@@ -22,14 +22,14 @@ PLACEHOLDER = re.compile(r"(^|/)(NAME|KIND|FILE|[Xx]|x_internal)(\.|$)")
 
 
 def listed(root):
-    if os.path.exists(os.path.join(root, ".git")):
-        out = subprocess.run(["git", "-C", root, "ls-files", "--cached", "--others", "--exclude-standard"],
-                             capture_output=True, text=True, check=True).stdout.split("\n")
-        return sorted(f for f in set(out) if f and os.path.isfile(os.path.join(root, f)))
+    git = subprocess.run(["git", "-C", root, "ls-files", "--cached", "--others", "--exclude-standard"],
+                         capture_output=True, text=True) if os.path.exists(os.path.join(root, ".git")) else None
+    if git and git.returncode == 0:
+        return sorted(f for f in set(git.stdout.split("\n")) if f and os.path.isfile(os.path.join(root, f)))
     found = []
     for folder, _, files in os.walk(root):
         found += [os.path.relpath(os.path.join(folder, f), root) for f in files]
-    return sorted(f for f in found if not re.match(r"(build|bin|man|demo)/", f))
+    return sorted(f for f in found if not re.match(r"(\.git|build|bin|man|demo)(/|$)", f))  # an unpacked archive
 
 
 def split(path, text):
