@@ -141,8 +141,8 @@ void R(nh_rotate)(const nh_frame *f, const nh_layout *layout, size_t n, const re
         if (group->l == 0) continue;
         const real *from = d + nh_frame_degree(group->l);
         real *to = x + n * group->offset;
-        for (size_t t = 0; t < n; t++, from += f->n_rotation, to += group->dim)
-            NH_WITH_ROWS(group->rows, rows, rotate_rows(rows, from, back, to, group->mul));
+        NH_WITH_ROWS(group->rows, rows, for (size_t t = 0; t < n; t++, from += f->n_rotation, to += group->dim)
+                                            rotate_rows(rows, from, back, to, group->mul));
     }
 }
 

@@ -5,36 +5,41 @@
  * integrals. */
 static const double SILU = 1.6791767923989418, SIGMOID = 1.8467055342154763;
 
-/* The components of one edge's group times their gates. mul is a constant where it is called. */
-static inline __attribute__((always_inline)) void open_gates(size_t mul, size_t rows, const real *gate, const real *restrict a,
-                                                             real *restrict row)
+/* The components of a group times their gates, which are `width` apart. */
+static void open_gates(size_t mul, size_t rows, size_t n, const real *gate, size_t width, const real *restrict a,
+                       real *restrict row)
 {
-    for (size_t u = 0; u < mul; u++)
-        row[u] = (real)SIGMOID * R(nh_sigmoid)(gate[u]);
-    /* the first component holds the factors until the others have used them */
-    for (size_t m = rows; m-- > 0;)
+    for (size_t t = 0; t < n; t++, gate += width, a += rows * mul, row += rows * mul) {
         for (size_t u = 0; u < mul; u++)
-            row[m * mul + u] = row[u] * a[m * mul + u];
+            row[u] = (real)SIGMOID * R(nh_sigmoid)(gate[u]);
+        /* the first component holds the factors until the others have used them */
+        for (size_t m = rows; m-- > 0;)
+            for (size_t u = 0; u < mul; u++)
+                row[m * mul + u] = row[u] * a[m * mul + u];
+    }
 }
 
-static inline __attribute__((always_inline)) void gates_back(size_t mul, size_t rows, const real *restrict gate,
-                                                             const real *restrict a, const real *restrict g,
+static inline __attribute__((always_inline)) void gates_back(size_t mul, size_t rows, size_t n, const real *restrict gate,
+                                                             size_t width, const real *restrict a, const real *restrict g,
                                                              real *restrict ggate, real *restrict ga)
 {
-    /* the first component holds the factors, the gates' gradient the sums over m */
-    for (size_t u = 0; u < mul; u++) {
-        ggate[u] = 0;
-        ga[u] = (real)SIGMOID * R(nh_sigmoid)(gate[u]);
-    }
-    for (size_t m = rows; m-- > 0;)
+    const size_t dim = rows * mul;
+    for (size_t t = 0; t < n; t++, gate += width, ggate += width, a += dim, g += dim, ga += dim) {
+        /* the first component holds the factors, the gates' gradient the sums over m */
         for (size_t u = 0; u < mul; u++) {
-            const size_t i = m * mul + u;
-            ggate[u] += g[i] * a[i];
-            ga[i] = ga[u] * g[i];
+            ggate[u] = 0;
+            ga[u] = (real)SIGMOID * R(nh_sigmoid)(gate[u]);
         }
-    for (size_t u = 0; u < mul; u++) {
-        const real sigma = R(nh_sigmoid)(gate[u]);
-        ggate[u] *= (real)SIGMOID * sigma * (1 - sigma);
+        for (size_t m = rows; m-- > 0;)
+            for (size_t u = 0; u < mul; u++) {
+                const size_t i = m * mul + u;
+                ggate[u] += g[i] * a[i];
+                ga[i] = ga[u] * g[i];
+            }
+        for (size_t u = 0; u < mul; u++) {
+            const real sigma = R(nh_sigmoid)(gate[u]);
+            ggate[u] *= (real)SIGMOID * sigma * (1 - sigma);
+        }
     }
 }
 
@@ -54,8 +59,7 @@ void R(nh_gate_forward)(const nh_layout *in, const nh_layout *out, const size_t 
             continue;
         }
         const real *gate = x + first[g], *a = x + n * in->group[g].offset;
-        for (size_t t = 0; t < n; t++)
-            NH_WITH_WIDTH(to->mul, mul, open_gates(mul, to->rows, gate + t * width, a + t * to->dim, b + t * to->dim));
+        open_gates(to->mul, to->rows, n, gate, width, a, b);
     }
 }
 
@@ -77,10 +81,7 @@ void R(nh_gate_backward)(const nh_layout *in, const nh_layout *out, const size_t
             }
             continue;
         }
-        const size_t at = n * in->group[k].offset;
-        for (size_t t = 0; t < n; t++) {
-            const size_t gates = first[k] + t * width, row = at + t * to->dim;
-            NH_WITH_WIDTH(to->mul, mul, gates_back(mul, to->rows, x + gates, x + row, g + t * to->dim, gx + gates, gx + row));
-        }
+        const size_t gates = first[k], at = n * in->group[k].offset;
+        NH_WITH_WIDTH(to->mul, mul, gates_back(mul, to->rows, n, x + gates, width, x + at, g, gx + gates, gx + at));
     }
 }

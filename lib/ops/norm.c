@@ -3,12 +3,16 @@
 
 #include <math.h>
 
-/* One row less its mean, times scale and gain. mul is a constant where it is called. */
-static inline __attribute__((always_inline)) void scale_row(size_t mul, size_t rows, real scale, const real *w, real *to)
+/* y[rows][mul] = x[rows][mul] scale w[mul]; y may be x */
+static void scale_rows(size_t rows, size_t mul, real scale, const real *w, const real *x, real *y)
 {
-    for (size_t m = 0; m < rows; m++)
-        for (size_t u = 0; u < mul; u++)
-            to[m * mul + u] *= scale * w[u];
+    for (size_t m = 0; m < rows; m++, x += mul, y += mul) {
+        size_t u = 0;
+        for (; u + NH_HALF <= mul; u += NH_HALF)
+            R(nh_store_half)(y + u, R(nh_load_half)(x + u) * (scale * R(nh_load_half)(w + u)));
+        for (; u < mul; u++)
+            y[u] = x[u] * (scale * w[u]);
+    }
 }
 
 void R(nh_norm_forward)(const nh_layout *layout, size_t n, const real *x, double eps, const real *gain,
@@ -18,15 +22,17 @@ void R(nh_norm_forward)(const nh_layout *layout, size_t n, const real *x, double
         const nh_group *group = &layout->group[g];
         const bool scalar = group->l == 0 && group->p > 0;
         const size_t mul = group->mul, dim = group->dim;
-        const real *w = gain + group->channel;
-        for (size_t t = 0; t < n; t++) {
-            const real *restrict from = x + n * group->offset + t * dim;
-            real *to = y + n * group->offset + t * dim;
-            const real mean = scalar ? R(nh_sum)(dim, from) / (real)dim : 0;
-            for (size_t i = 0; i < dim; i++)
-                to[i] = from[i] - mean;
-            const real scale = 1 / NH_SQRT(R(nh_dot)(dim, to, to) / (real)dim + (real)eps);
-            NH_WITH_WIDTH(mul, width, scale_row(width, group->rows, scale, w, to));
+        const real *w = gain + group->channel, *from = x + n * group->offset;
+        real *to = y + n * group->offset;
+        for (size_t t = 0; t < n; t++, from += dim, to += dim) {
+            const real *row = from;
+            if (scalar) { /* only these have a mean to be taken off */
+                const real mean = R(nh_sum)(dim, from) / (real)dim;
+                for (size_t i = 0; i < dim; i++)
+                    to[i] = from[i] - mean;
+                row = to;
+            }
+            scale_rows(group->rows, mul, 1 / NH_SQRT(R(nh_dot)(dim, row, row) / (real)dim + (real)eps), w, row, to);
             for (size_t u = 0; scalar && u < mul; u++)
                 to[u] += shift[u];
         }
@@ -40,11 +46,10 @@ static real centred_dot(size_t n, const real *a, const real *b, const real *c, r
     size_t i = 0;
     for (; i + NH_LANES <= n; i += NH_LANES)
         v += R(nh_load)(a + i) * R(nh_load)(b + i) * (R(nh_load)(c + i) - mean);
-    real s = R(nh_lanes_sum)(v);
-    if (i + NH_HALF <= n) {
-        s += R(nh_half_sum)(R(nh_load_half)(a + i) * R(nh_load_half)(b + i) * (R(nh_load_half)(c + i) - mean));
-        i += NH_HALF;
-    }
+    R(nh_half) h = R(nh_fold)(v);
+    for (; i + NH_HALF <= n; i += NH_HALF)
+        h += R(nh_load_half)(a + i) * R(nh_load_half)(b + i) * (R(nh_load_half)(c + i) - mean);
+    real s = R(nh_half_sum)(h);
     for (; i < n; i++)
         s += a[i] * b[i] * (c[i] - mean);
     return s;

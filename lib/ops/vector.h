@@ -93,20 +93,24 @@ static inline R(nh_vec) R(nh_splat)(real x)
     return x - (R(nh_vec)){0};
 }
 
-static inline real R(nh_lanes_sum)(R(nh_vec) v)
-{
-    real s = 0;
-    for (int i = 0; i < NH_LANES; i++)
-        s += v[i];
-    return s;
-}
-
 static inline real R(nh_half_sum)(R(nh_half) v)
 {
     real s = 0;
     for (int i = 0; i < NH_HALF; i++)
         s += v[i];
     return s;
+}
+
+/* The two halves of a whole register, added. */
+static inline R(nh_half) R(nh_fold)(R(nh_vec) v)
+{
+#if NH_VECTOR > 32
+    R(nh_half) half[2];
+    memcpy(half, &v, sizeof half);
+    return half[0] + half[1];
+#else
+    return v;
+#endif
 }
 
 /* sum_i x_i */
@@ -116,11 +120,10 @@ static inline real R(nh_sum)(size_t n, const real *x)
     size_t i = 0;
     for (; i + NH_LANES <= n; i += NH_LANES)
         v += R(nh_load)(x + i);
-    real s = R(nh_lanes_sum)(v);
-    if (i + NH_HALF <= n) {
-        s += R(nh_half_sum)(R(nh_load_half)(x + i));
-        i += NH_HALF;
-    }
+    R(nh_half) h = R(nh_fold)(v);
+    for (; i + NH_HALF <= n; i += NH_HALF)
+        h += R(nh_load_half)(x + i);
+    real s = R(nh_half_sum)(h);
     for (; i < n; i++)
         s += x[i];
     return s;
@@ -133,11 +136,10 @@ static inline real R(nh_dot)(size_t n, const real *x, const real *y)
     size_t i = 0;
     for (; i + NH_LANES <= n; i += NH_LANES)
         v += R(nh_load)(x + i) * R(nh_load)(y + i);
-    real s = R(nh_lanes_sum)(v);
-    if (i + NH_HALF <= n) {
-        s += R(nh_half_sum)(R(nh_load_half)(x + i) * R(nh_load_half)(y + i));
-        i += NH_HALF;
-    }
+    R(nh_half) h = R(nh_fold)(v);
+    for (; i + NH_HALF <= n; i += NH_HALF)
+        h += R(nh_load_half)(x + i) * R(nh_load_half)(y + i);
+    real s = R(nh_half_sum)(h);
     for (; i < n; i++)
         s += x[i] * y[i];
     return s;
