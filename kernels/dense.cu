@@ -128,128 +128,6 @@ static __global__ void norm_backward_kernel(size_t n, unsigned width, const real
     }
 }
 
-/* Gradient of a hidden layer's sum from that of its activation, in place. */
-static void hidden_backward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, const real *h, const real *scale, real *gy,
-                            real *ggain, real *gshift)
-{
-    const size_t width = m->width[i + 1];
-    if (!nhk_ready(g, n * width)) return;
-    silu_backward(g, n, width, m->gain != nullptr ? m->gain[i] : nullptr, m->gain != nullptr ? m->shift[i] : nullptr, h,
-                  gy);
-    if (m->gain == nullptr) return;
-    if (ggain != nullptr) R(nhk_column_sums)(g, n, width, width, gy, h, ggain);
-    if (gshift != nullptr) R(nhk_column_sums)(g, n, width, width, gy, nullptr, gshift);
-    NHK_RUN(g, norm_backward_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, m->gain[i], h, scale, gy);
-}
-
-/* ---- chains; `hidden` as in lib/ops/dense.c */
-
-size_t R(nhk_mlp_hidden_size)(const R(nh_mlp) * m)
-{
-    size_t size = 0;
-    for (size_t i = 1; i < m->layers; i++)
-        size += 2 * m->width[i] + 1;
-    return size;
-}
-
-const real *R(nhk_mlp_last_hidden)(const R(nh_mlp) * m, size_t n, const real *hidden)
-{
-    size_t before = 0;
-    for (size_t i = 1; i + 1 < m->layers; i++)
-        before += 2 * m->width[i] + 1;
-    return hidden + n * before;
-}
-
-static size_t widest_hidden(const R(nh_mlp) * m)
-{
-    size_t widest = 0;
-    for (size_t i = 1; i < m->layers; i++)
-        if (m->width[i] > widest) widest = m->width[i];
-    return widest;
-}
-
-static real *entry(real **table, size_t i)
-{
-    return table != nullptr ? table[i] : nullptr;
-}
-
-void R(nhk_mlp_forward)(nh_gpu *g, const R(nh_mlp) * m, size_t n, const real *x, real *hidden, real *y, bool add)
-{
-    if (n == 0) return;
-    for (size_t i = 0; i + 1 < m->layers; i++) {
-        const size_t width = m->width[i + 1];
-        real *s = hidden, *h = s + n * width, *scale = h + n * width;
-        R(nhk_dense_forward)(g, n, m->width[i], width, x, m->weight[i], m->bias[i], false, h);
-        if (nhk_ready(g, n * width))
-            NHK_RUN(g, norm_silu_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, m->eps,
-                    m->gain != nullptr ? m->gain[i] : nullptr, m->gain != nullptr ? m->shift[i] : nullptr, h, s, scale);
-        hidden = scale + n;
-        x = s;
-    }
-    const size_t last = m->layers - 1;
-    if (y != nullptr)
-        R(nhk_dense_forward)(g, n, m->width[last], m->width[last + 1], x, m->weight[last], m->bias[last], add, y);
-}
-
-void R(nhk_mlp_input_gradient)(nh_gpu *g, const R(nh_mlp) * m, size_t n, real *gy, const real *hidden, real *scratch,
-                               real *gx)
-{
-    hidden += n * R(nhk_mlp_hidden_size)(m);
-    for (size_t i = m->layers - 1; i-- > 0;) {
-        const size_t width = m->width[i + 1];
-        const real *scale = hidden - n, *h = scale - n * width;
-        hidden = h - n * width;
-        hidden_backward(g, m, i, n, h, scale, gy, nullptr, nullptr);
-        real *to = i == 0 ? gx : scratch;
-        R(nhk_dense_backward)(g, n, m->width[i], width, gy, nullptr, m->weight[i], to, false, nullptr, nullptr);
-        scratch = gy;
-        gy = to;
-    }
-}
-
-void R(nhk_mlp_backward)(nh_gpu *g, const R(nh_mlp) * m, size_t n, const real *gy, const real *x, const real *hidden,
-                         real *scratch, real *gx, bool add, const R(nh_mlp_gradient) * gradient)
-{
-    const R(nh_mlp_gradient) none = {}, *to = gradient != nullptr ? gradient : &none;
-    const size_t last = m->layers - 1;
-    if (n == 0) return;
-    real *now = scratch, *other = scratch + n * widest_hidden(m);
-    R(nhk_dense_backward)
-    (g, n, m->width[last], m->width[last + 1], gy, last > 0 ? R(nhk_mlp_last_hidden)(m, n, hidden) : x, m->weight[last],
-     last > 0 ? now : gx, last > 0 ? false : add, entry(to->weight, last), entry(to->bias, last));
-    hidden += n * R(nhk_mlp_hidden_size)(m);
-    for (size_t i = last; i-- > 0;) {
-        const size_t width = m->width[i + 1], below = m->width[i];
-        const real *scale = hidden - n, *h = scale - n * width;
-        hidden = h - n * width;
-        hidden_backward(g, m, i, n, h, scale, now, entry(to->gain, i), entry(to->shift, i));
-        const real *input = i == 0 ? x : hidden - n * (2 * below + 1);
-        R(nhk_dense_backward)
-        (g, n, below, width, now, input, m->weight[i], i == 0 ? gx : other, i == 0 ? add : false, entry(to->weight, i),
-         entry(to->bias, i));
-        real *swap = now;
-        now = other;
-        other = swap;
-    }
-}
-
-/* ---- chains with a tangent; `kept` as in lib/ops/dense.c */
-
-size_t R(nhk_mlp_jvp_size)(const R(nh_mlp) * m)
-{
-    size_t size = 0;
-    for (size_t i = 1; i < m->layers; i++)
-        size += 4 * m->width[i] + 2;
-    return size;
-}
-
-static void dense_both(nh_gpu *g, size_t n, size_t in, size_t out, const real *x, const real *weight, const real *bias,
-                       real *y)
-{
-    R(nhk_dense_forward)(g, 2 * n, in, out, x, weight, nullptr, false, y);
-    if (bias != nullptr) R(nhk_fill_rows)(g, n, out, bias, true, y);
-}
-
 /* After norm_silu: h[2n], s[2n], the tangents (of the sum) in the second half of h. */
 static __global__ void tangent_kernel(size_t n, unsigned width, const real *gain, const real *shift, real *h, real *s,
                                       const real *scale, real *c)
@@ -275,27 +153,6 @@ static __global__ void tangent_kernel(size_t n, unsigned width, const real *gain
         }
         if (lane == 0) c[t] = slope;
     }
-}
-
-void R(nhk_mlp_jvp_forward)(nh_gpu *g, const R(nh_mlp) * m, size_t n, const real *x, real *kept, real *y)
-{
-    if (n == 0) return;
-    for (size_t i = 0; i + 1 < m->layers; i++) {
-        const size_t width = m->width[i + 1], half = n * width;
-        real *s = kept, *h = s + 2 * half, *scale = h + 2 * half, *slope = scale + n;
-        const real *gain = m->gain != nullptr ? m->gain[i] : nullptr, *shift = gain != nullptr ? m->shift[i] : nullptr;
-        dense_both(g, n, m->width[i], width, x, m->weight[i], m->bias[i], h);
-        if (nhk_ready(g, half)) {
-            NHK_RUN(g, norm_silu_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, m->eps, gain, shift, h, s,
-                    scale);
-            NHK_RUN(g, tangent_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, gain, shift, h, s, scale,
-                    slope);
-        }
-        kept = slope + n;
-        x = s;
-    }
-    const size_t last = m->layers - 1;
-    if (y != nullptr) dense_both(g, n, m->width[last], m->width[last + 1], x, m->weight[last], m->bias[last], y);
 }
 
 /* g, d: gradients of silu(a) and of its tangent silu'(a) da, replaced by those of a and da, where a = h w + b and
@@ -344,9 +201,85 @@ static __global__ void norm_both_kernel(size_t n, unsigned width, const real *ga
     }
 }
 
-static void last_both_backward(nh_gpu *g, size_t n, size_t in, size_t out, const real *gy, const real *gdy, const real *x,
-                               const real *weight, real *gx, real *gw, real *gbias)
+/* ---- chains */
+
+#define OP(name) R(nhk_##name)
+#define DEVICE nh_gpu *gpu,
+#define ON gpu,
+
+#include "ops/chain.h"
+
+static void layer_forward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, size_t n_bias, const real *x, bool add, real *y)
 {
+    const size_t in = m->width[i], out = m->width[i + 1];
+    const real *bias = m->bias[i];
+    R(nhk_dense_forward)(g, n, in, out, x, m->weight[i], n_bias == n ? bias : nullptr, add, y);
+    if (n_bias < n && bias != nullptr) R(nhk_fill_rows)(g, n_bias, out, bias, true, y);
+}
+
+static void layer_backward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, const real *gy, const real *x, real *gx, bool add,
+                           real *gw, real *gbias)
+{
+    R(nhk_dense_backward)(g, n, m->width[i], m->width[i + 1], gy, x, m->weight[i], gx, add, gw, gbias);
+}
+
+/* Gain or shift of a hidden layer, or NULL. */
+static const real *of_layer(real *const *list, size_t i)
+{
+    return list != nullptr ? list[i] : nullptr;
+}
+
+static void hidden_forward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, real *h, real *s, real *scale)
+{
+    const size_t width = m->width[i + 1];
+    if (nhk_ready(g, n * width))
+        NHK_RUN(g, norm_silu_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, m->eps, of_layer(m->gain, i),
+                of_layer(m->shift, i), h, s, scale);
+}
+
+static void hidden_backward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, const real *h, const real *scale, real *gy,
+                            real *ggain, real *gshift)
+{
+    const size_t width = m->width[i + 1];
+    const real *gain = of_layer(m->gain, i);
+    if (!nhk_ready(g, n * width)) return;
+    silu_backward(g, n, width, gain, of_layer(m->shift, i), h, gy);
+    if (gain == nullptr) return;
+    if (ggain != nullptr) R(nhk_column_sums)(g, n, width, width, gy, h, ggain);
+    if (gshift != nullptr) R(nhk_column_sums)(g, n, width, width, gy, nullptr, gshift);
+    NHK_RUN(g, norm_backward_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, gain, h, scale, gy);
+}
+
+static void both_forward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, real *h, real *s, real *scale, real *slope)
+{
+    const size_t width = m->width[i + 1];
+    hidden_forward(g, m, i, n, h, s, scale);
+    if (nhk_ready(g, n * width))
+        NHK_RUN(g, tangent_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, of_layer(m->gain, i), of_layer(m->shift, i),
+                h, s, scale, slope);
+}
+
+static void both_backward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, const real *h, const real *scale,
+                          const real *slope, real *now, real *ggain, real *gshift)
+{
+    const size_t width = m->width[i + 1], half = n * width;
+    const real *gain = of_layer(m->gain, i);
+    if (!nhk_ready(g, half)) return;
+    NHK_RUN(g, silu_both_kernel, nhk_grid(g, half, NHK_BLOCK), NHK_BLOCK, 0, n, (unsigned)width, gain, of_layer(m->shift, i), h,
+            h + half, now, now + half);
+    if (gain == nullptr) return;
+    /* values and tangents at once: 2n rows of g h */
+    if (ggain != nullptr) R(nhk_column_sums)(g, 2 * n, width, width, now, h, ggain);
+    if (gshift != nullptr) R(nhk_column_sums)(g, n, width, width, now, nullptr, gshift);
+    NHK_RUN(g, norm_both_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, gain, h, h + half, scale, slope, now,
+            now + half);
+}
+
+static void last_both_backward(nh_gpu *g, const R(nh_mlp) * m, size_t n, const real *gy, const real *gdy, const real *x, real *gx,
+                               real *gw, real *gbias)
+{
+    const size_t in = m->width[m->layers - 1], out = m->width[m->layers];
+    const real *weight = m->weight[m->layers - 1];
     const size_t half = n * in;
     if (gy != nullptr)
         R(nhk_dense_backward)(g, n, in, out, gy, x, weight, gx, false, gw, gbias);
@@ -369,44 +302,5 @@ static void last_both_backward(nh_gpu *g, size_t n, size_t in, size_t out, const
         nhk_zero(g, ones, in * sizeof(real));
         R(nhk_column_sums)(g, n, in, in, x + half, nullptr, ones);
         R(nhk_fill_rows)(g, out, in, ones, true, gw);
-    }
-}
-
-void R(nhk_mlp_jvp_backward)(nh_gpu *g, const R(nh_mlp) * m, size_t n, const real *gy, const real *gdy, const real *x,
-                             const real *kept, real *scratch, real *gx, const R(nh_mlp_gradient) * gradient)
-{
-    const R(nh_mlp_gradient) none = {}, *to = gradient != nullptr ? gradient : &none;
-    const size_t last = m->layers - 1;
-    if (n == 0) return;
-    real *now = scratch, *other = scratch + 2 * n * widest_hidden(m);
-    kept += n * R(nhk_mlp_jvp_size)(m);
-    last_both_backward(g, n, m->width[last], m->width[last + 1], gy, gdy,
-                       last > 0 ? kept - n * (4 * m->width[last] + 2) : x, m->weight[last], last > 0 ? now : gx,
-                       entry(to->weight, last), entry(to->bias, last));
-    for (size_t i = last; i-- > 0;) {
-        const size_t width = m->width[i + 1], below = m->width[i], half = n * width;
-        const real *slope = kept - n, *scale = slope - n, *h = scale - 2 * half;
-        const real *gain = m->gain != nullptr ? m->gain[i] : nullptr, *shift = gain != nullptr ? m->shift[i] : nullptr;
-        kept = h - 2 * half;
-        if (nhk_ready(g, half)) {
-            NHK_RUN(g, silu_both_kernel, nhk_grid(g, half, NHK_BLOCK), NHK_BLOCK, 0, n, (unsigned)width, gain, shift, h,
-                    h + half, now, now + half);
-            if (gain != nullptr) {
-                /* values and tangents at once: 2n rows of g h */
-                if (entry(to->gain, i) != nullptr)
-                    R(nhk_column_sums)(g, 2 * n, width, width, now, h, to->gain[i]);
-                if (entry(to->shift, i) != nullptr)
-                    R(nhk_column_sums)(g, n, width, width, now, nullptr, to->shift[i]);
-                NHK_RUN(g, norm_both_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, gain, h, h + half, scale,
-                        slope, now, now + half);
-            }
-        }
-        const real *input = i == 0 ? x : kept - n * (4 * below + 2);
-        R(nhk_dense_backward)
-        (g, 2 * n, below, width, now, input, m->weight[i], i == 0 ? gx : other, false, entry(to->weight, i), nullptr);
-        if (entry(to->bias, i) != nullptr) R(nhk_column_sums)(g, n, width, width, now, nullptr, to->bias[i]);
-        real *swap = now;
-        now = other;
-        other = swap;
     }
 }

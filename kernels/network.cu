@@ -478,23 +478,38 @@ static size_t first_slot(const nhk_pass *r, size_t position)
 
 /* ---- host at the ends */
 
+/* Row `to` of the answers that have come down = row `from`, or zeros. */
+static void move_answer(real *x, size_t width, size_t from, bool zero, size_t to)
+{
+    if (zero)
+        memset(x + to * width, 0, width * sizeof *x);
+    else if (from != to)
+        memcpy(x + to * width, x + from * width, width * sizeof *x);
+}
+
 static void flush(nhk_net *d, nhk_stage *s)
 {
     nhk_pass *r = &d->pass;
     if (!s->busy) return;
     s->busy = false;
     if (!nhk_good(d->gpu, cudaEventSynchronize(s->done), "the work on the device") || d->gpu->failed || s->n == 0) return;
-    const size_t n = s->n, dim = d->net.map_output.out.dim;
+    const size_t n = s->n, dim = d->net.map_output.out.dim, pairs = d->net.with_trace ? d->net.types->n_shell_pair : 0;
     s->n = 0;
-    size_t *edge = static_cast<size_t *>(malloc(n * sizeof *edge));
+    size_t *edge = static_cast<size_t *>(malloc(n * sizeof *edge)), kept = 0;
     if (edge == nullptr) {
         nhk_fail(d->gpu, "out of memory for outputs");
         return;
     }
-    for (size_t i = 0; i < n; i++)
-        edge[i] = r->order[r->out_h[s->first + i]];
-    const real *ham = static_cast<const real *>(s->p);
-    if (r->sink != nullptr) r->sink(r->sink_context, n, edge, ham, d->net.with_trace ? ham + n * dim : nullptr);
+    real *ham = static_cast<real *>(s->p), *trace = ham + n * dim;
+    for (size_t i = 0; i < n; i++) { /* with a probe, edges outside the range are among them */
+        const size_t e = r->order[r->out_h[s->first + i]];
+        const bool outside = !inside(&d->net, r->graph->distance[e]);
+        if (outside && !r->everywhere) continue;
+        move_answer(ham, dim, i, outside, kept);
+        move_answer(trace, pairs, i, outside, kept);
+        edge[kept++] = e;
+    }
+    if (kept > 0 && r->sink != nullptr) r->sink(r->sink_context, kept, edge, ham, pairs > 0 ? trace : nullptr);
     free(edge);
 }
 
@@ -569,6 +584,7 @@ static void over(nhk_pass *r, size_t n, const nhk_list *l, const int *row, tile_
         a.b = &r->net->block[r->s.block];
         a.s = &r->s;
         a.w = &r->w;
+        a.probe = r->probe;
         a.n = n - first < r->tile ? n - first : r->tile;
         a.first = a.slot = first;
         a.row = row != nullptr ? row + first : nullptr;
@@ -671,12 +687,59 @@ static void seeds(tile *a)
     R(nhk_scale_rows)(a->gpu, a->n, a->net->map_output.out.dim, r->damping + a->first, a->w->e3nn);
 }
 
-static void show(const tile *, const nh_layout *, size_t, const real *, real *)
+/* What row t of a tile is numbered by on the host: an edge, or a node. */
+static size_t number_of(const tile *a, size_t t)
 {
+    const size_t i = a->first + t;
+    if (a->list == nullptr) return i;
+    return a->r->order[a->list->row != nullptr ? (size_t)a->r->out_h[i] : i];
 }
 
-static void given_factor(const tile *)
+/* One row of a tile x[n] on the host, in e3nn order. */
+static void row_to_e3nn(const nh_layout *layout, size_t n, size_t t, const real *x, real *out)
 {
+    for (size_t i = 0; i < layout->n_entry; i++) {
+        const nh_layout_entry *e = &layout->entry[i];
+        const nh_group *g = &layout->group[e->group];
+        const real *from = x + n * g->offset + t * g->dim + e->first;
+        for (size_t u = 0; u < e->mul; u++)
+            for (size_t m = 0; m < e->rows; m++)
+                out[e->offset + u * e->rows + m] = from[m * g->mul + u];
+    }
+}
+
+static void show(const tile *a, const nh_layout *layout, size_t width, const real *x, real *out)
+{
+    if (out == nullptr || a->gpu->failed) return;
+    real *copy = static_cast<real *>(malloc((a->n * width + 1) * sizeof *copy));
+    if (copy == nullptr) {
+        nhk_fail(a->gpu, "out of memory for intermediate results");
+        return;
+    }
+    nhk_download(a->gpu, copy, x, a->n * width * sizeof *copy);
+    if (nhk_good(a->gpu, cudaStreamSynchronize(a->gpu->stream), "intermediate results"))
+        for (size_t t = 0; t < a->n; t++) {
+            real *to = out + number_of(a, t) * width;
+            if (layout != nullptr)
+                row_to_e3nn(layout, a->n, t, copy, to);
+            else
+                memcpy(to, copy + t * width, width * sizeof *to);
+        }
+    free(copy);
+}
+
+static void given_factor(const tile *a)
+{
+    real *factor = static_cast<real *>(malloc((a->n + 1) * sizeof *factor));
+    if (factor == nullptr) {
+        nhk_fail(a->gpu, "out of memory for factors");
+        return;
+    }
+    for (size_t t = 0; t < a->n; t++)
+        factor[t] = a->probe->factor[a->s->block][number_of(a, t)];
+    nhk_upload(a->gpu, a->w->factor, factor, a->n * sizeof *factor);
+    nhk_good(a->gpu, cudaStreamSynchronize(a->gpu->stream), "factors");
+    free(factor);
 }
 
 /* ---- nodes */
@@ -689,6 +752,7 @@ static void onsite_sum(tile *a)
     R(nhk_rows_sum)(a->gpu, mid, a->n, r->onsite_begin + a->first, r->onsite, nullptr, a->s->first, a->w->x);
     if (more != 0) R(nhk_axpy)(a->gpu, a->n * mid->dim, a->w->x, more, a->w->x, a->w->x);
     R(nhk_rows_store)(a->gpu, mid, a->n, nullptr, 0, a->w->x, a->s->node + a->first * mid->dim);
+    if (a->probe != nullptr) show(a, mid, mid->dim, a->w->x, a->probe->node_init);
 }
 
 static void begin_nodes(nhk_pass *r)
@@ -886,12 +950,15 @@ static void run_outside(nhk_net *d)
 }
 
 static int network_forward(nhk_net *d, const nh_edges *graph, NH_NET(_source) * source, void *source_context,
-                           NH_NET(_sink) * sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err)
+                           NH_NET(_sink) * sink, void *sink_context, bool everywhere, const NH_NET(_probe) * probe,
+                           size_t *kept, nh_error *err)
 {
     nhk_pass *r = &d->pass;
     const nh_net *net = &d->net;
     nh_gpu *g = d->gpu;
     forget_order(r);
+    if (any_probe(probe) && (d->ends.source != nullptr || d->ends.sink != nullptr))
+        return nhk_error(err, "network: intermediate results of a run whose ends are on the device");
     r->d = d;
     r->net = net;
     r->graph = graph;
@@ -900,6 +967,9 @@ static int network_forward(nhk_net *d, const nh_edges *graph, NH_NET(_source) * 
     r->sink = sink;
     r->sink_context = sink_context;
     r->ends = d->ends;
+    r->everywhere = everywhere;
+    r->probe = probe;
+    r->s.all = any_probe(probe);
     r->s.keep = kept != nullptr;
     d->pool = r->s.keep ? &d->kept_pool : &g->pool;
     d->kept += r->s.keep; /* what was kept before is gone */

@@ -41,6 +41,8 @@ typedef struct nhk_pass {
     NH_NET(_seed) * seed;
     NH_NET(_ends) ends; /* in place of the three, where they are not NULL */
     void *source_context, *sink_context, *seed_context;
+    const NH_NET(_probe) * probe; /* on the host */
+    bool everywhere;
     bool filled;
     size_t tile; /* rows */
     size_t n_edge, n_node, n_out, n_partial;

@@ -84,6 +84,8 @@ struct nh_network_d;
 struct nh_edges;
 struct nh_network_f_ends;
 struct nh_network_d_ends;
+struct nh_network_f_probe;
+struct nh_network_d_probe;
 
 #define NHK_NETWORK_DECLARE(real, name, training, host)                                                           \
     typedef struct name name;                                                                                     \
@@ -101,7 +103,8 @@ struct nh_network_d_ends;
          * the run that is kept, the last one only. The callbacks run in the calling thread. Where the features   \
          * do not fit, tiles become smaller, down to 64 rows. */                                                  \
         int (*forward)(name *d, const struct nh_edges *graph, name##_source *source, void *source_context,        \
-                       name##_sink *sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);      \
+                       name##_sink *sink, void *sink_context, bool everywhere, const struct host##_probe *probe,  \
+                       size_t *kept, nh_error *err);                                                              \
         /* As nh_network_backward for the run with that number; adds to the gradient, which stays on the          \
          * device. */                                                                                             \
         int (*backward)(name *d, size_t kept, name##_seed *seed, void *seed_context, nh_error *err);              \

@@ -466,6 +466,14 @@ static bool tracegrad_all(const run *r)
     return r->s.all || (r->net->config->tg_scale > 0 && r->s.block + 2 < r->net->config->blocks);
 }
 
+/* Whether a probe wants anything, which makes every block run on all edges. */
+static bool any_probe(const NH_NET(_probe) * p)
+{
+    return p != NULL && (p->node_init != NULL || p->edge_init != NULL || p->node != NULL || p->edge != NULL ||
+                         p->z != NULL || p->y != NULL || p->edge_tg != NULL || p->ham_nomask != NULL ||
+                         p->trace_nomask != NULL);
+}
+
 static void run_block(run *r)
 {
     const nh_block *b = &r->net->block[r->s.block];

@@ -558,13 +558,6 @@ void R(nh_block_back)(nh_pass *f)
     f->backward = false;
 }
 
-static bool any_probe(const NH_NET(_probe) * p)
-{
-    return p != NULL && (p->node_init != NULL || p->edge_init != NULL || p->node != NULL || p->edge != NULL ||
-                         p->z != NULL || p->y != NULL || p->edge_tg != NULL || p->ham_nomask != NULL ||
-                         p->trace_nomask != NULL);
-}
-
 static void add_times(const nh_pass *f, nh_network_times *t)
 {
     for (int i = 0; t != NULL && i < f->threads; i++) {
@@ -600,8 +593,8 @@ int NH_NET(_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * sou
                      nh_threads *threads, nh_network_times *times, nh_error *err)
 {
     if (check_edges(g, err) != 0) return -1;
-    if (net->placed != NULL && probe == NULL)
-        return R(nh_placed_forward)(net, g, source, source_context, sink, sink_context, everywhere, NULL, err);
+    if (net->placed != NULL)
+        return R(nh_placed_forward)(net, g, source, source_context, sink, sink_context, everywhere, probe, NULL, err);
     nh_pass f = {.s = {.all = any_probe(probe)},
                  .net = net,
                  .graph = g,
@@ -649,7 +642,7 @@ int NH_NET(_forward_keep)(const nh_net *net, const nh_edges *g, NH_NET(_source) 
     if (check_edges(g, err) != 0) return -1;
     if (net->placed != NULL) {
         tape->pass = (nh_pass){.net = net};
-        if (R(nh_placed_forward)(net, g, source, source_context, sink, sink_context, false, &tape->placed, err) != 0)
+        if (R(nh_placed_forward)(net, g, source, source_context, sink, sink_context, false, NULL, &tape->placed, err) != 0)
             return -1;
         tape->filled = true;
         return 0;

@@ -262,7 +262,8 @@ void R(nh_back_end)(nh_pass *f, real **gradient);
 
 /* The same as nh_network_X, for a network on a device (placed.c). */
 int R(nh_placed_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source, void *source_context,
-                         NH_NET(_sink) * sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err);
+                         NH_NET(_sink) * sink, void *sink_context, bool everywhere, const NH_NET(_probe) * probe,
+                         size_t *kept, nh_error *err);
 int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) * seed, void *seed_context, nh_weights *gradient,
                           nh_error *err);
 int R(nh_placed_update)(nh_net *net, nh_error *err);

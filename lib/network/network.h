@@ -78,7 +78,8 @@ typedef enum nh_tape_memory { NH_TAPE_RECOMPUTE, NH_TAPE_STORE } nh_tape_memory;
     void name##_connect(name *net, const name##_ends *ends);                                                   \
     /* From now on the network runs on the device (NULL: on the CPU, as before), which must outlive it: all of \
      * the functions below, with its own memory in place of the tape's; `threads` and `times` are not used.    \
-     * Runs with a probe stay on the CPU. Once for each network. */                                           \
+     * A probe's arrays are on the host; ends on the device and a probe exclude each other. Once for each      \
+     * network. */                                                                                            \
     int name##_place(name *net, const struct nh_device *device, nh_error *err);                              \
     /* Runs it. Only edges inside the sub-model's distance range reach the sink (all of them if              \
      * `everywhere`: outside, zeros). `threads`, `probe`, `times` may be NULL. Deterministic: the same       \

@@ -30,10 +30,11 @@ int R(nh_placed_update)(nh_net *net, nh_error *err)
 }
 
 int R(nh_placed_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source, void *source_context,
-                         NH_NET(_sink) * sink, void *sink_context, bool everywhere, size_t *kept, nh_error *err)
+                         NH_NET(_sink) * sink, void *sink_context, bool everywhere, const NH_NET(_probe) * probe,
+                         size_t *kept, nh_error *err)
 {
     return CALLS(net->device)
-        ->forward(net->placed, g, source, source_context, sink, sink_context, everywhere, kept, err);
+        ->forward(net->placed, g, source, source_context, sink, sink_context, everywhere, probe, kept, err);
 }
 
 /* Where the host wants the gradient, the device's sum begins anew and is added to the host's. */

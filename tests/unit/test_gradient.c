@@ -274,14 +274,28 @@ static double value(nh_network_d *net, problem *p, double *const factor[8])
     return sum;
 }
 
+#ifdef NH_TESTS_ON_DEVICE_H
+#define MADE_ON_HOST(on) (made_on_host = (on))
+#else
+#define MADE_ON_HOST(on) ((void)0)
+#endif
+
 /* Every parameter along a random direction. */
 static void check_differences(const model *m, size_t range, bool trace)
 {
     problem p = problem_random(m, range, trace, 3, 22, 5);
     nh_weights w = rule(m, "test:", true);
+    MADE_ON_HOST(true);
     nh_network_d *net = nh_network_d_make(&p, &w);
+    MADE_ON_HOST(false);
     double *factor[8] = {0};
     if (m->config.tg_scale > 0) find_factors(net, &p, factor);
+#ifdef NH_TESTS_ON_DEVICE_H
+    nh_network_d *placed = nh_network_d_make(&p, &w);
+    const double here = value(net, &p, factor), there = value(placed, &p, factor); /* a device, too, takes given factors */
+    assert_true(fabs(there - here) <= 1e-10 * fabs(here));
+    nh_network_d_free(placed);
+#endif
     nh_weights g = nh_network_d_gradient(&p, &w, NH_TAPE_RECOMPUTE, 2);
     size_t tested = 0, moving = 0;
     for (size_t i = 0; i < m->params.count; i++) {

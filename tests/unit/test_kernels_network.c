@@ -1,4 +1,4 @@
-/* The tests of the network, with the networks on a device (runs with probes stay on the CPU). */
+/* The tests of the network, with the networks on a device (intermediate results, too). */
 #include "on_device.h"
 
 #include "test_network.c"
