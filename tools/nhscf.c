@@ -304,7 +304,7 @@ static void print_check(const job *j, const nh_scf_check *c)
     printf("%s of %s, against the Hamiltonian of its own density\n", matrix, nh_nc_name(j->in));
     printf("  residual, Gauge MAE         %12.4g meV\n", c->gauge_mae * mev);
     printf("  change of the density       %12.3e per electron\n", c->drho);
-    printf("  bands, first order, mean    %12.4g meV    (shift %.3f meV)\n", c->mean_band_error * mev, c->shift * mev);
+    printf("  bands, first order, mean    %12.4g meV    (shift %.4g meV)\n", c->mean_band_error * mev, c->shift * mev);
     printf("  band energy                 %12.4g meV a cell\n", c->band_energy * mev);
 }
 

@@ -146,6 +146,9 @@ static void half_meshes(void **state)
         free(k);
         free(w);
     }
+    int mesh[3];
+    nh_default_mesh((const double[]){4, 0, 0, 0, 2.9, 0.3, 0, 0, 45}, mesh);
+    assert_true(mesh[0] == 5 && mesh[1] == 7 && mesh[2] == 1);
     size_t n;
     double *k, *w;
     assert_int_equal(nh_half_mesh((int[]){4, 0, 4}, &n, &k, &w, &err), -1);
