@@ -15,7 +15,7 @@ enum {
     NODES = 8,    /* of the interpolation in the table */
     BEFORE = 3    /* of them below the interval */
 };
-static const double table_step = 0.02; /* bohr: with eight nodes better than 1e-8 Ry */
+static const double table_step = 0.01; /* bohr: with eight nodes better than 1e-8 Ry */
 static const double same = 1e-10;      /* bohr: distances that differ by less are one */
 
 struct nh_integrals {

@@ -109,17 +109,6 @@ static double needed(const nh_lcao_task *task, const nh_structure *s, size_t n_e
     return 8 * (GRID_ARRAYS * points + numbers * (4 + 4 * task->n_spin)) + (double)task->keep + 5e7;
 }
 
-int nh_lcao_estimate(const nh_lcao_task *task, double *bytes, nh_error *err)
-{
-    nh_pairs pairs;
-    if (check_distances(task->structure, err) ||
-        make_pairs(task->structure, task->species, task->cutoff, &pairs, err))
-        return -1;
-    *bytes = needed(task, task->structure, pairs.n_elem);
-    nh_pairs_free(&pairs);
-    return 0;
-}
-
 /* --- the parts --------------------------------------------------------------------------------------------------- */
 
 static void say(const nh_lcao_task *task, const char *what)
@@ -136,7 +125,7 @@ static int make_matrices(nh_lcao *l, const nh_lcao_task *task, nh_error *err)
     l->kinetic = NH_ARRAY(double, n);
     l->fixed = NH_ARRAY(double, numbers);
     if (l->overlap == NULL || l->kinetic == NULL || l->fixed == NULL) return nh_fail_memory(err, "the matrices");
-    const nh_two_centre_task tables = {l->structure.n_species, l->species, true, true, l->threads};
+    const nh_two_centre_task tables = {l->structure.n_species, l->species, true, l->threads};
     if (nh_two_centre_new(&tables, &l->two_centre, err) ||
         nh_two_centre_matrices(l->two_centre, &l->structure, &l->pairs, l->overlap, l->kinetic, NULL, l->threads, err))
         return -1;

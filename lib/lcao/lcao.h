@@ -43,8 +43,6 @@ typedef struct nh_lcao {
 
 int nh_lcao_new(const nh_lcao_task *task, nh_lcao **out, nh_error *err);
 void nh_lcao_free(nh_lcao *l); /* NULL is fine */
-/* Bytes that nh_lcao_new will need at its peak, from volume, ecut, atoms: printed before, compared with `memory`. */
-int nh_lcao_estimate(const nh_lcao_task *task, double *bytes, nh_error *err);
 
 /* The energies of V_H and v_xc of a density, Ry. */
 typedef struct nh_density_energies {

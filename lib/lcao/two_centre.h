@@ -1,5 +1,5 @@
 /* two_centre.h - integrals of two functions on two atoms: overlap, kinetic energy, position, and orbitals with
- * projectors (docs/h0.md 4, 5). Radial tables per pair of species, spline in the distance.
+ * projectors (docs/h0.md 4, 5). Radial integrals of each pair of species at the distances that occur, or from tables.
  *
  * Orbitals in the house's order: shells of the species, m = -l..l, no Condon-Shortley sign. */
 #ifndef NH_LCAO_TWO_CENTRE_H
@@ -11,12 +11,12 @@
 
 typedef struct nh_two_centre nh_two_centre;
 
-/* Tables for all pairs of species; `species` [n_species] must outlive it. `kinetic`, `projectors`: also those of T,
- * of <phi|beta>. Threads may be NULL. */
+/* The Bessel transforms of all species' orbitals, and with `projectors` of those, too; `species` [n_species] must outlive
+ * it. Threads may be NULL. */
 typedef struct nh_two_centre_task {
     size_t n_species;
     const nh_species *species;
-    bool kinetic, projectors;
+    bool projectors;
     nh_threads *threads;
 } nh_two_centre_task;
 int nh_two_centre_new(const nh_two_centre_task *task, nh_two_centre **out, nh_error *err);

@@ -105,7 +105,7 @@ static int other_cell(const verifying *v, nh_threads *threads, bool *found, nh_p
     if (nh_pairs_build(v->s, 2 * CELLS, pair, &list, err)) return -1;
     double *const made = NH_ARRAY(double, list.n_elem);
     nh_two_centre *t = NULL;
-    const nh_two_centre_task task = {v->s->n_species, v->species, false, false, threads};
+    const nh_two_centre_task task = {v->s->n_species, v->species, false, threads};
     int status = made != NULL ? nh_two_centre_new(&task, &t, err) : nh_fail_memory(err, "an overlap");
     if (status == 0) status = nh_two_centre_matrices(t, v->s, &list, made, NULL, NULL, threads, err);
     for (size_t p = 0; p < list.count && status == 0 && !*found; p++)
@@ -174,7 +174,7 @@ int nh_overlap_verify(const nh_structure *s, const nh_pairs *pairs, const double
     if (check_basis(s, species, err)) return -1;
     double *const made = NH_ARRAY(double, pairs->n_elem);
     nh_two_centre *t = NULL;
-    const nh_two_centre_task task = {s->n_species, species, false, false, threads};
+    const nh_two_centre_task task = {s->n_species, species, false, threads};
     int status = made != NULL ? nh_two_centre_new(&task, &t, err) : nh_fail_memory(err, "an overlap");
     if (status == 0) status = nh_two_centre_matrices(t, s, pairs, made, NULL, NULL, threads, err);
     nh_two_centre_free(t);

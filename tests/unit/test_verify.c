@@ -34,7 +34,7 @@ static void crystal_new(crystal *c)
     OK(nh_pairs_build(&c->s, n, pair, &c->pairs, &err));
     c->overlap = NH_ARRAY(double, c->pairs.n_elem);
     nh_two_centre *t;
-    const nh_two_centre_task task = {2, c->species, false, false, NULL};
+    const nh_two_centre_task task = {2, c->species, false, NULL};
     OK(nh_two_centre_new(&task, &t, &err));
     OK(nh_two_centre_matrices(t, &c->s, &c->pairs, c->overlap, NULL, NULL, NULL, &err));
     nh_two_centre_free(t);
