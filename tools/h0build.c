@@ -67,10 +67,7 @@ static int write_more(const arguments *a, const nh_lcao *l, nh_nc *f, const doub
     const nc_type type = a->precision == 0 ? NC_FLOAT : NC_DOUBLE;
     int status = nh_nc_set_double(f, "ecut", a->ecut, err) ||
                  nh_nc_set_text(f, "h0_from", a->magnetism ? "h0build, with ABACUS's magnetisation" : "h0build", err);
-    if (status == 0) {
-        const int failure = nc_put_att_int(nh_nc_id(f), NC_GLOBAL, "grid", NC_INT, 3, n);
-        if (failure != NC_NOERR) status = nh_nc_failed(f, "attribute grid", failure, err);
-    }
+    if (status == 0) status = nh_nc_set_ints(f, "grid", 3, n, err);
     if (status == 0 && kinetic != NULL)
         status = nh_nc_def_var(f, "kinetic", type, 1, DIMS("elem"), NULL, "eV", "kinetic energy (spinless)", err) ||
                  nh_nc_put_late(f, "kinetic", kinetic, err);

@@ -170,11 +170,8 @@ static int carry(const arguments *a, nh_nc *out, const nh_nc *in, nh_error *err)
     if (nh_nc_carry(out, in, made_here, err) != 0) return -1;
     if (!a->no_h0) return 0;
     static const char *const stale[] = {"irreps", "shell_pairs", "padded_basis"};
-    for (size_t i = 0; i < sizeof stale / sizeof *stale; i++) {
-        const int status = nc_del_att(nh_nc_id(out), NC_GLOBAL, stale[i]);
-        if (status != NC_NOERR && status != NC_ENOTATT)
-            return nh_fail(err, "%s: attribute %s: %s", nh_nc_name(out), stale[i], nc_strerror(status));
-    }
+    for (size_t i = 0; i < sizeof stale / sizeof *stale; i++)
+        if (nh_nc_drop_att(out, stale[i], err) != 0) return -1;
     return 0;
 }
 

@@ -50,20 +50,15 @@ static int write_output(const session *s, const char *path, const nh_nc *in, con
     static const char *const without[] = {"h_pred", "feature", "edge_pair", NULL}, *const with[] = {"h_pred",
                                                                                                     NULL};
     nh_nc *out;
-    nc_type type = NC_DOUBLE;
-    int id;
-    if (nc_inq_varid(nh_nc_id(in), "h0", &id) == 0) nc_inq_vartype(nh_nc_id(in), id, &type);
     if (nh_nc_create(path, "nhinfer", s->common, in, &out, err)) return -1;
     nh_nc_use_threads(out, s->threads);
     int status = nh_nc_set_text(out, "model", s->a->model, err) ||
                  nh_nc_set_text(out, "model_hash", s->hash, err) ||
                  nh_nc_carry(out, in, s->a->keep_features ? with : without, err) ||
-                 nh_graph_put_matrix(out, g, NH_H_PRED, type == NC_FLOAT, err);
-    if (!status && !s->a->keep_features) { /* they describe the features that were left out */
-        nc_del_att(nh_nc_id(out), NC_GLOBAL, "irreps");
-        nc_del_att(nh_nc_id(out), NC_GLOBAL, "shell_pairs");
-        nc_del_att(nh_nc_id(out), NC_GLOBAL, "padded_basis");
-    }
+                 nh_graph_put_matrix(out, g, NH_H_PRED, nh_nc_is_single(in, "h0"), err);
+    if (!status && !s->a->keep_features) /* they describe the features that were left out */
+        status = nh_nc_drop_att(out, "irreps", err) || nh_nc_drop_att(out, "shell_pairs", err) ||
+                 nh_nc_drop_att(out, "padded_basis", err);
     if (!status) return nh_nc_commit(out, err);
     nh_nc_close(out);
     return -1;

@@ -74,12 +74,11 @@ static int print_provenance(const nh_nc *f, nh_error *err)
 {
     for (size_t i = 0; i < sizeof provenance / sizeof provenance[0]; i++) {
         const char *const name = provenance[i];
-        nc_type type;
-        size_t length;
+        const nh_nc_att kind = nh_nc_att_kind(f, name);
         char *text = NULL;
         double number = 0;
-        if (nc_inq_att(nh_nc_id(f), NC_GLOBAL, name, &type, &length)) continue;
-        if (type == NC_CHAR || type == NC_STRING) {
+        if (kind == NH_NC_ATT_NONE) continue;
+        if (kind == NH_NC_ATT_TEXT) {
             if (nh_nc_att_text(f, name, &text, err)) return -1;
             printf("%-12s %s\n", name, text ? text : "");
             free(text);
@@ -145,11 +144,8 @@ static int info(const arguments *a, const nh_common *common, nh_error *err)
 
 static int copy_provenance(const nh_nc *from, nh_nc *to, nh_error *err)
 {
-    for (size_t i = 1; i < sizeof provenance / sizeof provenance[0]; i++) { /* source: is this program now */
-        const int status = nc_copy_att(nh_nc_id(from), NC_GLOBAL, provenance[i], nh_nc_id(to), NC_GLOBAL);
-        if (status && status != NC_ENOTATT)
-            return nh_fail(err, "%s: attribute %s: %s", nh_nc_name(from), provenance[i], nc_strerror(status));
-    }
+    for (size_t i = 1; i < sizeof provenance / sizeof provenance[0]; i++) /* source: is this program now */
+        if (nh_nc_copy_att(to, from, provenance[i], err)) return -1;
     return 0;
 }
 

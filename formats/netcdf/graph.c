@@ -160,13 +160,10 @@ static int read_matrices(const nh_nc *f, unsigned want, nh_graph *g, nh_error *e
 static int read_feature_values(const nh_nc *f, nh_features *x, nh_error *err)
 {
     size_t count;
-    int id;
-    nc_type type;
     if (!nh_size_mul(x->n_edge, x->n_component, &count))
         return nh_fail(err, "%s: variable feature: too large", nh_nc_name(f));
-    if (nc_inq_varid(nh_nc_id(f), "feature", &id) || nc_inq_vartype(nh_nc_id(f), id, &type))
-        return nh_fail(err, "%s: no variable feature", nh_nc_name(f));
-    if (type == NC_DOUBLE) {
+    if (!nh_nc_has(f, "feature")) return nh_fail(err, "%s: no variable feature", nh_nc_name(f));
+    if (!nh_nc_is_single(f, "feature")) {
         x->value_double = NH_ARRAY(double, count);
         if (x->value_double == NULL) return nh_fail_memory(err, "features");
         return nh_nc_get_double(f, "feature", 2, DIMS("edge", "component"), count, x->value_double, err);

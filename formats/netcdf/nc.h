@@ -1,4 +1,4 @@
-/* nc.h - netCDF for pipes and files: the only door through which the programs touch netCDF.
+/* nc.h - netCDF for pipes and files: the only door to it for all that is outside formats/netcdf.
  *
  * Reading: from a file (nc_open) or a whole image from standard input (nc_open_mem). Writing: to a temporary
  * beside the output's name, renamed on commit, or to an image in memory that is written to standard output on
@@ -61,6 +61,10 @@ int nh_nc_get_strings(const nh_nc *f, const char *variable, size_t count, char *
  * caller frees. */
 int nh_nc_att_double(const nh_nc *f, const char *name, double *out, nh_error *err);
 int nh_nc_att_text(const nh_nc *f, const char *name, char **out, nh_error *err);
+typedef enum nh_nc_att { NH_NC_ATT_NONE, NH_NC_ATT_TEXT, NH_NC_ATT_NUMBER } nh_nc_att;
+nh_nc_att nh_nc_att_kind(const nh_nc *f, const char *name);
+/* True where there is such a variable and it is stored as float. */
+bool nh_nc_is_single(const nh_nc *f, const char *variable);
 
 /* --- writing --- */
 /* Creates `path` ("-": standard output, refused on a terminal), defines Conventions and source ("PROGRAM
@@ -87,6 +91,10 @@ int nh_nc_put_slab(nh_nc *f, const char *variable, size_t first, size_t n, size_
 int nh_nc_put_string(nh_nc *f, const char *variable, size_t index, const char *text, nh_error *err);
 int nh_nc_set_double(nh_nc *f, const char *attribute, double value, nh_error *err); /* global */
 int nh_nc_set_text(nh_nc *f, const char *attribute, const char *text, nh_error *err);
+int nh_nc_set_ints(nh_nc *f, const char *attribute, size_t n, const int *values, nh_error *err);
+/* An attribute that is not there is none that has to be dropped or copied. */
+int nh_nc_drop_att(nh_nc *f, const char *attribute, nh_error *err);
+int nh_nc_copy_att(nh_nc *to, const nh_nc *from, const char *attribute, nh_error *err);
 
 /* Copies from `in` every dimension, variable and global attribute that `out` does not have yet. Not copied:
  * the variables in the NULL-terminated list `skip`, and dimensions that no copied variable uses. Large

@@ -60,3 +60,11 @@ teardown() { rm -rf "$T"; }
     [ "$status" -eq 1 ]
     [[ $output == *"includes in a circle: crystal/"* && $output == *"crystal/neighbours"* && $output == *"crystal/structure"* ]]
 }
+
+@test "netCDF is called in formats/netcdf only" { # but for its version, which --version prints
+    run grep -nE '\bnc_[a-z_]+ ?\(|nh_nc_id\(' -r lib tools formats kernels --include='*.[ch]' --include='*.cu'
+    [[ $output == *formats/netcdf/nc_write.c:* ]]
+    run grep -vE '^formats/netcdf/|nc_inq_libvers' <<<"$output"
+    echo "$output"
+    [ -z "$output" ]
+}
