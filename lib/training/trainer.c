@@ -156,11 +156,31 @@ static int check_basis(const nh_trainer *t, basis_table *b, const nh_graph *g, s
     return 0;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(**(char *const *const *)a, **(char *const *const *)b);
+}
+
+/* repeated[i]: name i of the list is one of several, and not the one that counts (for a crystal to have a larger weight). */
+static int find_repeated(const nh_names *names, bool *repeated, nh_error *err)
+{
+    char ***sorted = NH_ARRAY(char **, names->count + 1);
+    if (!sorted) return nh_fail_memory(err, "names of the crystals");
+    for (size_t i = 0; i < names->count; i++)
+        sorted[i] = &names->name[i];
+    qsort(sorted, names->count, sizeof *sorted, compare_names);
+    for (size_t i = 1; i < names->count; i++)
+        repeated[sorted[i] - names->name] = strcmp(*sorted[i - 1], *sorted[i]) == 0;
+    free(sorted);
+    return 0;
+}
+
 int nh_trainer_check(nh_trainer *t, nh_error *err)
 {
     basis_table b = {0};
     nh_elements seen = {0};
-    int status = 0;
+    bool *repeated = NH_ARRAY(bool, t->names[TRAIN].count + 1);
+    int status = repeated ? find_repeated(&t->names[TRAIN], repeated, err) : nh_fail_memory(err, "names of the crystals");
     nh_progress *progress = nh_progress_start("check", "files", t->first[N_LISTS], t->quiet);
     for (size_t i = 0; !status && i < t->first[N_LISTS]; i++) {
         int list;
@@ -170,7 +190,7 @@ int nh_trainer_check(nh_trainer *t, nh_error *err)
         status = t->hooks->read(t->hooks->context, path, 0, &g, err);
         if (!status) status = nh_sample_check(&t->kind, path, g, err);
         if (!status) status = check_basis(t, &b, g, i, err);
-        if (!status && list == TRAIN) nh_elements_add(&seen, &g->structure);
+        if (!status && list == TRAIN && !repeated[i]) nh_elements_add(&seen, &g->structure);
         nh_graph_free(g);
         if (status) nh_fail_at(err, "%s:%zu", t->list[list], line);
         nh_progress_add(progress, 1);
@@ -178,6 +198,7 @@ int nh_trainer_check(nh_trainer *t, nh_error *err)
     nh_progress_end(progress);
     for (size_t z = 0; z < MAX_ELEMENTS; z++)
         free(b.shells[z]);
+    free(repeated);
     if (!status) nh_elements_join(&t->state->model->elements, &seen);
     return status;
 }

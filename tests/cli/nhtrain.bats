@@ -43,6 +43,10 @@ last() {
     run "$BIN/nhmodel" info "$T/whole/best.nc"
     [ "$status" -eq 0 ] && [[ "$output" == *"trained by nhtrain"* ]]
     [[ "$output" == *"2, with the number of training crystals: Li 2 Cl 2"* ]]
+    # a crystal that stands in the list twice is one
+    printf '%s\n' "$PWD"/pipelines/tiny/LiCl-{1,2,1,1,2}.nc > "$T/twice.list"
+    train -q --set run_dir="$T/twice" --set schedule.epochs=1 --set data.train="$T/twice.list"
+    ncdump -h "$T/twice/best.nc" | grep -q ':elements = "Li 2 Cl 2" ;'
     [ -z "$(find "$T/whole" -name '*.tmp')" ]
 }
 
