@@ -105,6 +105,17 @@ void nhk_zgemm_batched(nh_gpu *g, bool adjoint, size_t n, size_t count, const do
     });
 }
 
+void nhk_gemm_batched(nh_gpu *g, bool across_b, size_t m, size_t n, size_t k, size_t count, const double *a, const double *b,
+                      double *c)
+{
+    if (!nhk_ready(g, m * n * count)) return;
+    emu_enqueue(g->stream, "nhk_gemm_batched", [=] {
+        for (size_t i = 0; i < count; i++)
+            cblas_dgemm(CblasRowMajor, CblasNoTrans, across_b ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, 1, a + i * m * k,
+                        (int)k, b + i * k * n, (int)(across_b ? k : n), 0, c + i * m * n, (int)n);
+    });
+}
+
 #else
 
 static bool blas_good(nh_gpu *g, cublasStatus_t s, const char *what)
@@ -294,6 +305,18 @@ void nhk_zgemm_batched(nh_gpu *g, bool adjoint, size_t n, size_t count, const do
                                         reinterpret_cast<const cuDoubleComplex *>(b), (int)n, size, &zero, complex_of(c), (int)n, size,
                                         (int)count),
               "cublasZgemmStridedBatched");
+}
+
+void nhk_gemm_batched(nh_gpu *g, bool across_b, size_t m, size_t n, size_t k, size_t count, const double *a, const double *b,
+                      double *c)
+{
+    const double one = 1, zero = 0;
+    if (!nhk_ready(g, m * n * count)) return;
+    blas_good(g,
+              cublasDgemmStridedBatched(g->blas, across_b ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, (int)n, (int)m, (int)k, &one, b,
+                                        (int)(across_b ? k : n), (long long)(k * n), a, (int)k, (long long)(m * k), &zero, c, (int)n,
+                                        (long long)(m * n), (int)count),
+              "cublasDgemmStridedBatched");
 }
 
 #endif

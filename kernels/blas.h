@@ -12,6 +12,10 @@ void nhk_gemm_f(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, siz
 void nhk_gemm_d(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const double *a, size_t lda,
                 const double *b, size_t ldb, double beta, double *c, size_t ldc);
 
+/* `count` products c[m][n] = a b, one after another in memory: a [m][k], b [k][n], or [n][k] if across_b. */
+void nhk_gemm_batched(nh_gpu *g, bool across_b, size_t m, size_t n, size_t k, size_t count, const double *a, const double *b,
+                      double *c);
+
 /* c[m][n] = a b of complex numbers, otherwise as nhk_gemm; across: transposed, not conjugated. */
 void nhk_zgemm(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const double *a, size_t lda,
                const double *b, size_t ldb, double *c, size_t ldc);

@@ -257,6 +257,8 @@ const nhk_calls *nhk_table(void)
                                      &nhk_outputs_table,
                                      &nhk_loss_table,
                                      &nhk_fourier_table,
-                                     &nhk_eigen_table};
+                                     &nhk_eigen_table,
+                                     &nhk_tiles_table,
+                                     &nhk_potential_table};
     return &table;
 }

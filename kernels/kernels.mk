@@ -44,7 +44,7 @@ $(EMU_LIB): $(EMU_OBJ)
 	$Qrm -f $@ && ar rcs $@ $^
 $(EMU_SO): $(EMU_OBJ)
 	@echo '  LD    $@'
-	$Q$(CXX) $(LDFLAGS) -shared $^ $(shell pkg-config --libs openblas lapacke) -o $@
+	$Q$(CXX) $(LDFLAGS) -shared $^ $(shell pkg-config --libs openblas lapacke fftw3) -o $@
 
 # Tests of the kernels, against the emulation: C, or C++ where they hold kernels of their own.
 KERNEL_UNIT := $(basename $(notdir $(wildcard tests/unit/test_kernels*.c tests/unit/test_kernels*.cc)))
@@ -60,7 +60,7 @@ $(KERNEL_UNIT:%=$(BUILD)/unit/%): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(EMU
 # --- by nvcc
 CUDA     := build/cuda
 CUDA_OBJ := $(call kernel_objects,$(CUDA))
-CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcusolver -lcublas -lcudart
+CUDA_LIBS := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcusolver -lcublas -lcufft -lcudart
 ifneq ($(NVCC),)
 cuda: kernels/libnhkernels.a lib/libnhkernels.so
 else
@@ -89,7 +89,7 @@ lib/libnhkernels.so: kernels/libnhkernels.a
 
 # On a machine with a device: the tests of the kernels, and their times.
 .PHONY: check-cuda bench-cuda
-CUDA_CHECK := test_kernels_eigen test_kernels_ops test_kernels_embedding test_kernels_loss test_kernels_outputs test_kernels_training test_kernels_network \
+CUDA_CHECK := test_kernels_eigen test_kernels_lcao test_kernels_ops test_kernels_embedding test_kernels_loss test_kernels_outputs test_kernels_training test_kernels_network \
               test_kernels_gradient test_kernels_predict
 CUDA_LINK   = $(CXX) $(LDFLAGS) $< kernels/libnhkernels.a $(LIB) $(CUDA_LIBS) $(LDLIBS)
 $(CUDA)/tests/%.o: tests/%.c

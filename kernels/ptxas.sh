@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 nvcc=${1:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
 echo '| kernel | registers sm_80, sm_90 | double | spills, bytes | warps of 64 on an SM: single, double |'
 echo '|---|---|---|---|---|'
-for source in kernels/{rows,linear,adam,norm,gate,dense,radial,product,lift,attention,invariants,embedding,backward,loss,fourier,eigen}.cu; do
+for source in kernels/{rows,linear,adam,norm,gate,dense,radial,product,lift,attention,invariants,embedding,backward,loss,fourier,eigen,tiles,potential}.cu; do
     for real in "" -DNH_REAL_DOUBLE; do
         for arch in 80 90; do
             "$nvcc" -std=c++17 -O3 -I. -Ilib $real -gencode arch=compute_$arch,code=sm_$arch -Xptxas -v -c "$source" -o /dev/null 2>&1 |

@@ -14,6 +14,8 @@ extern const nhk_outputs_calls nhk_outputs_table;
 extern const nhk_loss_calls nhk_loss_table;
 extern const nhk_fourier_calls nhk_fourier_table;
 extern const nhk_eigen_calls nhk_eigen_table;
+extern const nhk_tiles_calls nhk_tiles_table;
+extern const nhk_potential_calls nhk_potential_table;
 }
 
 #endif

@@ -264,9 +264,67 @@ typedef struct nhk_eigen_calls {
                    nh_error *err);
 } nhk_eigen_calls;
 
+/* ---- orbitals on the grid (tiles.cu): lib/lcao/grid_device.c, which says what the tiles are */
+
+typedef struct nhk_tiles_species {
+    int n_shell, n_orbital, lmax, n_row, width;
+    double radius, step;
+    const int *l;      /* [n_shell] */
+    const double *row; /* [n_row][2][width] values and slopes (lcao/orbital_table.h) */
+} nhk_tiles_species;
+typedef struct nhk_tiles_image { /* of an atom, which reaches a tile */
+    int species, tile, row;      /* its first orbital among those of the tile */
+    double place[3];             /* bohr */
+} nhk_tiles_image;
+typedef struct nhk_tiles_pair { /* a block: its first element, its size */
+    size_t start;
+    int rows, columns;
+} nhk_tiles_pair;
+typedef struct nhk_tiles_link { /* orbitals row.. x column.. of a tile belong to the block of a pair; row = column: its upper triangle */
+    int tile, row, column, pair;
+} nhk_tiles_link;
+typedef struct nhk_tiles_input {
+    size_t n_species, n_tile, n_image, n_pair, n_link, n_elem, n_point;
+    int points, most_rows; /* of a tile */
+    int n[3];
+    double lattice[9], dv;             /* bohr */
+    const nhk_tiles_species *species;  /* [n_species] */
+    const size_t *first_image;         /* [n_tile+1] */
+    const nhk_tiles_image *image;      /* [n_image] */
+    const int *point;                  /* [n_tile][points] place in the grid; -1: none */
+    const nhk_tiles_pair *pair;        /* [n_pair] */
+    const nhk_tiles_link *link;        /* [n_link] in the order of the tiles */
+} nhk_tiles_input;
+typedef struct nhk_tiles nhk_tiles;
+typedef struct nhk_tiles_calls {
+    int (*make)(nh_gpu *g, const nhk_tiles_input *in, nhk_tiles **out, nh_error *err);
+    void (*drop)(nhk_tiles *t); /* NULL is fine */
+    /* Of nh_grid_matrix what the tiles give: blocks with links, of (a, a, 0) the upper triangle. h[n_elem] from v[n_point]. */
+    int (*matrix)(nhk_tiles *t, const double *v, double *h, nh_error *err);
+    /* nh_grid_density: rho[n_point] from p[n_elem]. */
+    int (*density)(nhk_tiles *t, const double *p, double *rho, nh_error *err);
+} nhk_tiles_calls;
+
+/* ---- V_H and v_xc of a density (potential.cu): lib/lcao/potential.c, xc.c */
+
+typedef struct nhk_potential_input {
+    int n[3];
+    size_t n_wave;
+    const short (*wave)[3]; /* [n_wave] the sphere, one of G and -G, G = 0 first (lcao/grid.h) */
+    double reciprocal[9], volume;
+} nhk_potential_input;
+typedef struct nhk_potential nhk_potential;
+typedef struct nhk_potential_calls {
+    int (*make)(nh_gpu *g, const nhk_potential_input *in, nhk_potential **out, nh_error *err);
+    void (*drop)(nhk_potential *p); /* NULL is fine */
+    /* v[points] = V_H[rho], v_xc[rho] in PBE, unpolarised; the energies, Ry. */
+    int (*hartree)(nhk_potential *p, const double *rho, double *v, double *energy, nh_error *err);
+    int (*pbe)(nhk_potential *p, const double *rho, double *v, double *energy, nh_error *err);
+} nhk_potential_calls;
+
 /* ---- what libnhkernels.so offers (gpu.cu) */
 
-enum { NHK_VERSION = 5 }; /* of this file: changes with every change of the tables */
+enum { NHK_VERSION = 6 }; /* of this file: changes with every change of the tables */
 typedef struct nhk_calls {
     int version;
     int (*count)(int *n, nh_error *err); /* number of devices; an error where there is no driver or no device */
@@ -288,6 +346,8 @@ typedef struct nhk_calls {
     const nhk_loss_calls *loss;
     const nhk_fourier_calls *fourier;
     const nhk_eigen_calls *eigen;
+    const nhk_tiles_calls *tiles;
+    const nhk_potential_calls *potential;
 } nhk_calls;
 const nhk_calls *nhk_table(void);
 

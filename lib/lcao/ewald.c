@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "crystal/lattice.h"
 #include "crystal/neighbours.h"
+#include "crystal/neighbours.h"
 #include "crystal/pairs.h"
 
 #include <complex.h>

@@ -4,6 +4,7 @@
 #include "crystal/lattice.h"
 
 #include <fftw3.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -327,6 +328,7 @@ fail:
 void nh_grid_free(nh_grid *g)
 {
     if (g == NULL) return;
+    if (g->placed != NULL) g->device->call->potential->drop(g->placed);
     struct nh_fft *t = g->fft;
     if (t->plane_forward != NULL) fftw_destroy_plan(t->plane_forward);
     if (t->plane_backward != NULL) fftw_destroy_plan(t->plane_backward);
@@ -344,6 +346,21 @@ void nh_grid_free(nh_grid *g)
     free(g->shell_q);
     free(g->shell);
     free(g);
+}
+
+int nh_grid_place(nh_grid *g, const nh_device *device, nh_error *err)
+{
+    if (device == NULL) return 0;
+    if (g->n[0] * g->n[1] * g->fft->half > INT_MAX) return nh_fail(err, "grid: too large for a device");
+    if (g->placed != NULL) g->device->call->potential->drop(g->placed);
+    g->placed = NULL;
+    g->device = device;
+    nhk_potential_input in = {.n = {(int)g->n[0], (int)g->n[1], (int)g->n[2]},
+                              .n_wave = g->n_g,
+                              .wave = (const short(*)[3])g->h,
+                              .volume = g->volume};
+    memcpy(in.reciprocal, g->reciprocal, sizeof in.reciprocal);
+    return device->call->potential->make(device->gpu, &in, &g->placed, err);
 }
 
 /* --- transforms */

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "device/device.h"
 
 #include <complex.h>
 #include <stddef.h>
@@ -26,10 +27,14 @@ typedef struct nh_grid {
     double *shell_q;      /* [n_shell] |G|, ascending, 0 first; owned */
     uint32_t *shell;      /* [n_g]; owned */
     struct nh_fft *fft;   /* plans and work space; owned */
+    const nh_device *device;
+    nhk_potential *placed; /* NULL: V_H and v_xc are the CPU's; owned */
 } nh_grid;
 
 int nh_grid_new(const double lattice[9], double ecut, nh_threads *threads, nh_grid **out, nh_error *err);
 void nh_grid_free(nh_grid *g); /* NULL is fine */
+/* From now on V_H and v_xc (potential.h, unpolarised) are the device's, which must outlive the grid (NULL: the CPU). */
+int nh_grid_place(nh_grid *g, const nh_device *device, nh_error *err);
 
 /* X(G) = (1/n_point) sum_r f(r) exp(-iG.r), and back: f(r) = sum over the whole sphere. Not from two threads at once. */
 void nh_grid_to_sphere(const nh_grid *g, const double *f, double complex *x);

@@ -4,6 +4,7 @@
 #define NH_LCAO_GRID_BASIS_H
 
 #include "crystal/pairs.h"
+#include "device/device.h"
 #include "lcao/grid.h"
 #include "lcao/species.h"
 
@@ -21,6 +22,8 @@ typedef struct nh_grid_basis_task {
 /* What the task points at must outlive it. */
 int nh_grid_basis_new(const nh_grid_basis_task *task, nh_grid_basis **out, nh_error *err);
 void nh_grid_basis_free(nh_grid_basis *b); /* NULL is fine */
+/* From now on matrices and densities are the device's, which must outlive the basis (NULL: the CPU). */
+int nh_grid_basis_place(nh_grid_basis *b, const nh_device *device, nh_error *err);
 
 /* h[n_elem] = <phi_a0 | v | phi_bR>, v[n_point] Ry: complete, both a pair and its reverse; zero where nothing overlaps.
  * Same bytes for any number of threads. */

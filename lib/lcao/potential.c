@@ -272,6 +272,16 @@ int nh_hartree_add(const nh_grid *g, const double *rho, double *v, double *energ
         free(hartree);
         return nh_fail_memory(err, "the Hartree potential");
     }
+    if (g->placed != NULL) {
+        double e;
+        const int status = g->device->call->potential->hartree(g->placed, rho, hartree, &e, err);
+        for (size_t i = 0; i < g->n_point && status == 0; i++)
+            v[i] += hartree[i];
+        if (energy != NULL && status == 0) *energy = e;
+        free(x);
+        free(hartree);
+        return status;
+    }
     nh_grid_to_sphere(g, rho, x);
     double sum = 0;
     x[0] = 0; /* the constant is zero: the cell is neutral with the ions */

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Thresholds of the two parts, as ABACUS has them (docs/h0.md 7, 9). */
-static const double SMALL_LDA = 1e-10, SMALL_GRADIENT = 1e-6, SMALL_SIGMA = 1e-10, SMALL_SPIN = 1e-10;
+static const double SMALL_SPIN = 1e-10; /* exchange of one spin's density, as ABACUS has it (docs/h0.md 9) */
 static const double LARGEST_ZETA = 1 - 1e-6; /* in the gradient part, whose derivative is infinite at 1 */
 
 /* --- gradient and divergence on the sphere */
@@ -104,24 +103,14 @@ static void at_points(void *context, size_t index, int thread)
     for (size_t i = index * BATCH; i < end_of(index, p->n); i++) {
         double *const grad[3] = {&p->grad[0][i], &p->grad[1][i], &p->grad[2][i]};
         const double n = fabs(p->n_total[i]);
-        double factor = 0;
-        if (n > SMALL_LDA) {
-            const nh_lda lda = nh_lda_at(n);
-            double v = 2 * lda.v, e = lda.e * n;
-            const double sigma = *grad[0] * *grad[0] + *grad[1] * *grad[1] + *grad[2] * *grad[2];
-            if (n > SMALL_GRADIENT && sigma > SMALL_SIGMA) {
-                const nh_gga gga = nh_pbe_gradient(n, sigma, &lda);
-                v += 2 * gga.n;
-                e += gga.f;
-                factor = 4 * gga.sigma;
-            }
-            p->v[i] += v;
-            energy += e;
-        }
+        const double sigma = *grad[0] * *grad[0] + *grad[1] * *grad[1] + *grad[2] * *grad[2];
+        const nh_pbe_point at = nh_pbe_at(n, sigma);
+        p->v[i] += at.v;
+        energy += at.e;
         for (int x = 0; x < 3; x++)
-            *grad[x] *= factor;
+            *grad[x] *= at.h;
     }
-    p->energy[index] = 2 * energy;
+    p->energy[index] = energy;
 }
 
 typedef struct difference {
@@ -138,9 +127,31 @@ static void subtract(void *context, size_t index, int thread)
         d->to[i] -= d->a[i];
 }
 
+static int pbe_of_device(const nh_grid *g, const double *rho, const double *core, double *v, double *energy,
+                         nh_error *err)
+{
+    const size_t n = g->n_point;
+    double *density = NH_ARRAY(double, n), *xc = NH_ARRAY(double, n), e;
+    int status = -1;
+    if (density == NULL || xc == NULL) {
+        nh_fail_memory(err, "exchange and correlation");
+    } else {
+        for (size_t i = 0; i < n; i++)
+            density[i] = rho[i] + (core != NULL ? core[i] : 0);
+        status = g->device->call->potential->pbe(g->placed, density, xc, &e, err);
+        for (size_t i = 0; i < n && status == 0; i++)
+            v[i] += xc[i];
+        if (energy != NULL && status == 0) *energy = e;
+    }
+    free(density);
+    free(xc);
+    return status;
+}
+
 int nh_pbe_add(const nh_grid *g, const double *rho, const double *core, double *v, double *energy,
                nh_threads *threads, nh_error *err)
 {
+    if (g->placed != NULL) return pbe_of_device(g, rho, core, v, energy, err);
     const size_t n = g->n_point;
     room r = {NH_ARRAY(double complex, g->n_g), NH_ARRAY(double complex, g->n_g)};
     double *density = NH_ARRAY(double, n), *sum = NH_ARRAY(double, batches(n));
@@ -191,7 +202,7 @@ static void at_spins(void *context, size_t index, int thread)
     const spins *p = context;
     for (size_t i = index * BATCH; i < end_of(index, p->n); i++) {
         const double core = p->core != NULL ? p->core[i] : 0, n = fabs(p->rho[i] + core);
-        if (n > SMALL_LDA) {
+        if (n > NH_SMALL_LDA) {
             const nh_lda_polarised lda = nh_lda_polarised_at(n, fmax(-1, fmin(1, p->m[i] / n)));
             for (int s = 0; s < 2; s++)
                 p->v[s][i] += 2 * lda.v[s];
@@ -212,7 +223,7 @@ static void at_spins(void *context, size_t index, int thread)
             p->v[s][i] += 2 * x.n;
             factor[s] = 4 * x.sigma;
         }
-        if (n > SMALL_GRADIENT) {
+        if (n > NH_SMALL_GRADIENT) {
             const double zeta = (of_spin[0] - of_spin[1]) / n;
             const nh_gga_correlation c =
                 nh_pbe_correlation_polarised(n, fmax(-LARGEST_ZETA, fmin(LARGEST_ZETA, zeta)), sigma);

@@ -5,10 +5,14 @@
 #define NH_TESTS_LCAO_CASE_H
 
 #include "base/memory.h"
+#include "base/random.h"
 #include "check.h"
+#include "crystal/neighbours.h"
+#include "crystal/pairs.h"
 #include "crystal/structure.h"
 #include "formats/pseudo/orbital.h"
 #include "formats/pseudo/upf.h"
+#include "lcao/grid_basis.h"
 #include "lcao/species.h"
 
 #include <unistd.h>
@@ -73,6 +77,110 @@ static inline void lcao_case_read(lcao_case *c, const char *name)
         OK(nh_orbital_read(path, f[0], &c->species[s].orbital, &err));
     }
     lcao_case_shells(c);
+}
+
+/* --- orbitals that are Gaussians */
+
+/* Shells r^l exp(-a r^2), normalised, cut where they are below 1e-13. */
+typedef struct gaussians {
+    size_t n;
+    int l[4];
+    double a[4];
+} gaussians;
+
+static inline double norm_of(int l, double a)
+{
+    return sqrt(2 * pow(2 * a, l + 1.5) / tgamma(l + 1.5));
+}
+
+static inline void make_gaussians(const gaussians *s, double radius, nh_orbital_set *o)
+{
+    o->n_shell = s->n;
+    o->dr = 0.01;
+    o->n_mesh = (size_t)lround(radius / o->dr) + 1;
+    o->l = NH_ARRAY(int, s->n);
+    o->f = NH_ARRAY(double, s->n * o->n_mesh);
+    for (size_t i = 0; i < s->n; i++) {
+        o->l[i] = s->l[i];
+        for (size_t k = 0; k + 1 < o->n_mesh; k++) {
+            const double r = o->dr * (double)k;
+            o->f[i * o->n_mesh + k] = norm_of(s->l[i], s->a[i]) * pow(r, s->l[i]) * exp(-s->a[i] * r * r);
+        }
+    }
+}
+
+static const gaussians FIRST = {3, {0, 1, 2}, {0.9, 0.8, 0.85}}, SECOND = {2, {0, 1}, {0.8, 1.1}};
+
+/* A skewed cell with two species. */
+static inline void made_case(lcao_case *c)
+{
+    static const double lattice[9] = {3.1, 0.2, -0.1, 0.7, 2.7, 0.3, -0.4, 0.5, 3.4}; /* Å */
+    static const double position[6] = {0.1, 0.2, 0.05, 1.9, 1.6, 2.1};
+    memset(c, 0, sizeof *c);
+    OK(nh_structure_new(2, 2, &c->structure, &err));
+    c->n_species = 2;
+    for (int i = 0; i < 9; i++) {
+        c->structure.lattice[i] = lattice[i];
+        c->lattice[i] = lattice[i] / NH_BOHR;
+    }
+    memcpy(c->structure.position, position, sizeof position);
+    c->structure.species[1] = 1;
+    make_gaussians(&FIRST, 6.2, &c->species[0].orbital);
+    make_gaussians(&SECOND, 6, &c->species[1].orbital);
+    lcao_case_shells(c);
+}
+
+/* All pairs that overlap. */
+static inline void pairs_of(const lcao_case *c, nh_pairs *pairs)
+{
+    double radius[2] = {0, 0};
+    for (size_t s = 0; s < c->n_species; s++)
+        radius[s] = (double)(c->species[s].orbital.n_mesh - 1) * c->species[s].orbital.dr * NH_BOHR;
+    size_t count, kept = 0;
+    nh_pair *pair;
+    OK(nh_neighbours(&c->structure, 2 * fmax(radius[0], radius[1]), &count, &pair, &err));
+    for (size_t i = 0; i < count; i++) {
+        double v[3];
+        nh_pair_vector(&c->structure, &pair[i], v);
+        if (sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]) <
+            radius[c->structure.species[pair[i].src]] + radius[c->structure.species[pair[i].dst]])
+            pair[kept++] = pair[i];
+    }
+    OK(nh_pairs_build(&c->structure, kept, pair, pairs, &err));
+}
+
+static inline void new_basis(const lcao_case *c, const nh_grid *g, const nh_pairs *pairs, size_t memory,
+                             nh_threads *threads, nh_grid_basis **b)
+{
+    const nh_grid_basis_task task = {g, &c->structure, c->species, pairs, memory, threads};
+    OK(nh_grid_basis_new(&task, b, &err));
+}
+
+static inline double largest_of(const double *x, size_t n)
+{
+    double largest = 0;
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs(x[i]));
+    return largest;
+}
+
+static inline void symmetric_random(const nh_pairs *pairs, const nh_structure *s, const double *overlap,
+                                    double *p)
+{
+    size_t *reverse = NH_ARRAY(size_t, pairs->count);
+    nh_pairs_reverse(pairs, reverse);
+    nh_random random;
+    nh_random_seed(&random, 5, "density");
+    for (size_t i = 0; i < pairs->n_elem; i++)
+        p[i] = overlap[i] * (1 + 0.2 * nh_random_normal(&random));
+    for (size_t i = 0; i < pairs->count; i++) {
+        const size_t rows = nh_atom_orbitals(s, (size_t)pairs->pair[i].src),
+                     columns = nh_atom_orbitals(s, (size_t)pairs->pair[i].dst);
+        for (size_t r = 0; r < rows; r++)
+            for (size_t c = 0; c < columns; c++)
+                p[pairs->start[reverse[i]] + c * rows + r] = p[pairs->start[i] + r * columns + c];
+    }
+    free(reverse);
 }
 
 #endif
