@@ -2,6 +2,8 @@
 #include "base/memory.h"
 #include "base/options.h"
 #include "base/progress.h"
+#include "device/choice.h"
+#include "device/device.h"
 #include "formats/netcdf/graph.h"
 #include "formats/pseudo/library.h"
 #include "formats/structure/file.h"
@@ -20,6 +22,7 @@ typedef struct arguments {
     double ecut, cutoff, memory; /* Ry, Å, GB */
     int spin, precision;
     bool kinetic, position, magnetism;
+    nh_checked device;
 } arguments;
 
 /* The stages of the work, told as they end. */
@@ -111,18 +114,22 @@ static int run(const arguments *a, const nh_program *program, const nh_common *c
     nh_lcao *l = NULL;
     nh_graph *g = NULL;
     nh_threads *threads = NULL;
+    nh_device *device = NULL;
+    nh_error note;
     nh_library library = a->library;
     const char *const input = nh_input(common);
     library.spin_orbit = a->spin == 0;
     library.structure = strcmp(input, "-") != 0 ? input : NULL;
     listener to = {program, common, nh_progress_start(program->name, "steps", STAGES, common->quiet), nh_seconds()};
     int status = nh_threads_new(common->threads, &threads, err);
+    if (status == 0) status = nh_device_open(a->device.text, nh_device_local_rank(), &device, &note, err);
+    if (status == 0 && note.text[0] != '\0') nh_warn(program, common, "%s", note.text);
     if (status == 0) status = nh_structure_file_read(input, NULL, &file, err);
     if (status == 0 && file.structure.title == NULL) file.structure.title = nh_structure_formula(&file.structure);
     if (status == 0) status = nh_library_read(&library, &file, &species, err);
     if (status == 0) stage(&to, "orbitals and pseudopotentials");
     const nh_lcao_task task = {&file.structure, species, a->ecut, a->spin == 0 ? 4 : 1, a->cutoff,
-                               (size_t)(a->memory * 1e9), 0, threads, stage, &to};
+                               (size_t)(a->memory * 1e9), 0, threads, stage, &to, device};
     if (status == 0 && nh_lcao_new(&task, &l, err)) status = nh_fail_at(err, "%s", input);
     if (status == 0) status = nh_lcao_graph(l, a->magnetism, &g, err);
     if (status == 0) {
@@ -133,7 +140,7 @@ static int run(const arguments *a, const nh_program *program, const nh_common *c
     if (status == 0) stage(&to, "Hamiltonian");
     nh_progress_end(to.progress);
     to.progress = NULL;
-    if (status == 0 && common->verbose > 0) {
+    if (status == 0 && common->verbose > 0 && device == NULL) {
         const nh_grid_work w = nh_grid_basis_work(l->basis);
         fprintf(stderr, "%s: grid %zu x %zu x %zu, %zu pairs, %g electrons; %zu tiles, %.3g Gflop at %.3g Gflop/s\n",
                 program->name, l->grid->n[0], l->grid->n[1], l->grid->n[2], l->pairs.count, l->n_electron, w.tiles,
@@ -143,6 +150,7 @@ static int run(const arguments *a, const nh_program *program, const nh_common *c
     if (status == 0 && common->verbose > 0) stage(&to, "file");
     nh_graph_free(g);
     nh_lcao_free(l);
+    nh_device_close(device);
     if (species != NULL) nh_species_free(species, file.structure.n_species);
     free(species);
     nh_structure_file_free(&file);
@@ -163,7 +171,8 @@ static const char *misuse(const arguments *a)
 int main(int argc, char **argv)
 {
     static const char *const spins[] = {"4", "1", NULL}, *const precisions[] = {"single", "double", NULL};
-    arguments a = {.ecut = 100, .cutoff = 8, .memory = machine_memory() * 1e-9, .precision = 1};
+    arguments a = {.ecut = 100, .cutoff = 8, .memory = machine_memory() * 1e-9, .precision = 1, .device = NH_DEVICE_ONE};
+    const nh_option on_device = NH_DEVICE_ONE_ROW(a.device);
     const nh_option options[] = {
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "What to read"},
         {NH_OPT_STRING, 0, "pseudo-dir", "DIR", (void *)&a.library.pseudo, NULL, NULL,
@@ -204,12 +213,16 @@ int main(int argc, char **argv)
             "H0 has no magnetisation. ABACUS 3.8 gives every atom one where nspin is 4 and STRU has none, so that its own zeroth step "
             "differs in uu and dd; --abacus-magnetism does the same, for models that were trained on such runs.\n"
             "\n"
+            "With --device cuda the grid is the device's: matrix elements, densities, Hartree and exchange-correlation potentials; what has "
+            "two centres is the CPU's.\n"
+            "\n"
             "The file says which orbitals and pseudopotentials it was made with (attributes orbital_hash and pseudo_hash: a hash of each "
             "file's content).",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
         .computes = true,
+        .device = &on_device,
         .example = "h0build --pseudo-dir pseudo --orbital-dir orbital POSCAR | nhinfer -m model.nc | geneig --path auto | "
                    "bandplot-data > bands.gp\n"
                    "h0build -v --position STRU -o graph.nc",

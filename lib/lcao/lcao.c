@@ -154,7 +154,9 @@ static int make_grid(nh_lcao *l, const nh_lcao_task *task, nh_error *err)
     if (nh_superposed(l->grid, &l->structure, l->species, l->rho0, l->core, l->local, l->threads, err)) return -1;
     say(task, "densities of the atoms");
     const nh_grid_basis_task basis = {l->grid, &l->structure, l->species, &l->pairs, task->keep, l->threads};
-    if (nh_grid_basis_new(&basis, &l->basis, err)) return -1;
+    if (nh_grid_basis_new(&basis, &l->basis, err) || nh_grid_place(l->grid, task->device, err) ||
+        nh_grid_basis_place(l->basis, task->device, err))
+        return -1;
     say(task, "tiles");
     return 0;
 }

@@ -19,6 +19,7 @@ typedef struct nh_lcao_task {
     nh_threads *threads;
     void (*stage)(void *context, const char *what); /* called after each part of the work; may be NULL */
     void *context;
+    const nh_device *device; /* of the grid: matrix elements, densities, V_H, v_xc; must outlive the result. NULL: the CPU */
 } nh_lcao_task;
 
 /* Everything of a crystal that does not depend on the density. */

@@ -227,3 +227,17 @@ END
     run "$BIN/h0embed" --device cuda "$T/graph.nc"
     fails 2 "h0embed: " "--device"
 }
+
+@test "h0build: H0 on the device is the CPU's" {
+    /usr/bin/python3 tests/data/make_species.py "$T"
+    export NEXTHAM_PSEUDO=$T/pseudo NEXTHAM_ORBITAL=$T/orbital
+    printf 'BN\n1\n0 1.8 1.8\n1.8 0 1.8\n1.8 1.8 0\nB N\n1 1\nDirect\n.1 .12 .14\n.36 .35 .4\n' > "$T/POSCAR"
+    "$BIN/h0build" -q --ecut 15 "$T/POSCAR" -o "$T/cpu.nc"
+    "$BIN/h0build" -q --ecut 15 --device cuda "$T/POSCAR" -o "$T/device.nc"
+    within 1e-11 "$T/cpu.nc" "$T/device.nc" h0
+    within 0 "$T/cpu.nc" "$T/device.nc" overlap
+    NH_EMU_MEMORY=1000000 run "$BIN/h0build" -q --ecut 15 --device cuda "$T/POSCAR" -o "$T/none.nc"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *memory* ]]
+    [ ! -e "$T/none.nc" ]
+}
