@@ -99,6 +99,7 @@ static void potentials(void **state)
     lcao_case_free(&c);
 }
 
+#ifndef NH_REAL_DEVICE
 /* Too little for one tile: an error, and the CPU goes on. */
 static void too_little_memory(void **state)
 {
@@ -126,6 +127,7 @@ static void too_little_memory(void **state)
     nh_grid_free(g);
     lcao_case_free(&c);
 }
+#endif
 
 int main(void)
 {

@@ -181,7 +181,7 @@ static void make_tables(tables *t, const char *path)
     sync();
 }
 
-static void peaks(void)
+static void peaks(const nh_device *device)
 {
     enum { SIZE = 2048 };
     array a = random_array((size_t)16 << 20), b = random_array((size_t)16 << 20);
@@ -835,7 +835,7 @@ int main(int argc, char **argv)
     if (nh_device_open_with(nhk_table(), "cuda", 0, &device, &err)) die("--device cuda");
     gpu = device->gpu;
     make_tables(&t, "pipelines/standard.yaml");
-    peaks();
+    peaks(device);
     printf("%zu rows, single precision; the last four columns are estimates: bytes and flops of a row, and the time of the n rows\n"
            "that the rates of the data sheets of an A100 and an H100 (SXM) would allow, us\n"
            "%-26s %9s %8s %7s %9s %7s %9s  %8s %8s %7s %7s\n",
