@@ -268,9 +268,9 @@ dist:
 # C, C++ and CUDA in one style (.clang-format); format-check: names what is not, changes nothing.
 SOURCES = $(shell git ls-files "*.c" "*.h" "*.inc" "*.cu" "*.cc")
 format:
-	.ci/format $(SOURCES)
+	@.ci/format $(SOURCES)
 format-check:
-	.ci/format --check $(SOURCES)
+	@.ci/format --check $(SOURCES)
 
 help:
 	@echo 'make            programs in bin/, lib/libnextham.a, manual pages in man/'

@@ -76,12 +76,13 @@ static void block(size_t rows, size_t columns, size_t n, const nh_group_pair *at
                   size_t stride_a, const double *b, size_t stride_b, double *m, size_t ld)
 {
     switch (8 * rows + columns) {
-        CASE(1, 1)
-        CASE(1, 2) CASE(1, 3) CASE(2, 1) CASE(2, 2) CASE(2, 3) CASE(3, 1) CASE(3, 2) CASE(3, 3)
+        /* clang-format off */
+        CASE(1, 1) CASE(1, 2) CASE(1, 3) CASE(2, 1) CASE(2, 2) CASE(2, 3) CASE(3, 1) CASE(3, 2) CASE(3, 3)
 #if defined __AVX512F__
-            CASE(1, 4) CASE(1, 5) CASE(2, 4) CASE(2, 5) CASE(3, 4) CASE(3, 5) CASE(4, 1) CASE(4, 2) CASE(4, 3)
-                CASE(4, 4) CASE(4, 5) CASE(5, 1) CASE(5, 2) CASE(5, 3) CASE(5, 4) CASE(5, 5)
+        CASE(1, 4) CASE(1, 5) CASE(2, 4) CASE(2, 5) CASE(3, 4) CASE(3, 5) CASE(4, 1) CASE(4, 2) CASE(4, 3)
+        CASE(4, 4) CASE(4, 5) CASE(5, 1) CASE(5, 2) CASE(5, 3) CASE(5, 4) CASE(5, 5)
 #endif
+        /* clang-format on */
     }
 }
 

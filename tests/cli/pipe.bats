@@ -57,7 +57,7 @@ writers() {
         eval "'$BIN'/$command" 2> "$T/stderr" | head -c 100 > /dev/null
         if [ -s "$T/stderr" ]; then echo "$command: $(cat "$T/stderr")" && false; fi
     done
-    "$BIN/geneig" --matrix h0 --mesh 6 6 6 -o "$T/eig.nc" "$T/graph.nc"
+    "$BIN/geneig" --matrix h0 --gamma --mesh 6 6 6 -o "$T/eig.nc" "$T/graph.nc"
     "$BIN/bandplot-data" "$T/eig.nc" 2> "$T/stderr" | head -n 1 > /dev/null
     [ ! -s "$T/stderr" ]
 }
