@@ -21,8 +21,8 @@ int main(int argc, char **argv)
         if (nh_hermiticity(g, g->matrix[m], &largest, &where, &err) != 0)
             return fprintf(stderr, "read_ham: %s\n", err.text), 1;
         /* The first number of pair 0: <first orbital of its row atom, spin up | H | first of its column atom, up>. */
-        printf("%s: H[0] = %.6f%+.6fi eV, |H - H^dagger| <= %.1e eV\n", nh_matrix_name((nh_matrix)m), g->matrix[m][0],
-               g->matrix[m][1], largest);
+        printf("%s: H[0] = %.6f%+.6fi eV, |H - H^dagger| <= %.1e eV\n", nh_matrix_name((nh_matrix)m),
+               g->matrix[m][0], g->matrix[m][1], largest);
     }
     free(formula);
     nh_graph_free(g);

@@ -227,8 +227,8 @@ static int basis_folder(job *j, size_t species, const char *folder, size_t *coun
         if (asprintf(&path, "%s/%s", folder, slash != NULL ? slash + 1 : j->file.orbital_file[species]) < 0)
             return nh_fail_memory(err, "a file name");
     } else {
-        status = nh_element_file(folder, nh_element_symbol(j->file.structure.atomic_number[species]), ".orb", &path,
-                                 err);
+        status = nh_element_file(folder, nh_element_symbol(j->file.structure.atomic_number[species]), ".orb",
+                                 &path, err);
     }
     if (status == 0) status = nh_orb_read_shells(path, count, l, err);
     if (status == 0) j->radius[species] = nh_orb_name_radius(path);
@@ -278,7 +278,8 @@ static int set_basis(job *j, nh_error *err)
         int *l = NULL;
         j->radius[i] = NAN;
         status = species_basis(j, i, &counts[i], &l, err);
-        if (status == 0 && !nh_grow(&all, &room, total + counts[i], sizeof *all)) status = nh_fail_memory(err, "the basis");
+        if (status == 0 && !nh_grow(&all, &room, total + counts[i], sizeof *all))
+            status = nh_fail_memory(err, "the basis");
         for (size_t k = 0; k < counts[i] && status == 0; k++) {
             if (k > 0 && l[k] < l[k - 1])
                 status = nh_fail(err, "shells of %s: s before p before d expected, as in ABACUS",
@@ -357,7 +358,8 @@ static int make(job *j, nh_threads *threads, nh_graph **g, nh_error *err)
     return 0;
 }
 
-int nh_import(const nh_import_settings *set, nh_threads *threads, const nh_log *messages, nh_graph **out, nh_error *err)
+int nh_import(const nh_import_settings *set, nh_threads *threads, const nh_log *messages, nh_graph **out,
+              nh_error *err)
 {
     *out = NULL;
     job j = {.set = set, .messages = messages, .efermi = NAN, .nelec = NAN};

@@ -17,6 +17,7 @@ typedef struct nh_import_settings {
 } nh_import_settings;
 
 /* Remarks go to `messages`; `threads` read (both may be NULL). Free the graph with nh_graph_free. */
-int nh_import(const nh_import_settings *set, nh_threads *threads, const nh_log *messages, nh_graph **out, nh_error *err);
+int nh_import(const nh_import_settings *set, nh_threads *threads, const nh_log *messages, nh_graph **out,
+              nh_error *err);
 
 #endif

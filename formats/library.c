@@ -37,7 +37,8 @@ int nh_model_load(const char *path, nh_threads *threads, nh_model **out, nh_erro
     return nh_model_read(path, NH_ACTS_HAM, threads, out, err);
 }
 
-int nh_model_apply(const nh_model *m, nh_graph *g, const nh_apply_options *options, nh_threads *threads, nh_error *err)
+int nh_model_apply(const nh_model *m, nh_graph *g, const nh_apply_options *options, nh_threads *threads,
+                   nh_error *err)
 {
     const nh_apply_options o = options ? *options : (nh_apply_options){0};
     nh_devices devices;

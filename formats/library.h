@@ -28,13 +28,15 @@ int nh_model_load(const char *path, nh_threads *threads, nh_model **out, nh_erro
 void nh_model_free(nh_model *m); /* NULL is fine */
 
 typedef struct nh_apply_options {
-    bool in_double;     /* compute in double precision; the default is single */
-    const char *device; /* as the option --device of nhinfer: "cpu" (NULL: the same), "cuda", "cuda:0,1", "auto" */
+    bool in_double; /* compute in double precision; the default is single */
+    const char
+        *device; /* as the option --device of nhinfer: "cpu" (NULL: the same), "cuda", "cuda:0,1", "auto" */
 } nh_apply_options;
 /* H_pred = H0 + the model's correction: g->matrix[NH_H_PRED], [n_spin][n_elem][2] eV, is allocated where it is NULL and
  * made Hermitian. g needs H0. `options`, `threads` may be NULL. Errors: no H0, an element with more shells than the model's
  * basis, a graph with a smaller cutoff than the model's, no such device. */
-int nh_model_apply(const nh_model *m, nh_graph *g, const nh_apply_options *options, nh_threads *threads, nh_error *err);
+int nh_model_apply(const nh_model *m, nh_graph *g, const nh_apply_options *options, nh_threads *threads,
+                   nh_error *err);
 
 #ifdef __cplusplus
 }

@@ -21,9 +21,11 @@ static __global__ void adam_kernel(size_t n, adam o, const real *g, real *m, rea
 
 void R(nhk_adam_step)(nh_gpu *g, const nhk_adam *o, size_t n, const real *gradient, real *m, real *v, real *w)
 {
-    const adam a = {(real)o->beta[0],       (real)o->beta[1], (real)(1 - o->beta[0]), (real)(1 - o->beta[1]), (real)o->eps,
-                    (real)o->factor,        (real)o->size,    (real)o->scale,         (real)o->decay,         (real)o->keep};
-    if (nhk_ready(g, n)) NHK_RUN(g, adam_kernel, nhk_grid(g, n, NHK_BLOCK), NHK_BLOCK, 0, n, a, gradient, m, v, w);
+    const adam a = {(real)o->beta[0], (real)o->beta[1], (real)(1 - o->beta[0]), (real)(1 - o->beta[1]),
+                    (real)o->eps,     (real)o->factor,  (real)o->size,          (real)o->scale,
+                    (real)o->decay,   (real)o->keep};
+    if (nhk_ready(g, n))
+        NHK_RUN(g, adam_kernel, nhk_grid(g, n, NHK_BLOCK), NHK_BLOCK, 0, n, a, gradient, m, v, w);
 }
 
 static __global__ void average_kernel(size_t n, real part, const real *w, real *average)
@@ -72,6 +74,7 @@ void R(nhk_weights_norm)(nh_gpu *g, size_t n, const real *x, double *norm)
     if (!nhk_ready(g, n)) return;
     double *partial = static_cast<double *>(nhk_scratch(g, NHK_SCRATCH_SUMS, chunks * sizeof *partial));
     if (partial == nullptr) return;
-    NHK_RUN(g, squares_kernel, nhk_grid(g, chunks * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, n, chunks, x, partial);
+    NHK_RUN(g, squares_kernel, nhk_grid(g, chunks * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, n, chunks, x,
+            partial);
     NHK_RUN(g, root_kernel, 1, NHK_WARP, 0, chunks, partial, norm);
 }

@@ -13,8 +13,8 @@ static dim3 number_grid(const nh_gpu *g, const nh_layout *layout, size_t n)
     return nhk_grid(g, n * layout->dim, NHK_BLOCK, (unsigned)layout->count);
 }
 
-static __global__ void heads_kernel(nhk_layout l, int heads, unsigned n, unsigned n_row, const int *row, int base,
-                                    const real *a, const real *v, real *y)
+static __global__ void heads_kernel(nhk_layout l, int heads, unsigned n, unsigned n_row, const int *row,
+                                    int base, const real *a, const real *v, real *y)
 {
     const int k = (int)blockIdx.y, dim = l.width[k];
     NHK_FOR(i, (size_t)n_row * dim)
@@ -25,19 +25,19 @@ static __global__ void heads_kernel(nhk_layout l, int heads, unsigned n, unsigne
     }
 }
 
-void R(nhk_heads_forward)(nh_gpu *g, const nh_layout *layout, size_t heads, size_t n, size_t n_row, const int *row,
-                          int base, const real *a, const real *v, real *y)
+void R(nhk_heads_forward)(nh_gpu *g, const nh_layout *layout, size_t heads, size_t n, size_t n_row,
+                          const int *row, int base, const real *a, const real *v, real *y)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n_row * layout->dim)) return;
-    NHK_RUN(g, heads_kernel, number_grid(g, layout, n_row), NHK_BLOCK, 0, l, (int)heads, (unsigned)n, (unsigned)n_row,
-            row, base, a, v, y);
+    NHK_RUN(g, heads_kernel, number_grid(g, layout, n_row), NHK_BLOCK, 0, l, (int)heads, (unsigned)n,
+            (unsigned)n_row, row, base, a, v, y);
 }
 
 /* A warp for each listed row and head. */
-#define WARP_FOR(item, n)                                                                                         \
-    const int lane = threadIdx.x % NHK_WARP;                                                                      \
-    for (size_t item = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; item < (n);                    \
+#define WARP_FOR(item, n)                                                                                    \
+    const int lane = threadIdx.x % NHK_WARP;                                                                 \
+    for (size_t item = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; item < (n);               \
          item += (size_t)gridDim.x * blockDim.x / NHK_WARP)
 
 /* Column of number i (0 .. rows*mu-1) of head h in group k. */
@@ -47,8 +47,9 @@ __device__ static inline int head_column(const nhk_layout &l, int k, int heads, 
     return i / mu * l.mul[k] + h * mu + i % mu;
 }
 
-static __global__ void heads_backward_kernel(nhk_layout l, int heads, unsigned n, unsigned n_row, const int *row, int base,
-                                             const real *gy, const real *a, const real *v, real *ga, real *gv)
+static __global__ void heads_backward_kernel(nhk_layout l, int heads, unsigned n, unsigned n_row,
+                                             const int *row, int base, const real *gy, const real *a,
+                                             const real *v, real *ga, real *gv)
 {
     WARP_FOR(item, (size_t)n_row * heads)
     {
@@ -69,20 +70,21 @@ static __global__ void heads_backward_kernel(nhk_layout l, int heads, unsigned n
     }
 }
 
-void R(nhk_heads_backward)(nh_gpu *g, const nh_layout *layout, size_t heads, size_t n, size_t n_row, const int *row,
-                           int base, const real *gy, const real *a, const real *v, real *ga, real *gv, bool add)
+void R(nhk_heads_backward)(nh_gpu *g, const nh_layout *layout, size_t heads, size_t n, size_t n_row,
+                           const int *row, int base, const real *gy, const real *a, const real *v, real *ga,
+                           real *gv, bool add)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!add && ga != nullptr) nhk_zero(g, ga, n * heads * sizeof(real));
     if (!add && gv != nullptr) nhk_zero(g, gv, n * layout->dim * sizeof(real));
     if (!nhk_ready(g, n_row * layout->dim)) return;
-    NHK_RUN(g, heads_backward_kernel, nhk_grid(g, n_row * heads * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l, (int)heads,
-            (unsigned)n, (unsigned)n_row, row, base, gy, a, v, ga, gv);
+    NHK_RUN(g, heads_backward_kernel, nhk_grid(g, n_row * heads * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l,
+            (int)heads, (unsigned)n, (unsigned)n_row, row, base, gy, a, v, ga, gv);
 }
 
 /* A warp for each part and head. */
-static __global__ void partial_sums_kernel(int heads, unsigned n_part, const int *begin, int base, const real *a,
-                                           const real *copies, real *max, real *sum)
+static __global__ void partial_sums_kernel(int heads, unsigned n_part, const int *begin, int base,
+                                           const real *a, const real *copies, real *max, real *sum)
 {
     WARP_FOR(item, (size_t)n_part * heads)
     {
@@ -102,9 +104,9 @@ static __global__ void partial_sums_kernel(int heads, unsigned n_part, const int
 }
 
 /* grid.y: group; one part and number of it. */
-static __global__ void partial_values_kernel(nhk_layout l, int heads, unsigned n, unsigned n_part, const int *begin,
-                                             int base, const real *a, const real *copies, const real *v,
-                                             const real *max, real *value)
+static __global__ void partial_values_kernel(nhk_layout l, int heads, unsigned n, unsigned n_part,
+                                             const int *begin, int base, const real *a, const real *copies,
+                                             const real *v, const real *max, real *value)
 {
     const int k = (int)blockIdx.y, dim = l.width[k];
     NHK_FOR(i, (size_t)n_part * dim)
@@ -120,20 +122,20 @@ static __global__ void partial_values_kernel(nhk_layout l, int heads, unsigned n
 }
 
 void R(nhk_softmax_partial_forward)(nh_gpu *g, const nh_layout *layout, size_t heads, size_t n, size_t n_part,
-                                    const int *begin, int base, const real *a, const real *copies, const real *v,
-                                    real *max, real *sum, real *value)
+                                    const int *begin, int base, const real *a, const real *copies,
+                                    const real *v, real *max, real *sum, real *value)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n_part * layout->dim)) return;
-    NHK_RUN(g, partial_sums_kernel, nhk_grid(g, n_part * heads * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, (int)heads,
-            (unsigned)n_part, begin, base, a, copies, max, sum);
-    NHK_RUN(g, partial_values_kernel, number_grid(g, layout, n_part), NHK_BLOCK, 0, l, (int)heads, (unsigned)n,
-            (unsigned)n_part, begin, base, a, copies, v, max, value);
+    NHK_RUN(g, partial_sums_kernel, nhk_grid(g, n_part * heads * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0,
+            (int)heads, (unsigned)n_part, begin, base, a, copies, max, sum);
+    NHK_RUN(g, partial_values_kernel, number_grid(g, layout, n_part), NHK_BLOCK, 0, l, (int)heads,
+            (unsigned)n, (unsigned)n_part, begin, base, a, copies, v, max, value);
 }
 
 /* Largest maximum, and denominator, of a node's partial results. */
-__device__ static inline void merge(int heads, int h, int first, int end, const real *max, const real *sum, real *top,
-                                    real *total)
+__device__ static inline void merge(int heads, int h, int first, int end, const real *max, const real *sum,
+                                    real *top, real *total)
 {
     real m = first < end ? max[(size_t)first * heads + h] : 0, s = 0;
     for (int i = first; i < end; i++)
@@ -144,8 +146,8 @@ __device__ static inline void merge(int heads, int h, int first, int end, const 
     *total = s + (real)1e-16;
 }
 
-static __global__ void merge_kernel(nhk_layout l, int heads, unsigned n_node, const int *begin, const real *max,
-                                    const real *sum, const real *value, real *y)
+static __global__ void merge_kernel(nhk_layout l, int heads, unsigned n_node, const int *begin,
+                                    const real *max, const real *sum, const real *value, real *y)
 {
     const int k = (int)blockIdx.y, dim = l.width[k];
     NHK_FOR(i, (size_t)n_node * dim)
@@ -160,19 +162,20 @@ static __global__ void merge_kernel(nhk_layout l, int heads, unsigned n_node, co
     }
 }
 
-void R(nhk_softmax_merge_forward)(nh_gpu *g, const nh_layout *layout, size_t heads, size_t n_node, const int *begin,
-                                  const real *max, const real *sum, const real *value, real *y)
+void R(nhk_softmax_merge_forward)(nh_gpu *g, const nh_layout *layout, size_t heads, size_t n_node,
+                                  const int *begin, const real *max, const real *sum, const real *value,
+                                  real *y)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n_node * layout->dim)) return;
-    NHK_RUN(g, merge_kernel, number_grid(g, layout, n_node), NHK_BLOCK, 0, l, (int)heads, (unsigned)n_node, begin, max,
-            sum, value, y);
+    NHK_RUN(g, merge_kernel, number_grid(g, layout, n_node), NHK_BLOCK, 0, l, (int)heads, (unsigned)n_node,
+            begin, max, sum, value, y);
 }
 
 /* A warp for each node and head. */
-static __global__ void merge_backward_kernel(nhk_layout l, int heads, unsigned n_node, const int *begin, const real *gy,
-                                             const real *max, const real *sum, const real *y, real *max_all, real *total,
-                                             real *dot)
+static __global__ void merge_backward_kernel(nhk_layout l, int heads, unsigned n_node, const int *begin,
+                                             const real *gy, const real *max, const real *sum, const real *y,
+                                             real *max_all, real *total, real *dot)
 {
     WARP_FOR(item, (size_t)n_node * heads)
     {
@@ -193,20 +196,21 @@ static __global__ void merge_backward_kernel(nhk_layout l, int heads, unsigned n
     }
 }
 
-void R(nhk_softmax_merge_backward)(nh_gpu *g, const nh_layout *layout, size_t heads, size_t n_node, const int *begin,
-                                   const real *gy, const real *max, const real *sum, const real *y, real *max_all,
-                                   real *total, real *dot)
+void R(nhk_softmax_merge_backward)(nh_gpu *g, const nh_layout *layout, size_t heads, size_t n_node,
+                                   const int *begin, const real *gy, const real *max, const real *sum,
+                                   const real *y, real *max_all, real *total, real *dot)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n_node * layout->dim)) return;
-    NHK_RUN(g, merge_backward_kernel, nhk_grid(g, n_node * heads * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l, (int)heads,
-            (unsigned)n_node, begin, gy, max, sum, y, max_all, total, dot);
+    NHK_RUN(g, merge_backward_kernel, nhk_grid(g, n_node * heads * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l,
+            (int)heads, (unsigned)n_node, begin, gy, max, sum, y, max_all, total, dot);
 }
 
 /* A warp for each row and head. */
-static __global__ void partial_backward_kernel(nhk_layout l, int heads, unsigned n, const int *node, const real *gy,
-                                               const real *max_all, const real *total, const real *dot, const real *a,
-                                               const real *copies, const real *v, real *ga, real *gv, bool add)
+static __global__ void partial_backward_kernel(nhk_layout l, int heads, unsigned n, const int *node,
+                                               const real *gy, const real *max_all, const real *total,
+                                               const real *dot, const real *a, const real *copies,
+                                               const real *v, real *ga, real *gv, bool add)
 {
     WARP_FOR(item, (size_t)n * heads)
     {
@@ -228,12 +232,13 @@ static __global__ void partial_backward_kernel(nhk_layout l, int heads, unsigned
     }
 }
 
-void R(nhk_softmax_partial_backward)(nh_gpu *g, const nh_layout *layout, size_t heads, size_t n, const int *node,
-                                     const real *gy, const real *max_all, const real *total, const real *dot,
-                                     const real *a, const real *copies, const real *v, real *ga, real *gv, bool add)
+void R(nhk_softmax_partial_backward)(nh_gpu *g, const nh_layout *layout, size_t heads, size_t n,
+                                     const int *node, const real *gy, const real *max_all, const real *total,
+                                     const real *dot, const real *a, const real *copies, const real *v,
+                                     real *ga, real *gv, bool add)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n * layout->dim)) return;
-    NHK_RUN(g, partial_backward_kernel, nhk_grid(g, n * heads * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l, (int)heads,
-            (unsigned)n, node, gy, max_all, total, dot, a, copies, v, ga, gv, add);
+    NHK_RUN(g, partial_backward_kernel, nhk_grid(g, n * heads * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l,
+            (int)heads, (unsigned)n, node, gy, max_all, total, dot, a, copies, v, ga, gv, add);
 }

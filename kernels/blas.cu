@@ -12,35 +12,31 @@
 #define lapack_complex_float float _Complex
 #include <lapacke.h>
 
-void nhk_blas_open(nh_gpu *, bool)
-{
-}
+void nhk_blas_open(nh_gpu *, bool) {}
 
-void nhk_blas_close(nh_gpu *)
-{
-}
+void nhk_blas_close(nh_gpu *) {}
 
-#define GEMM(name, real, call)                                                                                    \
-    void name(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const real *a, size_t lda,   \
-              const real *b, size_t ldb, real beta, real *c, size_t ldc)                                          \
-    {                                                                                                             \
-        if (!nhk_ready(g, m * n)) return;                                                                         \
-        emu_enqueue(g->stream, #name, [=] {                                                                       \
-            call(CblasRowMajor, across_a ? CblasTrans : CblasNoTrans, across_b ? CblasTrans : CblasNoTrans,       \
-                 (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);                         \
-        });                                                                                                       \
+#define GEMM(name, real, call)                                                                               \
+    void name(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const real *a,          \
+              size_t lda, const real *b, size_t ldb, real beta, real *c, size_t ldc)                         \
+    {                                                                                                        \
+        if (!nhk_ready(g, m * n)) return;                                                                    \
+        emu_enqueue(g->stream, #name, [=] {                                                                  \
+            call(CblasRowMajor, across_a ? CblasTrans : CblasNoTrans, across_b ? CblasTrans : CblasNoTrans,  \
+                 (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);                    \
+        });                                                                                                  \
     }
 GEMM(nhk_gemm_f, float, cblas_sgemm)
 GEMM(nhk_gemm_d, double, cblas_dgemm)
 
-void nhk_zgemm(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const double *a, size_t lda,
-               const double *b, size_t ldb, double *c, size_t ldc)
+void nhk_zgemm(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const double *a,
+               size_t lda, const double *b, size_t ldb, double *c, size_t ldc)
 {
     if (!nhk_ready(g, m * n)) return;
     emu_enqueue(g->stream, "nhk_zgemm", [=] {
         const double one[2] = {1, 0}, zero[2] = {0, 0};
-        cblas_zgemm(CblasRowMajor, across_a ? CblasTrans : CblasNoTrans, across_b ? CblasTrans : CblasNoTrans, (int)m,
-                    (int)n, (int)k, one, a, (int)lda, b, (int)ldb, zero, c, (int)ldc);
+        cblas_zgemm(CblasRowMajor, across_a ? CblasTrans : CblasNoTrans, across_b ? CblasTrans : CblasNoTrans,
+                    (int)m, (int)n, (int)k, one, a, (int)lda, b, (int)ldb, zero, c, (int)ldc);
     });
 }
 
@@ -65,7 +61,8 @@ void nhk_zpotrf_batched(nh_gpu *g, size_t n, size_t count, double *const *a, int
     if (!nhk_ready(g, n * count)) return;
     emu_enqueue(g->stream, "nhk_zpotrf_batched", [=] {
         for (size_t i = 0; i < count; i++)
-            info[i] = (int)LAPACKE_zpotrf(LAPACK_COL_MAJOR, 'L', (lapack_int)n, complex_of(a[i]), (lapack_int)n);
+            info[i] =
+                (int)LAPACKE_zpotrf(LAPACK_COL_MAJOR, 'L', (lapack_int)n, complex_of(a[i]), (lapack_int)n);
     });
 }
 
@@ -76,43 +73,44 @@ void nhk_ztrsm_batched(nh_gpu *g, nhk_side side, size_t n, size_t count, double 
         const double one[2] = {1, 0};
         for (size_t i = 0; i < count; i++)
             cblas_ztrsm(CblasColMajor, side == NHK_RIGHT_ADJOINT ? CblasRight : CblasLeft, CblasLower,
-                        side == NHK_LEFT ? CblasNoTrans : CblasConjTrans, CblasNonUnit, (int)n, (int)n, one, l[i], (int)n, x[i], (int)n);
+                        side == NHK_LEFT ? CblasNoTrans : CblasConjTrans, CblasNonUnit, (int)n, (int)n, one,
+                        l[i], (int)n, x[i], (int)n);
     });
 }
 
-void nhk_zheev_reserve(nh_gpu *, bool, size_t, size_t, double *, double *)
-{
-}
+void nhk_zheev_reserve(nh_gpu *, bool, size_t, size_t, double *, double *) {}
 
 void nhk_zheev_batched(nh_gpu *g, bool vectors, size_t n, size_t count, double *a, double *energy, int *info)
 {
     if (!nhk_ready(g, n * count)) return;
     emu_enqueue(g->stream, "nhk_zheev_batched", [=] {
         for (size_t i = 0; i < count; i++)
-            info[i] = (int)LAPACKE_zheevd(LAPACK_COL_MAJOR, vectors ? 'V' : 'N', 'L', (lapack_int)n, complex_of(a + 2 * n * n * i),
-                                          (lapack_int)n, energy + n * i);
+            info[i] = (int)LAPACKE_zheevd(LAPACK_COL_MAJOR, vectors ? 'V' : 'N', 'L', (lapack_int)n,
+                                          complex_of(a + 2 * n * n * i), (lapack_int)n, energy + n * i);
     });
 }
 
-void nhk_zgemm_batched(nh_gpu *g, bool adjoint, size_t n, size_t count, const double *a, const double *b, double *c)
+void nhk_zgemm_batched(nh_gpu *g, bool adjoint, size_t n, size_t count, const double *a, const double *b,
+                       double *c)
 {
     if (!nhk_ready(g, n * count)) return;
     emu_enqueue(g->stream, "nhk_zgemm_batched", [=] {
         const double one[2] = {1, 0}, zero[2] = {0, 0};
         for (size_t i = 0, at = 0; i < count; i++, at += 2 * n * n)
-            cblas_zgemm(CblasColMajor, adjoint ? CblasConjTrans : CblasNoTrans, CblasNoTrans, (int)n, (int)n, (int)n, one, a + at, (int)n,
-                        b + at, (int)n, zero, c + at, (int)n);
+            cblas_zgemm(CblasColMajor, adjoint ? CblasConjTrans : CblasNoTrans, CblasNoTrans, (int)n, (int)n,
+                        (int)n, one, a + at, (int)n, b + at, (int)n, zero, c + at, (int)n);
     });
 }
 
-void nhk_gemm_batched(nh_gpu *g, bool across_b, size_t m, size_t n, size_t k, size_t count, const double *a, const double *b,
-                      double *c)
+void nhk_gemm_batched(nh_gpu *g, bool across_b, size_t m, size_t n, size_t k, size_t count, const double *a,
+                      const double *b, double *c)
 {
     if (!nhk_ready(g, m * n * count)) return;
     emu_enqueue(g->stream, "nhk_gemm_batched", [=] {
         for (size_t i = 0; i < count; i++)
-            cblas_dgemm(CblasRowMajor, CblasNoTrans, across_b ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, 1, a + i * m * k,
-                        (int)k, b + i * k * n, (int)(across_b ? k : n), 0, c + i * m * n, (int)n);
+            cblas_dgemm(CblasRowMajor, CblasNoTrans, across_b ? CblasTrans : CblasNoTrans, (int)m, (int)n,
+                        (int)k, 1, a + i * m * k, (int)k, b + i * k * n, (int)(across_b ? k : n), 0,
+                        c + i * m * n, (int)n);
     });
 }
 
@@ -127,7 +125,8 @@ static bool blas_good(nh_gpu *g, cublasStatus_t s, const char *what)
 
 static bool solver_good(nh_gpu *g, cusolverStatus_t s, const char *what)
 {
-    if (s != CUSOLVER_STATUS_SUCCESS) nhk_fail(g, "CUDA device %d: %s: cuSOLVER status %d", g->index, what, (int)s);
+    if (s != CUSOLVER_STATUS_SUCCESS)
+        nhk_fail(g, "CUDA device %d: %s: cuSOLVER status %d", g->index, what, (int)s);
     return s == CUSOLVER_STATUS_SUCCESS;
 }
 
@@ -147,16 +146,16 @@ void nhk_blas_close(nh_gpu *g)
     if (g->blas != nullptr) cublasDestroy(g->blas);
 }
 
-#define GEMM(name, real, call)                                                                                    \
-    void name(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const real *a, size_t lda,   \
-              const real *b, size_t ldb, real beta, real *c, size_t ldc)                                          \
-    {                                                                                                             \
-        const real one = 1;                                                                                       \
-        if (!nhk_ready(g, m * n)) return;                                                                         \
-        blas_good(g,                                                                                              \
-                  call(g->blas, across_b ? CUBLAS_OP_T : CUBLAS_OP_N, across_a ? CUBLAS_OP_T : CUBLAS_OP_N,       \
-                       (int)n, (int)m, (int)k, &one, b, (int)ldb, a, (int)lda, &beta, c, (int)ldc),               \
-                  #call);                                                                                         \
+#define GEMM(name, real, call)                                                                               \
+    void name(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const real *a,          \
+              size_t lda, const real *b, size_t ldb, real beta, real *c, size_t ldc)                         \
+    {                                                                                                        \
+        const real one = 1;                                                                                  \
+        if (!nhk_ready(g, m * n)) return;                                                                    \
+        blas_good(g,                                                                                         \
+                  call(g->blas, across_b ? CUBLAS_OP_T : CUBLAS_OP_N, across_a ? CUBLAS_OP_T : CUBLAS_OP_N,  \
+                       (int)n, (int)m, (int)k, &one, b, (int)ldb, a, (int)lda, &beta, c, (int)ldc),          \
+                  #call);                                                                                    \
     }
 GEMM(nhk_gemm_f, float, cublasSgemm)
 GEMM(nhk_gemm_d, double, cublasDgemm)
@@ -181,15 +180,15 @@ static cusolverEigMode_t mode_of(bool vectors)
     return vectors ? CUSOLVER_EIG_MODE_VECTOR : CUSOLVER_EIG_MODE_NOVECTOR;
 }
 
-void nhk_zgemm(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const double *a, size_t lda,
-               const double *b, size_t ldb, double *c, size_t ldc)
+void nhk_zgemm(nh_gpu *g, bool across_a, bool across_b, size_t m, size_t n, size_t k, const double *a,
+               size_t lda, const double *b, size_t ldb, double *c, size_t ldc)
 {
     const cuDoubleComplex one = {1, 0}, zero = {0, 0};
     if (!nhk_ready(g, m * n)) return;
     blas_good(g,
-              cublasZgemm(g->blas, across_b ? CUBLAS_OP_T : CUBLAS_OP_N, across_a ? CUBLAS_OP_T : CUBLAS_OP_N, (int)n,
-                          (int)m, (int)k, &one, reinterpret_cast<const cuDoubleComplex *>(b), (int)ldb,
-                          reinterpret_cast<const cuDoubleComplex *>(a), (int)lda, &zero,
+              cublasZgemm(g->blas, across_b ? CUBLAS_OP_T : CUBLAS_OP_N, across_a ? CUBLAS_OP_T : CUBLAS_OP_N,
+                          (int)n, (int)m, (int)k, &one, reinterpret_cast<const cuDoubleComplex *>(b),
+                          (int)ldb, reinterpret_cast<const cuDoubleComplex *>(a), (int)lda, &zero,
                           reinterpret_cast<cuDoubleComplex *>(c), (int)ldc),
               "cublasZgemm");
 }
@@ -201,15 +200,15 @@ void nhk_zhegvd(nh_gpu *g, bool vectors, size_t n, double *a, double *b, double 
     const cusolverEigMode_t mode = mode_of(vectors);
     int size = 0;
     if (!solver_good(g,
-                     cusolverDnZhegvd_bufferSize(g->solver, CUSOLVER_EIG_TYPE_1, mode, CUBLAS_FILL_MODE_LOWER, (int)n, h,
-                                                 (int)n, s, (int)n, energy, &size),
+                     cusolverDnZhegvd_bufferSize(g->solver, CUSOLVER_EIG_TYPE_1, mode, CUBLAS_FILL_MODE_LOWER,
+                                                 (int)n, h, (int)n, s, (int)n, energy, &size),
                      "cusolverDnZhegvd_bufferSize"))
         return;
     void *work = nhk_scratch(g, NHK_SCRATCH_SUMS, (size_t)size * sizeof(cuDoubleComplex));
     if (work == nullptr) return;
     solver_good(g,
-                cusolverDnZhegvd(g->solver, CUSOLVER_EIG_TYPE_1, mode, CUBLAS_FILL_MODE_LOWER, (int)n, h, (int)n, s,
-                                 (int)n, energy, static_cast<cuDoubleComplex *>(work), size, info),
+                cusolverDnZhegvd(g->solver, CUSOLVER_EIG_TYPE_1, mode, CUBLAS_FILL_MODE_LOWER, (int)n, h,
+                                 (int)n, s, (int)n, energy, static_cast<cuDoubleComplex *>(work), size, info),
                 "cusolverDnZhegvd");
 }
 
@@ -218,7 +217,8 @@ void nhk_zpotrf_batched(nh_gpu *g, size_t n, size_t count, double *const *a, int
     if (!with_solver(g, n * count)) return;
     solver_good(g,
                 cusolverDnZpotrfBatched(g->solver, CUBLAS_FILL_MODE_LOWER, (int)n,
-                                        reinterpret_cast<cuDoubleComplex **>(const_cast<double **>(a)), (int)n, info, (int)count),
+                                        reinterpret_cast<cuDoubleComplex **>(const_cast<double **>(a)),
+                                        (int)n, info, (int)count),
                 "cusolverDnZpotrfBatched");
 }
 
@@ -227,8 +227,9 @@ void nhk_ztrsm_batched(nh_gpu *g, nhk_side side, size_t n, size_t count, double 
     const cuDoubleComplex one = {1, 0};
     if (!nhk_ready(g, n * count)) return;
     blas_good(g,
-              cublasZtrsmBatched(g->blas, side == NHK_RIGHT_ADJOINT ? CUBLAS_SIDE_RIGHT : CUBLAS_SIDE_LEFT, CUBLAS_FILL_MODE_LOWER,
-                                 side == NHK_LEFT ? CUBLAS_OP_N : CUBLAS_OP_C, CUBLAS_DIAG_NON_UNIT, (int)n, (int)n, &one,
+              cublasZtrsmBatched(g->blas, side == NHK_RIGHT_ADJOINT ? CUBLAS_SIDE_RIGHT : CUBLAS_SIDE_LEFT,
+                                 CUBLAS_FILL_MODE_LOWER, side == NHK_LEFT ? CUBLAS_OP_N : CUBLAS_OP_C,
+                                 CUBLAS_DIAG_NON_UNIT, (int)n, (int)n, &one,
                                  reinterpret_cast<const cuDoubleComplex *const *>(l), (int)n,
                                  reinterpret_cast<cuDoubleComplex *const *>(x), (int)n, (int)count),
               "cublasZtrsmBatched");
@@ -240,20 +241,22 @@ typedef struct heev_room {
     int numbers;
 } heev_room;
 
-static void *heev_work(nh_gpu *g, bool vectors, size_t n, size_t count, double *a, double *energy, heev_room *room)
+static void *heev_work(nh_gpu *g, bool vectors, size_t n, size_t count, double *a, double *energy,
+                       heev_room *room)
 {
     *room = heev_room{};
     if (!with_solver(g, n * count)) return nullptr;
     if (n > NHK_BATCHED) {
         if (!solver_good(g,
-                         cusolverDnZheevd_bufferSize(g->solver, mode_of(vectors), CUBLAS_FILL_MODE_LOWER, (int)n, complex_of(a), (int)n,
-                                                     energy, &room->numbers),
+                         cusolverDnZheevd_bufferSize(g->solver, mode_of(vectors), CUBLAS_FILL_MODE_LOWER,
+                                                     (int)n, complex_of(a), (int)n, energy, &room->numbers),
                          "cusolverDnZheevd_bufferSize"))
             return nullptr;
         room->device = (size_t)room->numbers * sizeof(cuDoubleComplex);
     } else if (!solver_good(g,
-                            cusolverDnXsyevBatched_bufferSize(g->solver, g->solver_params, mode_of(vectors), CUBLAS_FILL_MODE_LOWER,
-                                                              (int64_t)n, CUDA_C_64F, a, (int64_t)n, CUDA_R_64F, energy, CUDA_C_64F,
+                            cusolverDnXsyevBatched_bufferSize(g->solver, g->solver_params, mode_of(vectors),
+                                                              CUBLAS_FILL_MODE_LOWER, (int64_t)n, CUDA_C_64F,
+                                                              a, (int64_t)n, CUDA_R_64F, energy, CUDA_C_64F,
                                                               &room->device, &room->host, (int64_t)count),
                             "cusolverDnXsyevBatched_bufferSize")) {
         return nullptr;
@@ -281,41 +284,45 @@ void nhk_zheev_batched(nh_gpu *g, bool vectors, size_t n, size_t count, double *
     if (work == nullptr || g->failed) return;
     if (n <= NHK_BATCHED) {
         solver_good(g,
-                    cusolverDnXsyevBatched(g->solver, g->solver_params, mode_of(vectors), CUBLAS_FILL_MODE_LOWER, (int64_t)n, CUDA_C_64F, a,
-                                           (int64_t)n, CUDA_R_64F, energy, CUDA_C_64F, work, room.device, g->solver_host, room.host, info,
-                                           (int64_t)count),
+                    cusolverDnXsyevBatched(g->solver, g->solver_params, mode_of(vectors),
+                                           CUBLAS_FILL_MODE_LOWER, (int64_t)n, CUDA_C_64F, a, (int64_t)n,
+                                           CUDA_R_64F, energy, CUDA_C_64F, work, room.device, g->solver_host,
+                                           room.host, info, (int64_t)count),
                     "cusolverDnXsyevBatched");
         return;
     }
     for (size_t i = 0; i < count; i++)
         solver_good(g,
-                    cusolverDnZheevd(g->solver, mode_of(vectors), CUBLAS_FILL_MODE_LOWER, (int)n, complex_of(a + 2 * n * n * i), (int)n,
-                                     energy + n * i, static_cast<cuDoubleComplex *>(work), room.numbers, info + i),
+                    cusolverDnZheevd(g->solver, mode_of(vectors), CUBLAS_FILL_MODE_LOWER, (int)n,
+                                     complex_of(a + 2 * n * n * i), (int)n, energy + n * i,
+                                     static_cast<cuDoubleComplex *>(work), room.numbers, info + i),
                     "cusolverDnZheevd");
 }
 
-void nhk_zgemm_batched(nh_gpu *g, bool adjoint, size_t n, size_t count, const double *a, const double *b, double *c)
+void nhk_zgemm_batched(nh_gpu *g, bool adjoint, size_t n, size_t count, const double *a, const double *b,
+                       double *c)
 {
     const cuDoubleComplex one = {1, 0}, zero = {0, 0};
     const long long size = (long long)n * (long long)n;
     if (!nhk_ready(g, n * count)) return;
     blas_good(g,
-              cublasZgemmStridedBatched(g->blas, adjoint ? CUBLAS_OP_C : CUBLAS_OP_N, CUBLAS_OP_N, (int)n, (int)n, (int)n, &one,
-                                        reinterpret_cast<const cuDoubleComplex *>(a), (int)n, size,
-                                        reinterpret_cast<const cuDoubleComplex *>(b), (int)n, size, &zero, complex_of(c), (int)n, size,
-                                        (int)count),
+              cublasZgemmStridedBatched(g->blas, adjoint ? CUBLAS_OP_C : CUBLAS_OP_N, CUBLAS_OP_N, (int)n,
+                                        (int)n, (int)n, &one, reinterpret_cast<const cuDoubleComplex *>(a),
+                                        (int)n, size, reinterpret_cast<const cuDoubleComplex *>(b), (int)n,
+                                        size, &zero, complex_of(c), (int)n, size, (int)count),
               "cublasZgemmStridedBatched");
 }
 
-void nhk_gemm_batched(nh_gpu *g, bool across_b, size_t m, size_t n, size_t k, size_t count, const double *a, const double *b,
-                      double *c)
+void nhk_gemm_batched(nh_gpu *g, bool across_b, size_t m, size_t n, size_t k, size_t count, const double *a,
+                      const double *b, double *c)
 {
     const double one = 1, zero = 0;
     if (!nhk_ready(g, m * n * count)) return;
     blas_good(g,
-              cublasDgemmStridedBatched(g->blas, across_b ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, (int)n, (int)m, (int)k, &one, b,
-                                        (int)(across_b ? k : n), (long long)(k * n), a, (int)k, (long long)(m * k), &zero, c, (int)n,
-                                        (long long)(m * n), (int)count),
+              cublasDgemmStridedBatched(g->blas, across_b ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, (int)n,
+                                        (int)m, (int)k, &one, b, (int)(across_b ? k : n), (long long)(k * n),
+                                        a, (int)k, (long long)(m * k), &zero, c, (int)n, (long long)(m * n),
+                                        (int)count),
               "cublasDgemmStridedBatched");
 }
 

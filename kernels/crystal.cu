@@ -44,7 +44,8 @@ static int crystal_make(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **ou
     c->out = nhk_embedding_new(g, in->out);
     if (in->matrix != nullptr) c->in = nhk_embedding_new(g, in->in);
     c->edge = nhk_uploaded(g, in->edge, in->n_edge);
-    const size_t corrections = in->n_elem * sizeof *c->d, element = in->matrix != nullptr ? 2 * (size_t)in->spin_blocks * sizeof *c->window : 0;
+    const size_t corrections = in->n_elem * sizeof *c->d,
+                 element = in->matrix != nullptr ? 2 * (size_t)in->spin_blocks * sizeof *c->window : 0;
     size_t largest = 0, most = nhk_available(g) / 4;
     if (most < corrections + in->n_elem * element) {
         nhk_pool_free(g, &g->pool); /* what runs have left */
@@ -58,7 +59,8 @@ static int crystal_make(nh_gpu *g, const nhk_crystal_input *in, nhk_crystal **ou
     if (fits) {
         c->d = static_cast<double *>(nhk_alloc(g, in->n_elem, sizeof *c->d));
         nhk_zero(g, c->d, corrections);
-        c->room = element == 0 || most - corrections >= in->n_elem * element ? in->n_elem : (most - corrections) / element;
+        c->room = element == 0 || most - corrections >= in->n_elem * element ? in->n_elem
+                                                                             : (most - corrections) / element;
         c->window = static_cast<double *>(nhk_alloc(g, c->room, element));
     }
     const bool no_memory = g->no_memory;
@@ -88,9 +90,11 @@ static size_t look_at(nhk_crystal *c, size_t edge, size_t end)
 {
     const nhk_crystal_input *h = &c->host;
     if (h->edge[edge].start < c->first || end_of(c, edge) > c->end) {
-        const size_t first = h->edge[edge].start, last = end_of(c, h->n_edge - 1), n = last - first < c->room ? last - first : c->room;
+        const size_t first = h->edge[edge].start, last = end_of(c, h->n_edge - 1),
+                     n = last - first < c->room ? last - first : c->room;
         for (size_t s = 0; s < (size_t)h->spin_blocks; s++)
-            nhk_upload(c->gpu, c->window + 2 * s * c->room, h->matrix + 2 * (s * h->n_elem + first), 2 * n * sizeof(double));
+            nhk_upload(c->gpu, c->window + 2 * s * c->room, h->matrix + 2 * (s * h->n_elem + first),
+                       2 * n * sizeof(double));
         c->first = first;
         c->end = first + n;
     }
@@ -99,25 +103,28 @@ static size_t look_at(nhk_crystal *c, size_t edge, size_t end)
     return edge;
 }
 
-#define ENDS(real, suffix)                                                                                                         \
-    static void source_##suffix(void *context, size_t first, size_t n, real *out)                                                  \
-    {                                                                                                                              \
-        nhk_crystal *c = static_cast<nhk_crystal *>(context);                                                                      \
-        for (size_t e = first; e < first + n;) {                                                                                   \
-            const size_t next = look_at(c, e, first + n);                                                                          \
-            nhk_block_to_irreps_##suffix(c->gpu, &c->in, next - e, c->edge + e, c->host.spin_blocks, c->window, c->first, c->room, \
-                                         c->host.scale, out + (e - first) * (size_t)c->in.dim);                                    \
-            e = next;                                                                                                              \
-        }                                                                                                                          \
-    }                                                                                                                              \
-    static void sink_##suffix(void *context, size_t n, const int *edge, const real *ham, const real *)                             \
-    {                                                                                                                              \
-        nhk_crystal *c = static_cast<nhk_crystal *>(context);                                                                      \
-        nhk_irreps_to_correction_##suffix(c->gpu, &c->out, n, c->edge, edge, ham, c->host.scale, true, c->d);                      \
-    }                                                                                                                              \
-    static void crystal_ends_##suffix(nhk_crystal *c, nh_network_##suffix##_ends *ends)                                            \
-    {                                                                                                                              \
-        *ends = nh_network_##suffix##_ends{c, c->host.matrix != nullptr ? source_##suffix : nullptr, sink_##suffix, nullptr};      \
+#define ENDS(real, suffix)                                                                                   \
+    static void source_##suffix(void *context, size_t first, size_t n, real *out)                            \
+    {                                                                                                        \
+        nhk_crystal *c = static_cast<nhk_crystal *>(context);                                                \
+        for (size_t e = first; e < first + n;) {                                                             \
+            const size_t next = look_at(c, e, first + n);                                                    \
+            nhk_block_to_irreps_##suffix(c->gpu, &c->in, next - e, c->edge + e, c->host.spin_blocks,         \
+                                         c->window, c->first, c->room, c->host.scale,                        \
+                                         out + (e - first) * (size_t)c->in.dim);                             \
+            e = next;                                                                                        \
+        }                                                                                                    \
+    }                                                                                                        \
+    static void sink_##suffix(void *context, size_t n, const int *edge, const real *ham, const real *)       \
+    {                                                                                                        \
+        nhk_crystal *c = static_cast<nhk_crystal *>(context);                                                \
+        nhk_irreps_to_correction_##suffix(c->gpu, &c->out, n, c->edge, edge, ham, c->host.scale, true,       \
+                                          c->d);                                                             \
+    }                                                                                                        \
+    static void crystal_ends_##suffix(nhk_crystal *c, nh_network_##suffix##_ends *ends)                      \
+    {                                                                                                        \
+        *ends = nh_network_##suffix##_ends{c, c->host.matrix != nullptr ? source_##suffix : nullptr,         \
+                                           sink_##suffix, nullptr};                                          \
     }
 ENDS(float, f)
 ENDS(double, d)

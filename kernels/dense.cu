@@ -26,9 +26,9 @@ void R(nhk_dense_backward)(nh_gpu *g, size_t n, size_t in, size_t out, const rea
 
 /* ---- hidden layers: a warp a row */
 
-#define WARP_FOR(t, n)                                                                                            \
-    const unsigned lane = threadIdx.x % NHK_WARP;                                                                 \
-    for (size_t t = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; t < (n);                          \
+#define WARP_FOR(t, n)                                                                                       \
+    const unsigned lane = threadIdx.x % NHK_WARP;                                                            \
+    for (size_t t = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; t < (n);                     \
          t += (size_t)gridDim.x * blockDim.x / NHK_WARP)
 
 static dim3 warp_grid(const nh_gpu *g, size_t n)
@@ -50,8 +50,8 @@ __device__ static inline real silu_bend(real a)
 }
 
 /* s = silu(h w + b) after h <- (h - mean)/sqrt(var + eps); gain NULL: s = silu(h). */
-static __global__ void norm_silu_kernel(size_t n, unsigned width, real eps, const real *gain, const real *shift, real *h,
-                                        real *s, real *scale)
+static __global__ void norm_silu_kernel(size_t n, unsigned width, real eps, const real *gain,
+                                        const real *shift, real *h, real *s, real *scale)
 {
     WARP_FOR(t, n)
     {
@@ -89,18 +89,19 @@ void R(nhk_silu_forward)(nh_gpu *g, size_t n, real *x)
 }
 
 /* g *= silu'(x w + b); gain NULL: silu'(x). */
-static __global__ void silu_backward_kernel(size_t n, unsigned width, const real *gain, const real *shift, const real *x,
-                                            real *g)
+static __global__ void silu_backward_kernel(size_t n, unsigned width, const real *gain, const real *shift,
+                                            const real *x, real *g)
 {
     NHK_FOR(i, n * width)
     g[i] *= silu_slope(gain != nullptr ? x[i] * gain[i % width] + shift[i % width] : x[i]);
 }
 
-static void silu_backward(nh_gpu *g, size_t n, size_t width, const real *gain, const real *shift, const real *x, real *gy)
+static void silu_backward(nh_gpu *g, size_t n, size_t width, const real *gain, const real *shift,
+                          const real *x, real *gy)
 {
     if (nhk_ready(g, n * width))
-        NHK_RUN(g, silu_backward_kernel, nhk_grid(g, n * width, NHK_BLOCK), NHK_BLOCK, 0, n, (unsigned)width, gain, shift,
-                x, gy);
+        NHK_RUN(g, silu_backward_kernel, nhk_grid(g, n * width, NHK_BLOCK), NHK_BLOCK, 0, n, (unsigned)width,
+                gain, shift, x, gy);
 }
 
 void R(nhk_silu_backward)(nh_gpu *g, size_t n, const real *x, real *gy)
@@ -109,8 +110,8 @@ void R(nhk_silu_backward)(nh_gpu *g, size_t n, const real *x, real *gy)
 }
 
 /* From the gradient of h w + b to that of the sum before the norm, in place. */
-static __global__ void norm_backward_kernel(size_t n, unsigned width, const real *gain, const real *h, const real *scale,
-                                            real *g)
+static __global__ void norm_backward_kernel(size_t n, unsigned width, const real *gain, const real *h,
+                                            const real *scale, real *g)
 {
     WARP_FOR(t, n)
     {
@@ -129,8 +130,8 @@ static __global__ void norm_backward_kernel(size_t n, unsigned width, const real
 }
 
 /* After norm_silu: h[2n], s[2n], the tangents (of the sum) in the second half of h. */
-static __global__ void tangent_kernel(size_t n, unsigned width, const real *gain, const real *shift, real *h, real *s,
-                                      const real *scale, real *c)
+static __global__ void tangent_kernel(size_t n, unsigned width, const real *gain, const real *shift, real *h,
+                                      real *s, const real *scale, real *c)
 {
     WARP_FOR(t, n)
     {
@@ -157,21 +158,21 @@ static __global__ void tangent_kernel(size_t n, unsigned width, const real *gain
 
 /* g, d: gradients of silu(a) and of its tangent silu'(a) da, replaced by those of a and da, where a = h w + b and
  * da = w dh; gain NULL: a = h. */
-static __global__ void silu_both_kernel(size_t n, unsigned width, const real *gain, const real *shift, const real *h,
-                                        const real *dh, real *g, real *d)
+static __global__ void silu_both_kernel(size_t n, unsigned width, const real *gain, const real *shift,
+                                        const real *h, const real *dh, real *g, real *d)
 {
     NHK_FOR(i, n * width)
     {
-        const real w = gain != nullptr ? gain[i % width] : 1, a = gain != nullptr ? h[i] * w + shift[i % width] : h[i],
-                   slope = silu_slope(a);
+        const real w = gain != nullptr ? gain[i % width] : 1,
+                   a = gain != nullptr ? h[i] * w + shift[i % width] : h[i], slope = silu_slope(a);
         g[i] = g[i] * slope + d[i] * silu_bend(a) * w * dh[i];
         d[i] *= slope;
     }
 }
 
 /* As norm_silu_both_backward of lib/ops/dense.c, after the sums over rows. */
-static __global__ void norm_both_kernel(size_t n, unsigned width, const real *gain, const real *h, const real *dh,
-                                        const real *scale, const real *c, real *g, real *d)
+static __global__ void norm_both_kernel(size_t n, unsigned width, const real *gain, const real *h,
+                                        const real *dh, const real *scale, const real *c, real *g, real *d)
 {
     WARP_FOR(t, n)
     {
@@ -209,7 +210,8 @@ static __global__ void norm_both_kernel(size_t n, unsigned width, const real *ga
 
 #include "ops/chain.h"
 
-static void layer_forward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, size_t n_bias, const real *x, bool add, real *y)
+static void layer_forward(nh_gpu *g, const R(nh_mlp) *m, size_t i, size_t n, size_t n_bias, const real *x,
+                          bool add, real *y)
 {
     const size_t in = m->width[i], out = m->width[i + 1];
     const real *bias = m->bias[i];
@@ -217,8 +219,8 @@ static void layer_forward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, si
     if (n_bias < n && bias != nullptr) R(nhk_fill_rows)(g, n_bias, out, bias, true, y);
 }
 
-static void layer_backward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, const real *gy, const real *x, real *gx, bool add,
-                           real *gw, real *gbias)
+static void layer_backward(nh_gpu *g, const R(nh_mlp) *m, size_t i, size_t n, const real *gy, const real *x,
+                           real *gx, bool add, real *gw, real *gbias)
 {
     R(nhk_dense_backward)(g, n, m->width[i], m->width[i + 1], gy, x, m->weight[i], gx, add, gw, gbias);
 }
@@ -229,16 +231,16 @@ static const real *of_layer(real *const *list, size_t i)
     return list != nullptr ? list[i] : nullptr;
 }
 
-static void hidden_forward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, real *h, real *s, real *scale)
+static void hidden_forward(nh_gpu *g, const R(nh_mlp) *m, size_t i, size_t n, real *h, real *s, real *scale)
 {
     const size_t width = m->width[i + 1];
     if (nhk_ready(g, n * width))
-        NHK_RUN(g, norm_silu_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, m->eps, of_layer(m->gain, i),
-                of_layer(m->shift, i), h, s, scale);
+        NHK_RUN(g, norm_silu_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, m->eps,
+                of_layer(m->gain, i), of_layer(m->shift, i), h, s, scale);
 }
 
-static void hidden_backward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, const real *h, const real *scale, real *gy,
-                            real *ggain, real *gshift)
+static void hidden_backward(nh_gpu *g, const R(nh_mlp) *m, size_t i, size_t n, const real *h,
+                            const real *scale, real *gy, real *ggain, real *gshift)
 {
     const size_t width = m->width[i + 1];
     const real *gain = of_layer(m->gain, i);
@@ -250,33 +252,34 @@ static void hidden_backward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, 
     NHK_RUN(g, norm_backward_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, gain, h, scale, gy);
 }
 
-static void both_forward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, real *h, real *s, real *scale, real *slope)
+static void both_forward(nh_gpu *g, const R(nh_mlp) *m, size_t i, size_t n, real *h, real *s, real *scale,
+                         real *slope)
 {
     const size_t width = m->width[i + 1];
     hidden_forward(g, m, i, n, h, s, scale);
     if (nhk_ready(g, n * width))
-        NHK_RUN(g, tangent_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, of_layer(m->gain, i), of_layer(m->shift, i),
-                h, s, scale, slope);
+        NHK_RUN(g, tangent_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, of_layer(m->gain, i),
+                of_layer(m->shift, i), h, s, scale, slope);
 }
 
-static void both_backward(nh_gpu *g, const R(nh_mlp) * m, size_t i, size_t n, const real *h, const real *scale,
+static void both_backward(nh_gpu *g, const R(nh_mlp) *m, size_t i, size_t n, const real *h, const real *scale,
                           const real *slope, real *now, real *ggain, real *gshift)
 {
     const size_t width = m->width[i + 1], half = n * width;
     const real *gain = of_layer(m->gain, i);
     if (!nhk_ready(g, half)) return;
-    NHK_RUN(g, silu_both_kernel, nhk_grid(g, half, NHK_BLOCK), NHK_BLOCK, 0, n, (unsigned)width, gain, of_layer(m->shift, i), h,
-            h + half, now, now + half);
+    NHK_RUN(g, silu_both_kernel, nhk_grid(g, half, NHK_BLOCK), NHK_BLOCK, 0, n, (unsigned)width, gain,
+            of_layer(m->shift, i), h, h + half, now, now + half);
     if (gain == nullptr) return;
     /* values and tangents at once: 2n rows of g h */
     if (ggain != nullptr) R(nhk_column_sums)(g, 2 * n, width, width, now, h, ggain);
     if (gshift != nullptr) R(nhk_column_sums)(g, n, width, width, now, nullptr, gshift);
-    NHK_RUN(g, norm_both_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, gain, h, h + half, scale, slope, now,
-            now + half);
+    NHK_RUN(g, norm_both_kernel, warp_grid(g, n), NHK_BLOCK, 0, n, (unsigned)width, gain, h, h + half, scale,
+            slope, now, now + half);
 }
 
-static void last_both_backward(nh_gpu *g, const R(nh_mlp) * m, size_t n, const real *gy, const real *gdy, const real *x, real *gx,
-                               real *gw, real *gbias)
+static void last_both_backward(nh_gpu *g, const R(nh_mlp) *m, size_t n, const real *gy, const real *gdy,
+                               const real *x, real *gx, real *gw, real *gbias)
 {
     const size_t in = m->width[m->layers - 1], out = m->width[m->layers];
     const real *weight = m->weight[m->layers - 1];
@@ -286,8 +289,8 @@ static void last_both_backward(nh_gpu *g, const R(nh_mlp) * m, size_t n, const r
     else if (gx != nullptr)
         nhk_zero(g, gx, half * sizeof(real));
     if (gdy != nullptr) {
-        R(nhk_dense_backward)
-        (g, n, in, out, gdy, x + half, weight, gx != nullptr ? gx + half : nullptr, false, gw, nullptr);
+        R(nhk_dense_backward)(g, n, in, out, gdy, x + half, weight, gx != nullptr ? gx + half : nullptr,
+                              false, gw, nullptr);
         return;
     }
     /* a seed of ones: every row of the gradient is the sum of the weight's rows, and every row of gw that of x */

@@ -9,11 +9,11 @@
 #include <cstdlib>
 
 typedef struct eigen_slot {
-    double *h, *s;               /* [batch][n][n][2] on the device */
-    double **h_at, **s_at;       /* [batch] on the device: where each of them begins */
-    double *h_room, *s_room;     /* pinned, [batch][n][n][2]; NULL until asked for */
-    cudaEvent_t ready;           /* the matrices are there */
-    size_t count;                /* 0: free */
+    double *h, *s;           /* [batch][n][n][2] on the device */
+    double **h_at, **s_at;   /* [batch] on the device: where each of them begins */
+    double *h_room, *s_room; /* pinned, [batch][n][n][2]; NULL until asked for */
+    cudaEvent_t ready;       /* the matrices are there */
+    size_t count;            /* 0: free */
 } eigen_slot;
 
 struct nhk_eigen {
@@ -21,14 +21,14 @@ struct nhk_eigen {
     nhk_eigen_options o;
     cudaStream_t copies;
     eigen_slot slot[NHK_IN_HAND];
-    size_t next, oldest;          /* numbers of batches; their slots are these modulo NHK_IN_HAND */
-    double *energy, *overlap;     /* [batch][n] on the device; overlap: eigenvalues of S, with a threshold */
-    int *factor, *info;           /* [batch] on the device */
-    double *room;                 /* [batch][n][n][2] on the device, with a threshold */
-    double *vectors;              /* of the batch solved last: columns, [batch][n][n][2] on the device */
+    size_t next, oldest;      /* numbers of batches; their slots are these modulo NHK_IN_HAND */
+    double *energy, *overlap; /* [batch][n] on the device; overlap: eigenvalues of S, with a threshold */
+    int *factor, *info;       /* [batch] on the device */
+    double *room;             /* [batch][n][n][2] on the device, with a threshold */
+    double *vectors;          /* of the batch solved last: columns, [batch][n][n][2] on the device */
     double *energy_host, *overlap_host; /* pinned, as are the next ones */
     int *factor_host, *info_host;
-    double *columns;              /* what eigen_vectors brings */
+    double *columns; /* what eigen_vectors brings */
     size_t columns_bytes;
 };
 
@@ -132,13 +132,16 @@ static int eigen_queue(nhk_eigen *w, size_t count, nhk_fourier *f, const double 
     eigen_slot *q = free_slot(w, err);
     const size_t bytes = count * 2 * w->o.n * w->o.n * sizeof(double);
     if (q == nullptr) return -1;
-    if (count == 0 || count > w->o.batch) return nhk_error(err, "the eigenproblem: %zu matrices in a batch", count);
+    if (count == 0 || count > w->o.batch)
+        return nhk_error(err, "the eigenproblem: %zu matrices in a batch", count);
     nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");
     cudaStream_t stream = w->copies;
     if (f != nullptr) {
         if (nhk_fourier_queue(f, count, phase, q->h, q->s, &stream, err)) return -1;
-    } else if (nhk_good(g, cudaMemcpyAsync(q->h, q->h_room, bytes, cudaMemcpyHostToDevice, stream), "copy to the device")) {
-        nhk_good(g, cudaMemcpyAsync(q->s, q->s_room, bytes, cudaMemcpyHostToDevice, stream), "copy to the device");
+    } else if (nhk_good(g, cudaMemcpyAsync(q->h, q->h_room, bytes, cudaMemcpyHostToDevice, stream),
+                        "copy to the device")) {
+        nhk_good(g, cudaMemcpyAsync(q->s, q->s_room, bytes, cudaMemcpyHostToDevice, stream),
+                 "copy to the device");
     }
     nhk_good(g, cudaEventRecord(q->ready, stream), "cudaEventRecord");
     if (g->failed) return nhk_sync(g, err);
@@ -176,7 +179,8 @@ static __global__ void factor_kernel(size_t n, size_t count, bool mend, int *inf
 
 /* X = U s^-1/2 of the eigenvectors of S in columns, zero where the eigenvalue is below the threshold. A thread for each number; bytes:
  * 32 n^2 a matrix. */
-static __global__ void scale_kernel(size_t n, size_t count, double threshold, const double *overlap, double *u)
+static __global__ void scale_kernel(size_t n, size_t count, double threshold, const double *overlap,
+                                    double *u)
 {
     NHK_FOR(k, count * n * n)
     {
@@ -222,7 +226,8 @@ static void solve_small(nhk_eigen *w, const eigen_slot *q)
     const size_t n = w->o.n, count = q->count;
     nhk_zpotrf_batched(g, n, count, q->s_at, w->factor);
     if (nhk_ready(g, count))
-        NHK_RUN(g, factor_kernel, (unsigned)(count < 65535 ? count : 65535), NHK_WARP, 0, n, count, true, w->factor, q->s, q->h);
+        NHK_RUN(g, factor_kernel, (unsigned)(count < 65535 ? count : 65535), NHK_WARP, 0, n, count, true,
+                w->factor, q->s, q->h);
     nhk_ztrsm_batched(g, NHK_LEFT, n, count, q->s_at, q->h_at);
     nhk_ztrsm_batched(g, NHK_RIGHT_ADJOINT, n, count, q->s_at, q->h_at);
     nhk_zheev_batched(g, w->o.vectors, n, count, q->h, w->energy, w->info);
@@ -238,8 +243,8 @@ static void solve_large(nhk_eigen *w, const eigen_slot *q)
     for (size_t i = 0; i < q->count; i++)
         nhk_zhegvd(g, w->o.vectors, n, q->h + i * size, q->s + i * size, w->energy + i * n, w->info + i);
     if (nhk_ready(g, q->count))
-        NHK_RUN(g, factor_kernel, (unsigned)(q->count < 65535 ? q->count : 65535), NHK_WARP, 0, n, q->count, false, w->factor, q->s,
-                q->h);
+        NHK_RUN(g, factor_kernel, (unsigned)(q->count < 65535 ? q->count : 65535), NHK_WARP, 0, n, q->count,
+                false, w->factor, q->s, q->h);
 }
 
 /* S = U s U^dagger, X = U s^-1/2 above the threshold; H <- X^dagger H X; its eigenvectors Z; X Z. */
@@ -249,12 +254,13 @@ static void solve_projected(nhk_eigen *w, const eigen_slot *q)
     const size_t n = w->o.n, count = q->count;
     nhk_zheev_batched(g, true, n, count, q->s, w->overlap, w->factor);
     if (nhk_ready(g, count))
-        NHK_RUN(g, scale_kernel, nhk_grid(g, count * n * n, NHK_BLOCK), NHK_BLOCK, 0, n, count, w->o.threshold, w->overlap, q->s);
+        NHK_RUN(g, scale_kernel, nhk_grid(g, count * n * n, NHK_BLOCK), NHK_BLOCK, 0, n, count,
+                w->o.threshold, w->overlap, q->s);
     nhk_zgemm_batched(g, false, n, count, q->h, q->s, w->room);
     nhk_zgemm_batched(g, true, n, count, q->s, w->room, q->h);
     if (nhk_ready(g, count))
-        NHK_RUN(g, pad_kernel, (unsigned)(count < 65535 ? count : 65535), NHK_BLOCK, NHK_BLOCK / NHK_WARP * sizeof(double), n, count,
-                w->o.threshold, w->overlap, q->h);
+        NHK_RUN(g, pad_kernel, (unsigned)(count < 65535 ? count : 65535), NHK_BLOCK,
+                NHK_BLOCK / NHK_WARP * sizeof(double), n, count, w->o.threshold, w->overlap, q->h);
     nhk_zheev_batched(g, w->o.vectors, n, count, q->h, w->energy, w->info);
     if (w->o.vectors) nhk_zgemm_batched(g, false, n, count, q->s, q->h, w->room);
 }
@@ -291,8 +297,8 @@ static int eigen_solve(nhk_eigen *w, nhk_eigen_result *r, nh_error *err)
     return 0;
 }
 
-static int eigen_vectors(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most, const double **out,
-                      nh_error *err)
+static int eigen_vectors(nhk_eigen *w, size_t count, const size_t *first, const size_t *columns, size_t most,
+                         const double **out, nh_error *err)
 {
     nh_gpu *g = w->gpu;
     const size_t n = w->o.n, row = 2 * n * most, bytes = count * row * sizeof(double);
@@ -304,10 +310,11 @@ static int eigen_vectors(nhk_eigen *w, size_t count, const size_t *first, const 
         if (!g->failed) w->columns_bytes = bytes;
     }
     for (size_t i = 0; i < count; i++)
-        nhk_download(g, w->columns + i * row, w->vectors + 2 * n * (n * i + first[i]), 2 * n * columns[i] * sizeof(double));
+        nhk_download(g, w->columns + i * row, w->vectors + 2 * n * (n * i + first[i]),
+                     2 * n * columns[i] * sizeof(double));
     *out = w->columns;
     return nhk_sync(g, err);
 }
 
-const nhk_eigen_calls nhk_eigen_table = {eigen_make, eigen_drop, eigen_room, eigen_queue, eigen_solve,
-                                         eigen_vectors};
+const nhk_eigen_calls nhk_eigen_table = {eigen_make,  eigen_drop,  eigen_room,
+                                         eigen_queue, eigen_solve, eigen_vectors};

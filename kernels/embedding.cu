@@ -33,7 +33,8 @@ void nhk_embedding_free(nh_gpu *g, nhk_embedding *t)
 #endif
 
 /* The sub-block that a number of an edge's vector is made of: its row, first element, and the block's columns. */
-__device__ static inline bool find_sub_block(const nhk_embedding *t, const nhk_block *b, const nhk_number *k, int *row, size_t *at, int *columns)
+__device__ static inline bool find_sub_block(const nhk_embedding *t, const nhk_block *b, const nhk_number *k,
+                                             int *row, size_t *at, int *columns)
 {
     if (k->row < 0 || b->a < 0) return false;
     const int i = t->first[b->a * t->n_slot + k->slot[0]], j = t->first[b->b * t->n_slot + k->slot[1]];
@@ -45,7 +46,8 @@ __device__ static inline bool find_sub_block(const nhk_embedding *t, const nhk_b
 }
 
 /* Re or Im (c = 0, 1) of a channel of one element, whose spin blocks are `stride` numbers apart; without the factor 1/sqrt2. */
-__device__ static inline double channel_of(int channel, int c, int spin_blocks, const double *x, size_t stride)
+__device__ static inline double channel_of(int channel, int c, int spin_blocks, const double *x,
+                                           size_t stride)
 {
     if (spin_blocks == 1) return channel == 0 ? 2 * x[c] : 0;
     if (channel == 0) return x[c] + x[3 * stride + c];
@@ -54,8 +56,8 @@ __device__ static inline double channel_of(int channel, int c, int spin_blocks, 
     return c == 0 ? x[2 * stride + 1] - x[stride + 1] : x[stride] - x[2 * stride];
 }
 
-static __global__ void up_kernel(nhk_embedding t, unsigned n, const nhk_block *edge, int spin_blocks, const double *matrix, size_t origin,
-                                 size_t stride, double scale, real *out)
+static __global__ void up_kernel(nhk_embedding t, unsigned n, const nhk_block *edge, int spin_blocks,
+                                 const double *matrix, size_t origin, size_t stride, double scale, real *out)
 {
     NHK_FOR(i, (size_t)n * t.dim)
     {
@@ -74,16 +76,17 @@ static __global__ void up_kernel(nhk_embedding t, unsigned n, const nhk_block *e
     }
 }
 
-void R(nhk_block_to_irreps)(nh_gpu *g, const nhk_embedding *t, size_t n, const nhk_block *edge, int spin_blocks, const double *matrix,
-                            size_t origin, size_t stride, double scale, real *out)
+void R(nhk_block_to_irreps)(nh_gpu *g, const nhk_embedding *t, size_t n, const nhk_block *edge,
+                            int spin_blocks, const double *matrix, size_t origin, size_t stride, double scale,
+                            real *out)
 {
     if (!nhk_ready(g, n * t->dim)) return;
-    NHK_RUN(g, up_kernel, nhk_grid(g, n * t->dim, NHK_BLOCK), NHK_BLOCK, 0, *t, (unsigned)n, edge, spin_blocks, matrix, origin, stride,
-            scale, out);
+    NHK_RUN(g, up_kernel, nhk_grid(g, n * t->dim, NHK_BLOCK), NHK_BLOCK, 0, *t, (unsigned)n, edge,
+            spin_blocks, matrix, origin, stride, scale, out);
 }
 
-static __global__ void down_kernel(nhk_embedding t, unsigned n, const nhk_block *edge, const int *which, const real *vector, double scale,
-                                   bool add, double *d)
+static __global__ void down_kernel(nhk_embedding t, unsigned n, const nhk_block *edge, const int *which,
+                                   const real *vector, double scale, bool add, double *d)
 {
     for (size_t e = blockIdx.x; e < n; e += gridDim.x) {
         const nhk_block b = edge[which != nullptr ? (size_t)which[e] : e];
@@ -107,14 +110,15 @@ static __global__ void down_kernel(nhk_embedding t, unsigned n, const nhk_block 
     }
 }
 
-void R(nhk_irreps_to_correction)(nh_gpu *g, const nhk_embedding *t, size_t n, const nhk_block *edge, const int *which, const real *vector,
-                                 double scale, bool add, double *d)
+void R(nhk_irreps_to_correction)(nh_gpu *g, const nhk_embedding *t, size_t n, const nhk_block *edge,
+                                 const int *which, const real *vector, double scale, bool add, double *d)
 {
     if (!nhk_ready(g, n)) return;
     NHK_RUN(g, down_kernel, nhk_grid(g, n, 1), 128, 0, *t, (unsigned)n, edge, which, vector, scale, add, d);
 }
 
-static __global__ void adjoint_kernel(nhk_embedding t, unsigned n, const nhk_block *edge, const double *g_d, double scale, real *vector)
+static __global__ void adjoint_kernel(nhk_embedding t, unsigned n, const nhk_block *edge, const double *g_d,
+                                      double scale, real *vector)
 {
     NHK_FOR(i, (size_t)n * t.dim)
     {
@@ -132,9 +136,10 @@ static __global__ void adjoint_kernel(nhk_embedding t, unsigned n, const nhk_blo
     }
 }
 
-void R(nhk_correction_to_irreps_adjoint)(nh_gpu *g, const nhk_embedding *t, size_t n, const nhk_block *edge, const double *g_d, double scale,
-                                         real *vector)
+void R(nhk_correction_to_irreps_adjoint)(nh_gpu *g, const nhk_embedding *t, size_t n, const nhk_block *edge,
+                                         const double *g_d, double scale, real *vector)
 {
     if (!nhk_ready(g, n * t->dim)) return;
-    NHK_RUN(g, adjoint_kernel, nhk_grid(g, n * t->dim, NHK_BLOCK), NHK_BLOCK, 0, *t, (unsigned)n, edge, g_d, scale, vector);
+    NHK_RUN(g, adjoint_kernel, nhk_grid(g, n * t->dim, NHK_BLOCK), NHK_BLOCK, 0, *t, (unsigned)n, edge, g_d,
+            scale, vector);
 }

@@ -16,7 +16,8 @@ nhk_fft *nhk_fft_new(nh_gpu *g, const int n[3])
 {
     if (g->failed) return nullptr;
     nhk_fft *f = static_cast<nhk_fft *>(calloc(1, sizeof *f));
-    const size_t points = (size_t)n[0] * (size_t)n[1] * (size_t)n[2], half = (size_t)n[0] * (size_t)n[1] * ((size_t)n[2] / 2 + 1);
+    const size_t points = (size_t)n[0] * (size_t)n[1] * (size_t)n[2],
+                 half = (size_t)n[0] * (size_t)n[1] * ((size_t)n[2] / 2 + 1);
     double *f_of_r = fftw_alloc_real(points);
     fftw_complex *complex = fftw_alloc_complex(half);
     if (f != nullptr && f_of_r != nullptr && complex != nullptr) {
@@ -26,7 +27,8 @@ nhk_fft *nhk_fft_new(nh_gpu *g, const int n[3])
     }
     fftw_free(f_of_r);
     fftw_free(complex);
-    if (f == nullptr || f->forward == nullptr || f->backward == nullptr) nhk_fail(g, "out of memory for transforms");
+    if (f == nullptr || f->forward == nullptr || f->backward == nullptr)
+        nhk_fail(g, "out of memory for transforms");
     return f;
 }
 
@@ -42,7 +44,8 @@ void nhk_fft_forward(nhk_fft *f, const double *f_of_r, double *half)
 {
     if (!nhk_ready(f->gpu, 1)) return;
     emu_enqueue(f->gpu->stream, "nhk_fft_forward", [=] {
-        fftw_execute_dft_r2c(f->forward, const_cast<double *>(f_of_r), reinterpret_cast<fftw_complex *>(half));
+        fftw_execute_dft_r2c(f->forward, const_cast<double *>(f_of_r),
+                             reinterpret_cast<fftw_complex *>(half));
     });
 }
 
@@ -96,14 +99,17 @@ void nhk_fft_free(nhk_fft *f)
 void nhk_fft_forward(nhk_fft *f, const double *f_of_r, double *half)
 {
     if (!nhk_ready(f->gpu, 1)) return;
-    fft_good(f->gpu,
-             cufftExecD2Z(f->forward, const_cast<double *>(f_of_r), reinterpret_cast<cufftDoubleComplex *>(half)), "cufftExecD2Z");
+    fft_good(
+        f->gpu,
+        cufftExecD2Z(f->forward, const_cast<double *>(f_of_r), reinterpret_cast<cufftDoubleComplex *>(half)),
+        "cufftExecD2Z");
 }
 
 void nhk_fft_backward(nhk_fft *f, double *half, double *f_of_r)
 {
     if (!nhk_ready(f->gpu, 1)) return;
-    fft_good(f->gpu, cufftExecZ2D(f->backward, reinterpret_cast<cufftDoubleComplex *>(half), f_of_r), "cufftExecZ2D");
+    fft_good(f->gpu, cufftExecZ2D(f->backward, reinterpret_cast<cufftDoubleComplex *>(half), f_of_r),
+             "cufftExecZ2D");
 }
 
 #endif

@@ -42,8 +42,8 @@ static void fourier_drop(nhk_fourier *f)
 }
 
 /* v as element (i, j) of the block of a pair of atoms in spin block (s1, s2): in the upper triangle, its conjugate below. */
-__device__ static inline void place(const nhk_fourier_group *q, size_t basis, int n_spin, int s1, int s2, int i, int j,
-                                    double re, double im, double *to)
+__device__ static inline void place(const nhk_fourier_group *q, size_t basis, int n_spin, int s1, int s2,
+                                    int i, int j, double re, double im, double *to)
 {
     const size_t a = (size_t)(q->row + i) * n_spin + s1, b = (size_t)(q->column + j) * n_spin + s2;
     if (a > b) return;
@@ -72,8 +72,8 @@ static __global__ void matrix_kernel(nhk_fourier_input in, unsigned n, const dou
                     re += p[0] * x - p[1] * y;
                     im += p[0] * y + p[1] * x;
                 }
-                place(&q, in.basis, n_spin, spin / n_spin, spin % n_spin, e / q.columns, e % q.columns, re, im,
-                      h + 2 * k * in.basis * in.basis);
+                place(&q, in.basis, n_spin, spin / n_spin, spin % n_spin, e / q.columns, e % q.columns, re,
+                      im, h + 2 * k * in.basis * in.basis);
             }
         }
     }
@@ -135,7 +135,8 @@ static void queue(nhk_fourier *f, size_t n, const double *phase, double *h, doub
     }
 }
 
-int nhk_fourier_queue(nhk_fourier *f, size_t n, const double *phase, double *h, double *s, cudaStream_t *stream, nh_error *err)
+int nhk_fourier_queue(nhk_fourier *f, size_t n, const double *phase, double *h, double *s,
+                      cudaStream_t *stream, nh_error *err)
 {
     nhk_good(f->gpu, cudaSetDevice(f->gpu->index), "cudaSetDevice");
     queue(f, n, phase, h, s);

@@ -45,8 +45,8 @@ void R(nhk_gate_forward)(nh_gpu *g, const nh_layout *in, const nh_layout *out, c
 }
 
 /* grid.y: group; one thread a row and channel */
-static __global__ void gate_backward_kernel(nhk_layout in, nhk_layout out, gates f, unsigned n, const real *gy,
-                                            const real *x, real *gx)
+static __global__ void gate_backward_kernel(nhk_layout in, nhk_layout out, gates f, unsigned n,
+                                            const real *gy, const real *x, real *gx)
 {
     const int k = (int)blockIdx.y, dim = out.width[k], mul = out.mul[k], width = in.width[0];
     NHK_FOR(i, (size_t)n * mul)
@@ -75,6 +75,6 @@ void R(nhk_gate_backward)(nh_gpu *g, const nh_layout *in, const nh_layout *out, 
 {
     const nhk_layout a = nhk_layout_of(g, in), b = nhk_layout_of(g, out);
     if (!nhk_ready(g, n * out->dim)) return;
-    NHK_RUN(g, gate_backward_kernel, nhk_grid(g, n * out->channels, NHK_BLOCK, (unsigned)out->count), NHK_BLOCK, 0, a, b,
-            gates_of(out, first), (unsigned)n, gy, x, gx);
+    NHK_RUN(g, gate_backward_kernel, nhk_grid(g, n * out->channels, NHK_BLOCK, (unsigned)out->count),
+            NHK_BLOCK, 0, a, b, gates_of(out, first), (unsigned)n, gy, x, gx);
 }

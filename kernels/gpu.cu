@@ -56,7 +56,8 @@ static int gpu_open(const nh_gpu_options *o, nh_gpu **out, nh_error *err)
     *out = nullptr;
     if (gpu_count(&n, err)) return -1;
     if (o->index < 0 || o->index >= n)
-        return nhk_error(err, "no CUDA device %d: there %s %d, counted from 0", o->index, n == 1 ? "is" : "are", n);
+        return nhk_error(err, "no CUDA device %d: there %s %d, counted from 0", o->index,
+                         n == 1 ? "is" : "are", n);
     nh_gpu *g = static_cast<nh_gpu *>(calloc(1, sizeof *g));
     if (g == nullptr) return nhk_error(err, "out of memory for the CUDA device");
     g->index = o->index;
@@ -137,7 +138,8 @@ void *nhk_pinned(nh_gpu *g, size_t count, size_t size)
 {
     void *p = nullptr;
     if (g->failed || count == 0 || size == 0) return nullptr;
-    const cudaError_t e = count <= SIZE_MAX / size ? cudaMallocHost(&p, count * size) : cudaErrorMemoryAllocation;
+    const cudaError_t e =
+        count <= SIZE_MAX / size ? cudaMallocHost(&p, count * size) : cudaErrorMemoryAllocation;
     if (e == cudaSuccess) return p;
     cudaGetLastError();
     nhk_good(g, e, "pinned memory");
@@ -241,24 +243,24 @@ nhk_layout nhk_layout_of(nh_gpu *g, const nh_layout *layout)
 const nhk_calls *nhk_table(void)
 {
     static const nhk_calls table = {NHK_VERSION,
-                                     gpu_count,
-                                     gpu_open,
-                                     gpu_close,
-                                     gpu_name,
-                                     nhk_sync,
-                                     nhk_pinned,
-                                     nhk_pinned_free,
-                                     gpu_traffic,
-                                     &nhk_network_f_table,
-                                     &nhk_network_d_table,
-                                     &nhk_training_f_table,
-                                     &nhk_training_d_table,
-                                     &nhk_crystal_table,
-                                     &nhk_outputs_table,
-                                     &nhk_loss_table,
-                                     &nhk_fourier_table,
-                                     &nhk_eigen_table,
-                                     &nhk_tiles_table,
-                                     &nhk_potential_table};
+                                    gpu_count,
+                                    gpu_open,
+                                    gpu_close,
+                                    gpu_name,
+                                    nhk_sync,
+                                    nhk_pinned,
+                                    nhk_pinned_free,
+                                    gpu_traffic,
+                                    &nhk_network_f_table,
+                                    &nhk_network_d_table,
+                                    &nhk_training_f_table,
+                                    &nhk_training_d_table,
+                                    &nhk_crystal_table,
+                                    &nhk_outputs_table,
+                                    &nhk_loss_table,
+                                    &nhk_fourier_table,
+                                    &nhk_eigen_table,
+                                    &nhk_tiles_table,
+                                    &nhk_potential_table};
     return &table;
 }

@@ -10,10 +10,11 @@
 #include <cuda_runtime.h>
 #include <cusolverDn.h>
 /* grid and block: dim3 or numbers; `shared`: bytes of dynamic shared memory. */
-#define NHK_LAUNCH(kernel, grid, block, shared, stream, ...) kernel<<<grid, block, shared, stream>>>(__VA_ARGS__)
+#define NHK_LAUNCH(kernel, grid, block, shared, stream, ...)                                                 \
+    kernel<<<grid, block, shared, stream>>>(__VA_ARGS__)
 /* The block's dynamic shared memory as an array of `type`. */
-#define NHK_SHARED(type, name)                                                                                    \
-    extern __shared__ __align__(16) unsigned char nhk_shared_memory[];                                           \
+#define NHK_SHARED(type, name)                                                                               \
+    extern __shared__ __align__(16) unsigned char nhk_shared_memory[];                                       \
     type *name = reinterpret_cast<type *>(nhk_shared_memory)
 #endif
 
@@ -47,13 +48,13 @@ struct nh_gpu {
 #endif
     bool failed, no_memory;
     size_t up, down; /* bytes copied to and from the device */
-    nh_error error;   /* of the first failure */
+    nh_error error;  /* of the first failure */
     struct {
         void *p;
         size_t bytes;
     } scratch[2];
     size_t resident; /* bytes of crystals that stay for the loss */
-    nhk_pool pool; /* of runs that are not kept, of all sub-models on the device */
+    nhk_pool pool;   /* of runs that are not kept, of all sub-models on the device */
 };
 
 /* cuBLAS and cuSOLVER, which open and close with the device: blas.cu. */
@@ -70,7 +71,10 @@ static inline bool nhk_ready(const nh_gpu *g, size_t work)
     return !g->failed && work > 0;
 }
 /* `bytes` of device memory that the next caller overwrites; NULL and a failure where there is not enough. They grow. */
-enum { NHK_SCRATCH_SUMS /* of chunks; work space of libraries */, NHK_SCRATCH_ROWS /* of what is to be summed */ };
+enum {
+    NHK_SCRATCH_SUMS /* of chunks; work space of libraries */,
+    NHK_SCRATCH_ROWS /* of what is to be summed */
+};
 void *nhk_scratch(nh_gpu *g, int which, size_t bytes);
 
 /* The next piece, of count*size bytes; NULL and a failure where there is not enough. `next` = 0 begins again. */
@@ -87,10 +91,10 @@ static inline dim3 nhk_grid(const nh_gpu *g, size_t work, unsigned block, unsign
     const size_t wanted = (work + block - 1) / block, most = (size_t)g->processors * 64;
     return dim3((unsigned)(wanted < most ? wanted : most), y, 1);
 }
-#define NHK_RUN(g, kernel, grid, block, shared, ...)                                                              \
-    do {                                                                                                          \
-        NHK_LAUNCH(kernel, grid, block, shared, (g)->stream, __VA_ARGS__);                                        \
-        nhk_good(g, cudaGetLastError(), #kernel);                                                                 \
+#define NHK_RUN(g, kernel, grid, block, shared, ...)                                                         \
+    do {                                                                                                     \
+        NHK_LAUNCH(kernel, grid, block, shared, (g)->stream, __VA_ARGS__);                                   \
+        nhk_good(g, cudaGetLastError(), #kernel);                                                            \
     } while (0)
 
 /* ---- layouts by value, for kernels */
@@ -107,8 +111,9 @@ nhk_layout nhk_layout_of(nh_gpu *g, const nh_layout *layout);
 
 /* ---- in kernels */
 
-#define NHK_FOR(i, n)                                                                                             \
-    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += (size_t)gridDim.x * blockDim.x)
+#define NHK_FOR(i, n)                                                                                        \
+    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < (n);                                  \
+         i += (size_t)gridDim.x * blockDim.x)
 
 __device__ static inline float nhk_exp(float x)
 {
@@ -132,7 +137,8 @@ template <typename T> __device__ static inline T nhk_sigmoid(T x)
 }
 /* Sum over the lanes of a warp, and their largest number, the same bits in all of them. */
 #ifdef NHK_EMULATE
-#define nhk_warp_sum(x) emu_warp_sum(x, __LINE__) /* the same sums with one exchange instead of five: for speed */
+#define nhk_warp_sum(x)                                                                                      \
+    emu_warp_sum(x, __LINE__) /* the same sums with one exchange instead of five: for speed */
 #else
 template <typename T> __device__ static inline T nhk_warp_sum(T x)
 {

@@ -47,36 +47,39 @@ static forms forms_of(nh_gpu *g, const nh_layout *layout, size_t hidden)
     return f;
 }
 
-static __global__ void pairs_pack_kernel(nhk_layout l, forms f, const int *table, unsigned pairs, unsigned hidden,
-                                         const real *flat, real *w)
+static __global__ void pairs_pack_kernel(nhk_layout l, forms f, const int *table, unsigned pairs,
+                                         unsigned hidden, const real *flat, real *w)
 {
     NHK_FOR(i, (size_t)pairs * hidden)
     {
-        const int pair = table[i / hidden], k = pair >> 16, u = pair >> 8 & 255, v = pair & 255, mul = l.mul[k];
+        const int pair = table[i / hidden], k = pair >> 16, u = pair >> 8 & 255, v = pair & 255,
+                  mul = l.mul[k];
         const real *from = flat + f.at[k] + i % hidden, a = from[(size_t)(u * mul + v) * hidden],
                    b = u == v ? 0 : from[(size_t)(v * mul + u) * hidden];
         w[i] = f.scale[k] * (a + b);
     }
 }
 
-void R(nhk_pairs_pack)(nh_gpu *g, const nh_layout *layout, const int *table, size_t hidden, const real *flat, real *w)
+void R(nhk_pairs_pack)(nh_gpu *g, const nh_layout *layout, const int *table, size_t hidden, const real *flat,
+                       real *w)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     const size_t n = layout->pairs * hidden;
     if (!nhk_ready(g, n)) return;
     const forms f = forms_of(g, layout, hidden);
     if (nhk_ready(g, n))
-        NHK_RUN(g, pairs_pack_kernel, nhk_grid(g, n, NHK_BLOCK), NHK_BLOCK, 0, l, f, table, (unsigned)layout->pairs,
-                (unsigned)hidden, flat, w);
+        NHK_RUN(g, pairs_pack_kernel, nhk_grid(g, n, NHK_BLOCK), NHK_BLOCK, 0, l, f, table,
+                (unsigned)layout->pairs, (unsigned)hidden, flat, w);
 }
 
 /* The two places of a pair are no other pair's. */
-static __global__ void pairs_unpack_kernel(nhk_layout l, forms f, const int *table, unsigned pairs, unsigned hidden,
-                                           const real *gw, real *flat)
+static __global__ void pairs_unpack_kernel(nhk_layout l, forms f, const int *table, unsigned pairs,
+                                           unsigned hidden, const real *gw, real *flat)
 {
     NHK_FOR(i, (size_t)pairs * hidden)
     {
-        const int pair = table[i / hidden], k = pair >> 16, u = pair >> 8 & 255, v = pair & 255, mul = l.mul[k];
+        const int pair = table[i / hidden], k = pair >> 16, u = pair >> 8 & 255, v = pair & 255,
+                  mul = l.mul[k];
         real *to = flat + f.at[k] + i % hidden;
         const real x = f.scale[k] * gw[i];
         to[(size_t)(u * mul + v) * hidden] += x;
@@ -84,15 +87,16 @@ static __global__ void pairs_unpack_kernel(nhk_layout l, forms f, const int *tab
     }
 }
 
-void R(nhk_pairs_unpack_add)(nh_gpu *g, const nh_layout *layout, const int *table, size_t hidden, const real *gw, real *flat)
+void R(nhk_pairs_unpack_add)(nh_gpu *g, const nh_layout *layout, const int *table, size_t hidden,
+                             const real *gw, real *flat)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     const size_t n = layout->pairs * hidden;
     if (!nhk_ready(g, n)) return;
     const forms f = forms_of(g, layout, hidden);
     if (nhk_ready(g, n))
-        NHK_RUN(g, pairs_unpack_kernel, nhk_grid(g, n, NHK_BLOCK), NHK_BLOCK, 0, l, f, table, (unsigned)layout->pairs,
-                (unsigned)hidden, gw, flat);
+        NHK_RUN(g, pairs_unpack_kernel, nhk_grid(g, n, NHK_BLOCK), NHK_BLOCK, 0, l, f, table,
+                (unsigned)layout->pairs, (unsigned)hidden, gw, flat);
 }
 
 /* dx NULL: q = x_u . x_v; else the tangent x_u . dx_v + dx_u . x_v */
@@ -102,7 +106,8 @@ static __global__ void pairs_kernel(nhk_layout l, const int *table, unsigned n, 
     NHK_FOR(i, (size_t)n * pairs)
     {
         const size_t t = i / pairs;
-        const int pair = table[i % pairs], k = pair >> 16, u = pair >> 8 & 255, v = pair & 255, mul = l.mul[k];
+        const int pair = table[i % pairs], k = pair >> 16, u = pair >> 8 & 255, v = pair & 255,
+                  mul = l.mul[k];
         const size_t at = (size_t)n * l.offset[k] + t * l.width[k];
         real sum = 0;
         for (int m = 0; m < l.width[k]; m += mul)
@@ -112,7 +117,8 @@ static __global__ void pairs_kernel(nhk_layout l, const int *table, unsigned n, 
     }
 }
 
-static void pairs(nh_gpu *g, const nh_layout *layout, const int *table, size_t n, const real *x, const real *dx, real *q)
+static void pairs(nh_gpu *g, const nh_layout *layout, const int *table, size_t n, const real *x,
+                  const real *dx, real *q)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n * layout->pairs)) return;
@@ -120,13 +126,14 @@ static void pairs(nh_gpu *g, const nh_layout *layout, const int *table, size_t n
             (unsigned)layout->pairs, x, dx, q);
 }
 
-void R(nhk_pairs_forward)(nh_gpu *g, const nh_layout *layout, const int *table, size_t n, const real *x, real *q)
+void R(nhk_pairs_forward)(nh_gpu *g, const nh_layout *layout, const int *table, size_t n, const real *x,
+                          real *q)
 {
     pairs(g, layout, table, n, x, nullptr, q);
 }
 
-void R(nhk_pairs_tangent_forward)(nh_gpu *g, const nh_layout *layout, const int *table, size_t n, const real *x,
-                                  const real *dx, real *dq)
+void R(nhk_pairs_tangent_forward)(nh_gpu *g, const nh_layout *layout, const int *table, size_t n,
+                                  const real *x, const real *dx, real *dq)
 {
     pairs(g, layout, table, n, x, dx, dq);
 }
@@ -137,8 +144,8 @@ typedef struct firsts {
     int at[NHK_GROUPS];
 } firsts;
 
-static __global__ void pairs_backward_kernel(nhk_layout l, firsts first, unsigned n, unsigned n_pair, const real *g,
-                                             const real *x, real *gx, bool add)
+static __global__ void pairs_backward_kernel(nhk_layout l, firsts first, unsigned n, unsigned n_pair,
+                                             const real *g, const real *x, real *gx, bool add)
 {
     const int k = (int)blockIdx.y, mul = l.mul[k], dim = l.width[k];
     NHK_FOR(i, (size_t)n * dim)
@@ -155,20 +162,21 @@ static __global__ void pairs_backward_kernel(nhk_layout l, firsts first, unsigne
     }
 }
 
-void R(nhk_pairs_backward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *gq, const real *x, real *gx,
-                           bool add)
+void R(nhk_pairs_backward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *gq, const real *x,
+                           real *gx, bool add)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     firsts first = {};
     for (size_t k = 0; k + 1 < layout->count && k + 1 < NHK_GROUPS; k++)
         first.at[k + 1] = first.at[k] + (int)(layout->group[k].mul * (layout->group[k].mul + 1) / 2);
     if (!nhk_ready(g, n * layout->dim)) return;
-    NHK_RUN(g, pairs_backward_kernel, nhk_grid(g, n * layout->dim, NHK_BLOCK, (unsigned)layout->count), NHK_BLOCK, 0, l,
-            first, (unsigned)n, (unsigned)layout->pairs, gq, x, gx, add);
+    NHK_RUN(g, pairs_backward_kernel, nhk_grid(g, n * layout->dim, NHK_BLOCK, (unsigned)layout->count),
+            NHK_BLOCK, 0, l, first, (unsigned)n, (unsigned)layout->pairs, gq, x, gx, add);
 }
 
 /* A warp a row. */
-static __global__ void factor_kernel(nhk_layout l, unsigned n, real scale, const real *x, const real *y, real *k)
+static __global__ void factor_kernel(nhk_layout l, unsigned n, real scale, const real *x, const real *y,
+                                     real *k)
 {
     const int lane = threadIdx.x % NHK_WARP;
     for (size_t t = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; t < n;
@@ -187,16 +195,18 @@ static __global__ void factor_kernel(nhk_layout l, unsigned n, real scale, const
     }
 }
 
-void R(nhk_tracegrad_factor_forward)(nh_gpu *g, const nh_layout *layout, size_t n, double scale, const real *x,
-                                     const real *y, real *k)
+void R(nhk_tracegrad_factor_forward)(nh_gpu *g, const nh_layout *layout, size_t n, double scale,
+                                     const real *x, const real *y, real *k)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n * layout->dim)) return;
-    NHK_RUN(g, factor_kernel, nhk_grid(g, n * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l, (unsigned)n, (real)scale, x, y, k);
+    NHK_RUN(g, factor_kernel, nhk_grid(g, n * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l, (unsigned)n, (real)scale,
+            x, y, k);
 }
 
 /* grid.y: group. to = from k, or to += from k */
-static __global__ void scaled_kernel(nhk_layout l, unsigned n, const real *k, const real *from, real *to, bool add)
+static __global__ void scaled_kernel(nhk_layout l, unsigned n, const real *k, const real *from, real *to,
+                                     bool add)
 {
     const int group = (int)blockIdx.y, dim = l.width[group];
     NHK_FOR(i, (size_t)n * dim)
@@ -207,25 +217,28 @@ static __global__ void scaled_kernel(nhk_layout l, unsigned n, const real *k, co
     }
 }
 
-static void scaled(nh_gpu *g, const nh_layout *layout, size_t n, const real *k, const real *from, real *to, bool add)
+static void scaled(nh_gpu *g, const nh_layout *layout, size_t n, const real *k, const real *from, real *to,
+                   bool add)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n * layout->dim)) return;
-    NHK_RUN(g, scaled_kernel, nhk_grid(g, n * layout->dim, NHK_BLOCK, (unsigned)layout->count), NHK_BLOCK, 0, l,
-            (unsigned)n, k, from, to, add);
+    NHK_RUN(g, scaled_kernel, nhk_grid(g, n * layout->dim, NHK_BLOCK, (unsigned)layout->count), NHK_BLOCK, 0,
+            l, (unsigned)n, k, from, to, add);
 }
 
-void R(nhk_tracegrad_add_forward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *k, const real *y, real *x)
+void R(nhk_tracegrad_add_forward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *k, const real *y,
+                                  real *x)
 {
     scaled(g, layout, n, k, y, x, true);
 }
 
-void R(nhk_tracegrad_add_backward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *k, const real *gx, real *gy)
+void R(nhk_tracegrad_add_backward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *k,
+                                   const real *gx, real *gy)
 {
     scaled(g, layout, n, k, gx, gy, false);
 }
 
-static size_t widest_hidden(const R(nh_mlp) * m)
+static size_t widest_hidden(const R(nh_mlp) *m)
 {
     size_t widest = 0;
     for (size_t i = 1; i < m->layers; i++)
@@ -233,14 +246,14 @@ static size_t widest_hidden(const R(nh_mlp) * m)
     return widest;
 }
 
-size_t R(nhk_invariants_work)(const nh_layout *layout, const R(nh_mlp) * m)
+size_t R(nhk_invariants_work)(const nh_layout *layout, const R(nh_mlp) *m)
 {
     return 4 * layout->pairs + R(nhk_mlp_jvp_size)(m) + 4 * widest_hidden(m);
 }
 
-void R(nhk_invariants_backward)(nh_gpu *g, const nh_layout *layout, const int *table, const R(nh_mlp) * m, size_t n,
-                                const real *gz, const real *gy, const real *x, real *work, real *gx, bool add,
-                                const R(nh_mlp_gradient) * gradient)
+void R(nhk_invariants_backward)(nh_gpu *g, const nh_layout *layout, const int *table, const R(nh_mlp) *m,
+                                size_t n, const real *gz, const real *gy, const real *x, real *work, real *gx,
+                                bool add, const R(nh_mlp_gradient) *gradient)
 {
     const size_t both = 2 * n * layout->pairs, tangent = n * layout->pairs;
     real *q = work, *gq = q + both, *kept = gq + both, *scratch = kept + n * R(nhk_mlp_jvp_size)(m);

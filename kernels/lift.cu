@@ -70,12 +70,14 @@ static __global__ void lift_kernel(nhk_layout in, unsigned n, unsigned wide, int
         const path p = paths[channel_path[channel]];
         const int u = channel - p.channel;
         const real *a = x + (size_t)n * in.offset[p.first] + t * in.width[p.first] + u,
-                   *b = y + (size_t)n * in.offset[p.second] + t * in.width[p.second] + u, weight = w[p.weight + u];
+                   *b = y + (size_t)n * in.offset[p.second] + t * in.width[p.second] + u,
+                   weight = w[p.weight + u];
         int j = p.term;
         for (int c = 0; c < cols; c++) {
             real sum = 0;
             for (; j < p.term + p.n_term && terms[j].c == c; j++)
-                sum += (real)terms[j].value * a[terms[j].a * in.mul[p.first]] * b[terms[j].b * in.mul[p.second]];
+                sum +=
+                    (real)terms[j].value * a[terms[j].a * in.mul[p.first]] * b[terms[j].b * in.mul[p.second]];
             out[(t * cols + c) * wide + channel] = weight * sum;
         }
     }
@@ -87,16 +89,16 @@ void R(nhk_lift_forward)(nh_gpu *g, const nhk_lift *p, size_t group, size_t n, c
     const nhk_layout in = nhk_layout_of(g, &p->host->in);
     const nh_group *to = &p->host->out.group[group];
     if (!nhk_ready(g, n * to->mul)) return;
-    NHK_RUN(g, lift_kernel, nhk_grid(g, n * to->mul, NHK_BLOCK), NHK_BLOCK, 0, in, (unsigned)n, (unsigned)to->mul,
-            (int)to->rows, static_cast<const path *>(p->path), static_cast<const term *>(p->term),
-            p->channel_path + to->channel, x, y, w, out);
+    NHK_RUN(g, lift_kernel, nhk_grid(g, n * to->mul, NHK_BLOCK), NHK_BLOCK, 0, in, (unsigned)n,
+            (unsigned)to->mul, (int)to->rows, static_cast<const path *>(p->path),
+            static_cast<const term *>(p->term), p->channel_path + to->channel, x, y, w, out);
 }
 
 /* grid.y: group of the input; one edge and channel of it, over the paths first..end-1 that it is a factor of. */
-static __global__ void lift_backward_kernel(nhk_layout in, unsigned n, unsigned wide, int cols, const path *paths,
-                                            const term *terms, int first, int end, const real *gout, const real *x,
-                                            const real *y, const real *w, real *gx, real *gy, real *by_row,
-                                            unsigned n_weight)
+static __global__ void lift_backward_kernel(nhk_layout in, unsigned n, unsigned wide, int cols,
+                                            const path *paths, const term *terms, int first, int end,
+                                            const real *gout, const real *x, const real *y, const real *w,
+                                            real *gx, real *gy, real *by_row, unsigned n_weight)
 {
     const int k = (int)blockIdx.y, mul = in.mul[k], rows = in.rows[k];
     NHK_FOR(i, (size_t)n * mul)
@@ -112,8 +114,8 @@ static __global__ void lift_backward_kernel(nhk_layout in, unsigned n, unsigned 
                        *g = gout + t * cols * wide + p.channel + u, weight = w[p.weight + u];
             real total = 0;
             for (int j = p.term; j < p.term + p.n_term; j++) {
-                const real v = (real)terms[j].value * g[terms[j].c * wide], va = a[terms[j].a * in.mul[p.first]],
-                           vb = b[terms[j].b * in.mul[p.second]];
+                const real v = (real)terms[j].value * g[terms[j].c * wide],
+                           va = a[terms[j].a * in.mul[p.first]], vb = b[terms[j].b * in.mul[p.second]];
                 if (p.first == k) ga[terms[j].a] += weight * v * vb;
                 if (p.second == k) gb[terms[j].b] += weight * v * va;
                 total += v * va * vb;
@@ -127,8 +129,8 @@ static __global__ void lift_backward_kernel(nhk_layout in, unsigned n, unsigned 
     }
 }
 
-void R(nhk_lift_backward)(nh_gpu *g, const nhk_lift *p, size_t group, size_t n, const real *gout, const real *x,
-                          const real *y, const real *w, real *gx, real *gy, real *gw)
+void R(nhk_lift_backward)(nh_gpu *g, const nhk_lift *p, size_t group, size_t n, const real *gout,
+                          const real *x, const real *y, const real *w, real *gx, real *gy, real *gw)
 {
     const nh_lift *h = p->host;
     const nhk_layout in = nhk_layout_of(g, &h->in);
@@ -141,10 +143,11 @@ void R(nhk_lift_backward)(nh_gpu *g, const nhk_lift *p, size_t group, size_t n, 
         if (by_row == nullptr) return;
     }
     const int first = (int)h->first_path[group], end = (int)h->first_path[group + 1];
-    NHK_RUN(g, lift_backward_kernel, nhk_grid(g, work, NHK_BLOCK, (unsigned)h->in.count), NHK_BLOCK, 0, in, (unsigned)n,
-            (unsigned)to->mul, (int)to->rows, static_cast<const path *>(p->path), static_cast<const term *>(p->term),
-            first, end, gout, x, y, w, gx, gy, by_row, (unsigned)h->n_weight);
+    NHK_RUN(g, lift_backward_kernel, nhk_grid(g, work, NHK_BLOCK, (unsigned)h->in.count), NHK_BLOCK, 0, in,
+            (unsigned)n, (unsigned)to->mul, (int)to->rows, static_cast<const path *>(p->path),
+            static_cast<const term *>(p->term), first, end, gout, x, y, w, gx, gy, by_row,
+            (unsigned)h->n_weight);
     for (int j = first; gw != nullptr && j < end; j++)
-        R(nhk_column_sums)
-        (g, n, h->path[j].mul, h->n_weight, by_row + h->path[j].weight, nullptr, gw + h->path[j].weight);
+        R(nhk_column_sums)(g, n, h->path[j].mul, h->n_weight, by_row + h->path[j].weight, nullptr,
+                           gw + h->path[j].weight);
 }

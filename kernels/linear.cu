@@ -41,8 +41,8 @@ void R(nhk_linear_group_forward)(nh_gpu *g, const nh_linear_map *map, size_t gro
     if (!fed && !add && !biased) nhk_zero(g, y, rows * b->cout * sizeof(real));
     if (biased) R(nhk_fill_rows)(g, n, b->cout, bias, add, y);
     if (fed)
-        GEMM(g, false, false, rows, b->cout, b->cin, x, b->cin, weight + b->weight, b->cout, add || biased ? 1 : 0, y,
-             b->cout);
+        GEMM(g, false, false, rows, b->cout, b->cin, x, b->cin, weight + b->weight, b->cout,
+             add || biased ? 1 : 0, y, b->cout);
 }
 
 void R(nhk_linear_forward)(nh_gpu *g, const nh_linear_map *map, size_t n, const real *x, const real *weight,
@@ -50,14 +50,14 @@ void R(nhk_linear_forward)(nh_gpu *g, const nh_linear_map *map, size_t n, const 
 {
     for (size_t k = 0; k < map->out.count; k++) {
         const size_t in = map->block[k].in;
-        R(nhk_linear_group_forward)
-        (g, map, k, n, in == SIZE_MAX ? nullptr : x + n * map->in.group[in].offset, weight, bias, add,
-         y + n * map->out.group[k].offset);
+        R(nhk_linear_group_forward)(g, map, k, n, in == SIZE_MAX ? nullptr : x + n * map->in.group[in].offset,
+                                    weight, bias, add, y + n * map->out.group[k].offset);
     }
 }
 
 void R(nhk_linear_group_backward)(nh_gpu *g, const nh_linear_map *map, size_t group, size_t n, const real *gy,
-                                  const real *x, const real *weight, real *gx, bool add, real *gw, real *gbias)
+                                  const real *x, const real *weight, real *gx, bool add, real *gw,
+                                  real *gbias)
 {
     const nh_linear_block *b = &map->block[group];
     const size_t rows = n * map->out.group[group].rows, cin = b->cin, cout = b->cout;
@@ -66,7 +66,8 @@ void R(nhk_linear_group_backward)(nh_gpu *g, const nh_linear_map *map, size_t gr
         GEMM(g, false, true, rows, cin, cout, gy, cout, weight + b->weight, cout, add ? 1 : 0, gx, cin);
     if (b->in != SIZE_MAX && gw != nullptr)
         GEMM(g, true, false, cin, cout, rows, x, cin, gy, cout, 1, gw + b->weight, cout);
-    if (gbias != nullptr && group == 0 && map->n_bias > 0) R(nhk_column_sums)(g, n, cout, cout, gy, nullptr, gbias);
+    if (gbias != nullptr && group == 0 && map->n_bias > 0)
+        R(nhk_column_sums)(g, n, cout, cout, gy, nullptr, gbias);
 }
 
 void R(nhk_linear_backward)(nh_gpu *g, const nh_linear_map *map, size_t n, const real *gy, const real *x,
@@ -81,8 +82,8 @@ void R(nhk_linear_backward)(nh_gpu *g, const nh_linear_map *map, size_t n, const
     }
     for (size_t k = 0; k < map->out.count; k++) {
         const size_t in = map->block[k].in, at = in == SIZE_MAX ? 0 : n * map->in.group[in].offset;
-        R(nhk_linear_group_backward)
-        (g, map, k, n, gy + n * map->out.group[k].offset, x != nullptr ? x + at : nullptr, weight,
-         gx != nullptr ? gx + at : nullptr, add, gw, gbias);
+        R(nhk_linear_group_backward)(g, map, k, n, gy + n * map->out.group[k].offset,
+                                     x != nullptr ? x + at : nullptr, weight,
+                                     gx != nullptr ? gx + at : nullptr, add, gw, gbias);
     }
 }

@@ -13,7 +13,7 @@ extern "C" {
 #include <cmath>
 #include <cstdlib>
 
-enum { N_SUM = 4 };                              /* shift, error, trace, trace_mu of an edge */
+enum { N_SUM = 4 }; /* shift, error, trace, trace_mu of an edge */
 enum { SHIFT, ERROR_, TRACE, TRACE_MU };
 
 /* ---- outputs */
@@ -80,32 +80,40 @@ static int outputs_upload(nhk_outputs *x, const double *ham, const double *trace
 
 static int outputs_download(nhk_outputs *x, bool gradients, double *ham, double *trace, nh_error *err)
 {
-    if (ham != nullptr) nhk_download(x->gpu, ham, gradients ? x->g_ham : x->ham, x->n_edge * x->dim * sizeof *ham);
-    if (trace != nullptr) nhk_download(x->gpu, trace, gradients ? x->g_trace : x->trace, x->n_edge * x->n_pair * sizeof *trace);
+    if (ham != nullptr)
+        nhk_download(x->gpu, ham, gradients ? x->g_ham : x->ham, x->n_edge * x->dim * sizeof *ham);
+    if (trace != nullptr)
+        nhk_download(x->gpu, trace, gradients ? x->g_trace : x->trace, x->n_edge * x->n_pair * sizeof *trace);
     return nhk_sync(x->gpu, err);
 }
 
 /* Rows edge[n] of a wide array from a narrow one, or back. One thread a number; 8 + 4 (8 + 8) bytes. */
-template <typename T> static __global__ void put_rows_kernel(unsigned n, unsigned width, const int *edge, const T *from, double *to)
+template <typename T>
+static __global__ void put_rows_kernel(unsigned n, unsigned width, const int *edge, const T *from, double *to)
 {
     NHK_FOR(i, (size_t)n * width)
     to[(size_t)edge[i / width] * width + i % width] = (double)from[i];
 }
-template <typename T> static __global__ void get_rows_kernel(unsigned n, unsigned width, const int *edge, const double *from, T *to)
+template <typename T>
+static __global__ void get_rows_kernel(unsigned n, unsigned width, const int *edge, const double *from, T *to)
 {
     NHK_FOR(i, (size_t)n * width)
     to[i] = (T)from[(size_t)edge[i / width] * width + i % width];
 }
 
-template <typename T> static void put_rows(nh_gpu *g, size_t n, size_t width, const int *edge, const T *from, double *to)
+template <typename T>
+static void put_rows(nh_gpu *g, size_t n, size_t width, const int *edge, const T *from, double *to)
 {
     if (nhk_ready(g, n * width))
-        NHK_RUN(g, put_rows_kernel<T>, nhk_grid(g, n * width, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n, (unsigned)width, edge, from, to);
+        NHK_RUN(g, put_rows_kernel<T>, nhk_grid(g, n * width, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n,
+                (unsigned)width, edge, from, to);
 }
-template <typename T> static void get_rows(nh_gpu *g, size_t n, size_t width, const int *edge, const double *from, T *to)
+template <typename T>
+static void get_rows(nh_gpu *g, size_t n, size_t width, const int *edge, const double *from, T *to)
 {
     if (nhk_ready(g, n * width))
-        NHK_RUN(g, get_rows_kernel<T>, nhk_grid(g, n * width, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n, (unsigned)width, edge, from, to);
+        NHK_RUN(g, get_rows_kernel<T>, nhk_grid(g, n * width, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n,
+                (unsigned)width, edge, from, to);
 }
 
 template <typename T> static void sink(void *context, size_t n, const int *edge, const T *ham, const T *trace)
@@ -150,7 +158,8 @@ typedef struct tables {
 typedef struct kterm {
     size_t band, p; /* states, and those of P */
     double *phase;  /* [n_pair][2] */
-    double *u, *uc, *delta, *k, *row; /* [band][basis], its conjugate, [band][band], [orbital][orbital], [band][3] sums of a row's parts */
+    double *u, *uc, *delta, *k,
+        *row; /* [band][basis], its conjugate, [band][band], [orbital][orbital], [band][3] sums of a row's parts */
 } kterm;
 
 struct nhk_loss {
@@ -190,7 +199,8 @@ static void loss_drop(nhk_loss *l);
 
 static int loss_make(nh_gpu *g, const nhk_loss_input *in, nhk_loss **out, nh_error *err)
 {
-    const size_t slots = (size_t)in->n_slot, species = (size_t)in->n_species, numbers = 2 * (size_t)in->spin_blocks * in->n_elem;
+    const size_t slots = (size_t)in->n_slot, species = (size_t)in->n_species,
+                 numbers = 2 * (size_t)in->spin_blocks * in->n_elem;
     size_t available = 0, total = 0;
     *out = nullptr;
     nhk_loss *l = static_cast<nhk_loss *>(calloc(1, sizeof *l));
@@ -247,8 +257,8 @@ static void loss_drop(nhk_loss *l)
 {
     if (l == nullptr) return;
     tables *t = &l->t;
-    void *list[] = {t->pair,  t->edge_pair, t->group,    t->species_at, t->place,   t->first,
-                    t->width, t->occupied,  t->mask,     t->overlap,    t->dh,      l->block};
+    void *list[] = {t->pair,  t->edge_pair, t->group, t->species_at, t->place, t->first,
+                    t->width, t->occupied,  t->mask,  t->overlap,    t->dh,    l->block};
     for (void *p : list)
         nhk_free(l->gpu, p);
     nhk_embedding_free(l->gpu, &l->d_tables);
@@ -268,7 +278,8 @@ typedef struct ends {
 
 __device__ static inline ends ends_of(const tables *t, const nhk_loss_pair *p)
 {
-    return ends{p, t->place + t->species_at[p->a], t->place + t->species_at[p->b], t->padding ? t->n_full : (size_t)p->columns};
+    return ends{p, t->place + t->species_at[p->a], t->place + t->species_at[p->b],
+                t->padding ? t->n_full : (size_t)p->columns};
 }
 
 __device__ static inline size_t place_in_d(const ends *p, int i)
@@ -299,9 +310,10 @@ __device__ static inline double df_of(bool squared, double x)
 }
 
 /* Calls for the edges of the warp; all lanes together. */
-#define WARP_FOR(e, n)                                                                                                             \
-    const unsigned lane = threadIdx.x % NHK_WARP;                                                                                  \
-    for (size_t e = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; e < (n); e += (size_t)gridDim.x * blockDim.x / NHK_WARP)
+#define WARP_FOR(e, n)                                                                                       \
+    const unsigned lane = threadIdx.x % NHK_WARP;                                                            \
+    for (size_t e = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; e < (n);                     \
+         e += (size_t)gridDim.x * blockDim.x / NHK_WARP)
 
 /* edge_correction of loss.c: Re sum (H_pred - H_gt) conj(S). 8 + 32 bytes an element, 2 multiply-adds. */
 static __global__ void shift_kernel(tables t, const double *d, double *sums)
@@ -323,7 +335,8 @@ static __global__ void shift_kernel(tables t, const double *d, double *sums)
 
 /* edge_error: real-space error at the known mu, and minus its derivative by D in g_d (NULL: not wanted), which is zero before. 80 bytes an
  * element. */
-static __global__ void error_kernel(tables t, const double *d, double mu, bool squared, bool paper, double *sums, double *g_d)
+static __global__ void error_kernel(tables t, const double *d, double mu, bool squared, bool paper,
+                                    double *sums, double *g_d)
 {
     WARP_FOR(e, t.n_edge)
     {
@@ -367,14 +380,16 @@ static __global__ void label_kernel(tables t, double mu, double *label, double *
     NHK_FOR(i, t.n_edge * pairs)
     {
         const nhk_loss_pair *q = &t.pair[t.edge_pair[i / pairs]];
-        const int b = (int)(i % pairs), row = t.first[q->a * t.n_slot + b / t.n_slot], column = t.first[q->b * t.n_slot + b % t.n_slot];
+        const int b = (int)(i % pairs), row = t.first[q->a * t.n_slot + b / t.n_slot],
+                  column = t.first[q->b * t.n_slot + b % t.n_slot];
         double sum = 0, along = 0;
         if (row >= 0 && column >= 0)
             for (int s = 0; s < 4; s++)
                 for (int r = row; r < row + t.width[b / t.n_slot]; r++)
                     for (int c = column; c < column + t.width[b % t.n_slot]; c++) {
                         const size_t at = q->start + (size_t)r * q->columns + c;
-                        const double *h = difference(&t, s, at), overlap = s == 0 || s == 3 ? t.overlap[at] : 0;
+                        const double *h = difference(&t, s, at),
+                                     overlap = s == 0 || s == 3 ? t.overlap[at] : 0;
                         if (h == nullptr) continue;
                         const double re = h[0] + mu * overlap;
                         sum += re * re + h[1] * h[1];
@@ -386,8 +401,8 @@ static __global__ void label_kernel(tables t, double mu, double *label, double *
 }
 
 /* layer_norm and edge_loss: the trace loss of an edge, its derivative by mu, and its signs in g_trace (NULL: not wanted). 32 bytes a shell pair. */
-static __global__ void trace_kernel(tables t, bool paper, const double *label, const double *slope, const double *trace, double *sums,
-                                    double *g_trace)
+static __global__ void trace_kernel(tables t, bool paper, const double *label, const double *slope,
+                                    const double *trace, double *sums, double *g_trace)
 {
     const int n = t.n_slot * t.n_slot;
     WARP_FOR(e, t.n_edge)
@@ -411,9 +426,11 @@ static __global__ void trace_kernel(tables t, bool paper, const double *label, c
         }
         double loss = 0, by_mu = 0;
         for (int b = (int)lane; b < n; b += NHK_WARP) {
-            const bool set = paper ? t.first[q->a * t.n_slot + b / t.n_slot] >= 0 && t.first[q->b * t.n_slot + b % t.n_slot] >= 0
+            const bool set = paper ? t.first[q->a * t.n_slot + b / t.n_slot] >= 0 &&
+                                         t.first[q->b * t.n_slot + b % t.n_slot] >= 0
                                    : t.mask[((size_t)q->a * t.n_species + q->b) * n + b] != 0;
-            const double value = (l[b] - mean) * norm, derivative = (s[b] - mean_slope - value * along) * norm,
+            const double value = (l[b] - mean) * norm,
+                         derivative = (s[b] - mean_slope - value * along) * norm,
                          error = set ? x[b] - value : 0, sign = sign_of(error);
             loss += fabs(error);
             by_mu -= set ? sign * derivative : 0;
@@ -444,7 +461,8 @@ static __global__ void phase_kernel(tables t, double k0, double k1, double k2, d
 }
 
 /* The states with spin slower, and conjugated. 64 bytes a number. */
-static __global__ void states_kernel(unsigned band, unsigned orbitals, unsigned n_spin, const double *vector, double *u, double *uc)
+static __global__ void states_kernel(unsigned band, unsigned orbitals, unsigned n_spin, const double *vector,
+                                     double *u, double *uc)
 {
     NHK_FOR(i, (size_t)band * orbitals * n_spin)
     {
@@ -458,7 +476,8 @@ static __global__ void states_kernel(unsigned band, unsigned orbitals, unsigned 
 
 /* group_sum: H_gt(k) - H_pred(k) between two atoms (`paper`: with the pairs that are no edges), a block for each, a thread for each element of its
  * spin blocks. 24 bytes an element and pair, 4 multiply-adds. */
-static __global__ void error_of_k_kernel(tables t, size_t n_group, bool paper, const double *phase, const double *d, double *h)
+static __global__ void error_of_k_kernel(tables t, size_t n_group, bool paper, const double *phase,
+                                         const double *d, double *h)
 {
     const int n_spin = t.spin_blocks == 4 ? 2 : 1;
     const size_t basis = n_spin * t.n_orbital;
@@ -478,7 +497,8 @@ static __global__ void error_of_k_kernel(tables t, size_t n_group, bool paper, c
                 re += phase[2 * k] * y - phase[2 * k + 1] * x[1];
                 im += phase[2 * k] * x[1] + phase[2 * k + 1] * y;
             }
-            double *at = h + 2 * ((s1 * t.n_orbital + q->row + e / q->columns) * basis + s2 * t.n_orbital + q->column + e % q->columns);
+            double *at = h + 2 * ((s1 * t.n_orbital + q->row + e / q->columns) * basis + s2 * t.n_orbital +
+                                  q->column + e % q->columns);
             at[0] = re;
             at[1] = im;
         }
@@ -497,8 +517,8 @@ static __global__ void traces_kernel(unsigned band, unsigned p, const double *de
 }
 
 /* rectangle: sums of f of a row's parts P, Q, PQ with mu on the diagonal (row[band][3]); delta becomes the weighted gradient. 32 bytes a number. */
-static __global__ void rectangles_kernel(unsigned band, unsigned p, double mu, bool squared, double weight_p, double weight_q,
-                                         double weight_pq, double *delta, double *row)
+static __global__ void rectangles_kernel(unsigned band, unsigned p, double mu, bool squared, double weight_p,
+                                         double weight_q, double weight_pq, double *delta, double *row)
 {
     WARP_FOR(a, band)
     {
@@ -552,7 +572,8 @@ static __global__ void gradient_of_k_kernel(tables t, const double *phase, const
         if (q->d == SIZE_MAX) continue;
         const ends p = ends_of(&t, q);
         for (int i = (int)threadIdx.x; i < q->rows * q->columns; i += (int)blockDim.x) {
-            const double *x = k + 2 * ((size_t)(q->row + i / q->columns) * t.n_orbital + q->column + i % q->columns);
+            const double *x =
+                k + 2 * ((size_t)(q->row + i / q->columns) * t.n_orbital + q->column + i % q->columns);
             g_d[q->d + place_in_d(&p, i)] -= phase[2 * pair] * x[0] + phase[2 * pair + 1] * x[1];
         }
     }
@@ -587,7 +608,8 @@ static size_t basis_of(const nhk_loss *l)
 static void take_room(nhk_loss *l, nhk_outputs *x)
 {
     const tables *t = &l->t;
-    const size_t pairs = (size_t)t->n_slot * t->n_slot, basis = basis_of(l), square = t->n_orbital * t->n_orbital;
+    const size_t pairs = (size_t)t->n_slot * t->n_slot, basis = basis_of(l),
+                 square = t->n_orbital * t->n_orbital;
     size_t rows = 0, squares = 0;
     for (size_t i = 0; i < l->n_state; i++) {
         rows += l->state[i].band;
@@ -602,8 +624,9 @@ static void take_room(nhk_loss *l, nhk_outputs *x)
     l->total = doubles(x, N_SUM + 5 * l->n_state);
     l->h = doubles(x, l->n_state > 0 ? 2 * basis * basis : 0);
     l->y = doubles(x, l->n_state > 0 ? 2 * basis * basis : 0);
-    double *phase = doubles(x, 2 * t->n_pair * l->n_state), *u = doubles(x, 2 * rows * basis), *uc = doubles(x, 2 * rows * basis),
-           *delta = doubles(x, 2 * squares), *k = doubles(x, l->gradient ? 2 * square * l->n_state : 0), *row = doubles(x, 3 * rows);
+    double *phase = doubles(x, 2 * t->n_pair * l->n_state), *u = doubles(x, 2 * rows * basis),
+           *uc = doubles(x, 2 * rows * basis), *delta = doubles(x, 2 * squares),
+           *k = doubles(x, l->gradient ? 2 * square * l->n_state : 0), *row = doubles(x, 3 * rows);
     for (size_t i = 0; i < l->n_state && !x->gpu->failed; i++) {
         kterm *s = &l->state[i];
         s->phase = phase + 2 * t->n_pair * i;
@@ -627,19 +650,23 @@ static void project(nhk_loss *l, const nh_kstates *state, const kterm *s, bool p
     const size_t n = basis_of(l), band = s->band, p = s->p, numbers = band * n;
     if (!nhk_ready(g, numbers)) return;
     nhk_upload(g, l->y, state->vector, 2 * numbers * sizeof(double));
-    NHK_RUN(g, states_kernel, nhk_grid(g, numbers, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)band, (unsigned)t->n_orbital,
-            (unsigned)(n / t->n_orbital), l->y, s->u, s->uc);
-    NHK_RUN(g, phase_kernel, nhk_grid(g, t->n_pair, NHK_BLOCK), NHK_BLOCK, 0, *t, state->k[0], state->k[1], state->k[2], s->phase);
+    NHK_RUN(g, states_kernel, nhk_grid(g, numbers, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)band,
+            (unsigned)t->n_orbital, (unsigned)(n / t->n_orbital), l->y, s->u, s->uc);
+    NHK_RUN(g, phase_kernel, nhk_grid(g, t->n_pair, NHK_BLOCK), NHK_BLOCK, 0, *t, state->k[0], state->k[1],
+            state->k[2], s->phase);
     nhk_zero(g, l->h, 2 * n * n * sizeof(double));
-    NHK_RUN(g, error_of_k_kernel, nhk_grid(g, l->n_group, 1), EDGE_BLOCK, 0, *t, l->n_group, paper, s->phase, l->d, l->h);
+    NHK_RUN(g, error_of_k_kernel, nhk_grid(g, l->n_group, 1), EDGE_BLOCK, 0, *t, l->n_group, paper, s->phase,
+            l->d, l->h);
     nhk_zero(g, s->delta, 2 * band * band * sizeof(double));
     nhk_zgemm(g, false, true, n, band, n, l->h, n, s->u, n, l->y, band);
     nhk_zgemm(g, false, false, p, band, n, s->uc, n, l->y, band, s->delta, band);
-    nhk_zgemm(g, false, false, band - p, band - p, n, s->uc + 2 * p * n, n, l->y + 2 * p, band, s->delta + 2 * (p * band + p), band);
+    nhk_zgemm(g, false, false, band - p, band - p, n, s->uc + 2 * p * n, n, l->y + 2 * p, band,
+              s->delta + 2 * (p * band + p), band);
     NHK_RUN(g, traces_kernel, 1, 2 * NHK_WARP, 0, (unsigned)band, (unsigned)p, s->delta, trace);
 }
 
-static int loss_begin(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const nh_kstates *state, bool *ready, nh_error *err)
+static int loss_begin(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state, const nh_kstates *state,
+                      bool *ready, nh_error *err)
 {
     nh_gpu *g = l->gpu;
     *ready = false;
@@ -659,12 +686,14 @@ static int loss_begin(nhk_loss *l, nhk_outputs *x, bool gradient, size_t n_state
         const bool no_memory = g->no_memory;
         *ready = nhk_sync(g, err) == 0;
         if (!*ready && !no_memory) return -1;
-        if (!*ready) nhk_pool_free(g, attempt == 0 ? &g->pool : &x->pool); /* what runs that are not kept have left */
+        if (!*ready)
+            nhk_pool_free(g, attempt == 0 ? &g->pool : &x->pool); /* what runs that are not kept have left */
     }
     return 0;
 }
 
-static int loss_project(nhk_loss *l, nhk_outputs *x, bool paper, const nh_kstates *state, double *shift, double (*trace)[2], nh_error *err)
+static int loss_project(nhk_loss *l, nhk_outputs *x, bool paper, const nh_kstates *state, double *shift,
+                        double (*trace)[2], nh_error *err)
 {
     nh_gpu *g = l->gpu;
     const tables *t = &l->t;
@@ -672,7 +701,8 @@ static int loss_project(nhk_loss *l, nhk_outputs *x, bool paper, const nh_kstate
     nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");
     nhk_irreps_to_correction_d(g, &l->d_tables, t->n_edge, l->block, nullptr, x->ham, l->scale, false, l->d);
     nhk_zero(g, l->total, (N_SUM + 5 * n_state) * sizeof(double));
-    if (nhk_ready(g, t->n_edge)) NHK_RUN(g, shift_kernel, warps(g, t->n_edge), NHK_BLOCK, 0, *t, l->d, l->sums);
+    if (nhk_ready(g, t->n_edge))
+        NHK_RUN(g, shift_kernel, warps(g, t->n_edge), NHK_BLOCK, 0, *t, l->d, l->sums);
     nhk_column_sums_d(g, t->n_edge, 1, N_SUM, l->sums, nullptr, l->total);
     for (size_t i = 0; i < n_state; i++)
         project(l, &state[i], &l->state[i], paper, l->total + N_SUM + 2 * i);
@@ -681,8 +711,8 @@ static int loss_project(nhk_loss *l, nhk_outputs *x, bool paper, const nh_kstate
     return nhk_sync(g, err);
 }
 
-static int loss_errors(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu, const double (*weight)[3],
-                    nhk_loss_sums *sums, double (*part)[3], nh_error *err)
+static int loss_errors(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bool with_trace, double mu,
+                       const double (*weight)[3], nhk_loss_sums *sums, double (*part)[3], nh_error *err)
 {
     nh_gpu *g = l->gpu;
     const tables *t = &l->t;
@@ -692,18 +722,20 @@ static int loss_errors(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bo
     nhk_zero(g, l->total, (N_SUM + 5 * l->n_state) * sizeof(double));
     if (l->gradient) nhk_zero(g, l->g_d, l->n_d * sizeof(double));
     if (nhk_ready(g, t->n_edge))
-        NHK_RUN(g, error_kernel, warps(g, t->n_edge), NHK_BLOCK, 0, *t, l->d, mu, squared, paper, l->sums, l->gradient ? l->g_d : nullptr);
+        NHK_RUN(g, error_kernel, warps(g, t->n_edge), NHK_BLOCK, 0, *t, l->d, mu, squared, paper, l->sums,
+                l->gradient ? l->g_d : nullptr);
     if (with_trace && nhk_ready(g, numbers)) {
         NHK_RUN(g, label_kernel, nhk_grid(g, numbers, NHK_BLOCK), NHK_BLOCK, 0, *t, mu, l->label, l->slope);
-        NHK_RUN(g, trace_kernel, warps(g, t->n_edge), NHK_BLOCK, 0, *t, paper, l->label, l->slope, x->trace, l->sums,
-                l->gradient ? x->g_trace : nullptr);
+        NHK_RUN(g, trace_kernel, warps(g, t->n_edge), NHK_BLOCK, 0, *t, paper, l->label, l->slope, x->trace,
+                l->sums, l->gradient ? x->g_trace : nullptr);
     }
-    nhk_column_sums_d(g, t->n_edge, with_trace ? N_SUM - 1 : 1, N_SUM, l->sums + ERROR_, nullptr, l->total + ERROR_);
+    nhk_column_sums_d(g, t->n_edge, with_trace ? N_SUM - 1 : 1, N_SUM, l->sums + ERROR_, nullptr,
+                      l->total + ERROR_);
     for (size_t i = 0; i < l->n_state; i++) {
         const kterm *s = &l->state[i];
         if (nhk_ready(g, s->band))
-            NHK_RUN(g, rectangles_kernel, warps(g, s->band), NHK_BLOCK, 0, (unsigned)s->band, (unsigned)s->p, mu, squared, weight[i][0],
-                    weight[i][1], weight[i][2], s->delta, s->row);
+            NHK_RUN(g, rectangles_kernel, warps(g, s->band), NHK_BLOCK, 0, (unsigned)s->band, (unsigned)s->p,
+                    mu, squared, weight[i][0], weight[i][1], weight[i][2], s->delta, s->row);
         nhk_column_sums_d(g, s->band, 3, 3, s->row, nullptr, parts + 3 * i);
     }
     nhk_download(g, found, l->total, sizeof found);
@@ -713,8 +745,8 @@ static int loss_errors(nhk_loss *l, nhk_outputs *x, bool squared, bool paper, bo
     return status;
 }
 
-static int loss_gradients(nhk_loss *l, nhk_outputs *x, double weight_r, double shift, const double (*diagonal)[2],
-                       bool with_trace, double weight_trace, nh_error *err)
+static int loss_gradients(nhk_loss *l, nhk_outputs *x, double weight_r, double shift,
+                          const double (*diagonal)[2], bool with_trace, double weight_trace, nh_error *err)
 {
     nh_gpu *g = l->gpu;
     const tables *t = &l->t;
@@ -726,20 +758,22 @@ static int loss_gradients(nhk_loss *l, nhk_outputs *x, double weight_r, double s
         const kterm *s = &l->state[i];
         const size_t band = s->band;
         if (!nhk_ready(g, band)) continue;
-        NHK_RUN(g, diagonal_kernel, nhk_grid(g, band, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)band, (unsigned)s->p, diagonal[i][0],
-                diagonal[i][1], s->delta);
+        NHK_RUN(g, diagonal_kernel, nhk_grid(g, band, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)band,
+                (unsigned)s->p, diagonal[i][0], diagonal[i][1], s->delta);
         nhk_zgemm(g, false, false, band, n, band, s->delta, band, s->uc, n, l->y, n);
-        nhk_zgemm(g, true, false, orbitals, orbitals, n / orbitals * band, s->u, orbitals, l->y, orbitals, s->k, orbitals);
+        nhk_zgemm(g, true, false, orbitals, orbitals, n / orbitals * band, s->u, orbitals, l->y, orbitals,
+                  s->k, orbitals);
         NHK_RUN(g, gradient_of_k_kernel, edges, EDGE_BLOCK, 0, *t, s->phase, s->k, l->g_d);
     }
     nhk_correction_to_irreps_adjoint_d(g, &l->d_tables, t->n_edge, l->block, l->g_d, l->scale, x->g_ham);
     if (nhk_ready(g, numbers))
-        NHK_RUN(g, scale_kernel, nhk_grid(g, numbers, NHK_BLOCK), NHK_BLOCK, 0, numbers, weight_trace, x->g_trace);
+        NHK_RUN(g, scale_kernel, nhk_grid(g, numbers, NHK_BLOCK), NHK_BLOCK, 0, numbers, weight_trace,
+                x->g_trace);
     return nhk_sync(g, err);
 }
 
-const nhk_outputs_calls nhk_outputs_table = {outputs_make, outputs_drop, outputs_ends_f, outputs_ends_d,
-                                             outputs_upload, outputs_download};
+const nhk_outputs_calls nhk_outputs_table = {outputs_make,   outputs_drop,   outputs_ends_f,
+                                             outputs_ends_d, outputs_upload, outputs_download};
 
-const nhk_loss_calls nhk_loss_table = {loss_make, loss_drop, loss_begin, loss_project, loss_errors,
-                                       loss_gradients};
+const nhk_loss_calls nhk_loss_table = {loss_make,    loss_drop,   loss_begin,
+                                       loss_project, loss_errors, loss_gradients};

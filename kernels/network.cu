@@ -58,8 +58,9 @@ static void move_block(nhk_net *d, nh_block *b, bool *failed)
     for (real **norm : norms)
         for (size_t i = 0; i < 2; i++)
             norm[i] = on_device(d, norm[i]);
-    nh_linear *linears[] = {&b->merge_src, &b->merge_dst, &b->pre_src,   &b->pre_dst,   &b->pre_edge, &b->sep_lin,
-                            &b->sep_alpha, &b->value_lin, &b->proj,      &b->edge_proj, &b->ffn_1,    &b->ffn_2};
+    nh_linear *linears[] = {&b->merge_src, &b->merge_dst, &b->pre_src,   &b->pre_dst,
+                            &b->pre_edge,  &b->sep_lin,   &b->sep_alpha, &b->value_lin,
+                            &b->proj,      &b->edge_proj, &b->ffn_1,     &b->ffn_2};
     for (nh_linear *l : linears)
         move_linear(d, l);
     move_chain(d, &b->radial, failed);
@@ -67,7 +68,8 @@ static void move_block(nhk_net *d, nh_block *b, bool *failed)
     move_chain(d, &b->invariants, failed);
     b->value_weight = on_device(d, b->value_weight);
     b->trace_first = on_device(d, b->trace_first);
-    if (b->has_invariants) b->seed = static_cast<real *>(nhk_alloc(d->gpu, d->net.config->tg_z, sizeof(real)));
+    if (b->has_invariants)
+        b->seed = static_cast<real *>(nhk_alloc(d->gpu, d->net.config->tg_z, sizeof(real)));
     b->form = b->layer = nullptr; /* training.cu */
 }
 
@@ -75,7 +77,7 @@ static void move_network(nhk_net *d, bool *failed)
 {
     nh_net *net = &d->net;
     const size_t blocks = net->config->blocks;
-    nh_linear *linears[] = {&net->input,    &net->output,    &net->lift_out, &net->init_src,
+    nh_linear *linears[] = {&net->input,     &net->output,   &net->lift_out, &net->init_src,
                             &net->init_edge, &net->init_dst, &net->init_lin};
     for (nh_linear *l : linears)
         move_linear(d, l);
@@ -102,7 +104,8 @@ void R(nhk_upload_tracegrad)(nhk_net *d)
         if (!own->has_invariants) continue;
         const size_t hidden = own->form_hidden * sizeof(real);
         nhk_upload(d->gpu, own->seed, from->seed, z * sizeof(real));
-        if (own->form != nullptr) nhk_upload(d->gpu, own->form, from->form, own->invariants.width[0] * hidden);
+        if (own->form != nullptr)
+            nhk_upload(d->gpu, own->form, from->form, own->invariants.width[0] * hidden);
         if (own->layer != nullptr) nhk_upload(d->gpu, own->layer, from->layer, z * hidden);
     }
 }
@@ -126,7 +129,8 @@ static int network_make(nh_gpu *g, const nh_net *host, nhk_net **out, nh_error *
     d->host = host;
     d->net = *host;
     d->tile = TILE;
-    if (nhk_available(g) / 2 < host->n_packed * sizeof(real)) nhk_pool_free(g, &g->pool); /* what runs have left */
+    if (nhk_available(g) / 2 < host->n_packed * sizeof(real))
+        nhk_pool_free(g, &g->pool); /* what runs have left */
     d->packed = static_cast<real *>(nhk_alloc(g, host->n_packed, sizeof(real)));
     d->net.packed = d->packed;
     d->net.aligned = false; /* products are made with the matrices M */
@@ -152,7 +156,7 @@ static int network_make(nh_gpu *g, const nh_net *host, nhk_net **out, nh_error *
     return 0;
 }
 
-static void network_connect(nhk_net *d, const NH_NET(_ends) * ends)
+static void network_connect(nhk_net *d, const NH_NET(_ends) *ends)
 {
     d->ends = ends != nullptr ? *ends : NH_NET(_ends){};
 }
@@ -319,7 +323,8 @@ static bool number_partials(nhk_pass *r)
 {
     const nh_edges *g = r->graph;
     free(r->tile_partial);
-    r->tile_partial = static_cast<size_t *>(calloc(count_tiles(r->n_edge, r->tile) + 1, sizeof *r->tile_partial));
+    r->tile_partial =
+        static_cast<size_t *>(calloc(count_tiles(r->n_edge, r->tile) + 1, sizeof *r->tile_partial));
     if (r->tile_partial == nullptr) return false;
     r->n_partial = 0;
     for (size_t i = 0; i < r->n_edge; i++) {
@@ -384,7 +389,8 @@ static bool upload_order(nhk_net *d)
     nhk_pass *r = &d->pass;
     const nh_edges *g = r->graph;
     const size_t E = r->n_edge, N = r->n_node, most = max_of(max_of(E, N), r->n_partial) + 2;
-    int *n = static_cast<int *>(calloc(most, sizeof *n)), *begin = static_cast<int *>(calloc(N + 2, sizeof *begin));
+    int *n = static_cast<int *>(calloc(most, sizeof *n)),
+        *begin = static_cast<int *>(calloc(N + 2, sizeof *begin));
     double *x = static_cast<double *>(calloc(3 * E + 1, sizeof *x));
     real *c = static_cast<real *>(calloc(E + 1, sizeof *c));
     if (n != nullptr && begin != nullptr && x != nullptr && c != nullptr) {
@@ -453,9 +459,10 @@ static int pass_begin(nhk_net *d, nh_error *err)
         nh_error cause;
         nhk_sync(g, &cause);
         nhk_pool_free(g, d->pool);
-        nhk_pool_free(g, &g->pool); /* what runs that are not kept have left */
+        nhk_pool_free(g, &g->pool);                           /* what runs that are not kept have left */
         d->tile = smaller ? (r->tile + 1) / 2 : (size_t)TILE; /* the next run may find more memory */
-        if (!smaller) return nhk_error(err, "%s; the features of %zu edges do not fit", cause.text, r->n_edge);
+        if (!smaller)
+            return nhk_error(err, "%s; the features of %zu edges do not fit", cause.text, r->n_edge);
     }
     good = good && upload_order(d);
     if (!good) return nhk_error(err, "out of memory for %zu edges", r->n_edge);
@@ -492,8 +499,11 @@ static void flush(nhk_net *d, nhk_stage *s)
     nhk_pass *r = &d->pass;
     if (!s->busy) return;
     s->busy = false;
-    if (!nhk_good(d->gpu, cudaEventSynchronize(s->done), "the work on the device") || d->gpu->failed || s->n == 0) return;
-    const size_t n = s->n, dim = d->net.map_output.out.dim, pairs = d->net.with_trace ? d->net.types->n_shell_pair : 0;
+    if (!nhk_good(d->gpu, cudaEventSynchronize(s->done), "the work on the device") || d->gpu->failed ||
+        s->n == 0)
+        return;
+    const size_t n = s->n, dim = d->net.map_output.out.dim,
+                 pairs = d->net.with_trace ? d->net.types->n_shell_pair : 0;
     s->n = 0;
     size_t *edge = static_cast<size_t *>(malloc(n * sizeof *edge)), kept = 0;
     if (edge == nullptr) {
@@ -509,7 +519,8 @@ static void flush(nhk_net *d, nhk_stage *s)
         move_answer(trace, pairs, i, outside, kept);
         edge[kept++] = e;
     }
-    if (kept > 0 && r->sink != nullptr) r->sink(r->sink_context, kept, edge, ham, pairs > 0 ? trace : nullptr);
+    if (kept > 0 && r->sink != nullptr)
+        r->sink(r->sink_context, kept, edge, ham, pairs > 0 ? trace : nullptr);
     free(edge);
 }
 
@@ -542,7 +553,7 @@ typedef struct tile {
     const nh_block *b;
     const nh_state *s;
     nh_work *w;
-    const NH_NET(_probe) * probe;
+    const NH_NET(_probe) *probe;
     size_t n, first, slot, kept;
     const int *row, *src, *dst, *kept_row;
     real *gradient;
@@ -641,10 +652,12 @@ static void answer(tile *a)
 {
     nhk_pass *r = a->r;
     const nh_work *w = a->w;
-    const size_t n = a->n, dim = a->net->map_output.out.dim, pairs = a->net->with_trace ? a->net->types->n_shell_pair : 0;
+    const size_t n = a->n, dim = a->net->map_output.out.dim,
+                 pairs = a->net->with_trace ? a->net->types->n_shell_pair : 0;
     R(nhk_scale_rows)(a->gpu, n, dim, r->damping + a->first, w->e3nn);
     if (r->ends.sink != nullptr) {
-        if (!a->gpu->failed) r->ends.sink(r->ends.context, n, r->edge + a->first, w->e3nn, pairs > 0 ? w->trace : nullptr);
+        if (!a->gpu->failed)
+            r->ends.sink(r->ends.context, n, r->edge + a->first, w->e3nn, pairs > 0 ? w->trace : nullptr);
         return;
     }
     nhk_stage *s = take_stage(r->d, a->first / r->tile, n * (dim + pairs) * sizeof(real));
@@ -659,7 +672,8 @@ static void answer(tile *a)
 static void host_seeds(const tile *a)
 {
     nhk_pass *r = a->r;
-    const size_t n = a->n, dim = a->net->map_output.out.dim, pairs = a->net->with_trace ? a->net->types->n_shell_pair : 0;
+    const size_t n = a->n, dim = a->net->map_output.out.dim,
+                 pairs = a->net->with_trace ? a->net->types->n_shell_pair : 0;
     nhk_stage *s = take_stage(r->d, a->first / r->tile, n * (dim + pairs) * sizeof(real));
     size_t *edge = static_cast<size_t *>(malloc((n + 1) * sizeof *edge));
     if (edge == nullptr) nhk_fail(a->gpu, "out of memory for outputs");
@@ -761,8 +775,8 @@ static void begin_nodes(nhk_pass *r)
 }
 
 /* `onsite` lists the on-site edges by node, of which each edge is in one list, so that every edge takes its node's gradient. */
-static __global__ void onsite_kernel(unsigned n_node, unsigned dim, real copies, const int *begin, const int *list,
-                                     const real *node, real *edge)
+static __global__ void onsite_kernel(unsigned n_node, unsigned dim, real copies, const int *begin,
+                                     const int *list, const real *node, real *edge)
 {
     NHK_FOR(i, (size_t)n_node * dim)
     {
@@ -777,8 +791,9 @@ static void begin_nodes_back(nhk_pass *r)
     nh_gpu *g = r->d->gpu;
     const size_t dim = r->net->mid.dim;
     if (!nhk_ready(g, r->n_node * dim)) return;
-    NHK_RUN(g, onsite_kernel, nhk_grid(g, r->n_node * dim, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)r->n_node, (unsigned)dim,
-            (real)r->net->config->onsite_copies, r->onsite_begin, r->onsite, r->s.back.node, r->s.back.edge);
+    NHK_RUN(g, onsite_kernel, nhk_grid(g, r->n_node * dim, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)r->n_node,
+            (unsigned)dim, (real)r->net->config->onsite_copies, r->onsite_begin, r->onsite, r->s.back.node,
+            r->s.back.edge);
 }
 
 static void sum_messages(const tile *a, bool last)
@@ -786,15 +801,14 @@ static void sum_messages(const tile *a, bool last)
     const nhk_pass *r = a->r;
     const nh_layout *mid = &a->net->mid;
     const int *slot = last ? r->slot : nullptr;
-    R(nhk_rows_sum)(a->gpu, mid, a->n, r->outgoing + a->first, r->from, slot, a->s->back.message, a->w->g_message);
+    R(nhk_rows_sum)(a->gpu, mid, a->n, r->outgoing + a->first, r->from, slot, a->s->back.message,
+                    a->w->g_message);
     R(nhk_rows_sum)(a->gpu, mid, a->n, r->incoming + a->first, nullptr, slot, a->s->back.message, a->w->g_y);
 }
 
 /* ---- edges: every edge has radial weights of its own, products are made group by group, activations are made again */
 
-static void begin_radial(nhk_pass *, const nh_chain *, bool)
-{
-}
+static void begin_radial(nhk_pass *, const nh_chain *, bool) {}
 
 static void geometry(tile *a, const nh_chain *radial)
 {
@@ -802,7 +816,8 @@ static void geometry(tile *a, const nh_chain *radial)
     const nh_work *w = a->w;
     nh_gpu *g = a->gpu;
     const double *vector = a->list->vector + 3 * a->first, *distance = a->list->distance + a->first;
-    R(nhk_gaussians_forward)(g, a->n, c->radial_basis, c->radial_max, distance, c->radial_basis, w->gaussians);
+    R(nhk_gaussians_forward)(g, a->n, c->radial_basis, c->radial_max, distance, c->radial_basis,
+                             w->gaussians);
     R(nhk_mlp_forward)(g, radial, a->n, w->gaussians, w->radial_hidden, w->weight, false);
     R(nhk_harmonics_forward)(g, c->sh_lmax, a->n, vector, w->harmonics);
     R(nhk_coupling_forward)(g, &a->r->d->product, a->n, w->harmonics, w->coupling);
@@ -813,26 +828,18 @@ static void radial_back(const tile *a, const nh_chain *radial)
     chain_back(a, radial, a->w->g_weight, a->w->gaussians, a->w->radial_hidden, nullptr);
 }
 
-static void end_radial_back(nhk_pass *)
-{
-}
+static void end_radial_back(nhk_pass *) {}
 
-static void place_activations(tile *)
-{
-}
+static void place_activations(tile *) {}
 
 static void attention_again(tile *a)
 {
     attention(a);
 }
 
-static void into_frame(const tile *, const nh_layout *, real *)
-{
-}
+static void into_frame(const tile *, const nh_layout *, real *) {}
 
-static void out_of_frame(const tile *, const nh_layout *, real *)
-{
-}
+static void out_of_frame(const tile *, const nh_layout *, real *) {}
 
 static int parts(const tile *, size_t)
 {
@@ -841,13 +848,15 @@ static int parts(const tile *, size_t)
 
 static void product_part(const tile *a, size_t g, int, const real *x, const real *weight, size_t stride)
 {
-    R(nhk_product_forward)(a->gpu, &a->r->d->product, g, a->n, x, a->w->coupling, weight, stride, a->w->product);
+    R(nhk_product_forward)(a->gpu, &a->r->d->product, g, a->n, x, a->w->coupling, weight, stride,
+                           a->w->product);
 }
 
-static void product_part_back(const tile *a, size_t g, int, const real *x, const real *weight, size_t stride, real *gx, real *gw)
+static void product_part_back(const tile *a, size_t g, int, const real *x, const real *weight, size_t stride,
+                              real *gx, real *gw)
 {
-    R(nhk_product_backward)
-    (a->gpu, &a->r->d->product, g, a->n, a->w->g_product, x, a->w->coupling, weight, stride, gx, gw);
+    R(nhk_product_backward)(a->gpu, &a->r->d->product, g, a->n, a->w->g_product, x, a->w->coupling, weight,
+                            stride, gx, gw);
 }
 
 static void map_part(const tile *a, const nh_linear *l, size_t o, int, const real *x, real *y)
@@ -855,10 +864,11 @@ static void map_part(const tile *a, const nh_linear *l, size_t o, int, const rea
     R(nhk_linear_group_forward)(a->gpu, l->map, o, a->n, x, l->weight, l->bias, false, y);
 }
 
-static void map_part_back(const tile *a, const nh_linear *l, size_t o, int, const real *gy, const real *x, real *gx, bool add)
+static void map_part_back(const tile *a, const nh_linear *l, size_t o, int, const real *gy, const real *x,
+                          real *gx, bool add)
 {
-    R(nhk_linear_group_backward)
-    (a->gpu, l->map, o, a->n, gy, x, l->weight, gx, add, into(a, l->weight), into(a, l->bias));
+    R(nhk_linear_group_backward)(a->gpu, l->map, o, a->n, gy, x, l->weight, gx, add, into(a, l->weight),
+                                 into(a, l->bias));
 }
 
 static void value(tile *a)
@@ -887,20 +897,21 @@ static void edge_sums(tile *a)
     const nh_layout *layout = &a->net->heads;
     const nh_state *s = a->s;
     const nh_work *w = a->w;
-    const size_t heads = a->net->config->heads, *first = &r->tile_partial[a->first / r->tile], part = first[0];
-    R(nhk_softmax_partial_forward)
-    (a->gpu, layout, heads, a->n, first[1] - part, r->partial_begin + part, (int)a->first, w->alpha,
-     a->list->copies + a->first, w->heads, s->partial_max + part * heads, s->partial_sum + part * heads,
-     s->partial_value + part * layout->dim);
+    const size_t heads = a->net->config->heads, *first = &r->tile_partial[a->first / r->tile],
+                 part = first[0];
+    R(nhk_softmax_partial_forward)(a->gpu, layout, heads, a->n, first[1] - part, r->partial_begin + part,
+                                   (int)a->first, w->alpha, a->list->copies + a->first, w->heads,
+                                   s->partial_max + part * heads, s->partial_sum + part * heads,
+                                   s->partial_value + part * layout->dim);
 }
 
 static void edge_sums_back(const tile *a)
 {
     const nh_adjoint *back = &a->s->back;
     const nh_work *w = a->w;
-    R(nhk_softmax_partial_backward)
-    (a->gpu, &a->net->heads, a->net->config->heads, a->n, a->dst, back->merged, back->max, back->total, back->dot, w->alpha,
-     a->list->copies + a->first, w->heads, w->g_alpha, w->g_heads, true);
+    R(nhk_softmax_partial_backward)(a->gpu, &a->net->heads, a->net->config->heads, a->n, a->dst, back->merged,
+                                    back->max, back->total, back->dot, w->alpha, a->list->copies + a->first,
+                                    w->heads, w->g_alpha, w->g_heads, true);
 }
 
 static void node_sums(tile *a)
@@ -908,9 +919,8 @@ static void node_sums(tile *a)
     const nh_layout *heads = &a->net->heads;
     const nh_state *s = a->s;
     real *merged = s->merged + a->first * heads->dim;
-    R(nhk_softmax_merge_forward)
-    (a->gpu, heads, a->net->config->heads, a->n, a->r->node_partial + a->first, s->partial_max, s->partial_sum,
-     s->partial_value, merged);
+    R(nhk_softmax_merge_forward)(a->gpu, heads, a->net->config->heads, a->n, a->r->node_partial + a->first,
+                                 s->partial_max, s->partial_sum, s->partial_value, merged);
     R(nhk_rows_load)(a->gpu, heads, a->n, nullptr, 0, merged, a->w->heads);
 }
 
@@ -919,10 +929,12 @@ static void node_sums_back(const tile *a)
     const nh_layout *heads = &a->net->heads;
     const nh_state *s = a->s;
     const nh_adjoint *back = &s->back;
-    const size_t n_head = a->net->config->heads, at_heads = a->first * heads->dim, at_head = a->first * n_head;
-    R(nhk_softmax_merge_backward)
-    (a->gpu, heads, n_head, a->n, a->r->node_partial + a->first, back->merged + at_heads, s->partial_max, s->partial_sum,
-     s->merged + at_heads, back->max + at_head, back->total + at_head, back->dot + at_head);
+    const size_t n_head = a->net->config->heads, at_heads = a->first * heads->dim,
+                 at_head = a->first * n_head;
+    R(nhk_softmax_merge_backward)(a->gpu, heads, n_head, a->n, a->r->node_partial + a->first,
+                                  back->merged + at_heads, s->partial_max, s->partial_sum,
+                                  s->merged + at_heads, back->max + at_head, back->total + at_head,
+                                  back->dot + at_head);
 }
 
 /* ---- passes */
@@ -949,9 +961,9 @@ static void run_outside(nhk_net *d)
     free(zero);
 }
 
-static int network_forward(nhk_net *d, const nh_edges *graph, NH_NET(_source) * source, void *source_context,
-                           NH_NET(_sink) * sink, void *sink_context, bool everywhere, const NH_NET(_probe) * probe,
-                           size_t *kept, nh_error *err)
+static int network_forward(nhk_net *d, const nh_edges *graph, NH_NET(_source) *source, void *source_context,
+                           NH_NET(_sink) *sink, void *sink_context, bool everywhere,
+                           const NH_NET(_probe) *probe, size_t *kept, nh_error *err)
 {
     nhk_pass *r = &d->pass;
     const nh_net *net = &d->net;
@@ -996,11 +1008,12 @@ static int network_forward(nhk_net *d, const nh_edges *graph, NH_NET(_source) * 
     return nhk_sync(g, err);
 }
 
-static int network_backward(nhk_net *d, size_t kept, NH_NET(_seed) * seed, void *seed_context, nh_error *err)
+static int network_backward(nhk_net *d, size_t kept, NH_NET(_seed) *seed, void *seed_context, nh_error *err)
 {
     nhk_pass *r = &d->pass;
     nh_gpu *g = d->gpu;
-    if (!r->filled || kept != d->kept) return nhk_error(err, "network: no run on the device to go back through");
+    if (!r->filled || kept != d->kept)
+        return nhk_error(err, "network: no run on the device to go back through");
     nhk_good(g, cudaSetDevice(g->index), "cudaSetDevice");
     r->seed = seed;
     r->seed_context = seed_context;

@@ -15,10 +15,10 @@ extern "C" {
 /* Edges that a loop goes over: all by position (row NULL), or those of `out`. Arrays are on the device. */
 typedef struct nhk_list {
     size_t n;
-    const int *row;               /* [n] positions; NULL: 0, 1, .. */
-    int *src, *dst;               /* [n] */
-    double *vector, *distance;    /* [n][3], [n] Å */
-    real *copies;                 /* [n] */
+    const int *row;            /* [n] positions; NULL: 0, 1, .. */
+    int *src, *dst;            /* [n] */
+    double *vector, *distance; /* [n][3], [n] Å */
+    real *copies;              /* [n] */
 } nhk_list;
 
 /* A pinned buffer of the host that a copy is in flight to or from. */
@@ -33,15 +33,15 @@ typedef struct nhk_stage {
 /* One pass through the sub-model. Arrays are on the device unless said. */
 typedef struct nhk_pass {
     nh_state s; /* `saved` on the host */
-    struct R(nhk_network) * d;
+    struct R(nhk_network) *d;
     const nh_net *net;
     const nh_edges *graph;
-    NH_NET(_source) * source;
-    NH_NET(_sink) * sink;
-    NH_NET(_seed) * seed;
+    NH_NET(_source) *source;
+    NH_NET(_sink) *sink;
+    NH_NET(_seed) *seed;
     NH_NET(_ends) ends; /* in place of the three, where they are not NULL */
     void *source_context, *sink_context, *seed_context;
-    const NH_NET(_probe) * probe; /* on the host */
+    const NH_NET(_probe) *probe; /* on the host */
     bool everywhere;
     bool filled;
     size_t tile; /* rows */
@@ -53,7 +53,8 @@ typedef struct nhk_pass {
 
     nhk_list all, inside;
     int *edge; /* [n_out] numbers of the edges, for `ends` */
-    int *position_d, *slot, *partial_begin, *node_partial, *onsite_begin, *onsite, *incoming, *outgoing, *from;
+    int *position_d, *slot, *partial_begin, *node_partial, *onsite_begin, *onsite, *incoming, *outgoing,
+        *from;
     real *damping; /* [n_out] */
     real *packed;  /* [n_packed] gradients of the packed weights */
     nh_work w;
@@ -62,9 +63,10 @@ typedef struct nhk_pass {
 /* A sub-model in training (training.cu). Every array holds the numbers of all parameters that the sub-model uses, parameter
  * after parameter. */
 typedef struct nhk_training {
-    size_t n;      /* numbers in an array */
-    size_t *first; /* [params->count] of each parameter, SIZE_MAX: not used; on the host; NULL: not in training */
-    int *source;   /* [n_packed] number that a packed weight is a copy of; -1: of none */
+    size_t n; /* numbers in an array */
+    size_t *
+        first; /* [params->count] of each parameter, SIZE_MAX: not used; on the host; NULL: not in training */
+    int *source; /* [n_packed] number that a packed weight is a copy of; -1: of none */
     double *norm;
     real *array[NHK_N_ARRAYS]; /* NULL until it is written */
 } nhk_training;
@@ -77,12 +79,12 @@ struct R(nhk_network) {
     nhk_product product;
     nhk_lift lift;
     int *e3nn_in, *e3nn_out, *pairs_mid, *pairs_last;
-    size_t tile; /* rows that fitted last time */
+    size_t tile;               /* rows that fitted last time */
     nhk_pool kept_pool, *pool; /* of the pass that is kept; of the one in progress: this, or the device's */
     nhk_stage stage[2];
     nhk_pass pass;
     NH_NET(_ends) ends; /* of the next pass */
-    size_t kept; /* number of the last pass that was kept */
+    size_t kept;        /* number of the last pass that was kept */
     nhk_training training;
 };
 typedef struct R(nhk_network) nhk_net;

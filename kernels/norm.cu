@@ -2,13 +2,13 @@
 #include "kernels/ops.h"
 
 /* A warp for each row t and group k of the layout. */
-#define WARP_FOR(l, n)                                                                                            \
-    const unsigned lane = threadIdx.x % NHK_WARP;                                                                 \
-    for (size_t item = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; item < (size_t)(n) * l.count;  \
-         item += (size_t)gridDim.x * blockDim.x / NHK_WARP)
+#define WARP_FOR(l, n)                                                                                       \
+    const unsigned lane = threadIdx.x % NHK_WARP;                                                            \
+    for (size_t item = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP;                           \
+         item < (size_t)(n)*l.count; item += (size_t)gridDim.x * blockDim.x / NHK_WARP)
 
-static __global__ void norm_kernel(nhk_layout l, unsigned n, const real *x, real eps, const real *gain, const real *shift,
-                                   real *y)
+static __global__ void norm_kernel(nhk_layout l, unsigned n, const real *x, real eps, const real *gain,
+                                   const real *shift, real *y)
 {
     WARP_FOR(l, n)
     {
@@ -30,13 +30,13 @@ static __global__ void norm_kernel(nhk_layout l, unsigned n, const real *x, real
     }
 }
 
-void R(nhk_norm_forward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *x, double eps, const real *gain,
-                         const real *shift, real *y)
+void R(nhk_norm_forward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *x, double eps,
+                         const real *gain, const real *shift, real *y)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n * layout->dim)) return;
-    NHK_RUN(g, norm_kernel, nhk_grid(g, n * layout->count * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l, (unsigned)n, x, (real)eps,
-            gain, shift, y);
+    NHK_RUN(g, norm_kernel, nhk_grid(g, n * layout->count * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l,
+            (unsigned)n, x, (real)eps, gain, shift, y);
 }
 
 /* As nh_norm_backward; by_row[n][channels] receives the rows' parts of the gain's gradient (NULL: not wanted). */
@@ -79,8 +79,8 @@ static __global__ void norm_backward_kernel(nhk_layout l, unsigned n, const real
     }
 }
 
-void R(nhk_norm_backward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *gy, const real *x, double eps,
-                          const real *gain, real *gx, bool add, real *ggain, real *gshift)
+void R(nhk_norm_backward)(nh_gpu *g, const nh_layout *layout, size_t n, const real *gy, const real *x,
+                          double eps, const real *gain, real *gx, bool add, real *ggain, real *gshift)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n * layout->dim)) return;
@@ -91,7 +91,8 @@ void R(nhk_norm_backward)(nh_gpu *g, const nh_layout *layout, size_t n, const re
         by_row = static_cast<real *>(nhk_scratch(g, NHK_SCRATCH_ROWS, n * layout->channels * sizeof(real)));
         if (by_row == nullptr) return;
     }
-    NHK_RUN(g, norm_backward_kernel, nhk_grid(g, n * layout->count * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l, (unsigned)n,
-            gy, x, (real)eps, gain, gx, add, by_row);
-    if (by_row != nullptr) R(nhk_column_sums)(g, n, layout->channels, layout->channels, by_row, nullptr, ggain);
+    NHK_RUN(g, norm_backward_kernel, nhk_grid(g, n * layout->count * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, l,
+            (unsigned)n, gy, x, (real)eps, gain, gx, add, by_row);
+    if (by_row != nullptr)
+        R(nhk_column_sums)(g, n, layout->channels, layout->channels, by_row, nullptr, ggain);
 }

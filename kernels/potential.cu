@@ -99,12 +99,14 @@ static __global__ void hartree_kernel(waves w, double *x, double *sum)
 {
     const size_t warps = (size_t)gridDim.x * blockDim.x / NHK_WARP, all = (w.n + CHUNK - 1) / CHUNK;
     const int lane = (int)(threadIdx.x % NHK_WARP);
-    for (size_t chunk = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; chunk < all; chunk += warps) {
+    for (size_t chunk = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; chunk < all;
+         chunk += warps) {
         double energy = 0;
         for (size_t i = chunk * CHUNK + lane; i < w.n && i < (chunk + 1) * CHUNK; i += NHK_WARP) {
             double q2 = 0;
             for (int axis = 0; axis < 3; axis++) {
-                const double q = w.h[i][0] * w.b[axis] + w.h[i][1] * w.b[3 + axis] + w.h[i][2] * w.b[6 + axis];
+                const double q =
+                    w.h[i][0] * w.b[axis] + w.h[i][1] * w.b[3 + axis] + w.h[i][2] * w.b[6 + axis];
                 q2 += q * q;
             }
             const double kernel = i == 0 ? 0 : 8 * M_PI / q2;
@@ -126,7 +128,8 @@ static __global__ void pbe_kernel(size_t points, const double *n, gradient grad,
 {
     const size_t warps = (size_t)gridDim.x * blockDim.x / NHK_WARP, all = (points + CHUNK - 1) / CHUNK;
     const int lane = (int)(threadIdx.x % NHK_WARP);
-    for (size_t chunk = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; chunk < all; chunk += warps) {
+    for (size_t chunk = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) / NHK_WARP; chunk < all;
+         chunk += warps) {
         double energy = 0;
         for (size_t i = chunk * CHUNK + lane; i < points && i < (chunk + 1) * CHUNK; i += NHK_WARP) {
             double sigma = 0;
@@ -170,10 +173,12 @@ static int potential_make(nh_gpu *g, const nhk_potential_input *in, nhk_potentia
     double **const on_grid[] = {&p->f, &p->v, &p->grad[0], &p->grad[1], &p->grad[2]};
     for (double **r : on_grid)
         *r = static_cast<double *>(nhk_alloc(g, p->w.points, sizeof(double)));
-    p->box = static_cast<double *>(nhk_alloc(g, (size_t)in->n[0] * (size_t)in->n[1] * (size_t)p->w.half, 2 * sizeof(double)));
+    p->box = static_cast<double *>(
+        nhk_alloc(g, (size_t)in->n[0] * (size_t)in->n[1] * (size_t)p->w.half, 2 * sizeof(double)));
     p->x = static_cast<double *>(nhk_alloc(g, in->n_wave, 2 * sizeof(double)));
     p->y = static_cast<double *>(nhk_alloc(g, in->n_wave, 2 * sizeof(double)));
-    p->sum = static_cast<double *>(nhk_alloc(g, chunks(p->w.points > in->n_wave ? p->w.points : in->n_wave), sizeof(double)));
+    p->sum = static_cast<double *>(
+        nhk_alloc(g, chunks(p->w.points > in->n_wave ? p->w.points : in->n_wave), sizeof(double)));
     p->fft = nhk_fft_new(g, in->n);
     if (nhk_sync(g, err) == 0) {
         *out = p;
@@ -187,7 +192,8 @@ static void potential_drop(nhk_potential *p)
 {
     if (p == nullptr) return;
     nhk_fft_free(p->fft);
-    const void *arrays[] = {p->w.h, p->f, p->v, p->grad[0], p->grad[1], p->grad[2], p->box, p->x, p->y, p->sum};
+    const void *arrays[] = {p->w.h,     p->f,   p->v, p->grad[0], p->grad[1],
+                            p->grad[2], p->box, p->x, p->y,       p->sum};
     for (const void *a : arrays)
         nhk_free(p->gpu, const_cast<void *>(a));
     free(p);
@@ -195,7 +201,8 @@ static void potential_drop(nhk_potential *p)
 
 static axis_of axis_number(const nhk_potential *p, int axis)
 {
-    const axis_of none = {0, 0, 0}, a = {p->w.b[axis < 0 ? 0 : axis], p->w.b[axis < 0 ? 0 : 3 + axis], p->w.b[axis < 0 ? 0 : 6 + axis]};
+    const axis_of none = {0, 0, 0}, a = {p->w.b[axis < 0 ? 0 : axis], p->w.b[axis < 0 ? 0 : 3 + axis],
+                                         p->w.b[axis < 0 ? 0 : 6 + axis]};
     return axis < 0 ? none : a;
 }
 
@@ -204,8 +211,9 @@ static void spread(nhk_potential *p, int axis, const double *x, double *to)
 {
     nh_gpu *g = p->gpu;
     nhk_zero(g, p->box, (size_t)p->w.n0 * (size_t)p->w.n1 * (size_t)p->w.half * 2 * sizeof(double));
-    if (nhk_ready(g, p->w.n)) NHK_RUN(g, spread_kernel, nhk_grid(g, p->w.n, NHK_BLOCK), NHK_BLOCK, 0, p->w, axis >= 0, axis_number(p, axis), x,
-                p->box);
+    if (nhk_ready(g, p->w.n))
+        NHK_RUN(g, spread_kernel, nhk_grid(g, p->w.n, NHK_BLOCK), NHK_BLOCK, 0, p->w, axis >= 0,
+                axis_number(p, axis), x, p->box);
     nhk_fft_backward(p->fft, p->box, to);
 }
 
@@ -213,7 +221,8 @@ static void pick(nhk_potential *p, const double *f, double *x)
 {
     nh_gpu *g = p->gpu;
     nhk_fft_forward(p->fft, f, p->box);
-    if (nhk_ready(g, p->w.n)) NHK_RUN(g, pick_kernel, nhk_grid(g, p->w.n, NHK_BLOCK), NHK_BLOCK, 0, p->w, p->box, x);
+    if (nhk_ready(g, p->w.n))
+        NHK_RUN(g, pick_kernel, nhk_grid(g, p->w.n, NHK_BLOCK), NHK_BLOCK, 0, p->w, p->box, x);
 }
 
 /* v to the host, and the energy: the chunks' sums in order. */
@@ -237,7 +246,8 @@ static int potential_hartree(nhk_potential *p, const double *rho, double *v, dou
     nhk_upload(g, p->f, rho, p->w.points * sizeof(double));
     pick(p, p->f, p->x);
     if (nhk_ready(g, p->w.n))
-        NHK_RUN(g, hartree_kernel, nhk_grid(g, chunks(p->w.n) * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, p->w, p->x, p->sum);
+        NHK_RUN(g, hartree_kernel, nhk_grid(g, chunks(p->w.n) * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, p->w,
+                p->x, p->sum);
     spread(p, -1, p->x, p->v);
     return finish(p, chunks(p->w.n), 0.5 * p->volume, v, energy, err);
 }
@@ -253,16 +263,19 @@ static int potential_pbe(nhk_potential *p, const double *rho, double *v, double 
         spread(p, axis, p->x, p->grad[axis]);
     const gradient grad = {{p->grad[0], p->grad[1], p->grad[2]}};
     if (nhk_ready(g, points))
-        NHK_RUN(g, pbe_kernel, nhk_grid(g, chunks(points) * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, points, p->f, grad, p->v, p->sum);
+        NHK_RUN(g, pbe_kernel, nhk_grid(g, chunks(points) * NHK_WARP, NHK_BLOCK), NHK_BLOCK, 0, points, p->f,
+                grad, p->v, p->sum);
     for (int axis = 0; axis < 3; axis++) {
         nhk_fft_forward(p->fft, p->grad[axis], p->box);
         if (nhk_ready(g, p->w.n))
-            NHK_RUN(g, pick_derivative_kernel, nhk_grid(g, p->w.n, NHK_BLOCK), NHK_BLOCK, 0, p->w, axis_number(p, axis),
-                    axis > 0, p->box, p->y);
+            NHK_RUN(g, pick_derivative_kernel, nhk_grid(g, p->w.n, NHK_BLOCK), NHK_BLOCK, 0, p->w,
+                    axis_number(p, axis), axis > 0, p->box, p->y);
     }
     spread(p, -1, p->y, p->f);
-    if (nhk_ready(g, points)) NHK_RUN(g, subtract_kernel, nhk_grid(g, points, NHK_BLOCK), NHK_BLOCK, 0, points, p->f, p->v);
+    if (nhk_ready(g, points))
+        NHK_RUN(g, subtract_kernel, nhk_grid(g, points, NHK_BLOCK), NHK_BLOCK, 0, points, p->f, p->v);
     return finish(p, chunks(points), p->volume / (double)points, v, energy, err);
 }
 
-const nhk_potential_calls nhk_potential_table = {potential_make, potential_drop, potential_hartree, potential_pbe};
+const nhk_potential_calls nhk_potential_table = {potential_make, potential_drop, potential_hartree,
+                                                 potential_pbe};

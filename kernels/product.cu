@@ -14,7 +14,8 @@ void nhk_product_new(nh_gpu *g, const nh_product *host, nhk_product *out)
 {
     *out = nhk_product{};
     out->host = host;
-    const size_t groups = host->out.count, n_path = host->first_path[groups], n_term = host->first_term[host->n_matrix];
+    const size_t groups = host->out.count, n_path = host->first_path[groups],
+                 n_term = host->first_term[host->n_matrix];
     path *paths = static_cast<path *>(calloc(n_path + 1, sizeof *paths));
     int *channel = static_cast<int *>(calloc(host->out.channels + 1, sizeof *channel)),
         *first = static_cast<int *>(calloc(host->n_matrix + 1, sizeof *first)),
@@ -28,7 +29,7 @@ void nhk_product_new(nh_gpu *g, const nh_product *host, nhk_product *out)
         for (size_t k = host->first_path[o]; k < host->first_path[o + 1]; k++) {
             const nh_product_path *p = &host->path[k];
             const nh_group *in = &host->in.group[p->in];
-            paths[k] = path{(int)in->offset, (int)in->dim,    (int)in->mul,    (int)p->in,     (int)p->rows,
+            paths[k] = path{(int)in->offset, (int)in->dim,   (int)in->mul,   (int)p->in,     (int)p->rows,
                             (int)p->mul,     (int)p->matrix, (int)p->weight, (int)p->channel};
             if (p->rows > MANY) nhk_fail(g, "CUDA: features of degree %zu, at most 7", (p->rows - 1) / 2);
             for (size_t u = 0; u < p->mul; u++)
@@ -64,8 +65,8 @@ void nhk_product_free(nh_gpu *g, nhk_product *p)
 }
 #endif
 
-static __global__ void coupling_kernel(unsigned n, unsigned n_matrix, unsigned n_y, const int *first, const int *term_y,
-                                       const double *value, const real *y, real *m)
+static __global__ void coupling_kernel(unsigned n, unsigned n_matrix, unsigned n_y, const int *first,
+                                       const int *term_y, const double *value, const real *y, real *m)
 {
     NHK_FOR(i, (size_t)n * n_matrix)
     {
@@ -81,15 +82,15 @@ void R(nhk_coupling_forward)(nh_gpu *g, const nhk_product *p, size_t n, const re
 {
     const size_t n_matrix = p->host->n_matrix;
     if (!nhk_ready(g, n * n_matrix)) return;
-    NHK_RUN(g, coupling_kernel, nhk_grid(g, n * n_matrix, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n, (unsigned)n_matrix,
-            (unsigned)p->host->n_harmonic, p->first_term, p->term_y, p->term_value, y, m);
+    NHK_RUN(g, coupling_kernel, nhk_grid(g, n * n_matrix, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n,
+            (unsigned)n_matrix, (unsigned)p->host->n_harmonic, p->first_term, p->term_y, p->term_value, y, m);
 }
 
 /* One edge and channel of the output group: out[c] = w sum_a M[a][c] x[a]. */
 template <int MOST>
-static __global__ void product_kernel(unsigned n, unsigned wide, int cols, const path *paths, const int *channel_path,
-                                      unsigned n_matrix, const real *x, const real *m, const real *w, size_t stride,
-                                      real *out)
+static __global__ void product_kernel(unsigned n, unsigned wide, int cols, const path *paths,
+                                      const int *channel_path, unsigned n_matrix, const real *x,
+                                      const real *m, const real *w, size_t stride, real *out)
 {
     NHK_FOR(i, (size_t)n * wide)
     {
@@ -97,8 +98,8 @@ static __global__ void product_kernel(unsigned n, unsigned wide, int cols, const
         const int channel = (int)(i % wide);
         const path p = paths[channel_path[channel]];
         const int u = channel - p.channel;
-        const real *from = x + (size_t)n * p.in_offset + t * p.in_dim + u, *matrix = m + t * n_matrix + p.matrix,
-                   weight = w[t * stride + p.weight + u];
+        const real *from = x + (size_t)n * p.in_offset + t * p.in_dim + u,
+                   *matrix = m + t * n_matrix + p.matrix, weight = w[t * stride + p.weight + u];
         real v[MOST];
 #pragma unroll
         for (int a = 0; a < MOST; a++)
@@ -121,8 +122,8 @@ static int most_rows(const nh_product *p)
     return (int)most;
 }
 
-void R(nhk_product_forward)(nh_gpu *g, const nhk_product *p, size_t group, size_t n, const real *x, const real *m,
-                            const real *w, size_t stride, real *out)
+void R(nhk_product_forward)(nh_gpu *g, const nhk_product *p, size_t group, size_t n, const real *x,
+                            const real *m, const real *w, size_t stride, real *out)
 {
     const nh_group *to = &p->host->out.group[group];
     const size_t work = n * to->mul;
@@ -130,19 +131,21 @@ void R(nhk_product_forward)(nh_gpu *g, const nhk_product *p, size_t group, size_
     const path *paths = static_cast<const path *>(p->path);
     const int *channel = p->channel_path + to->channel;
     if (most_rows(p->host) <= FEW)
-        NHK_RUN(g, product_kernel<FEW>, nhk_grid(g, work, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n, (unsigned)to->mul,
-                (int)to->rows, paths, channel, (unsigned)p->host->n_matrix, x, m, w, stride, out);
+        NHK_RUN(g, product_kernel<FEW>, nhk_grid(g, work, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n,
+                (unsigned)to->mul, (int)to->rows, paths, channel, (unsigned)p->host->n_matrix, x, m, w,
+                stride, out);
     else
-        NHK_RUN(g, product_kernel<MANY>, nhk_grid(g, work, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n, (unsigned)to->mul,
-                (int)to->rows, paths, channel, (unsigned)p->host->n_matrix, x, m, w, stride, out);
+        NHK_RUN(g, product_kernel<MANY>, nhk_grid(g, work, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n,
+                (unsigned)to->mul, (int)to->rows, paths, channel, (unsigned)p->host->n_matrix, x, m, w,
+                stride, out);
 }
 
 /* grid.y: group of the input; one edge and channel of it, over the paths first..end-1 that begin there. */
 template <int MOST>
-static __global__ void product_backward_kernel(nhk_layout in, unsigned n, unsigned wide, int cols, const path *paths,
-                                               int first, int end, unsigned n_matrix, const real *gout, const real *x,
-                                               const real *m, const real *w, size_t stride, real *gx, real *gw,
-                                               size_t gw_stride)
+static __global__ void product_backward_kernel(nhk_layout in, unsigned n, unsigned wide, int cols,
+                                               const path *paths, int first, int end, unsigned n_matrix,
+                                               const real *gout, const real *x, const real *m, const real *w,
+                                               size_t stride, real *gx, real *gw, size_t gw_stride)
 {
     const int k = (int)blockIdx.y, mul = in.mul[k], rows = in.rows[k];
     NHK_FOR(i, (size_t)n * mul)
@@ -182,8 +185,8 @@ static __global__ void product_backward_kernel(nhk_layout in, unsigned n, unsign
     }
 }
 
-void R(nhk_product_backward)(nh_gpu *g, const nhk_product *p, size_t group, size_t n, const real *gout, const real *x,
-                             const real *m, const real *w, size_t stride, real *gx, real *gw)
+void R(nhk_product_backward)(nh_gpu *g, const nhk_product *p, size_t group, size_t n, const real *gout,
+                             const real *x, const real *m, const real *w, size_t stride, real *gx, real *gw)
 {
     const nh_product *h = p->host;
     const nh_group *to = &h->out.group[group];
@@ -202,13 +205,15 @@ void R(nhk_product_backward)(nh_gpu *g, const nhk_product *p, size_t group, size
     const path *paths = static_cast<const path *>(p->path);
     const dim3 grid = nhk_grid(g, work, NHK_BLOCK, (unsigned)h->in.count);
     if (most_rows(h) <= FEW)
-        NHK_RUN(g, product_backward_kernel<FEW>, grid, NHK_BLOCK, 0, in, (unsigned)n, (unsigned)to->mul, (int)to->rows,
-                paths, first, end, (unsigned)h->n_matrix, gout, x, m, w, stride, gx, by_row, by_row_stride);
+        NHK_RUN(g, product_backward_kernel<FEW>, grid, NHK_BLOCK, 0, in, (unsigned)n, (unsigned)to->mul,
+                (int)to->rows, paths, first, end, (unsigned)h->n_matrix, gout, x, m, w, stride, gx, by_row,
+                by_row_stride);
     else
-        NHK_RUN(g, product_backward_kernel<MANY>, grid, NHK_BLOCK, 0, in, (unsigned)n, (unsigned)to->mul, (int)to->rows,
-                paths, first, end, (unsigned)h->n_matrix, gout, x, m, w, stride, gx, by_row, by_row_stride);
+        NHK_RUN(g, product_backward_kernel<MANY>, grid, NHK_BLOCK, 0, in, (unsigned)n, (unsigned)to->mul,
+                (int)to->rows, paths, first, end, (unsigned)h->n_matrix, gout, x, m, w, stride, gx, by_row,
+                by_row_stride);
     if (gw == nullptr || stride > 0) return;
     for (int j = first; j < end; j++)
-        R(nhk_column_sums)
-        (g, n, h->path[j].mul, h->n_weight, by_row + h->path[j].weight, nullptr, gw + h->path[j].weight);
+        R(nhk_column_sums)(g, n, h->path[j].mul, h->n_weight, by_row + h->path[j].weight, nullptr,
+                           gw + h->path[j].weight);
 }

@@ -1,18 +1,20 @@
 #include "kernels/gpu.h"
 #include "kernels/ops.h"
 
-static __global__ void gaussians_kernel(size_t n, unsigned basis, double step, double factor, const double *r, size_t ld,
-                                        real *out)
+static __global__ void gaussians_kernel(size_t n, unsigned basis, double step, double factor, const double *r,
+                                        size_t ld, real *out)
 {
     NHK_FOR(i, n * basis)
     {
         const size_t t = i / basis, k = i % basis;
-        const double d = r[t] - step * (double)k; /* in double: r - c_k would lose five digits of the exponent */
+        const double d =
+            r[t] - step * (double)k; /* in double: r - c_k would lose five digits of the exponent */
         out[t * ld + k] = nhk_exp((real)(factor * d * d));
     }
 }
 
-void R(nhk_gaussians_forward)(nh_gpu *g, size_t n, size_t basis, double rmax, const double *r, size_t ld, real *out)
+void R(nhk_gaussians_forward)(nh_gpu *g, size_t n, size_t basis, double rmax, const double *r, size_t ld,
+                              real *out)
 {
     const double step = basis > 1 ? rmax / (double)(basis - 1) : 0, width = rmax / 2 / (double)basis;
     if (!nhk_ready(g, n * basis)) return;
@@ -30,9 +32,10 @@ static __global__ void harmonics_kernel(int lmax, recursion r, size_t n, const d
 {
     NHK_FOR(t, n)
     {
-        const double x0 = v[3 * t], y0 = v[3 * t + 1], z0 = v[3 * t + 2], length = sqrt(x0 * x0 + y0 * y0 + z0 * z0),
-                     scale = 1 / (length > 1e-12 ? length : 1e-12), nx = x0 * scale, ny = y0 * scale, nz = z0 * scale,
-                     square = nx * nx + ny * ny + nz * nz;
+        const double x0 = v[3 * t], y0 = v[3 * t + 1], z0 = v[3 * t + 2],
+                     length = sqrt(x0 * x0 + y0 * y0 + z0 * z0),
+                     scale = 1 / (length > 1e-12 ? length : 1e-12), nx = x0 * scale, ny = y0 * scale,
+                     nz = z0 * scale, square = nx * nx + ny * ny + nz * nz;
         double cosine = 1, sine = 0;
         for (int m = 0; m <= lmax; m++) {
             double last = 0, now = r.diagonal[m];

@@ -30,10 +30,10 @@ int *nhk_e3nn_table(nh_gpu *g, const nh_layout *layout)
 #endif
 
 /* i runs over the numbers of group blockIdx.y of a tile; t is the row, j the number within the row's group. */
-#define GROUP_FOR(l, n)                                                                                           \
-    const unsigned group = blockIdx.y, width = (unsigned)l.width[group];                                          \
-    for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x, t, j;                                                \
-         i < (unsigned)(n) * width && (t = i / width, j = i % width, true); i += gridDim.x * blockDim.x)
+#define GROUP_FOR(l, n)                                                                                      \
+    const unsigned group = blockIdx.y, width = (unsigned)l.width[group];                                     \
+    for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x, t, j;                                           \
+         i < (unsigned)(n)*width && (t = i / width, j = i % width, true); i += gridDim.x * blockDim.x)
 
 static unsigned widest(const nhk_layout *l)
 {
@@ -49,11 +49,13 @@ static dim3 group_grid(const nh_gpu *g, const nhk_layout *l, size_t n)
     return nhk_grid(g, n * widest(l), NHK_BLOCK, (unsigned)l->count);
 }
 
-static __global__ void e3nn_kernel(nhk_layout l, const int *place, unsigned n, const real *from, real *to, bool back)
+static __global__ void e3nn_kernel(nhk_layout l, const int *place, unsigned n, const real *from, real *to,
+                                   bool back)
 {
     GROUP_FOR(l, n)
     {
-        const size_t tile = (size_t)n * l.offset[group] + i, flat = (size_t)t * l.dim + place[l.offset[group] + j];
+        const size_t tile = (size_t)n * l.offset[group] + i,
+                     flat = (size_t)t * l.dim + place[l.offset[group] + j];
         if (back)
             to[flat] = from[tile];
         else
@@ -61,7 +63,8 @@ static __global__ void e3nn_kernel(nhk_layout l, const int *place, unsigned n, c
     }
 }
 
-void R(nhk_from_e3nn)(nh_gpu *g, const nh_layout *layout, const int *place, size_t n, const real *x, real *tile)
+void R(nhk_from_e3nn)(nh_gpu *g, const nh_layout *layout, const int *place, size_t n, const real *x,
+                      real *tile)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n * layout->dim)) return;
@@ -77,7 +80,8 @@ void R(nhk_to_e3nn)(nh_gpu *g, const nh_layout *layout, const int *place, size_t
 
 enum { LOAD, ADD, STORE };
 
-static __global__ void rows_kernel(nhk_layout l, unsigned n, const int *row, int base, real *array, real *tile, int what)
+static __global__ void rows_kernel(nhk_layout l, unsigned n, const int *row, int base, real *array,
+                                   real *tile, int what)
 {
     GROUP_FOR(l, n)
     {
@@ -95,30 +99,30 @@ static void rows(nh_gpu *g, const nh_layout *layout, size_t n, const int *row, i
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n * layout->dim)) return;
-    NHK_RUN(g, rows_kernel, group_grid(g, &l, n), NHK_BLOCK, 0, l, (unsigned)n, row, base, const_cast<real *>(array),
-            const_cast<real *>(tile), what);
+    NHK_RUN(g, rows_kernel, group_grid(g, &l, n), NHK_BLOCK, 0, l, (unsigned)n, row, base,
+            const_cast<real *>(array), const_cast<real *>(tile), what);
 }
 
-void R(nhk_rows_load)(nh_gpu *g, const nh_layout *layout, size_t n, const int *row, int base, const real *array,
-                      real *tile)
+void R(nhk_rows_load)(nh_gpu *g, const nh_layout *layout, size_t n, const int *row, int base,
+                      const real *array, real *tile)
 {
     rows(g, layout, n, row, base, array, tile, LOAD);
 }
 
-void R(nhk_rows_store)(nh_gpu *g, const nh_layout *layout, size_t n, const int *row, int base, const real *tile,
-                       real *array)
+void R(nhk_rows_store)(nh_gpu *g, const nh_layout *layout, size_t n, const int *row, int base,
+                       const real *tile, real *array)
 {
     rows(g, layout, n, row, base, array, tile, STORE);
 }
 
-void R(nhk_rows_add)(nh_gpu *g, const nh_layout *layout, size_t n, const int *row, int base, const real *array,
-                     real *tile)
+void R(nhk_rows_add)(nh_gpu *g, const nh_layout *layout, size_t n, const int *row, int base,
+                     const real *array, real *tile)
 {
     rows(g, layout, n, row, base, array, tile, ADD);
 }
 
-static __global__ void rows_sum_kernel(nhk_layout l, unsigned n, const int *begin, const int *list, const int *slot,
-                                       const real *array, real *tile)
+static __global__ void rows_sum_kernel(nhk_layout l, unsigned n, const int *begin, const int *list,
+                                       const int *slot, const real *array, real *tile)
 {
     GROUP_FOR(l, n)
     {
@@ -131,16 +135,18 @@ static __global__ void rows_sum_kernel(nhk_layout l, unsigned n, const int *begi
     }
 }
 
-void R(nhk_rows_sum)(nh_gpu *g, const nh_layout *layout, size_t n, const int *begin, const int *list, const int *slot,
-                     const real *array, real *tile)
+void R(nhk_rows_sum)(nh_gpu *g, const nh_layout *layout, size_t n, const int *begin, const int *list,
+                     const int *slot, const real *array, real *tile)
 {
     const nhk_layout l = nhk_layout_of(g, layout);
     if (!nhk_ready(g, n * layout->dim)) return;
-    NHK_RUN(g, rows_sum_kernel, group_grid(g, &l, n), NHK_BLOCK, 0, l, (unsigned)n, begin, list, slot, array, tile);
+    NHK_RUN(g, rows_sum_kernel, group_grid(g, &l, n), NHK_BLOCK, 0, l, (unsigned)n, begin, list, slot, array,
+            tile);
 }
 
-static __global__ void columns_kernel(unsigned n, unsigned width, const real *from, size_t width_from, size_t at_from,
-                                      real *to, size_t width_to, size_t at_to, const int *row, int base, bool back)
+static __global__ void columns_kernel(unsigned n, unsigned width, const real *from, size_t width_from,
+                                      size_t at_from, real *to, size_t width_to, size_t at_to, const int *row,
+                                      int base, bool back)
 {
     NHK_FOR(i, (size_t)n * width)
     {
@@ -149,17 +155,17 @@ static __global__ void columns_kernel(unsigned n, unsigned width, const real *fr
     }
 }
 
-void R(nhk_columns)(nh_gpu *g, size_t n, size_t width, const real *from, size_t width_from, size_t at_from, real *to,
-                    size_t width_to, size_t at_to, const int *row, int base, bool back)
+void R(nhk_columns)(nh_gpu *g, size_t n, size_t width, const real *from, size_t width_from, size_t at_from,
+                    real *to, size_t width_to, size_t at_to, const int *row, int base, bool back)
 {
     if (!nhk_ready(g, n * width)) return;
-    NHK_RUN(g, columns_kernel, nhk_grid(g, n * width, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n, (unsigned)width, from,
-            width_from, at_from, to, width_to, at_to, row, base, back);
+    NHK_RUN(g, columns_kernel, nhk_grid(g, n * width, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n, (unsigned)width,
+            from, width_from, at_from, to, width_to, at_to, row, base, back);
 }
 
 /* One group. */
-static __global__ void channels_kernel(unsigned n, unsigned mul, unsigned mul_from, unsigned mul_to, const real *from,
-                                       real *to, bool add)
+static __global__ void channels_kernel(unsigned n, unsigned mul, unsigned mul_from, unsigned mul_to,
+                                       const real *from, real *to, bool add)
 {
     NHK_FOR(i, (size_t)n * mul)
     {
@@ -176,8 +182,8 @@ static const nh_group *same_irrep(const nh_layout *l, const nh_group *of)
     return nullptr;
 }
 
-static void channels(nh_gpu *g, const nh_layout *many, const nh_layout *few, size_t n, const real *x, const real *y,
-                     bool take, bool add)
+static void channels(nh_gpu *g, const nh_layout *many, const nh_layout *few, size_t n, const real *x,
+                     const real *y, bool take, bool add)
 {
     for (size_t k = 0; k < few->count; k++) {
         const nh_group *a = &few->group[k], *b = same_irrep(many, a);
@@ -190,13 +196,14 @@ static void channels(nh_gpu *g, const nh_layout *many, const nh_layout *few, siz
     }
 }
 
-void R(nhk_take_channels)(nh_gpu *g, const nh_layout *many, const nh_layout *few, size_t n, const real *x, real *y)
+void R(nhk_take_channels)(nh_gpu *g, const nh_layout *many, const nh_layout *few, size_t n, const real *x,
+                          real *y)
 {
     channels(g, many, few, n, x, y, true, false);
 }
 
-void R(nhk_put_channels)(nh_gpu *g, const nh_layout *many, const nh_layout *few, size_t n, const real *y, bool add,
-                         real *x)
+void R(nhk_put_channels)(nh_gpu *g, const nh_layout *many, const nh_layout *few, size_t n, const real *y,
+                         bool add, real *x)
 {
     channels(g, many, few, n, x, y, false, add);
 }
@@ -221,8 +228,8 @@ static __global__ void scale_rows_kernel(unsigned n, unsigned width, const real 
 void R(nhk_scale_rows)(nh_gpu *g, size_t n, size_t width, const real *factor, real *x)
 {
     if (nhk_ready(g, n * width))
-        NHK_RUN(g, scale_rows_kernel, nhk_grid(g, n * width, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n, (unsigned)width,
-                factor, x);
+        NHK_RUN(g, scale_rows_kernel, nhk_grid(g, n * width, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n,
+                (unsigned)width, factor, x);
 }
 
 static __global__ void fill_rows_kernel(unsigned n, unsigned width, const real *value, bool add, real *x)
@@ -234,15 +241,16 @@ static __global__ void fill_rows_kernel(unsigned n, unsigned width, const real *
 void R(nhk_fill_rows)(nh_gpu *g, size_t n, size_t width, const real *value, bool add, real *x)
 {
     if (nhk_ready(g, n * width))
-        NHK_RUN(g, fill_rows_kernel, nhk_grid(g, n * width, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n, (unsigned)width, value,
-                add, x);
+        NHK_RUN(g, fill_rows_kernel, nhk_grid(g, n * width, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)n,
+                (unsigned)width, value, add, x);
 }
 
 /* Chunks of rows of fixed size, so that the order of the sum does not depend on the device. */
 enum { CHUNK = 256, COLUMNS = 32, ROWS = 8 };
 
 /* Block: COLUMNS x ROWS threads; each thread sums every ROWS-th row of the chunk, the block its threads in shared memory. */
-static __global__ void chunk_sums_kernel(unsigned n, unsigned width, size_t ld, const real *a, const real *b, real *partial)
+static __global__ void chunk_sums_kernel(unsigned n, unsigned width, size_t ld, const real *a, const real *b,
+                                         real *partial)
 {
     NHK_SHARED(real, part);
     const unsigned column = blockIdx.x * COLUMNS + threadIdx.x, chunk = blockIdx.y, first = chunk * CHUNK,
@@ -278,9 +286,9 @@ void R(nhk_column_sums)(nh_gpu *g, size_t n, size_t width, size_t ld, const real
         real *partial = static_cast<real *>(nhk_scratch(g, NHK_SCRATCH_SUMS, chunks * width * sizeof(real)));
         if (partial == nullptr) return;
         NHK_RUN(g, chunk_sums_kernel, dim3((unsigned)((width + COLUMNS - 1) / COLUMNS), (unsigned)chunks),
-                dim3(COLUMNS, ROWS), COLUMNS * ROWS * sizeof(real), (unsigned)rows, (unsigned)width, ld, a + first * ld,
-                b != nullptr ? b + first * ld : nullptr, partial);
-        NHK_RUN(g, add_chunks_kernel, nhk_grid(g, width, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)chunks, (unsigned)width,
-                partial, sum);
+                dim3(COLUMNS, ROWS), COLUMNS * ROWS * sizeof(real), (unsigned)rows, (unsigned)width, ld,
+                a + first * ld, b != nullptr ? b + first * ld : nullptr, partial);
+        NHK_RUN(g, add_chunks_kernel, nhk_grid(g, width, NHK_BLOCK), NHK_BLOCK, 0, (unsigned)chunks,
+                (unsigned)width, partial, sum);
     }
 }

@@ -27,8 +27,8 @@ typedef struct segment {
 } segment;
 
 typedef struct batch {
-    size_t tile, n_tile;       /* first one */
-    size_t image, n_image;     /* of all of its tiles */
+    size_t tile, n_tile;   /* first one */
+    size_t image, n_image; /* of all of its tiles */
     size_t link, n_link, segment, n_segment;
 } batch;
 
@@ -56,7 +56,8 @@ __device__ static inline void harmonics(int lmax, double x, double y, double z, 
             out[l * l + l - m] = now * sine;
             out[l * l + l + m] = now * cosine;
             const double above = (l + 1) * (l + 1), before = l * l;
-            const double up = sqrt((4 * above - 1) / (above - m * m)), down = l == m ? 0 : sqrt((before - m * m) / (4 * before - 1));
+            const double up = sqrt((4 * above - 1) / (above - m * m)),
+                         down = l == m ? 0 : sqrt((before - m * m) / (4 * before - 1));
             const double next = up * (z * now - down * last);
             last = now;
             now = next;
@@ -76,8 +77,8 @@ static __global__ void phi_kernel(nhk_tiles_input in, const species *all, batch 
         const nhk_tiles_image im = in.image[b.image + i / points];
         const int k = (int)(i % points), at = in.point[(size_t)im.tile * points + k];
         if (at < 0) continue;
-        const double g[3] = {(double)(at / (in.n[1] * in.n[2])) / in.n[0], (double)(at / in.n[2] % in.n[1]) / in.n[1],
-                             (double)(at % in.n[2]) / in.n[2]};
+        const double g[3] = {(double)(at / (in.n[1] * in.n[2])) / in.n[0],
+                             (double)(at / in.n[2] % in.n[1]) / in.n[1], (double)(at % in.n[2]) / in.n[2]};
         double d[3];
         for (int x = 0; x < 3; x++)
             d[x] = g[0] * in.lattice[x] + g[1] * in.lattice[3 + x] + g[2] * in.lattice[6 + x] - im.place[x];
@@ -94,7 +95,8 @@ static __global__ void phi_kernel(nhk_tiles_input in, const species *all, batch 
         const double *table = s.row + (size_t)2 * row * s.width;
         double *to = phi + ((size_t)(im.tile - (int)b.tile) * rows + im.row) * points + k;
         for (int n = 0; n < s.n_shell; n++) {
-            const double f = w0 * table[n] + w1 * table[s.width + n] + w2 * table[2 * s.width + n] + w3 * table[3 * s.width + n];
+            const double f = w0 * table[n] + w1 * table[s.width + n] + w2 * table[2 * s.width + n] +
+                             w3 * table[3 * s.width + n];
             const int l = s.l[n];
             for (int m = 0; m <= 2 * l; m++, to += points)
                 *to = f * y[l * l + m];
@@ -103,7 +105,8 @@ static __global__ void phi_kernel(nhk_tiles_input in, const species *all, batch 
 }
 
 /* other = v dV phi. Bytes: 16 a number. */
-static __global__ void weigh_kernel(nhk_tiles_input in, batch b, int rows, const double *v, const double *phi, double *other)
+static __global__ void weigh_kernel(nhk_tiles_input in, batch b, int rows, const double *v, const double *phi,
+                                    double *other)
 {
     NHK_FOR(i, b.n_tile * (size_t)rows * in.points)
     {
@@ -114,8 +117,8 @@ static __global__ void weigh_kernel(nhk_tiles_input in, batch b, int rows, const
 }
 
 /* A block for each pair, a thread for an element: the blocks of its links one after another. Bytes: 8 an element and link. */
-static __global__ void add_kernel(nhk_tiles_input in, batch b, const segment *segments, const nhk_tiles_link *links, int rows,
-                                  const double *square, double *h)
+static __global__ void add_kernel(nhk_tiles_input in, batch b, const segment *segments,
+                                  const nhk_tiles_link *links, int rows, const double *square, double *h)
 {
     for (size_t s = blockIdx.x; s < b.n_segment; s += gridDim.x) {
         const segment q = segments[b.segment + s];
@@ -134,7 +137,8 @@ static __global__ void add_kernel(nhk_tiles_input in, batch b, const segment *se
 }
 
 /* P of each tile from the pairs, both triangles. A block for each link. Bytes: 24 an element. */
-static __global__ void gather_kernel(nhk_tiles_input in, batch b, const nhk_tiles_link *links, int rows, const double *p, double *square)
+static __global__ void gather_kernel(nhk_tiles_input in, batch b, const nhk_tiles_link *links, int rows,
+                                     const double *p, double *square)
 {
     for (size_t k = blockIdx.x; k < b.n_link; k += gridDim.x) {
         const nhk_tiles_link n = links[b.link + k];
@@ -150,7 +154,8 @@ static __global__ void gather_kernel(nhk_tiles_input in, batch b, const nhk_tile
 }
 
 /* rho = sum over orbitals of phi o other. A thread for each point. Bytes: 16 a number of phi. */
-static __global__ void sum_kernel(nhk_tiles_input in, batch b, int rows, const double *phi, const double *other, double *rho)
+static __global__ void sum_kernel(nhk_tiles_input in, batch b, int rows, const double *phi,
+                                  const double *other, double *rho)
 {
     NHK_FOR(i, b.n_tile * (size_t)in.points)
     {
@@ -169,7 +174,8 @@ static __global__ void sum_kernel(nhk_tiles_input in, batch b, int rows, const d
 /* Batches of as many tiles as half of the free memory holds; links sorted by batch, pair, tile. */
 static bool make_batches(nhk_tiles *g, const nhk_tiles_input *in)
 {
-    const size_t rows = (size_t)in->most_rows, tile_bytes = (2 * rows * (size_t)in->points + rows * rows) * sizeof(double);
+    const size_t rows = (size_t)in->most_rows,
+                 tile_bytes = (2 * rows * (size_t)in->points + rows * rows) * sizeof(double);
     size_t most = tile_bytes > 0 ? nhk_available(g->gpu) / 2 / tile_bytes : 1;
     if (most < 1) most = 1;
     if (most > 256) most = 256;
@@ -234,7 +240,8 @@ static int tiles_make(nh_gpu *gpu, const nhk_tiles_input *in, nhk_tiles **out, n
             return nhk_error(err, "orbitals: l up to %d expected, found %d", LMAX, s->lmax);
         }
         g->all->push_back({s->n_shell, s->n_orbital, s->lmax, s->n_row, s->width, s->radius, s->step,
-                           nhk_uploaded(gpu, s->l, (size_t)s->n_shell), nhk_uploaded(gpu, s->row, (size_t)2 * s->n_row * s->width)});
+                           nhk_uploaded(gpu, s->l, (size_t)s->n_shell),
+                           nhk_uploaded(gpu, s->row, (size_t)2 * s->n_row * s->width)});
     }
     g->placed = nhk_uploaded(gpu, g->all->data(), g->all->size());
     g->in.species = nullptr;
@@ -293,11 +300,11 @@ static int tiles_matrix(nhk_tiles *g, const double *v, double *h, nh_error *err)
     for (const batch &b : *g->batches) {
         if (!nhk_ready(gpu, b.n_segment)) continue;
         make_phi(g, b);
-        NHK_RUN(gpu, weigh_kernel, nhk_grid(gpu, b.n_tile * rows * points, NHK_BLOCK), NHK_BLOCK, 0, g->in, b, (int)rows, g->v, g->phi,
-                g->other);
+        NHK_RUN(gpu, weigh_kernel, nhk_grid(gpu, b.n_tile * rows * points, NHK_BLOCK), NHK_BLOCK, 0, g->in, b,
+                (int)rows, g->v, g->phi, g->other);
         nhk_gemm_batched(gpu, true, rows, rows, points, b.n_tile, g->other, g->phi, g->square);
-        NHK_RUN(gpu, add_kernel, nhk_grid(gpu, b.n_segment, 1), NHK_BLOCK, 0, g->in, b, g->segments, g->links, (int)rows, g->square,
-                g->elements);
+        NHK_RUN(gpu, add_kernel, nhk_grid(gpu, b.n_segment, 1), NHK_BLOCK, 0, g->in, b, g->segments, g->links,
+                (int)rows, g->square, g->elements);
     }
     nhk_download(gpu, h, g->elements, g->in.n_elem * sizeof(double));
     return nhk_sync(gpu, err);
@@ -314,9 +321,11 @@ static int tiles_density(nhk_tiles *g, const double *p, double *rho, nh_error *e
         if (!nhk_ready(gpu, b.n_link)) continue;
         make_phi(g, b);
         nhk_zero(gpu, g->square, b.n_tile * rows * rows * sizeof(double));
-        NHK_RUN(gpu, gather_kernel, nhk_grid(gpu, b.n_link, 1), NHK_BLOCK, 0, g->in, b, g->links, (int)rows, g->elements, g->square);
+        NHK_RUN(gpu, gather_kernel, nhk_grid(gpu, b.n_link, 1), NHK_BLOCK, 0, g->in, b, g->links, (int)rows,
+                g->elements, g->square);
         nhk_gemm_batched(gpu, false, rows, points, rows, b.n_tile, g->square, g->phi, g->other);
-        NHK_RUN(gpu, sum_kernel, nhk_grid(gpu, b.n_tile * points, NHK_BLOCK), NHK_BLOCK, 0, g->in, b, (int)rows, g->phi, g->other, g->v);
+        NHK_RUN(gpu, sum_kernel, nhk_grid(gpu, b.n_tile * points, NHK_BLOCK), NHK_BLOCK, 0, g->in, b,
+                (int)rows, g->phi, g->other, g->v);
     }
     nhk_download(gpu, rho, g->v, g->in.n_point * sizeof(double));
     return nhk_sync(gpu, err);

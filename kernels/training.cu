@@ -131,8 +131,8 @@ static void join_layers(nhk_net *d, const nh_block *b)
 {
     nh_gpu *g = d->gpu;
     const size_t z = b->invariants.width[1];
-    R(nhk_dense_forward)
-    (g, z, b->form_hidden, b->invariants.width[0], b->layer, b->form, nullptr, false, b->invariants.weight[0]);
+    R(nhk_dense_forward)(g, z, b->form_hidden, b->invariants.width[0], b->layer, b->form, nullptr, false,
+                         b->invariants.weight[0]);
     nhk_zero(g, b->seed, z * sizeof(real));
     R(nhk_column_sums)(g, z, z, z, b->invariants.weight[3], nullptr, b->seed);
 }
@@ -146,7 +146,8 @@ static void pack(nhk_net *d, const real *from)
         const nh_binding *b = &d->host->binding[i];
         const real *flat = from + t->first[b->param];
         if (b->kind == NH_BIND_FORM)
-            R(nhk_pairs_pack)(g, b->layout, pairs_of(d, b), b->block->form_hidden, flat, own_block(d, b)->form);
+            R(nhk_pairs_pack)(g, b->layout, pairs_of(d, b), b->block->form_hidden, flat,
+                              own_block(d, b)->form);
         if (b->kind == NH_BIND_LAYER) nhk_copy(g, own_block(d, b)->layer, flat, b->count * sizeof(real));
     }
     for (size_t k = 0; k < d->net.config->blocks; k++)
@@ -162,13 +163,14 @@ static void split_layers(nhk_net *d, const nh_binding *layer, const nh_binding *
     const nh_block *b = own_block(d, layer);
     const size_t pairs = b->invariants.width[0], z = b->invariants.width[1], hidden = b->form_hidden,
                  bytes = pairs * hidden * sizeof(real);
-    real *gradient = t->array[NHK_GRADIENT], *g_form = static_cast<real *>(nhk_scratch(g, NHK_SCRATCH_ROWS, bytes));
+    real *gradient = t->array[NHK_GRADIENT],
+         *g_form = static_cast<real *>(nhk_scratch(g, NHK_SCRATCH_ROWS, bytes));
     if (g_form == nullptr) return;
     nhk_zero(g, g_form, bytes);
-    R(nhk_dense_backward)
-    (g, z, hidden, pairs, d->pass.packed + (b->invariants.weight[0] - d->packed), b->layer, b->form,
-     gradient + t->first[layer->param], true, g_form, nullptr);
-    R(nhk_pairs_unpack_add)(g, form->layout, pairs_of(d, form), hidden, g_form, gradient + t->first[form->param]);
+    R(nhk_dense_backward)(g, z, hidden, pairs, d->pass.packed + (b->invariants.weight[0] - d->packed),
+                          b->layer, b->form, gradient + t->first[layer->param], true, g_form, nullptr);
+    R(nhk_pairs_unpack_add)(g, form->layout, pairs_of(d, form), hidden, g_form,
+                            gradient + t->first[form->param]);
 }
 
 void R(nhk_unpack)(nhk_net *d)
@@ -184,7 +186,8 @@ void R(nhk_unpack)(nhk_net *d)
 
 /* ---- what the host asks for */
 
-static const char *const NAMES[NHK_N_ARRAYS] = {"weights", "gradient", "first moment", "second moment", "average"};
+static const char *const NAMES[NHK_N_ARRAYS] = {"weights", "gradient", "first moment", "second moment",
+                                                "average"};
 
 /* True where work makes sense; the arrays from..end-1 are there. */
 static bool ready(nhk_net *d, int from, int end)
@@ -267,8 +270,8 @@ static int training_step(nhk_net *d, const nhk_adam *o, double ema, nh_error *er
 {
     real *const *a = d->training.array;
     if (ready(d, NHK_WEIGHTS, NHK_AVERAGE)) {
-        R(nhk_adam_step)
-        (d->gpu, o, d->training.n, a[NHK_GRADIENT], a[NHK_FIRST_MOMENT], a[NHK_SECOND_MOMENT], a[NHK_WEIGHTS]);
+        R(nhk_adam_step)(d->gpu, o, d->training.n, a[NHK_GRADIENT], a[NHK_FIRST_MOMENT], a[NHK_SECOND_MOMENT],
+                         a[NHK_WEIGHTS]);
         if (a[NHK_AVERAGE] != nullptr)
             R(nhk_weights_average)(d->gpu, d->training.n, ema, a[NHK_WEIGHTS], a[NHK_AVERAGE]);
         pack(d, a[NHK_WEIGHTS]);

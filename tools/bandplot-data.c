@@ -66,9 +66,10 @@ static int read_fermi_level(arguments *a, nh_error *err)
 {
     nh_bands b;
     if (read_bands(a->fermi, &b, err) != 0) return -1;
-    const int status = isnan(b.nelec)                                   ? nh_fail(err, "%s: --fermi: no number of electrons in it", a->fermi)
-                       : nh_fermi_level(&b, b.nelec, &a->efermi, err) != 0 ? nh_fail_at(err, "%s: --fermi", a->fermi)
-                                                                        : 0;
+    const int status = isnan(b.nelec) ? nh_fail(err, "%s: --fermi: no number of electrons in it", a->fermi)
+                       : nh_fermi_level(&b, b.nelec, &a->efermi, err) != 0
+                           ? nh_fail_at(err, "%s: --fermi", a->fermi)
+                           : 0;
     a->has_efermi = true;
     nh_bands_free(&b);
     return status;
@@ -128,7 +129,10 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
         goto done;
     p.curve.bands = &own;
     if (misses_gamma(&own.k))
-        nh_warn(program, common, "%s: the mesh misses Gamma: the gap that is found can be too large (geneig --mesh ... --gamma)", file);
+        nh_warn(
+            program, common,
+            "%s: the mesh misses Gamma: the gap that is found can be too large (geneig --mesh ... --gamma)",
+            file);
     p.curve.name = curve_name(a->name, &own, "bands");
     if (p.title == NULL) p.title = own.title;
     for (size_t i = 0; i < n; i++) {
@@ -174,7 +178,8 @@ static int check_arguments(const arguments *a, const nh_common *common, nh_error
         pipes += a->references.item[i][0] == '-' && a->references.item[i][1] == '\0';
     if (pipes > 1) return nh_fail(err, "only one of the inputs can be standard input");
     if (a->has_efermi && a->has_nelec) return nh_fail(err, "--efermi or --nelec expected, found both");
-    if (a->fermi != NULL && (a->has_efermi || a->has_nelec)) return nh_fail(err, "--fermi, --efermi or --nelec expected, found several");
+    if (a->fermi != NULL && (a->has_efermi || a->has_nelec))
+        return nh_fail(err, "--fermi, --efermi or --nelec expected, found several");
     if (a->has_nelec && !(a->nelec > 0))
         return nh_fail(err, "--nelec: a positive number expected, found %g", a->nelec);
     if (a->reference_names.count > a->references.count)
@@ -220,9 +225,10 @@ int main(int argc, char **argv)
         {NH_OPT_STRING, 0, "picture", "FILE", (void *)&a.picture, NULL, &a.has_picture,
          "picture that the gnuplot script makes, .png, .svg or .pdf [bands.png]"},
     };
-    static const char *const synopsis[] = {"[--ref other-eig.nc] [--efermi E | --fermi mesh.nc | --nelec N] [--format "
-                                           "tsv|gnuplot|json|summary|kpoints] [--window LO:HI] [-o FILE] [eig.nc]",
-                                           NULL};
+    static const char *const synopsis[] = {
+        "[--ref other-eig.nc] [--efermi E | --fermi mesh.nc | --nelec N] [--format "
+        "tsv|gnuplot|json|summary|kpoints] [--window LO:HI] [-o FILE] [eig.nc]",
+        NULL};
     const nh_program program = {
         .name = "bandplot-data",
         .summary = "eigenvalues in, plot data out: band table, comparison of bands, picture",
@@ -240,8 +246,10 @@ int main(int argc, char **argv)
             "k-point if its largest difference exceeds 0.1 eV and 5 times the median over k of the largest "
             "differences.\n\n"
             "A script of --format gnuplot contains the data: `gnuplot bands.gp` writes the picture.\n\n"
-            "--format kpoints has the largest difference at each k-point and, for bands of geneig --against the "
-            "reference's matrix, the bound that no difference can exceed: kappa(S)/||S|| ||D|| + |mu + shift|.",
+            "--format kpoints has the largest difference at each k-point and, for bands of geneig --against "
+            "the "
+            "reference's matrix, the bound that no difference can exceed: kappa(S)/||S|| ||D|| + |mu + "
+            "shift|.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
@@ -258,7 +266,9 @@ int main(int argc, char **argv)
         nh_report(&program, &err);
         status = 2;
     } else {
-        status = (a.fermi == NULL || read_fermi_level(&a, &err) == 0) && run(&program, &a, &common, &err) == 0 ? 0 : nh_report(&program, &err);
+        status = (a.fermi == NULL || read_fermi_level(&a, &err) == 0) && run(&program, &a, &common, &err) == 0
+                     ? 0
+                     : nh_report(&program, &err);
     }
     nh_list_free(&a.references);
     nh_list_free(&a.reference_names);

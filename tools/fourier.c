@@ -24,8 +24,8 @@ typedef struct arguments {
 } arguments;
 
 /* A few k-points at a time: what is in memory does not grow with their number. */
-static int transform(const nh_fourier *f, const nh_device *device, const nh_kspace *s, nh_nc *out, const nh_common *common,
-                     nh_error *err)
+static int transform(const nh_fourier *f, const nh_device *device, const nh_kspace *s, nh_nc *out,
+                     const nh_common *common, nh_error *err)
 {
     nh_threads *threads = NULL;
     nh_progress *progress = NULL;

@@ -254,7 +254,8 @@ int main(int argc, char **argv)
             "\n"
             "--mu l1, the paper's definition: mu makes the mean smallest, for each number of the table by "
             "itself; in the "
-            "tables by distance, shell and pair one mu, that of the overall complex number, serves all rows, so "
+            "tables by distance, shell and pair one mu, that of the overall complex number, serves all rows, "
+            "so "
             "that they "
             "add up to it. --mu l2, the published code's: mu = Re sum (A-H) conj(S) / (sum |S|^2 + 1e-6) "
             "over all elements of the "
@@ -265,7 +266,8 @@ int main(int argc, char **argv)
             "--by element: for each element the mean of the overall numbers of the structures that contain "
             "it. --by "
             "distance: [0,1) [1,2) [2,4) [4,6) [6,inf) Å. --by shell: pairs of degrees (row, column), sp for "
-            "instance. --by pair: every block of one structure, Ga1-As2(0,0,-1) for instance: atoms from 1, the cell of the second.\n"
+            "instance. --by pair: every block of one structure, Ga1-As2(0,0,-1) for instance: atoms from 1, "
+            "the cell of the second.\n"
             "\n"
             "--floor: rows `floor`, the error that an architecture cannot remove, whatever its weights: "
             "that of h0 plus the best correction (least squares, with the best shift mu) that the "
@@ -273,7 +275,8 @@ int main(int argc, char **argv)
             "could add. That is one real matrix, the same for uu and dd, in pairs within the ranges of the "
             "sub-models, made by its rule `reconstruct` of those irreps that features reach (without `lift` "
             "no "
-            "0o, 4o, 5e, 5o, 6e, 6o, 7e in the standard network), on h0 as its rule `h0` has it. With --mu l1 it may "
+            "0o, 4o, 5e, 5o, 6e, 6o, 7e in the standard network), on h0 as its rule `h0` has it. With --mu "
+            "l1 it may "
             "come out a little lower than by least squares.\n"
             "\n"
             "A file that holds both matrices stands alone. A file's reference is taken from the file after "
@@ -293,7 +296,8 @@ int main(int argc, char **argv)
         .max_inputs = SIZE_MAX,
         .example =
             "gaugemae ham.nc\ngaugemae --mu l2 --json pred.nc label.nc\ngaugemae --by element test/*.nc\n"
-            "gaugemae --each test/*.nc\ngaugemae --by pair ham.nc | grep ^h_pred | sort -k7gr | head      # the ten worst blocks\n"
+            "gaugemae --each test/*.nc\ngaugemae --by pair ham.nc | grep ^h_pred | sort -k7gr | head      # "
+            "the ten worst blocks\n"
             "gaugemae --mu l2 --floor pipelines/standard.yaml graph.nc",
         .see_also = "nhinfer(1), mkgraph(1)",
     };

@@ -67,7 +67,8 @@ static int open_graph(source *q, const arguments *a, nh_error *err)
         nh_graph_require(q->graph, nh_nc_name(q->in), want, err) != 0 ||
         nh_kpoint_options_read(&a->k, &q->graph->structure, &q->s.k, &note, err) != 0)
         return -1;
-    if (note.text[0] != '\0' && !q->common->quiet) fprintf(stderr, "%s: path: %s\n", q->program->name, note.text);
+    if (note.text[0] != '\0' && !q->common->quiet)
+        fprintf(stderr, "%s: path: %s\n", q->program->name, note.text);
     if (nh_fourier_new(q->graph, m, &q->anti, &q->fourier, err) != 0)
         return nh_fail_at(err, "%s", nh_nc_name(q->in));
     if (nh_fourier_place(q->fourier, q->device, err) != 0) return -1;
@@ -151,24 +152,25 @@ static int take_vectors(void *context, size_t k, const double *vector, nh_error 
 }
 
 /* most > 0: with vectors, `most` at each k-point, written to `out`. */
-static int solve_all(source *q, const nh_band_choice *choice, double threshold, size_t most, nh_nc *out, nh_spectrum *spectrum,
-                     nh_error *err)
+static int solve_all(source *q, const nh_band_choice *choice, double threshold, size_t most, nh_nc *out,
+                     nh_spectrum *spectrum, nh_error *err)
 {
     job j = {q, out, most};
-    const nh_spectrum_task task = {.name = nh_nc_name(q->in),
-                                   .n_k = q->s.k.count,
-                                   .basis = q->s.basis,
-                                   .k = q->s.k.k,
-                                   .fourier = q->fourier,
-                                   .read = read_matrices,
-                                   .threshold = threshold,
-                                   .choice = *choice,
-                                   .most = most,
-                                   .take = take_vectors,
-                                   .context = &j,
-                                   .threads = q->common->threads,
-                                   .device = q->device,
-                                   .progress = nh_progress_start(q->program->name, "k-points", q->s.k.count, q->common->quiet)};
+    const nh_spectrum_task task = {
+        .name = nh_nc_name(q->in),
+        .n_k = q->s.k.count,
+        .basis = q->s.basis,
+        .k = q->s.k.k,
+        .fourier = q->fourier,
+        .read = read_matrices,
+        .threshold = threshold,
+        .choice = *choice,
+        .most = most,
+        .take = take_vectors,
+        .context = &j,
+        .threads = q->common->threads,
+        .device = q->device,
+        .progress = nh_progress_start(q->program->name, "k-points", q->s.k.count, q->common->quiet)};
     const int status = nh_spectrum_solve(&task, spectrum, err);
     nh_progress_end(task.progress);
     return status;
@@ -189,7 +191,8 @@ static int pack(const source *q, const nh_spectrum *v, size_t n_band, nh_bands *
     }
     for (size_t k = 0; k < b->k.count; k++) {
         b->first[k] = v->first[k];
-        memcpy(b->energy + k * n_band, v->energy + k * v->basis + v->first[k], v->count[k] * sizeof *b->energy);
+        memcpy(b->energy + k * n_band, v->energy + k * v->basis + v->first[k],
+               v->count[k] * sizeof *b->energy);
     }
     return 0;
 }
@@ -217,7 +220,8 @@ static int find_fermi_level(source *q, const arguments *a, nh_error *err)
     nh_kspace mesh = q->s;
     nh_spectrum v;
     if (!(q->s.electrons.nelec > 0))
-        return nh_fail(err, "%s: --fermi-mesh: the file has no number of electrons (attribute nelec)", nh_nc_name(q->in));
+        return nh_fail(err, "%s: --fermi-mesh: the file has no number of electrons (attribute nelec)",
+                       nh_nc_name(q->in));
     if (nh_kpoints_mesh(a->fermi_mesh, true, (double[3]){0}, &mesh.k, err) != 0) return -1;
     const nh_kspace own = q->s;
     q->s = mesh;
@@ -227,7 +231,8 @@ static int find_fermi_level(source *q, const arguments *a, nh_error *err)
         status = solve_all(q, &all, a->threshold, 0, NULL, &v, err);
         q->filled = status == 0 ? mesh_fermi_level(&mesh, &v) : NAN;
         if (status == 0 && isnan(q->filled))
-            status = nh_fail(err, "%s: --fermi-mesh: %g electrons do not fill these bands", nh_nc_name(q->in), mesh.electrons.nelec);
+            status = nh_fail(err, "%s: --fermi-mesh: %g electrons do not fill these bands", nh_nc_name(q->in),
+                             mesh.electrons.nelec);
         nh_spectrum_free(&v);
     }
     q->s = own;
@@ -235,8 +240,8 @@ static int find_fermi_level(source *q, const arguments *a, nh_error *err)
     return status;
 }
 
-static int write_facts(nh_nc *out, const source *q, const nh_spectrum *v, const nh_bands *b, double mesh_level,
-                       const arguments *a, nh_error *err)
+static int write_facts(nh_nc *out, const source *q, const nh_spectrum *v, const nh_bands *b,
+                       double mesh_level, const arguments *a, nh_error *err)
 {
     const bool known = !isnan(q->s.electrons.efermi), filled = !isnan(q->filled);
     char from[64] = "input";
@@ -245,7 +250,8 @@ static int write_facts(nh_nc *out, const source *q, const nh_spectrum *v, const 
     else if (!known)
         snprintf(from, sizeof from, "mesh");
     if (nh_eigen_put(out, b, err) != 0) return -1;
-    if ((known || filled || !isnan(mesh_level)) && nh_nc_set_text(out, "efermi_from", from, err) != 0) return -1;
+    if ((known || filled || !isnan(mesh_level)) && nh_nc_set_text(out, "efermi_from", from, err) != 0)
+        return -1;
     if (!isnan(mesh_level) && nh_nc_set_double(out, "efermi_mesh", mesh_level, err) != 0) return -1;
     if (!a->has_threshold) return 0;
     size_t dropped = 0, worst = 0;
@@ -284,14 +290,15 @@ static int write_condition(nh_nc *out, const source *q, const arguments *a, nh_e
 }
 
 /* The most bands that the window has at a k-point, of what was solved without vectors. */
-static int count_window(const source *q, const arguments *a, const nh_spectrum *v, size_t *most, nh_error *err)
+static int count_window(const source *q, const arguments *a, const nh_spectrum *v, size_t *most,
+                        nh_error *err)
 {
     *most = 0;
     for (size_t k = 0; k < v->n_k; k++)
         *most = v->count[k] > *most ? v->count[k] : *most;
     return *most > 0 ? 0
-                     : nh_fail(err, "%s: no band between %g and %g eV at any of %zu k-points", nh_nc_name(q->in), a->window[0],
-                               a->window[1], v->n_k);
+                     : nh_fail(err, "%s: no band between %g and %g eV at any of %zu k-points",
+                               nh_nc_name(q->in), a->window[0], a->window[1], v->n_k);
 }
 
 static int create(const source *q, const arguments *a, size_t n_band, bool ragged, nh_nc **out, nh_error *err)
@@ -309,7 +316,8 @@ static int create(const source *q, const arguments *a, size_t n_band, bool ragge
     return status;
 }
 
-static int write_bands(nh_nc *out, const source *q, const arguments *a, const nh_spectrum *v, size_t n_band, nh_error *err)
+static int write_bands(nh_nc *out, const source *q, const arguments *a, const nh_spectrum *v, size_t n_band,
+                       nh_error *err)
 {
     nh_bands b;
     const double mesh_level = mesh_fermi_level(&q->s, v);
@@ -337,7 +345,8 @@ static int solve(source *q, const arguments *a, nh_error *err)
     if (status == 0 && window) status = solve_all(q, &choice, a->threshold, 0, NULL, &v, err);
     if (status == 0 && window) status = count_window(q, a, &v, &n_band, err);
     if (status == 0)
-        status = create(q, a, n_band, window || choice.kind == NH_BANDS_NEAREST || a->has_threshold, &out, err);
+        status =
+            create(q, a, n_band, window || choice.kind == NH_BANDS_NEAREST || a->has_threshold, &out, err);
     if (status == 0 && (!window || a->vectors))
         status = solve_all(q, &choice, a->threshold, a->vectors ? n_band : 0, out, &v, err);
     if (status == 0 && q->graph == NULL) warn_hermitian(q);
@@ -364,8 +373,8 @@ static int check_arguments(const arguments *a, nh_error *err)
     if (a->has_threshold && !(a->threshold > 0))
         return nh_fail(err, "--s-threshold: a positive number expected, found %g", a->threshold);
     if (a->has_fermi_mesh && (a->fermi_mesh[0] < 1 || a->fermi_mesh[1] < 1 || a->fermi_mesh[2] < 1))
-        return nh_fail(err, "--fermi-mesh: three positive numbers expected, found %d %d %d", a->fermi_mesh[0], a->fermi_mesh[1],
-                       a->fermi_mesh[2]);
+        return nh_fail(err, "--fermi-mesh: three positive numbers expected, found %d %d %d", a->fermi_mesh[0],
+                       a->fermi_mesh[1], a->fermi_mesh[2]);
     if (a->has_threshold && a->has_against)
         return nh_fail(err, "--against: the bound is of the whole overlap matrix: not with --s-threshold");
     return 0;
@@ -373,7 +382,10 @@ static int check_arguments(const arguments *a, nh_error *err)
 
 int main(int argc, char **argv)
 {
-    arguments a = {.k = NH_KPOINT_DEFAULTS, .device = NH_DEVICE_ONE, .bands = {1, INFINITY}, .window = {-INFINITY, INFINITY}};
+    arguments a = {.k = NH_KPOINT_DEFAULTS,
+                   .device = NH_DEVICE_ONE,
+                   .bands = {1, INFINITY},
+                   .window = {-INFINITY, INFINITY}};
     const nh_option on_device = NH_DEVICE_ONE_ROW(a.device);
     const nh_option options[] = {
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Bands (one of; all without)"},
@@ -396,9 +408,11 @@ int main(int argc, char **argv)
         {NH_OPT_CHOICE, 0, "matrix", NULL, &a.matrix, MATRIX_NAMES, &a.has_matrix,
          "the Hamiltonian [h_pred]"},
         {NH_OPT_CHOICE, 0, "against", NULL, &a.against, MATRIX_NAMES, &a.has_against,
-         "also write the norms that bound how far these bands can be from those of another Hamiltonian of the file"},
+         "also write the norms that bound how far these bands can be from those of another Hamiltonian of "
+         "the file"},
         {NH_OPT_INTS3, 0, "fermi-mesh", "N1 N2 N3", a.fermi_mesh, NULL, &a.has_fermi_mesh,
-         "Fermi level: fill the bands of the same Hamiltonian on this Gamma-centred mesh first [the file's, if it has "
+         "Fermi level: fill the bands of the same Hamiltonian on this Gamma-centred mesh first [the file's, "
+         "if it has "
          "h_label; else by bandplot-data, from the k-points that are asked for]"},
         NH_KPOINT_OPTION_ROWS(a.k),
     };
@@ -418,18 +432,23 @@ int main(int argc, char **argv)
                        "H(k) is assembled when it is needed "
                        "and never stored. The two kinds of files are told apart by their variables.\n\n"
                        "Small matrices are shared among threads by k-point, large ones one after another "
-                       "with a threaded BLAS. With --device cuda H(k) is assembled and solved on the device, many small matrices at "
+                       "with a threaded BLAS. With --device cuda H(k) is assembled and solved on the device, "
+                       "many small matrices at "
                        "once; only energies and vectors come back.\n\n"
-                       "The number of electrons is carried from the input, and the Fermi level, but for a prediction in a file "
+                       "The number of electrons is carried from the input, and the Fermi level, but for a "
+                       "prediction in a file "
                        "without h_label, whose level would be H0's. On a mesh, "
                        "where the electrons are known, the "
                        "level found by filling these bands is the attribute efermi_mesh, and efermi too if "
                        "the input has none. --fermi-mesh fills bands on a mesh of its own.\n\n"
                        "An overlap matrix that is not positive definite is an error that names the k-point "
                        "and the smallest eigenvalue.\n\n"
-                       "--against: with D(k) = H(k) - H'(k) - mu S(k), where mu is the least-squares shift over all k-points, no "
-                       "energy of H is further than kappa(S)/||S|| ||D|| from that of H' plus mu (2-norms; kappa: largest over "
-                       "smallest eigenvalue). The file gets ||S||, kappa(S) and ||D|| of every k-point; bandplot-data --format "
+                       "--against: with D(k) = H(k) - H'(k) - mu S(k), where mu is the least-squares shift "
+                       "over all k-points, no "
+                       "energy of H is further than kappa(S)/||S|| ||D|| from that of H' plus mu (2-norms; "
+                       "kappa: largest over "
+                       "smallest eigenvalue). The file gets ||S||, kappa(S) and ||D|| of every k-point; "
+                       "bandplot-data --format "
                        "kpoints sets the bound beside the difference.",
         .options = options,
         .n_options = sizeof options / sizeof *options,

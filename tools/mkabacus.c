@@ -23,35 +23,48 @@ int main(int argc, char **argv)
     const char *folder = NULL;
     int run = 0, spin = 0;
     const nh_option options[] = {
-        {NH_OPT_STRING, 0, "outdir", "DIR", (void *)&folder, NULL, NULL, "folder of the run; made where it is missing"},
+        {NH_OPT_STRING, 0, "outdir", "DIR", (void *)&folder, NULL, NULL,
+         "folder of the run; made where it is missing"},
         {NH_OPT_CHOICE, 0, "run", NULL, &run, runs, NULL,
          "h0: one step from superposed atomic densities; scf: to self-consistency, for labels [h0]"},
-        {NH_OPT_STRING, 0, "pseudo-dir", "DIR", (void *)&in.pseudo_dir, NULL, NULL, "folder with the pseudopotentials, El.upf or El_*.upf"},
-        {NH_OPT_STRING, 0, "orbital-dir", "DIR", (void *)&in.orbital_dir, NULL, NULL, "folder with the orbitals, El_*.orb"},
+        {NH_OPT_STRING, 0, "pseudo-dir", "DIR", (void *)&in.pseudo_dir, NULL, NULL,
+         "folder with the pseudopotentials, El.upf or El_*.upf"},
+        {NH_OPT_STRING, 0, "orbital-dir", "DIR", (void *)&in.orbital_dir, NULL, NULL,
+         "folder with the orbitals, El_*.orb"},
         {NH_OPT_CHOICE, 0, "nspin", NULL, &spin, spins, NULL, "4: spin-orbit coupling; 1: no spin [4]"},
-        {NH_OPT_REAL, 0, "kspacing", "X", &in.spacing, NULL, NULL, "largest distance of k-points, 1/Å with the factor 2 pi [0.35]"},
-        {NH_OPT_INTS3, 0, "mesh", "N1 N2 N3", in.mesh, NULL, NULL, "k-points, Gamma-centred [from --kspacing]"},
-        {NH_OPT_LIST, 0, "set", "KEY=VALUE", &in.set, NULL, NULL, "a keyword of INPUT, in place of the usual value or beside the others; repeatable"},
+        {NH_OPT_REAL, 0, "kspacing", "X", &in.spacing, NULL, NULL,
+         "largest distance of k-points, 1/Å with the factor 2 pi [0.35]"},
+        {NH_OPT_INTS3, 0, "mesh", "N1 N2 N3", in.mesh, NULL, NULL,
+         "k-points, Gamma-centred [from --kspacing]"},
+        {NH_OPT_LIST, 0, "set", "KEY=VALUE", &in.set, NULL, NULL,
+         "a keyword of INPUT, in place of the usual value or beside the others; repeatable"},
     };
     const nh_program program = {
         .name = "mkabacus",
         .summary = "structure in, the input of an ABACUS run out",
-        .synopsis = (const char *const[]){"[options] --pseudo-dir DIR --orbital-dir DIR --outdir DIR [STRUCTURE]", NULL},
-        .description =
-            "Reads a crystal (ABACUS STRU, VASP POSCAR, extended XYZ: told apart by their contents) and writes INPUT, KPT and STRU "
-            "for a run of ABACUS that leaves H(R) and S(R): with --run h0 the zeroth-step Hamiltonian, that of superposed atomic "
-            "densities, with --run scf the self-consistent one. Both runs of a crystal need the same options.\n"
-            "\n"
-            "The keywords are those of this project's data: PBE by the pseudopotentials, 100 Ry, Gaussian smearing of "
-            "0.01 Ry, scf_thr 1e-6, no symmetry. --set changes them.\n"
-            "\n"
-            "STRU lists the atoms element by element: mkgraph --abacus reads them in that order.",
+        .synopsis =
+            (const char *const[]){"[options] --pseudo-dir DIR --orbital-dir DIR --outdir DIR [STRUCTURE]",
+                                  NULL},
+        .description = "Reads a crystal (ABACUS STRU, VASP POSCAR, extended XYZ: told apart by their "
+                       "contents) and writes INPUT, KPT and STRU "
+                       "for a run of ABACUS that leaves H(R) and S(R): with --run h0 the zeroth-step "
+                       "Hamiltonian, that of superposed atomic "
+                       "densities, with --run scf the self-consistent one. Both runs of a crystal need the "
+                       "same options.\n"
+                       "\n"
+                       "The keywords are those of this project's data: PBE by the pseudopotentials, 100 Ry, "
+                       "Gaussian smearing of "
+                       "0.01 Ry, scf_thr 1e-6, no symmetry. --set changes them.\n"
+                       "\n"
+                       "STRU lists the atoms element by element: mkgraph --abacus reads them in that order.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
         .no_output = true,
-        .example = "mkabacus --pseudo-dir pseudo --orbital-dir orbital --outdir run/h0 POSCAR && (cd run/h0 && abacus)\n"
-                   "mkabacus --run scf --mesh 6 6 6 --set ecutwfc=80 --pseudo-dir pseudo --orbital-dir orbital --outdir run/scf POSCAR\n"
+        .example = "mkabacus --pseudo-dir pseudo --orbital-dir orbital --outdir run/h0 POSCAR && (cd run/h0 "
+                   "&& abacus)\n"
+                   "mkabacus --run scf --mesh 6 6 6 --set ecutwfc=80 --pseudo-dir pseudo --orbital-dir "
+                   "orbital --outdir run/scf POSCAR\n"
                    "mkgraph --abacus run -o graph.nc",
         .see_also = "mkgraph(1)",
     };

@@ -110,9 +110,12 @@ int main(int argc, char **argv)
                        "symmetric, the same for both spins, orthonormal harmonics on each atom, no overlap "
                        "further than orbitals reach.\n"
                        "\n"
-                       "Where the .orb files are at hand (--orbital-dir, INPUT's orbital_dir, beside STRU, $NEXTHAM_ORBITAL), S(R) "
-                       "is made again from the structure. One that differs is refused, with what seems wrong: basis, order of "
-                       "orbitals or atoms, cells, or the structure. Without them, a nearer pair of the same elements must overlap "
+                       "Where the .orb files are at hand (--orbital-dir, INPUT's orbital_dir, beside STRU, "
+                       "$NEXTHAM_ORBITAL), S(R) "
+                       "is made again from the structure. One that differs is refused, with what seems "
+                       "wrong: basis, order of "
+                       "orbitals or atoms, cells, or the structure. Without them, a nearer pair of the same "
+                       "elements must overlap "
                        "where a further one does. --no-verify turns both off.",
         .options = options,
         .n_options = sizeof options / sizeof *options,

@@ -293,7 +293,8 @@ static void results_new(chain *c, const char *folder, results *r)
 
 static void results_free(results *r)
 {
-    char **const all[] = {&r->graph, &r->ham, &r->bands, &r->mesh, &r->summary, &r->script, &r->picture, &r->check};
+    char **const all[] = {&r->graph,   &r->ham,    &r->bands,   &r->mesh,
+                          &r->summary, &r->script, &r->picture, &r->check};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(*all[i]);
 }
@@ -305,8 +306,8 @@ static void common_words(chain *c, step *s, const nh_common *common)
 }
 
 /* Structure or run -> graph -> prediction. */
-static void first_half(chain *c, const arguments *a, const nh_common *common, input_kind kind, const char *input, const char *model,
-                       const results *r)
+static void first_half(chain *c, const arguments *a, const nh_common *common, input_kind kind,
+                       const char *input, const char *model, const results *r)
 {
     step *s;
     if (kind == INPUT_STRUCTURE) {
@@ -324,11 +325,13 @@ static void first_half(chain *c, const arguments *a, const nh_common *common, in
     }
     s = add(c, "nhinfer", "prediction");
     common_words(c, s, common);
-    words(c, s, (const char *const[]){"-m", model, "-o", r->ham, kind == INPUT_GRAPH ? input : r->graph, NULL});
+    words(c, s,
+          (const char *const[]){"-m", model, "-o", r->ham, kind == INPUT_GRAPH ? input : r->graph, NULL});
 }
 
 /* Prediction -> bands, gap, picture, certificate. */
-static void second_half(chain *c, const arguments *a, const nh_common *common, const int mesh[3], const results *r)
+static void second_half(chain *c, const arguments *a, const nh_common *common, const int mesh[3],
+                        const results *r)
 {
     step *s = add(c, "geneig", "gap and Fermi level on a mesh");
     common_words(c, s, common);
@@ -348,7 +351,9 @@ static void second_half(chain *c, const arguments *a, const nh_common *common, c
     s = add(c, "bandplot-data", NULL);
     char window[64];
     snprintf(window, sizeof window, "--window=%g:%g", a->window[0], a->window[1]);
-    words(c, s, (const char *const[]){"-q", "--format", "gnuplot", "--fermi", r->mesh, window, "--picture", r->picture, "-o", r->script, r->bands, NULL});
+    words(c, s,
+          (const char *const[]){"-q", "--format", "gnuplot", "--fermi", r->mesh, window, "--picture",
+                                r->picture, "-o", r->script, r->bands, NULL});
     s = &c->step[c->count++];
     s->word[s->n_word++] = text_of(c, "gnuplot");
     word(c, s, r->script);
@@ -385,7 +390,8 @@ static size_t split(char *line, char *out[], size_t most)
 }
 
 /* `first`: seconds of the steps before those of c. */
-static int print_summary(const chain *c, const nh_graph *g, const char *model, const int mesh[3], double first, const results *r, nh_error *err)
+static int print_summary(const chain *c, const nh_graph *g, const char *model, const int mesh[3],
+                         double first, const results *r, nh_error *err)
 {
     enum { MOST = 32, LINE = 2048 };
     char header[LINE], line[LINE], *name[MOST], *value[MOST];
@@ -397,16 +403,19 @@ static int print_summary(const chain *c, const nh_graph *g, const char *model, c
     const size_t both = n < m ? n : m;
     const char *efermi = column(name, value, both, "efermi_eV"), *gap = column(name, value, both, "gap_eV"),
                *kind = column(name, value, both, "gap_kind");
-    if (efermi == NULL || gap == NULL || kind == NULL) return nh_fail(err, "%s: not a summary of bands", r->summary);
+    if (efermi == NULL || gap == NULL || kind == NULL)
+        return nh_fail(err, "%s: not a summary of bands", r->summary);
     char *formula = nh_structure_formula(&g->structure);
-    printf("crystal       %s, %zu atoms, %zu orbitals\n", formula != NULL ? formula : "", g->structure.n_atom, nh_structure_orbitals(&g->structure));
+    printf("crystal       %s, %zu atoms, %zu orbitals\n", formula != NULL ? formula : "", g->structure.n_atom,
+           nh_structure_orbitals(&g->structure));
     free(formula);
     printf("model         %s\n", model);
     if (strtod(gap, NULL) > 0)
         printf("gap           %s eV, %s\n", gap, kind);
     else
         printf("gap           none\n");
-    printf("Fermi level   %s eV, from filling the predicted bands on a %dx%dx%d mesh\n", efermi, mesh[0], mesh[1], mesh[2]);
+    printf("Fermi level   %s eV, from filling the predicted bands on a %dx%dx%d mesh\n", efermi, mesh[0],
+           mesh[1], mesh[2]);
     printf("picture       %s\n", r->picture);
     double all = first;
     for (size_t i = 0; i < c->count; i++)
@@ -433,8 +442,8 @@ static int read_graph(const char *path, nh_graph **out, nh_error *err)
 }
 
 /* The mesh needs the crystal: known after the first half, for a dry run not at all. */
-static int do_chain(chain *c, const arguments *a, const nh_common *common, input_kind kind, const char *input, const char *model, const results *r,
-                    nh_error *err)
+static int do_chain(chain *c, const arguments *a, const nh_common *common, input_kind kind, const char *input,
+                    const char *model, const results *r, nh_error *err)
 {
     int mesh[3] = {a->mesh[0], a->mesh[1], a->mesh[2]};
     nh_graph *g = NULL;
@@ -454,7 +463,8 @@ static int do_chain(chain *c, const arguments *a, const nh_common *common, input
     if (status == 0) {
         if (!a->has_mesh) choose_mesh(&g->structure, mesh);
         second_half(&rest, a, common, mesh, r);
-        status = rest.broken ? nh_fail_memory(err, "the commands") : run_chain(&rest, before, all, common->quiet, err);
+        status = rest.broken ? nh_fail_memory(err, "the commands")
+                             : run_chain(&rest, before, all, common->quiet, err);
     }
     double first = 0;
     for (size_t i = 0; i < c->count; i++)
@@ -480,7 +490,8 @@ static int bands(const arguments *a, const nh_common *common, nh_error *err)
         model = find_model(a, &c, err);
         status = folder == NULL ? nh_fail_memory(err, "names") : model == NULL ? -1 : 0;
     }
-    if (status == 0 && !a->dry && mkdir(folder, 0777) != 0 && errno != EEXIST) status = nh_fail(err, "%s: %s", folder, strerror(errno));
+    if (status == 0 && !a->dry && mkdir(folder, 0777) != 0 && errno != EEXIST)
+        status = nh_fail(err, "%s: %s", folder, strerror(errno));
     if (status == 0) {
         results_new(&c, folder, &r);
         status = do_chain(&c, a, common, kind, input, model, &r, err);
@@ -502,7 +513,8 @@ static int list_programs(void)
     char *bin = own_folder();
     for (size_t i = 0; bin != NULL && PROGRAMS[i] != NULL; i++) {
         char *command = NULL, line[512];
-        if (strcmp(PROGRAMS[i], "nextham") == 0 || asprintf(&command, "'%s/%s' --help", bin, PROGRAMS[i]) < 0) continue;
+        if (strcmp(PROGRAMS[i], "nextham") == 0 || asprintf(&command, "'%s/%s' --help", bin, PROGRAMS[i]) < 0)
+            continue;
         FILE *f = strchr(bin, '\'') == NULL ? popen(command, "re") : NULL;
         bool usage = true;
         printf("%-14s", PROGRAMS[i]);
@@ -514,7 +526,8 @@ static int list_programs(void)
         if (f != NULL) {
             printf(" %s", line[0] != '\0' ? line : "\n");
             char drain[4096];
-            while (fread(drain, 1, sizeof drain, f) > 0) continue;
+            while (fread(drain, 1, sizeof drain, f) > 0)
+                continue;
             pclose(f);
         } else {
             printf("\n");
@@ -549,31 +562,41 @@ int main(int argc, char **argv)
          "path of the bands, as geneig's [auto: the standard path of the Bravais lattice]"},
         {NH_OPT_INT, 0, "total", "N", &a.points, NULL, NULL, "k-points on it [200]"},
         {NH_OPT_INTS3, 0, "mesh", "N1 N2 N3", a.mesh, NULL, &a.has_mesh,
-         "Gamma-centred mesh for the gap, the Fermi level and the certificate [25 Å over the length of each lattice vector]"},
-        {NH_OPT_RANGE, 0, "window", "LO:HI", a.window, NULL, &a.has_window, "energies in the picture, about the Fermi level, eV [-10:10]"},
+         "Gamma-centred mesh for the gap, the Fermi level and the certificate [25 Å over the length of each "
+         "lattice vector]"},
+        {NH_OPT_RANGE, 0, "window", "LO:HI", a.window, NULL, &a.has_window,
+         "energies in the picture, about the Fermi level, eV [-10:10]"},
         {NH_OPT_FLAG, 0, "no-check", NULL, &a.no_check, NULL, NULL, "no certificate"},
         {NH_OPT_FLAG, 0, "dry-run", NULL, &a.dry, NULL, NULL, "print the commands, run none"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "From a structure (h0build)"},
-        {NH_OPT_STRING, 0, "pseudo-dir", "DIR", &a.pseudo, NULL, NULL, "folder of the pseudopotentials [$NEXTHAM_PSEUDO]"},
-        {NH_OPT_STRING, 0, "orbital-dir", "DIR", &a.orbital, NULL, NULL, "folder of the orbitals [$NEXTHAM_ORBITAL]"},
+        {NH_OPT_STRING, 0, "pseudo-dir", "DIR", &a.pseudo, NULL, NULL,
+         "folder of the pseudopotentials [$NEXTHAM_PSEUDO]"},
+        {NH_OPT_STRING, 0, "orbital-dir", "DIR", &a.orbital, NULL, NULL,
+         "folder of the orbitals [$NEXTHAM_ORBITAL]"},
         {NH_OPT_REAL, 0, "ecut", "RY", &a.ecut, NULL, &a.has_ecut, "cutoff of the wave functions [100]"},
-        {NH_OPT_INT, 0, "nspin", "4|1", &a.nspin, NULL, &a.has_nspin, "with spin-orbit coupling, or scalar [4]"},
+        {NH_OPT_INT, 0, "nspin", "4|1", &a.nspin, NULL, &a.has_nspin,
+         "with spin-orbit coupling, or scalar [4]"},
     };
-    static const char *const synopsis[] = {"bands [options] [-o FOLDER] STRUCTURE | RUN/ | graph.nc", "PROGRAM ...", "--list", NULL};
+    static const char *const synopsis[] = {"bands [options] [-o FOLDER] STRUCTURE | RUN/ | graph.nc",
+                                           "PROGRAM ...", "--list", NULL};
     nh_program program = {
         .name = "nextham",
         .summary = "a structure in, bands out; and the other programs by their names",
         .synopsis = synopsis,
-        .description = "nextham bands runs the whole chain on one crystal: h0build on a structure (or mkgraph on an ABACUS run), nhinfer, "
-                       "geneig on a mesh and on the standard path, bandplot-data and gnuplot, nhscf --check. Everything is left in FOLDER "
-                       "[NAME-bands]: graph.nc, ham.nc, bands.nc, mesh.nc, bands.svg, check.txt. The summary is printed. --dry-run prints "
+        .description = "nextham bands runs the whole chain on one crystal: h0build on a structure (or "
+                       "mkgraph on an ABACUS run), nhinfer, "
+                       "geneig on a mesh and on the standard path, bandplot-data and gnuplot, nhscf --check. "
+                       "Everything is left in FOLDER "
+                       "[NAME-bands]: graph.nc, ham.nc, bands.nc, mesh.nc, bands.svg, check.txt. The summary "
+                       "is printed. --dry-run prints "
                        "the commands, which work by themselves.\n\n"
                        "nextham PROGRAM ... runs one of the other programs; nextham --list names them.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
         .computes = true,
-        .example = "nextham bands GaAs.vasp\nnextham bands --dry-run -m model.nc runs/GaAs\nnextham mkgraph --help",
+        .example =
+            "nextham bands GaAs.vasp\nnextham bands --dry-run -m model.nc runs/GaAs\nnextham mkgraph --help",
         .see_also = "h0build(1), nhinfer(1), geneig(1), nhscf(1)",
     };
     if (argc > 1 && strcmp(argv[1], "--list") == 0) return list_programs();

@@ -98,25 +98,26 @@ static int check_elements(const session *s, const nh_nc *in, const nh_graph *g, 
     if (unseen[0] != '\0' && s->a->strict)
         status = nh_fail(err, "%s: %s: not in the training data of %s", nh_nc_name(in), unseen, s->a->model);
     else if (unseen[0] != '\0')
-        nh_warn(s->program, s->common, "%s: %s: not in the training data of %s; the prediction may be worse than H0",
-                nh_nc_name(in), unseen, s->a->model);
+        nh_warn(s->program, s->common,
+                "%s: %s: not in the training data of %s; the prediction may be worse than H0", nh_nc_name(in),
+                unseen, s->a->model);
     free(unseen);
     return status;
 }
 
 /* .. and orbitals or pseudopotentials of other files: the same numbers mean something else there. */
-static int check_files(const session *s, const nh_nc *in, const char *what, const char *known, const char *names,
-                       nh_error *err)
+static int check_files(const session *s, const nh_nc *in, const char *what, const char *known,
+                       const char *names, nh_error *err)
 {
     char *const differ = nh_basis_names_differ(names, known);
     if (!differ) return nh_fail_memory(err, "names of the basis");
     int status = 0;
     if (differ[0] != '\0' && s->a->strict)
-        status = nh_fail(err, "%s: %s: other %s files than in the training data of %s", nh_nc_name(in), differ, what,
-                         s->a->model);
+        status = nh_fail(err, "%s: %s: other %s files than in the training data of %s", nh_nc_name(in),
+                         differ, what, s->a->model);
     else if (differ[0] != '\0')
-        nh_warn(s->program, s->common, "%s: %s: other %s files than in the training data of %s", nh_nc_name(in), differ,
-                what, s->a->model);
+        nh_warn(s->program, s->common, "%s: %s: other %s files than in the training data of %s",
+                nh_nc_name(in), differ, what, s->a->model);
     free(differ);
     return status;
 }
@@ -173,7 +174,8 @@ static void print_times(const session *s, const char *input, const crystal_times
     if (s->devices.count > 1) fprintf(stderr, "%-28s %10.4f\n", "all of them", p->sub_models);
     fprintf(stderr, "%-28s %10.4f\n", "Hermitian mean", p->finish);
     fprintf(stderr, "%-28s %10.4f\n", "write", t->write);
-    fprintf(stderr, "%-28s %10.4f\n", "all", s->load + t->load + p->setup + p->sub_models + p->finish + t->write);
+    fprintf(stderr, "%-28s %10.4f\n", "all",
+            s->load + t->load + p->setup + p->sub_models + p->finish + t->write);
     if (s->devices.count > 0) return;
     fprintf(stderr, "of forward, summed over threads:\n");
     fprintf(stderr, "  %-26s %10.4f\n  %-26s %10.4f\n  %-26s %10.4f\n  %-26s %10.4f\n  %-26s %10.4f\n",
@@ -321,8 +323,9 @@ static int load(session *s, nh_error *err)
         nh_warn(s->program, s->common, "%s: %zu unknown variables are not used, %s the first", s->a->model,
                 s->model->n_unknown, s->model->unknown);
     if (s->a->strict && !s->model->elements.known)
-        return nh_fail(err, "%s: no attribute elements: which elements the model was trained on is not known (--strict)",
-                       s->a->model);
+        return nh_fail(
+            err, "%s: no attribute elements: which elements the model was trained on is not known (--strict)",
+            s->a->model);
     s->load = nh_seconds() - begin;
     nh_error note;
     if (nh_devices_open(s->a->device.text, s->model->n_range, &s->devices, &note, err)) return -1;
@@ -368,7 +371,8 @@ int main(int argc, char **argv)
     static const char *const kernels[] = {"fast", "reference", NULL};
     static const char *const synopsis[] = {"-m MODEL.nc [options] [-o ham.nc] [embedded.nc|graph.nc]",
                                            "-m MODEL.nc [options] --batch LIST --outdir DIR", NULL};
-    arguments a = {.precision = NH_SINGLE, .kernels = NH_KERNELS_FAST, .device = NH_DEVICE_SEVERAL, .hermitize = true};
+    arguments a = {
+        .precision = NH_SINGLE, .kernels = NH_KERNELS_FAST, .device = NH_DEVICE_SEVERAL, .hermitize = true};
     const nh_option on_device = NH_DEVICE_SEVERAL_ROW(a.device);
     const nh_option options[] = {
         {NH_OPT_STRING, 'm', "model", "FILE", &a.model, NULL, NULL, "model file"},
@@ -395,20 +399,26 @@ int main(int argc, char **argv)
         .synopsis = synopsis,
         .description =
             "Runs the ensemble of the model on a crystal and adds h_pred, the corrected Hamiltonian in eV, "
-            "to what the input has. Each sub-model corrects the pairs within its range of distances; beyond the last range h_pred is "
+            "to what the input has. Each sub-model corrects the pairs within its range of distances; beyond "
+            "the last range h_pred is "
             "the zeroth-step h0. The "
             "features of h0embed are used where the input has them; a plain real-space file is embedded on "
-            "the way, which is better for a large cell. The features are not carried along unless --keep-features is given.\n\n"
+            "the way, which is better for a large cell. The features are not carried along unless "
+            "--keep-features is given.\n\n"
             "The prediction is made Hermitian over the pairs (i,j,R) and (j,i,-R); --no-hermitize leaves "
             "that out, as the published "
             "program does. Where model and input have different Rydberg factors, the input is converted to "
             "the model's factor and the correction back.\n\n"
-            "With --batch the model is loaded once, and its weights are packed once for crystals of the same orbitals. A line of the list is the name of an input (relative "
+            "With --batch the model is loaded once, and its weights are packed once for crystals of the same "
+            "orbitals. A line of the list is the name of an input (relative "
             "names start from the list's "
-            "folder), and, after a tab, the name of its output in DIR where it is not the input's own. A crystal that "
+            "folder), and, after a tab, the name of its output in DIR where it is not the input's own. A "
+            "crystal that "
             "fails is reported, and the others are still predicted; the exit status is then 1.\n\n"
-            "With --device cuda the sub-models are shared out among all CUDA devices that the process sees (CUDA_VISIBLE_DEVICES), "
-            "one after another on each; cuda:1 uses one of them, cuda:0,2 two. The prediction does not depend on their number.\n\n"
+            "With --device cuda the sub-models are shared out among all CUDA devices that the process sees "
+            "(CUDA_VISIBLE_DEVICES), "
+            "one after another on each; cuda:1 uses one of them, cuda:0,2 two. The prediction does not "
+            "depend on their number.\n\n"
             "The attributes model and model_hash of the output say which model was used.",
         .options = options,
         .n_options = sizeof options / sizeof options[0],

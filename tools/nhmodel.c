@@ -339,7 +339,8 @@ int main(int argc, char **argv)
         {NH_OPT_STRING, 0, "network", "FILE", &a.network, NULL, NULL,
          "configuration of the network, YAML [V1 or V1.1, as the tensors' shapes say]"},
         {NH_OPT_STRING, 0, "key", "NAME", &a.key, NULL, NULL,
-         "where in the checkpoint the weights are [state_dict, model_state_dict, model, net, module, or all of it]"},
+         "where in the checkpoint the weights are [state_dict, model_state_dict, model, net, module, or all "
+         "of it]"},
         {NH_OPT_REAL, 0, "rydberg", "EV", &a.rydberg, NULL, NULL,
          "factor that the model's training data were made with [13.605698066 for V1, 13.6 for V1.1]"},
         {NH_OPT_INT, 0, "onsite-copies", "N", &a.onsite_copies, NULL, NULL,
@@ -355,20 +356,29 @@ int main(int argc, char **argv)
         "info reads a model file, checks it as nhinfer does, and prints where it comes from, its "
         "configuration, and its parameters: their "
         "shapes, and whether they reach the Hamiltonian, the trace output of training, or nothing at all.\n\n"
-        "pack writes the same model compressed, for shipping: it is smaller, and slower to read. With --bits the weights are "
-        "rounded first: 12 digits (a relative error below 0.00013) make the file about three quarters of what it was. What import kept beside the network is left out.\n\n"
-        "import reads what torch.save wrote, one file for each distance range, without Python and without running anything in it: "
-        "a dictionary of tensors under state_dict (or --key), or a pickled module. V1 and V1.1 are told apart by the shapes of their "
-        "tensors. Tensors that the network does not use are kept in the model file, so that export gives back what was imported; "
+        "pack writes the same model compressed, for shipping: it is smaller, and slower to read. With --bits "
+        "the weights are "
+        "rounded first: 12 digits (a relative error below 0.00013) make the file about three quarters of "
+        "what it was. What import kept beside the network is left out.\n\n"
+        "import reads what torch.save wrote, one file for each distance range, without Python and without "
+        "running anything in it: "
+        "a dictionary of tensors under state_dict (or --key), or a pickled module. V1 and V1.1 are told "
+        "apart by the shapes of their "
+        "tensors. Tensors that the network does not use are kept in the model file, so that export gives "
+        "back what was imported; "
         "optimisers and counters are left out, and named.\n\n"
         "export writes FOLDER/model_range0_curr.pth.tar and so on, for torch.load.";
     static const char *const synopsis[] = {
         "init --config NET.yaml [--seed N] [--precision single|double] -o MODEL.nc",
-        "info [--all] [MODEL.nc]", "pack [--bits N] [MODEL.nc] -o SMALL.nc",
-        "import [--network NET.yaml] [--key NAME] CHECKPOINT ... -o MODEL.nc", "export [MODEL.nc] -o FOLDER", NULL};
+        "info [--all] [MODEL.nc]",
+        "pack [--bits N] [MODEL.nc] -o SMALL.nc",
+        "import [--network NET.yaml] [--key NAME] CHECKPOINT ... -o MODEL.nc",
+        "export [MODEL.nc] -o FOLDER",
+        NULL};
     const nh_program all = {
         .name = "nhmodel",
-        .summary = "model files: seeded initialisation, table of contents, compression, PyTorch's checkpoints",
+        .summary =
+            "model files: seeded initialisation, table of contents, compression, PyTorch's checkpoints",
         .synopsis = synopsis,
         .description = description,
         .options = options,
@@ -379,7 +389,8 @@ int main(int argc, char **argv)
     const nh_option *option = options;
     for (size_t i = 0; i < N_COMMANDS; i++) {
         option++; /* the heading */
-        if (argc > 1 && !strcmp(argv[1], commands[i].word)) return run(&commands[i], &all, option, argc, argv, &a);
+        if (argc > 1 && !strcmp(argv[1], commands[i].word))
+            return run(&commands[i], &all, option, argc, argv, &a);
         option += commands[i].n_options;
     }
     if (argc > 1 && argv[1][0] == '-') {
@@ -388,7 +399,9 @@ int main(int argc, char **argv)
         if (status != -1) return status;
         nh_common_free(&common);
     } else if (argc > 1) {
-        fprintf(stderr, "nhmodel: unknown command '%s' (init, info, pack, import or export; nhmodel --help)\n", argv[1]);
+        fprintf(stderr,
+                "nhmodel: unknown command '%s' (init, info, pack, import or export; nhmodel --help)\n",
+                argv[1]);
         return 2;
     }
     fprintf(stderr, "nhmodel: init, info, pack, import or export expected (nhmodel --help)\n");

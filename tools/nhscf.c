@@ -32,7 +32,8 @@ typedef struct job {
     const nh_program *program;
     const arguments *a;
     const nh_common *common;
-    nh_ranks ranks; /* processes that share the k-points; the first one reads no more than the others, but writes and talks */
+    nh_ranks
+        ranks; /* processes that share the k-points; the first one reads no more than the others, but writes and talks */
     nh_nc *in;
     nh_graph *g;
     nh_threads *threads;
@@ -64,7 +65,8 @@ static nh_matrix start_matrix(const arguments *a)
 
 static int read_input(job *j, nh_error *err)
 {
-    static const unsigned want[NH_N_MATRIX] = {[NH_H0] = NH_WANT_H0, [NH_H_LABEL] = NH_WANT_LABEL, [NH_H_PRED] = NH_WANT_PRED};
+    static const unsigned want[NH_N_MATRIX] = {
+        [NH_H0] = NH_WANT_H0, [NH_H_LABEL] = NH_WANT_LABEL, [NH_H_PRED] = NH_WANT_PRED};
     const arguments *const a = j->a;
     if (j->ranks.count > 1 && strcmp(nh_input(j->common), "-") == 0)
         return nh_fail(err, "several processes cannot read one standard input: the name of a file expected");
@@ -87,7 +89,8 @@ static int verify_overlap(const job *j, nh_error *err)
     const nh_pair *const p = &j->l->pairs.pair[where];
     if (largest > enough)
         return nh_fail(err,
-                       "%s: overlap: differs by %.2e from that of the structure and the orbital files (atoms %d, %d, cell %d %d %d): "
+                       "%s: overlap: differs by %.2e from that of the structure and the orbital files (atoms "
+                       "%d, %d, cell %d %d %d): "
                        "other orbitals, or other positions",
                        nh_nc_name(j->in), largest, p->src, p->dst, p->cell[0], p->cell[1], p->cell[2]);
     return 0;
@@ -100,7 +103,8 @@ static int verify_names(const job *j, nh_error *err)
     int status = 0;
     for (int pseudo = 0; pseudo < 2 && status == 0; pseudo++) {
         char *there = NULL, *const here = nh_library_names(&j->g->structure, j->species, pseudo);
-        status = here == NULL ? nh_fail_memory(err, "the names of the basis") : nh_nc_att_text(j->in, names[pseudo], &there, err);
+        status = here == NULL ? nh_fail_memory(err, "the names of the basis")
+                              : nh_nc_att_text(j->in, names[pseudo], &there, err);
         if (status == 0 && there != NULL && strcmp(here, there) != 0)
             status = nh_fail(err, "made with other %s: %s is \"%s\", of the files here \"%s\"",
                              pseudo ? "pseudopotentials" : "orbitals", names[pseudo], there, here);
@@ -113,11 +117,14 @@ static int verify_names(const job *j, nh_error *err)
 /* What the matrices were made with. */
 static int write_names(const job *j, nh_nc *out, nh_error *err)
 {
-    char *const orbital = nh_library_names(&j->g->structure, j->species, false),
-               *const pseudo = nh_library_names(&j->g->structure, j->species, true);
+    char *const orbital = nh_library_names(&j->g->structure, j->species, false), *const pseudo =
+                                                                                     nh_library_names(
+                                                                                         &j->g->structure,
+                                                                                         j->species, true);
     const int status = orbital == NULL || pseudo == NULL
                            ? nh_fail_memory(err, "the names of the basis")
-                           : nh_nc_set_text(out, "orbital_hash", orbital, err) || nh_nc_set_text(out, "pseudo_hash", pseudo, err) ||
+                           : nh_nc_set_text(out, "orbital_hash", orbital, err) ||
+                                 nh_nc_set_text(out, "pseudo_hash", pseudo, err) ||
                                  nh_nc_set_double(out, "ecut", j->ecut, err);
     free(orbital);
     free(pseudo);
@@ -148,7 +155,8 @@ static int make_crystal(job *j, nh_error *err)
     if (nh_lcao_match(j->l, j->g, j->index, err) != 0) return nh_fail_at(err, "%s", nh_nc_name(j->in));
     j->same = j->g->pairs.count == j->l->pairs.count;
     for (size_t p = 0; p < j->g->pairs.count && j->same; p++)
-        j->same = j->index[p] == p && memcmp(j->g->pairs.pair[p].cell, j->l->pairs.pair[p].cell, sizeof(int[3])) == 0;
+        j->same = j->index[p] == p &&
+                  memcmp(j->g->pairs.pair[p].cell, j->l->pairs.pair[p].cell, sizeof(int[3])) == 0;
     return verify_overlap(j, err);
 }
 
@@ -185,7 +193,8 @@ static int carry(const job *j, nh_nc *out, nh_error *err)
     const char *skip[MOST] = {NULL};
     size_t n = 0;
     if (!j->a->check) skip[n++] = "h_label";
-    for (const char *const *v = j->a->check ? nh_scf_check_variables : nh_scf_variables; *v != NULL && n + 1 < MOST; v++)
+    for (const char *const *v = j->a->check ? nh_scf_check_variables : nh_scf_variables;
+         *v != NULL && n + 1 < MOST; v++)
         skip[n++] = *v;
     return nh_nc_carry(out, j->in, skip, err);
 }
@@ -209,9 +218,13 @@ static int write_label(job *j, const nh_scf_result *r, nh_error *err)
     if (status == 0) status = write_names(j, out, err);
     if (status == 0 && j->same) {
         /* The file's own S and H0 stay where it has them. */
-        status = nh_nc_set_double(out, "efermi", g->efermi, err) || nh_nc_set_double(out, "nelec", g->nelec, err) ? -1 : 0;
+        status =
+            nh_nc_set_double(out, "efermi", g->efermi, err) || nh_nc_set_double(out, "nelec", g->nelec, err)
+                ? -1
+                : 0;
         if (status == 0) status = carry(j, out, err);
-        if (status == 0 && j->g->matrix[NH_H0] == NULL) status = nh_graph_put_matrix(out, g, NH_H0, single, err);
+        if (status == 0 && j->g->matrix[NH_H0] == NULL)
+            status = nh_graph_put_matrix(out, g, NH_H0, single, err);
         if (status == 0 && j->g->overlap == NULL) status = nh_graph_put_overlap(out, g, single, err);
         if (status == 0) status = nh_graph_put_matrix(out, g, NH_H_LABEL, single, err);
     } else if (status == 0) {
@@ -246,9 +259,11 @@ static void print_step(void *context, size_t iteration, const nh_scf_step *step)
 {
     const job *const j = context;
     if (j->common->quiet || j->ranks.rank != 0) return;
-    if (iteration == 1) fprintf(stderr, "%4s %12s %20s %14s %8s\n", "it", "drho", "energy (eV)", "Fermi (eV)", "seconds");
+    if (iteration == 1)
+        fprintf(stderr, "%4s %12s %20s %14s %8s\n", "it", "drho", "energy (eV)", "Fermi (eV)", "seconds");
     if (isnan(step->drho))
-        fprintf(stderr, "%4zu %12s %20s %14.6f %8.2f\n", iteration, "-", "-", step->efermi * NH_RYDBERG, step->seconds);
+        fprintf(stderr, "%4zu %12s %20s %14.6f %8.2f\n", iteration, "-", "-", step->efermi * NH_RYDBERG,
+                step->seconds);
     else
         fprintf(stderr, "%4zu %12.3e %20.8f %14.6f %8.2f\n", iteration, step->drho, step->energy * NH_RYDBERG,
                 step->efermi * NH_RYDBERG, step->seconds);
@@ -268,8 +283,8 @@ static int run_scf(job *j, bool *converged, nh_error *err)
     *converged = r.converged;
     if (j->ranks.rank == 0) status = write_label(j, &r, err);
     if (status == 0 && !r.converged)
-        status = nh_fail(err, "%s: not converged after %zu iterations: drho %.2e, %.0e asked for", nh_nc_name(j->in), r.n_step,
-                         r.step[r.n_step - 1].drho, j->task.threshold);
+        status = nh_fail(err, "%s: not converged after %zu iterations: drho %.2e, %.0e asked for",
+                         nh_nc_name(j->in), r.n_step, r.step[r.n_step - 1].drho, j->task.threshold);
     nh_scf_result_free(&r);
     return status;
 }
@@ -304,7 +319,8 @@ static void print_check(const job *j, const nh_scf_check *c)
     printf("%s of %s, against the Hamiltonian of its own density\n", matrix, nh_nc_name(j->in));
     printf("  residual, Gauge MAE         %12.4g meV\n", c->gauge_mae * mev);
     printf("  change of the density       %12.3e per electron\n", c->drho);
-    printf("  bands, first order, mean    %12.4g meV    (shift %.4g meV)\n", c->mean_band_error * mev, c->shift * mev);
+    printf("  bands, first order, mean    %12.4g meV    (shift %.4g meV)\n", c->mean_band_error * mev,
+           c->shift * mev);
     printf("  band energy                 %12.4g meV a cell\n", c->band_energy * mev);
 }
 
@@ -337,7 +353,9 @@ static int run_check(job *j, nh_error *err)
 static int run(job *j, bool *converged, nh_error *err)
 {
     const arguments *const a = j->a;
-    if (nh_ranks_begin(&j->ranks, err) || nh_threads_new(j->common->threads, &j->threads, err) || read_input(j, err) || make_crystal(j, err)) return -1;
+    if (nh_ranks_begin(&j->ranks, err) || nh_threads_new(j->common->threads, &j->threads, err) ||
+        read_input(j, err) || make_crystal(j, err))
+        return -1;
     j->task = (nh_scf_task){.lcao = j->l,
                             .mesh = {a->mesh[0], a->mesh[1], a->mesh[2]},
                             .smearing = a->smearing / NH_RYDBERG,
@@ -355,7 +373,8 @@ static int run(job *j, bool *converged, nh_error *err)
 /* What is wrong with the command line; NULL: nothing. */
 static const char *misuse(const arguments *a)
 {
-    if (a->has_mesh && (a->mesh[0] < 1 || a->mesh[1] < 1 || a->mesh[2] < 1)) return "--mesh: three positive numbers expected";
+    if (a->has_mesh && (a->mesh[0] < 1 || a->mesh[1] < 1 || a->mesh[2] < 1))
+        return "--mesh: three positive numbers expected";
     if (!(a->smearing > 0)) return "--smearing: a positive number expected";
     if (!(a->threshold > 0)) return "--threshold: a positive number expected";
     if (a->iterations < 1) return "--max-iterations: at least 1 expected";
@@ -389,44 +408,59 @@ int main(int argc, char **argv)
         {NH_OPT_REAL, 0, "ecut", "E", &a.ecut, NULL, &a.has_ecut,
          "plane-wave cutoff in Ry; the density's grid has four times as much [the graph's, or 100]"},
         {NH_OPT_REAL, 0, "memory", "GB", &a.memory, NULL, NULL,
-         "most memory; half of it keeps orbital values on the grid, which are made anew each time where it is too little [that of the machine]"},
+         "most memory; half of it keeps orbital values on the grid, which are made anew each time where it "
+         "is too little [that of the machine]"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "The loop"},
         {NH_OPT_CHOICE, 0, "start", NULL, &a.start, MATRIX_NAMES, &a.has_start,
          "Hamiltonian whose states make the first density; h0: superposed atoms [h0]"},
-        {NH_OPT_INTS3, 0, "mesh", "N1 N2 N3", a.mesh, NULL, &a.has_mesh, "Gamma-centred k-mesh [about 20 Å / |a_i| points]"},
+        {NH_OPT_INTS3, 0, "mesh", "N1 N2 N3", a.mesh, NULL, &a.has_mesh,
+         "Gamma-centred k-mesh [about 20 Å / |a_i| points]"},
         {NH_OPT_REAL, 0, "smearing", "EV", &a.smearing, NULL, NULL, "Gaussian smearing, eV [0.136: 0.01 Ry]"},
         {NH_OPT_REAL, 0, "threshold", "X", &a.threshold, NULL, NULL,
          "end where the density changes by less than X per electron; slabs: 1e-8 [1e-7]"},
         {NH_OPT_INT, 0, "max-iterations", "N", &a.iterations, NULL, NULL, "most iterations [100]"},
-        {NH_OPT_REAL, 0, "mixing", "BETA", &a.mixing, NULL, NULL, "share of the residual in the next density [0.7]"},
-        {NH_OPT_REAL, 0, "kerker", "G0", &a.kerker, NULL, NULL, "damping of long waves, 1/bohr^2; 0: none [0.1]"},
+        {NH_OPT_REAL, 0, "mixing", "BETA", &a.mixing, NULL, NULL,
+         "share of the residual in the next density [0.7]"},
+        {NH_OPT_REAL, 0, "kerker", "G0", &a.kerker, NULL, NULL,
+         "damping of long waves, 1/bohr^2; 0: none [0.1]"},
         {NH_OPT_INT, 0, "history", "N", &a.history, NULL, NULL, "densities that are remembered [8]"},
-        {NH_OPT_CHOICE, 0, "precision", NULL, &a.precision, precisions, NULL, "matrices as float or double [double]"},
+        {NH_OPT_CHOICE, 0, "precision", NULL, &a.precision, precisions, NULL,
+         "matrices as float or double [double]"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "The certificate"},
         {NH_OPT_FLAG, 0, "check", NULL, &a.check, NULL, NULL,
          "no loop: how far --start [h_pred] is from the Hamiltonian of its own density; -o keeps it"},
         {NH_OPT_FLAG, 0, "json", NULL, &a.json, NULL, NULL, "the certificate as one JSON object"},
     };
-    static const char *const synopsis[] = {"[options] [-o LABEL.nc] [GRAPH.nc]", "--check [--json] [options] [-o OUT.nc] HAM.nc", NULL};
+    static const char *const synopsis[] = {"[options] [-o LABEL.nc] [GRAPH.nc]",
+                                           "--check [--json] [options] [-o OUT.nc] HAM.nc", NULL};
     const nh_program program = {
         .name = "nhscf",
         .summary = "graph in, self-consistent Hamiltonian out; or how far a predicted one is from it",
         .synopsis = synopsis,
         .description =
-            "The self-consistent loop of density functional theory (PBE, numerical atomic orbitals, norm-conserving "
-            "pseudopotentials; nonmagnetic) for the crystal of a graph file. The output is the input with h_label, the Fermi "
-            "level efermi, the energies energy_* (eV) and the iterations; overlap and h0 are made where the input has none. "
+            "The self-consistent loop of density functional theory (PBE, numerical atomic orbitals, "
+            "norm-conserving "
+            "pseudopotentials; nonmagnetic) for the crystal of a graph file. The output is the input with "
+            "h_label, the Fermi "
+            "level efermi, the energies energy_* (eV) and the iterations; overlap and h0 are made where the "
+            "input has none. "
             "Spin follows the input: four spin blocks with spin-orbit coupling, or one without.\n\n"
-            "The orbital files must have the shells of the graph, and its overlap must be theirs. Where the atoms of the file "
-            "are not in the home cell, or its pairs are others, the output has the pairs of the orbitals and projectors, and "
+            "The orbital files must have the shells of the graph, and its overlap must be theirs. Where the "
+            "atoms of the file "
+            "are not in the home cell, or its pairs are others, the output has the pairs of the orbitals and "
+            "projectors, and "
             "only S, h0, h_pred and h_label.\n\n"
             "--start h_pred begins with the density of a prediction, which counts as one iteration.\n\n"
-            "--check needs no label: from the density of H comes H' again. Printed are the residual H' - H as a Gauge MAE, what "
-            "the density of H' would still change, and what the residual does to the bands up to 10 eV above the Fermi level, "
+            "--check needs no label: from the density of H comes H' again. Printed are the residual H' - H "
+            "as a Gauge MAE, what "
+            "the density of H' would still change, and what the residual does to the bands up to 10 eV above "
+            "the Fermi level, "
             "to first order: <n|H' - H|n> less its median.\n\n"
-            "Small matrices are shared among threads by k-point, large ones solved one after another with a threaded LAPACK. Several "
+            "Small matrices are shared among threads by k-point, large ones solved one after another with a "
+            "threaded LAPACK. Several "
             "processes (mpirun -n 4 nhscf ...) share the k-points; each does the work on the grid.\n\n"
-            "A loop that does not converge ends with exit status 3; the file is written and has converged = 0.",
+            "A loop that does not converge ends with exit status 3; the file is written and has converged = "
+            "0.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,

@@ -49,7 +49,7 @@ static void print_line(const char *name, double h0, double base, double predicti
 
 /* base: what the network corrects; H0 itself, or its average over time reversal. */
 static void print_metrics(const char *name, const nh_metrics *h0, const nh_metrics *base, const nh_metrics *p,
-                         size_t n_range, const double *limit)
+                          size_t n_range, const double *limit)
 {
     printf("%s: %zu crystals, Gauge MAE (meV)\n%-12s %10s %10s %10s %8s\n", name, p->n_crystal, "", "H0",
            "base", "prediction", "H0/pred");
@@ -63,8 +63,8 @@ static void print_metrics(const char *name, const nh_metrics *h0, const nh_metri
 }
 
 /* The best model on the test list. */
-static int test(const nh_settings *s, const nh_trainer_hooks *hooks, const nh_device *device, const nh_common *common,
-                nh_error *err)
+static int test(const nh_settings *s, const nh_trainer_hooks *hooks, const nh_device *device,
+                const nh_common *common, nh_error *err)
 {
     nh_settings best_settings = *s;
     nh_train_state best = {0};
@@ -94,7 +94,8 @@ static int test(const nh_settings *s, const nh_trainer_hooks *hooks, const nh_de
                      ? -1
                      : 0;
     if (!status && !stopped)
-        status = nh_trainer_evaluate(t, 2, NH_EVALUATE_PREDICTION, &stop_signal, &stopped, &metrics, NULL, err);
+        status =
+            nh_trainer_evaluate(t, 2, NH_EVALUATE_PREDICTION, &stop_signal, &stopped, &metrics, NULL, err);
     if (!status && !stopped) {
         const size_t n = nh_stepper_limits(nh_trainer_stepper(t), &limit);
         print_metrics(s->test, &h0, &base, &metrics, n, limit);
@@ -184,7 +185,8 @@ static int train(const arguments *a, const nh_common *common, const nh_settings 
                 " of its crystals; go on with: nhtrain --resume %s\n",
                 state->epoch + 1, state->position, s->run_dir);
     nh_trainer_free(t);
-    if (well && !status && !stopped && ranks.rank == 0 && s->test) status = test(s, &hooks, device, common, err);
+    if (well && !status && !stopped && ranks.rank == 0 && s->test)
+        status = test(s, &hooks, device, common, err);
     nh_run_folder_free(run);
     return well || status ? status : SILENT;
 }
@@ -249,13 +251,15 @@ int main(int argc, char **argv)
             "at the end "
             "of each epoch) and best.nc (the model with the lowest Gauge MAE on the validation list, for "
             "nhinfer). "
-            "Ctrl-C and SIGTERM finish the step in progress and save the state; --resume continues from there, "
+            "Ctrl-C and SIGTERM finish the step in progress and save the state; --resume continues from "
+            "there, "
             "with one "
             "thread bit for bit as if nothing had happened.\n\n"
             "Where the settings name a test list, the errors of the best model on it are printed at the "
             "end.\n\n"
             "mpirun -n N nhtrain ...: N processes share the crystals of a step; a step has accumulate "
-            "crystals of each. With parallel: ensemble, or a number, groups of processes share a crystal, each "
+            "crystals of each. With parallel: ensemble, or a number, groups of processes share a crystal, "
+            "each "
             "with a part of the sub-models; a step has then accumulate crystals of each group.",
         .options = options,
         .n_options = sizeof options / sizeof *options,

@@ -41,7 +41,8 @@ static int ensure_values(builder *b, size_t count, nh_error *err)
 {
     size_t values = b->value_room, columns = values, rows = values;
     if (!nh_grow(&b->m.value, &values, count, b->width * sizeof(double)) ||
-        !nh_grow(&b->m.column, &columns, count, sizeof(int)) || !nh_grow(&b->m.row, &rows, count, sizeof(int)))
+        !nh_grow(&b->m.column, &columns, count, sizeof(int)) ||
+        !nh_grow(&b->m.row, &rows, count, sizeof(int)))
         return no_memory(err);
     b->value_room = rows;
     return 0;
@@ -319,8 +320,10 @@ static int read_text(nh_stream *s, builder *b, const char head[4], nh_error *err
     char *const end = memchr(line, '\n', n);
     if (end == NULL)
         nh_stream_line_text(s, line + n, sizeof line - n);
-    else if (end[1] != '\0') /* a line of one or two characters: the rest of the four belongs to the next one */
-        return nh_fail(err, "%s:1: no ABACUS sparse matrix: STEP, Matrix Dimension or a comment expected", nh_stream_name(s));
+    else if (end[1] !=
+             '\0') /* a line of one or two characters: the rest of the four belongs to the next one */
+        return nh_fail(err, "%s:1: no ABACUS sparse matrix: STEP, Matrix Dimension or a comment expected",
+                       nh_stream_name(s));
     else
         *end = '\0';
     while (line[0] != '\0') {

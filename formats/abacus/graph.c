@@ -18,8 +18,8 @@ static const double overlap_tolerance = 1e-6;
 static const double onsite_tolerance = 1e-4; /* orbitals on radial meshes are orthonormal to about 1e-6 */
 static const double widest_overlap = 10.6; /* Å, 20 bohr: no published orbital reaches further than 10 bohr */
 
-__attribute__((format(printf, 3, 4))) static void say(const nh_log *messages, bool warning, const char *format,
-                                                      ...)
+__attribute__((format(printf, 3, 4))) static void say(const nh_log *messages, bool warning,
+                                                      const char *format, ...)
 {
     if (messages == NULL || messages->say == NULL) return;
     char text[1024];
@@ -45,8 +45,8 @@ static void read_one(void *context, size_t i, int thread)
     r->status = r->file == NULL ? 0 : nh_csr_read(r->file, r->to, &r->error);
 }
 
-static int read_sources(const nh_structure *s, const char *const file[N_SOURCES], nh_threads *threads, const nh_log *messages,
-                        nh_csr m[N_SOURCES], size_t spinor[N_SOURCES], nh_error *err)
+static int read_sources(const nh_structure *s, const char *const file[N_SOURCES], nh_threads *threads,
+                        const nh_log *messages, nh_csr m[N_SOURCES], size_t spinor[N_SOURCES], nh_error *err)
 {
     reading all[N_SOURCES] = {{0}};
     for (int i = 0; i < N_SOURCES; i++) {
@@ -246,7 +246,8 @@ static int assemble(nh_graph *g, const char *const file[N_SOURCES], const double
                     nh_threads *threads, const nh_log *messages, nh_error *err)
 {
     size_t spinor[N_SOURCES] = {0};
-    if (read_sources(&g->structure, file, threads, messages, m, spinor, err) || build_pairs(g, m, file, err)) return -1;
+    if (read_sources(&g->structure, file, threads, messages, m, spinor, err) || build_pairs(g, m, file, err))
+        return -1;
     bool any = false, spin = false;
     for (int i = 0; i < OVERLAP; i++) {
         any = any || file[i] != NULL;
@@ -260,7 +261,8 @@ static int assemble(nh_graph *g, const char *const file[N_SOURCES], const double
         nh_csr_free(&m[2 * i]);
         nh_csr_free(&m[2 * i + 1]);
     }
-    if (file[OVERLAP] != NULL && fill_overlap(g, &m[OVERLAP], spinor[OVERLAP], radius, messages, err)) return -1;
+    if (file[OVERLAP] != NULL && fill_overlap(g, &m[OVERLAP], spinor[OVERLAP], radius, messages, err))
+        return -1;
     say(messages, false, "%zu atoms, %zu orbitals, %zu pairs (%zu within %g Å), spin %d", g->structure.n_atom,
         nh_structure_orbitals(&g->structure), g->pairs.count, nh_graph_edges(g, g->cutoff, NULL), g->cutoff,
         g->n_spin);

@@ -30,7 +30,8 @@ static void keyword(FILE *out, const nh_abacus_input *in, const char *key, const
     if (!is_set(&in->set, key)) fprintf(out, "%s %s\n", key, value);
 }
 
-static void write_input(FILE *out, const nh_abacus_input *in, size_t n_type, const char *pseudo_dir, const char *orbital_dir)
+static void write_input(FILE *out, const nh_abacus_input *in, size_t n_type, const char *pseudo_dir,
+                        const char *orbital_dir)
 {
     char types[32];
     snprintf(types, sizeof types, "%zu", n_type);
@@ -71,7 +72,8 @@ static int choose_mesh(const nh_abacus_input *in, const nh_structure *s, int mes
     double b[9];
     if (nh_reciprocal(s->lattice, b, err)) return -1;
     for (int d = 0; d < 3; d++) {
-        const double length = sqrt(b[3 * d] * b[3 * d] + b[3 * d + 1] * b[3 * d + 1] + b[3 * d + 2] * b[3 * d + 2]);
+        const double length =
+            sqrt(b[3 * d] * b[3 * d] + b[3 * d + 1] * b[3 * d + 1] + b[3 * d + 2] * b[3 * d + 2]);
         mesh[d] = in->mesh[d] > 0 ? in->mesh[d] : (int)fmax(1, ceil(length / in->spacing - 1e-9));
     }
     return 0;
@@ -81,7 +83,7 @@ static int choose_mesh(const nh_abacus_input *in, const nh_structure *s, int mes
 
 typedef struct files {
     size_t count;
-    char **path; /* [count] as found; owned */
+    char **path;       /* [count] as found; owned */
     const char **name; /* [count] without folder; points into path */
 } files;
 
@@ -95,7 +97,9 @@ static void files_free(files *f)
 
 static int find_files(const nh_structure *s, const char *folder, const char *suffix, files *f, nh_error *err)
 {
-    *f = (files){.count = s->n_species, .path = NH_ARRAY(char *, s->n_species), .name = NH_ARRAY(const char *, s->n_species)};
+    *f = (files){.count = s->n_species,
+                 .path = NH_ARRAY(char *, s->n_species),
+                 .name = NH_ARRAY(const char *, s->n_species)};
     if (f->path == NULL || f->name == NULL) return nh_fail_memory(err, "names of files");
     for (size_t i = 0; i < f->count; i++) {
         const char *symbol = nh_element_symbol(s->atomic_number[i]);
@@ -130,7 +134,8 @@ static void put_input(FILE *out, const content *c)
     write_input(out, c->in, nh_stru_types(c->s), c->pseudo_dir, c->orbital_dir);
 }
 
-static int put(const char *folder, const char *name, void (*write)(FILE *out, const content *c), const content *c, nh_error *err)
+static int put(const char *folder, const char *name, void (*write)(FILE *out, const content *c),
+               const content *c, nh_error *err)
 {
     nh_outfile *o;
     char *path;
@@ -147,14 +152,15 @@ static int put(const char *folder, const char *name, void (*write)(FILE *out, co
     return nh_outfile_commit(o, err);
 }
 
-static int write_files(const nh_abacus_input *in, const nh_structure *s, const char *folder, const char *pseudo_dir,
-                       const char *orbital_dir, nh_error *err)
+static int write_files(const nh_abacus_input *in, const nh_structure *s, const char *folder,
+                       const char *pseudo_dir, const char *orbital_dir, nh_error *err)
 {
     content c = {.in = in, .s = s, .pseudo_dir = pseudo_dir, .orbital_dir = orbital_dir};
     int status = find_files(s, pseudo_dir, ".upf", &c.pseudo, err);
     if (status == 0) status = find_files(s, orbital_dir, ".orb", &c.orbital, err);
     if (status == 0) status = choose_mesh(in, s, c.mesh, err);
-    if (status == 0 && mkdir(folder, 0777) != 0 && errno != EEXIST) status = nh_fail(err, "%s: %s", folder, strerror(errno));
+    if (status == 0 && mkdir(folder, 0777) != 0 && errno != EEXIST)
+        status = nh_fail(err, "%s: %s", folder, strerror(errno));
     if (status == 0) status = put(folder, "STRU", put_stru, &c, err);
     if (status == 0) status = put(folder, "KPT", put_kpt, &c, err);
     if (status == 0) status = put(folder, "INPUT", put_input, &c, err);
@@ -166,7 +172,8 @@ static int write_files(const nh_abacus_input *in, const nh_structure *s, const c
 int nh_abacus_input_write(const nh_abacus_input *in, const nh_structure *s, const char *folder, nh_error *err)
 {
     for (size_t i = 0; i < in->set.count; i++)
-        if (strchr(in->set.item[i], '=') == NULL) return nh_fail(err, "--set: KEY=VALUE expected, found '%s'", in->set.item[i]);
+        if (strchr(in->set.item[i], '=') == NULL)
+            return nh_fail(err, "--set: KEY=VALUE expected, found '%s'", in->set.item[i]);
     /* The run is started in its own folder. */
     char *pseudo = realpath(in->pseudo_dir, NULL), *orbital = realpath(in->orbital_dir, NULL);
     int status = -1;

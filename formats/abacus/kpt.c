@@ -327,8 +327,8 @@ int nh_kpoint_options_check(const nh_kpoint_options *o, nh_error *err)
 }
 
 /* The standard path; a note that says which. */
-static int standard_corners(const nh_kpoint_options *o, const nh_structure *s, size_t *count, nh_k_node **node,
-                            nh_error *note, nh_error *err)
+static int standard_corners(const nh_kpoint_options *o, const nh_structure *s, size_t *count,
+                            nh_k_node **node, nh_error *note, nh_error *err)
 {
     nh_kpath path;
     if (nh_kpath_standard(s, o->symprec, &path, err) != 0) return -1;

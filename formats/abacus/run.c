@@ -55,7 +55,8 @@ static int grow_shells(nh_abacus_log *log, int l, long count, size_t *n, nh_erro
     enum { MOST = 100 };
     if (count < 0 || count > MOST || l < 0 || l > 6 || log->n_type == 0) return 0;
     for (long i = 0; i < count; i++) {
-        if (!nh_grow_one(&log->shell_l, *n, sizeof *log->shell_l)) return nh_fail_memory(err, "orbital shells");
+        if (!nh_grow_one(&log->shell_l, *n, sizeof *log->shell_l))
+            return nh_fail_memory(err, "orbital shells");
         log->shell_l[(*n)++] = l;
     }
     log->n_shell[log->n_type - 1] += (size_t)count;
@@ -64,7 +65,8 @@ static int grow_shells(nh_abacus_log *log, int l, long count, size_t *n, nh_erro
 
 static int add_position(nh_abacus_log *log, const double x[3], nh_error *err)
 {
-    if (!nh_grow_one(&log->position, log->n_atom, 3 * sizeof *log->position)) return nh_fail_memory(err, "the atoms");
+    if (!nh_grow_one(&log->position, log->n_atom, 3 * sizeof *log->position))
+        return nh_fail_memory(err, "the atoms");
     memcpy(log->position + 3 * log->n_atom++, x, 3 * sizeof *x);
     return 0;
 }
@@ -86,7 +88,8 @@ static int scan_structure(nh_abacus_log *log, scan *state, const char *line, nh_
     if (sscanf(at, "READING ATOM TYPE %d", &type) == 1) {
         state->in_type = (size_t)type == log->n_type + 1;
         if (!state->in_type) return 0;
-        if (!nh_grow_one(&log->n_shell, log->n_type, sizeof *log->n_shell)) return nh_fail_memory(err, "orbital shells");
+        if (!nh_grow_one(&log->n_shell, log->n_type, sizeof *log->n_shell))
+            return nh_fail_memory(err, "orbital shells");
         log->n_shell[log->n_type++] = 0;
     } else if (state->in_type && sscanf(at, "L=%d, number of zeta = %ld", &l, &count) == 2) {
         return grow_shells(log, l, count, &state->n_shell, err);

@@ -62,8 +62,8 @@ static void free_stru(stru *f)
 
 /* The first word of every line up to the next section, *n of them, and where asked for the third (NULL: none). *n_token:
  * tokens of the line after, 0 at the end. */
-static int read_words(nh_text *t, char *token[NH_TEXT_TOKENS], size_t *n_token, char ***word, char ***third, size_t *n,
-                      nh_error *err)
+static int read_words(nh_text *t, char *token[NH_TEXT_TOKENS], size_t *n_token, char ***word, char ***third,
+                      size_t *n, nh_error *err)
 {
     while ((*n_token = nh_text_next(t, true, token)) > 0 && !is_section(token[0])) {
         if (!nh_grow_one(word, *n, sizeof **word)) return nh_fail_memory(err, "the species");
@@ -322,6 +322,7 @@ void nh_stru_write(FILE *out, const nh_structure *s, const char *const *pseudo, 
         fprintf(out, "\n%s\n0.0\n%zu\n", nh_element_symbol(s->atomic_number[i]), count);
         for (size_t a = 0; a < s->n_atom; a++)
             if (first_of_element(s, (size_t)s->species[a]) == i)
-                fprintf(out, "%.12f %.12f %.12f 0 0 0\n", s->position[3 * a], s->position[3 * a + 1], s->position[3 * a + 2]);
+                fprintf(out, "%.12f %.12f %.12f 0 0 0\n", s->position[3 * a], s->position[3 * a + 1],
+                        s->position[3 * a + 2]);
     }
 }

@@ -46,9 +46,9 @@ typedef struct stored {
     hid_t set;
     size_t rank; /* as the file has it */
     hsize_t dim[H5S_MAX_RANK], chunk[H5S_MAX_RANK];
-    size_t grid[H5S_MAX_RANK]; /* chunks along each dimension */
+    size_t grid[H5S_MAX_RANK];          /* chunks along each dimension */
     size_t n_chunk, chunk_count, count; /* numbers in a chunk, in all */
-    size_t width;              /* bytes of a number: 4 or 8 */
+    size_t width;                       /* bytes of a number: 4 or 8 */
     /* The same boxes with the last dimensions that no chunk cuts taken as one: longer runs. */
     size_t n_dim, length[H5S_MAX_RANK], part[H5S_MAX_RANK];
 } stored;
@@ -68,7 +68,7 @@ static bool known_filters(hid_t plan)
 static size_t number_width(hid_t set)
 {
     const hid_t type = H5Dget_type(set);
-    const size_t width = type < 0                                   ? 0
+    const size_t width = type < 0                                ? 0
                          : H5Tequal(type, H5T_NATIVE_DOUBLE) > 0 ? sizeof(double)
                          : H5Tequal(type, H5T_NATIVE_FLOAT) > 0  ? sizeof(float)
                                                                  : 0;
@@ -89,7 +89,8 @@ static bool find_shape(stored *s, hid_t plan)
         s->part[i] = (size_t)s->chunk[i];
         if (s->part[i] == 0) return false;
         s->grid[i] = s->length[i] / s->part[i] + (s->length[i] % s->part[i] != 0);
-        if (!nh_size_mul(s->count, s->length[i], &s->count) || !nh_size_mul(s->n_chunk, s->grid[i], &s->n_chunk) ||
+        if (!nh_size_mul(s->count, s->length[i], &s->count) ||
+            !nh_size_mul(s->n_chunk, s->grid[i], &s->n_chunk) ||
             !nh_size_mul(s->chunk_count, s->part[i], &s->chunk_count))
             return false;
     }
@@ -281,7 +282,8 @@ static bool work_new(work *w, const nh_threads *threads, bool writing)
         } else {
             t->decompressor = libdeflate_alloc_decompressor();
         }
-        if (!t->numbers || !t->bytes || (writing ? !t->compressor || !t->packed : !t->decompressor)) return false;
+        if (!t->numbers || !t->bytes || (writing ? !t->compressor || !t->packed : !t->decompressor))
+            return false;
     }
     return w->slot != NULL;
 }
@@ -292,7 +294,8 @@ static bool fetch(const work *w, slot *t)
     hsize_t at[H5S_MAX_RANK], size = 0;
     uint32_t skipped = 0;
     chunk_place(&w->s, t->chunk, at);
-    if (H5Dget_chunk_storage_size(w->s.set, at, &size) < 0 || size == 0 || size > MOST_CHUNK_BYTES) return false;
+    if (H5Dget_chunk_storage_size(w->s.set, at, &size) < 0 || size == 0 || size > MOST_CHUNK_BYTES)
+        return false;
     if (size > t->room) {
         free(t->packed);
         t->packed = malloc(t->room = (size_t)size);
@@ -302,7 +305,8 @@ static bool fetch(const work *w, slot *t)
     return H5Dread_chunk(w->s.set, H5P_DEFAULT, at, &skipped, t->packed) >= 0 && skipped == 0;
 }
 
-bool nh_chunks_get(hid_t file, const char *variable, size_t count, bool single, void *values, nh_threads *threads)
+bool nh_chunks_get(hid_t file, const char *variable, size_t count, bool single, void *values,
+                   nh_threads *threads)
 {
     work w = {.to = values, .single = single};
     bool good = look(file, variable, &w.s) && w.s.count == count && work_new(&w, threads, false);
@@ -333,8 +337,8 @@ static bool take_chunk(const work *w, slot *t)
     const bool good = there >= 0 && here >= 0 &&
                       H5Sselect_hyperslab(there, H5S_SELECT_SET, at, NULL, size, NULL) >= 0 &&
                       H5Sselect_hyperslab(here, H5S_SELECT_SET, zero, NULL, size, NULL) >= 0 &&
-                      H5Dread(w->source, s->width == sizeof(double) ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT, here, there,
-                              H5P_DEFAULT, t->numbers) >= 0;
+                      H5Dread(w->source, s->width == sizeof(double) ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT,
+                              here, there, H5P_DEFAULT, t->numbers) >= 0;
     if (there >= 0) H5Sclose(there);
     if (here >= 0) H5Sclose(here);
     return good;

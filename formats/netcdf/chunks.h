@@ -17,7 +17,8 @@ int nh_chunks_copy(hid_t from, hid_t to, const char *variable);
 /* A whole variable of `count` numbers, float or double in the file, as doubles or (`single`) floats. False
  * where it is not stored as the writer here does it (native floats or doubles, shuffle and deflate, all
  * chunks there), or is damaged: then netCDF has to read it or report the error. `threads` may be NULL. */
-bool nh_chunks_get(hid_t file, const char *variable, size_t count, bool single, void *values, nh_threads *threads);
+bool nh_chunks_get(hid_t file, const char *variable, size_t count, bool single, void *values,
+                   nh_threads *threads);
 /* Writes all chunks of such a variable, which has none yet. Returns 0, or -1 with the cause in errno where it
  * is the device's. */
 int nh_chunks_put(hid_t file, const char *variable, const double *values, nh_threads *threads);

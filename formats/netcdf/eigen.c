@@ -82,7 +82,8 @@ int nh_eigen_put_condition(nh_nc *f, const nh_condition *c, const char *against,
 {
     const double *const values[] = {c->s_norm, c->s_condition, c->h_norm};
     for (size_t i = 0; i < 3; i++)
-        if (nh_nc_def_var(f, CONDITION[i][0], NC_DOUBLE, 1, DIMS("kpoint"), NULL, CONDITION[i][1], CONDITION[i][2], err) != 0 ||
+        if (nh_nc_def_var(f, CONDITION[i][0], NC_DOUBLE, 1, DIMS("kpoint"), NULL, CONDITION[i][1],
+                          CONDITION[i][2], err) != 0 ||
             nh_nc_put_slab(f, CONDITION[i][0], 0, c->n_k, 1, values[i], err) != 0)
             return -1;
     if (nh_nc_set_text(f, "against", against, err) != 0) return -1;
@@ -116,7 +117,8 @@ static int read_first(const nh_nc *f, nh_bands *b, nh_error *err)
     int status =
         nh_nc_has(f, "band_index") ? nh_nc_get_double(f, "band_index", 1, DIMS("kpoint"), n, number, err) : 0;
     for (size_t k = 0; k < n && status == 0; k++) {
-        if (!(number[k] >= 1) || number[k] > 1e7) /* no basis has so many bands: a header of that length would be written */
+        if (!(number[k] >= 1) ||
+            number[k] > 1e7) /* no basis has so many bands: a header of that length would be written */
             status = nh_fail(err, "%s: k-point %zu: first band %g, expected a number from 1", nh_nc_name(f),
                              k + 1, number[k]);
         else

@@ -334,8 +334,8 @@ int nh_graph_put_matrix(nh_nc *f, const nh_graph *g, nh_matrix m, bool single, n
     static const char *const long_name[NH_N_MATRIX] = {
         "zeroth-step Hamiltonian", "self-consistent Hamiltonian", "predicted Hamiltonian"};
     const char *const name = nh_matrix_name(m);
-    return nh_nc_def_dim(f, "spin", (size_t)g->n_spin, err) || nh_nc_def_dim(f, "elem", g->pairs.n_elem, err) ||
-                   nh_nc_def_dim(f, "ri", 2, err) ||
+    return nh_nc_def_dim(f, "spin", (size_t)g->n_spin, err) ||
+                   nh_nc_def_dim(f, "elem", g->pairs.n_elem, err) || nh_nc_def_dim(f, "ri", 2, err) ||
                    nh_nc_def_var(f, name, single ? NC_FLOAT : NC_DOUBLE, 3, DIMS("spin", "elem", "ri"), NULL,
                                  "eV", long_name[m], err) ||
                    nh_nc_put_late(f, name, g->matrix[m], err)

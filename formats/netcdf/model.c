@@ -472,7 +472,8 @@ int nh_model_write(nh_nc *f, const nh_model *m, bool packed, nh_error *err)
     free(text);
     if (!failure && m->elements.known) {
         text = nh_elements_text(&m->elements);
-        failure = text ? nh_nc_set_text(f, "elements", text, err) : nh_fail_memory(err, "the list of elements");
+        failure =
+            text ? nh_nc_set_text(f, "elements", text, err) : nh_fail_memory(err, "the list of elements");
         free(text);
     }
     if (!failure && m->orbital_hash) failure = nh_nc_set_text(f, "orbital_hash", m->orbital_hash, err);

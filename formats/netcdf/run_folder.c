@@ -287,7 +287,8 @@ static int get_group(const nh_nc *f, const char *name, const nh_train_state *s, 
     return status ? nh_fail(err, "%s: group %s: %s", nh_nc_name(f), name, nc_strerror(status)) : 0;
 }
 
-static int put_provenance(nh_nc *f, const nh_run_folder *run, uint64_t epoch, const char *metrics, nh_error *err)
+static int put_provenance(nh_nc *f, const nh_run_folder *run, uint64_t epoch, const char *metrics,
+                          nh_error *err)
 {
     const nh_settings *s = run->settings;
     char seed[32], number[32];

@@ -9,12 +9,13 @@
 
 #define DIMS(...) ((const char *const[]){__VA_ARGS__})
 
-const char *const nh_scf_variables[] = {"scf_drho", "scf_energy", "scf_efermi", "scf_kpoint", "scf_weight", "scf_band", NULL},
+const char *const nh_scf_variables[] = {"scf_drho",   "scf_energy", "scf_efermi", "scf_kpoint",
+                                        "scf_weight", "scf_band",   NULL},
                   *const nh_scf_check_variables[] = {"check_kpoint", "check_band", "check_band_error", NULL};
 
 /* A variable of `count` numbers times `factor`. */
-static int put(nh_nc *f, const char *name, size_t n_dims, const char *const *dims, const char *units, const char *text,
-               size_t count, const double *from, double factor, nh_error *err)
+static int put(nh_nc *f, const char *name, size_t n_dims, const char *const *dims, const char *units,
+               const char *text, size_t count, const double *from, double factor, nh_error *err)
 {
     double *const scaled = NH_ARRAY(double, count);
     if (scaled == NULL) return nh_fail_memory(err, name);
@@ -44,9 +45,10 @@ static int put_energies(nh_nc *f, const nh_scf_energies *e, nh_error *err)
     const struct {
         const char *name;
         double value;
-    } terms[] = {{"energy_total", e->total},       {"energy_band", e->band}, {"energy_one_electron", e->one_electron},
-                 {"energy_hartree", e->hartree},   {"energy_xc", e->xc},     {"energy_ewald", e->ewald},
-                 {"energy_entropy", e->entropy}};
+    } terms[] = {
+        {"energy_total", e->total},     {"energy_band", e->band}, {"energy_one_electron", e->one_electron},
+        {"energy_hartree", e->hartree}, {"energy_xc", e->xc},     {"energy_ewald", e->ewald},
+        {"energy_entropy", e->entropy}};
     for (size_t i = 0; i < sizeof terms / sizeof *terms; i++)
         if (nh_nc_set_double(f, terms[i].name, terms[i].value * NH_RYDBERG, err) != 0) return -1;
     return 0;
@@ -65,8 +67,10 @@ static int put_steps(nh_nc *f, const nh_scf_result *r, nh_error *err)
     const int status =
         nh_nc_def_dim(f, "scf_iteration", r->n_step, err) ||
                 put(f, "scf_drho", 1, dims, "1", "|rho_out - rho_in| per electron", r->n_step, row, 1, err) ||
-                put(f, "scf_energy", 1, dims, "eV", "total energy", r->n_step, row + r->n_step, NH_RYDBERG, err) ||
-                put(f, "scf_efermi", 1, dims, "eV", "Fermi level", r->n_step, row + 2 * r->n_step, NH_RYDBERG, err)
+                put(f, "scf_energy", 1, dims, "eV", "total energy", r->n_step, row + r->n_step, NH_RYDBERG,
+                    err) ||
+                put(f, "scf_efermi", 1, dims, "eV", "Fermi level", r->n_step, row + 2 * r->n_step, NH_RYDBERG,
+                    err)
             ? -1
             : 0;
     free(row);
@@ -91,33 +95,42 @@ int nh_scf_put(nh_nc *f, const nh_scf_task *task, const nh_scf_result *r, nh_err
 {
     const double drho = r->step[r->n_step - 1].drho;
     if (put_settings(f, "scf", task, err) || nh_nc_set_double(f, "converged", r->converged ? 1 : 0, err) ||
-        nh_nc_set_double(f, "scf_threshold", task->threshold, err) || nh_nc_set_double(f, "scf_residual", drho, err) ||
-        nh_nc_set_double(f, "gap", gap_of(task, r) * NH_RYDBERG, err) || put_energies(f, &r->energy, err) || put_steps(f, r, err))
+        nh_nc_set_double(f, "scf_threshold", task->threshold, err) ||
+        nh_nc_set_double(f, "scf_residual", drho, err) ||
+        nh_nc_set_double(f, "gap", gap_of(task, r) * NH_RYDBERG, err) || put_energies(f, &r->energy, err) ||
+        put_steps(f, r, err))
         return -1;
-    return nh_nc_def_dim(f, "xyz", 3, err) || nh_nc_def_dim(f, "scf_k", r->n_k, err) || nh_nc_def_dim(f, "scf_state", r->n_band, err) ||
-                   put(f, "scf_kpoint", 2, DIMS("scf_k", "xyz"), "1", "fractional; of k and -k one", 3 * r->n_k, r->k, 1, err) ||
+    return nh_nc_def_dim(f, "xyz", 3, err) || nh_nc_def_dim(f, "scf_k", r->n_k, err) ||
+                   nh_nc_def_dim(f, "scf_state", r->n_band, err) ||
+                   put(f, "scf_kpoint", 2, DIMS("scf_k", "xyz"), "1", "fractional; of k and -k one",
+                       3 * r->n_k, r->k, 1, err) ||
                    put(f, "scf_weight", 1, DIMS("scf_k"), "1", "weights, sum 1", r->n_k, r->weight, 1, err) ||
-                   put(f, "scf_band", 2, DIMS("scf_k", "scf_state"), "eV", "energies of the last iteration", r->n_k * r->n_band,
-                       r->band, NH_RYDBERG, err)
+                   put(f, "scf_band", 2, DIMS("scf_k", "scf_state"), "eV", "energies of the last iteration",
+                       r->n_k * r->n_band, r->band, NH_RYDBERG, err)
                ? -1
                : 0;
 }
 
-int nh_scf_check_put(nh_nc *f, const nh_scf_task *task, const char *matrix, const nh_scf_check *c, nh_error *err)
+int nh_scf_check_put(nh_nc *f, const nh_scf_task *task, const char *matrix, const nh_scf_check *c,
+                     nh_error *err)
 {
     if (put_settings(f, "check", task, err) || nh_nc_set_text(f, "check_matrix", matrix, err) ||
-        nh_nc_set_double(f, "check_gauge_mae", c->gauge_mae, err) || nh_nc_set_double(f, "check_drho", c->drho, err) ||
-        nh_nc_set_double(f, "check_band_energy", c->band_energy, err) || nh_nc_set_double(f, "check_shift", c->shift, err) ||
+        nh_nc_set_double(f, "check_gauge_mae", c->gauge_mae, err) ||
+        nh_nc_set_double(f, "check_drho", c->drho, err) ||
+        nh_nc_set_double(f, "check_band_energy", c->band_energy, err) ||
+        nh_nc_set_double(f, "check_shift", c->shift, err) ||
         nh_nc_set_double(f, "check_mean_band_error", c->mean_band_error, err) ||
         nh_nc_set_double(f, "check_efermi", c->efermi, err))
         return -1;
-    return nh_nc_def_dim(f, "xyz", 3, err) || nh_nc_def_dim(f, "check_k", c->n_k, err) || nh_nc_def_dim(f, "check_state", c->n_band, err) ||
-                   put(f, "check_kpoint", 2, DIMS("check_k", "xyz"), "1", "fractional; of k and -k one", 3 * c->n_k, c->k, 1, err) ||
-                   put(f, "check_band", 2, DIMS("check_k", "check_state"), "eV", "energies of the Hamiltonian", c->n_k * c->n_band,
-                       c->band, 1, err) ||
+    return nh_nc_def_dim(f, "xyz", 3, err) || nh_nc_def_dim(f, "check_k", c->n_k, err) ||
+                   nh_nc_def_dim(f, "check_state", c->n_band, err) ||
+                   put(f, "check_kpoint", 2, DIMS("check_k", "xyz"), "1", "fractional; of k and -k one",
+                       3 * c->n_k, c->k, 1, err) ||
+                   put(f, "check_band", 2, DIMS("check_k", "check_state"), "eV",
+                       "energies of the Hamiltonian", c->n_k * c->n_band, c->band, 1, err) ||
                    put(f, "check_band_error", 2, DIMS("check_k", "check_state"), "eV",
-                       "first-order change of each towards the Hamiltonian of its density", c->n_k * c->n_band, c->band_error, 1,
-                       err)
+                       "first-order change of each towards the Hamiltonian of its density",
+                       c->n_k * c->n_band, c->band_error, 1, err)
                ? -1
                : 0;
 }

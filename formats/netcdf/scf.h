@@ -10,6 +10,7 @@
 extern const char *const nh_scf_variables[], *const nh_scf_check_variables[];
 
 int nh_scf_put(nh_nc *f, const nh_scf_task *task, const nh_scf_result *r, nh_error *err);
-int nh_scf_check_put(nh_nc *f, const nh_scf_task *task, const char *matrix, const nh_scf_check *c, nh_error *err);
+int nh_scf_check_put(nh_nc *f, const nh_scf_task *task, const char *matrix, const nh_scf_check *c,
+                     nh_error *err);
 
 #endif

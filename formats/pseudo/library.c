@@ -53,32 +53,35 @@ static int named_file(const nh_library *l, const char *name, const char *where, 
                        : join(".", 1, name, path, err);
 }
 
-static int find(const nh_library *l, const char *name, const char *where, const char *element, const char *suffix,
-                const char *what, const char *option, const char *variable, char **path, nh_error *err)
+static int find(const nh_library *l, const char *name, const char *where, const char *element,
+                const char *suffix, const char *what, const char *option, const char *variable, char **path,
+                nh_error *err)
 {
     *path = NULL;
     if (name != NULL) return named_file(l, name, where, path, err);
     if (where == NULL)
-        return nh_fail(err, "%s: no folder to take the %s from: --%s or the environment's %s", element, what, option,
-                       variable);
+        return nh_fail(err, "%s: no folder to take the %s from: --%s or the environment's %s", element, what,
+                       option, variable);
     return nh_element_file(where, element, suffix, path, err);
 }
 
-static int read_orbital(const nh_library *l, const char *name, const char *element, nh_orbital_set *out, nh_error *err)
+static int read_orbital(const nh_library *l, const char *name, const char *element, nh_orbital_set *out,
+                        nh_error *err)
 {
     char *path;
-    int status = find(l, name, orbital_folder(l), element, ".orb", "orbitals", "orbital-dir", "NEXTHAM_ORBITAL", &path,
-                      err);
+    int status = find(l, name, orbital_folder(l), element, ".orb", "orbitals", "orbital-dir",
+                      "NEXTHAM_ORBITAL", &path, err);
     if (status == 0) status = nh_orbital_read(path, element, out, err);
     free(path);
     return status;
 }
 
-static int read_pseudo(const nh_library *l, const char *name, const char *element, nh_pseudo *out, nh_error *err)
+static int read_pseudo(const nh_library *l, const char *name, const char *element, nh_pseudo *out,
+                       nh_error *err)
 {
     char *path;
-    int status = find(l, name, pseudo_folder(l), element, ".upf", "pseudopotential", "pseudo-dir", "NEXTHAM_PSEUDO",
-                      &path, err);
+    int status = find(l, name, pseudo_folder(l), element, ".upf", "pseudopotential", "pseudo-dir",
+                      "NEXTHAM_PSEUDO", &path, err);
     if (status == 0) status = nh_upf_read(path, element, l->spin_orbit, out, err);
     free(path);
     return status;
@@ -110,8 +113,8 @@ int nh_library_read(const nh_library *l, nh_structure_file *file, nh_species **o
     int status = species != NULL ? 0 : nh_fail_memory(err, "the species");
     for (size_t i = 0; i < s->n_species && status == 0; i++) {
         const char *const element = nh_element_symbol(s->atomic_number[i]);
-        status = read_pseudo(l, file->pseudo_file != NULL ? file->pseudo_file[i] : NULL, element, &species[i].pseudo,
-                             err);
+        status = read_pseudo(l, file->pseudo_file != NULL ? file->pseudo_file[i] : NULL, element,
+                             &species[i].pseudo, err);
         if (status == 0)
             status = read_orbital(l, file->orbital_file != NULL ? file->orbital_file[i] : NULL, element,
                                   &species[i].orbital, err);
@@ -132,8 +135,9 @@ static int compare_shells(const nh_structure *s, size_t species, const nh_orbita
     const size_t first = s->shell_start[species], n = s->shell_start[species + 1] - first;
     if (n == o->n_shell && memcmp(s->shell_l + first, o->l, n * sizeof *o->l) == 0) return 0;
     char *const here = nh_shells_text(n, s->shell_l + first), *const there = nh_shells_text(o->n_shell, o->l);
-    nh_fail(err, "%s: the crystal has shells %s, its orbital file %s", nh_element_symbol(s->atomic_number[species]),
-            here != NULL ? here : "?", there != NULL ? there : "?");
+    nh_fail(err, "%s: the crystal has shells %s, its orbital file %s",
+            nh_element_symbol(s->atomic_number[species]), here != NULL ? here : "?",
+            there != NULL ? there : "?");
     free(here);
     free(there);
     return -1;
@@ -159,7 +163,8 @@ int nh_library_read_known(const nh_library *l, const nh_structure *s, nh_species
     return 0;
 }
 
-int nh_library_read_orbitals(const nh_library *l, const nh_structure_file *file, nh_species **out, nh_error *err)
+int nh_library_read_orbitals(const nh_library *l, const nh_structure_file *file, nh_species **out,
+                             nh_error *err)
 {
     const nh_structure *const s = &file->structure;
     nh_species *const species = NH_ARRAY(nh_species, s->n_species);

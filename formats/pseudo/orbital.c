@@ -25,7 +25,9 @@ static double norm(size_t n, double dr, const double *f)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
-        const double r = (double)i * dr, weight = i == 0 || (i == n - 1 && n % 2 == 1) ? 1 : i % 2 == 1 ? 4 : 2;
+        const double r = (double)i * dr, weight = i == 0 || (i == n - 1 && n % 2 == 1) ? 1
+                                                  : i % 2 == 1                         ? 4
+                                                                                       : 2;
         sum += weight * f[i] * f[i] * r * r;
     }
     return sum * dr / 3;
@@ -37,8 +39,8 @@ static int read_named(nh_stream *s, const char *name, double *out, nh_error *err
     char word[32];
     if (nh_scan_word(s, word, sizeof word, name, err)) return -1;
     if (strcmp(word, name) != 0)
-        return nh_fail(err, "%s:%zu: \"%s\" where \"%s\" is expected", nh_stream_name(s), nh_stream_line(s), word,
-                       name);
+        return nh_fail(err, "%s:%zu: \"%s\" where \"%s\" is expected", nh_stream_name(s), nh_stream_line(s),
+                       word, name);
     return nh_scan_real(s, out, name, err);
 }
 
@@ -51,10 +53,12 @@ static int read_shell(nh_stream *s, nh_orbital_set *o, bool *done, nh_error *err
     for (size_t i = 0; i < 3; i++) {
         if (nh_scan_word(s, word, sizeof word, "a block \"Type L N\"", err)) return -1;
         if (strcmp(word, names[i]) != 0)
-            return nh_fail(err, "%s:%zu: \"%s\" where \"Type L N\" is expected", path, nh_stream_line(s), word);
+            return nh_fail(err, "%s:%zu: \"%s\" where \"Type L N\" is expected", path, nh_stream_line(s),
+                           word);
     }
     long type, l, n;
-    if (nh_scan_long(s, &type, "a type", err) || nh_scan_long(s, &l, "L", err) || nh_scan_long(s, &n, "N", err))
+    if (nh_scan_long(s, &type, "a type", err) || nh_scan_long(s, &l, "L", err) ||
+        nh_scan_long(s, &n, "N", err))
         return -1;
     size_t first = 0;
     while (first < o->n_shell && o->l[first] != l)
@@ -63,8 +67,8 @@ static int read_shell(nh_stream *s, nh_orbital_set *o, bool *done, nh_error *err
     while (first + count < o->n_shell && o->l[first + count] == l)
         count++;
     if (n < 0 || (size_t)n >= count)
-        return nh_fail(err, "%s:%zu: orbital L %ld, N %ld, of which the head says nothing", path, nh_stream_line(s), l,
-                       n);
+        return nh_fail(err, "%s:%zu: orbital L %ld, N %ld, of which the head says nothing", path,
+                       nh_stream_line(s), l, n);
     const size_t shell = first + (size_t)n;
     if (done[shell]) return nh_fail(err, "%s:%zu: orbital L %ld, N %ld twice", path, nh_stream_line(s), l, n);
     done[shell] = true;
@@ -74,7 +78,8 @@ static int read_shell(nh_stream *s, nh_orbital_set *o, bool *done, nh_error *err
         if (!isfinite(f[i])) return nh_fail(err, "%s:%zu: a value is not finite", path, nh_stream_line(s));
     }
     const double square = norm(o->n_mesh, o->dr, f);
-    if (!(square > 0) || !isfinite(square)) return nh_fail(err, "%s: orbital L %ld, N %ld has no norm", path, l, n);
+    if (!(square > 0) || !isfinite(square))
+        return nh_fail(err, "%s: orbital L %ld, N %ld has no norm", path, l, n);
     const double scale = 1 / sqrt(square);
     for (size_t i = 0; i < o->n_mesh; i++)
         f[i] *= scale;

@@ -196,7 +196,8 @@ static void begin(void *context, const char *name, const char **a)
     if (strcmp(name, "UPF") == 0) {
         const char *const version = attribute(a, "version");
         if (version == NULL || version[0] != '2') {
-            nh_fail(u->err, "%s: UPF version %s; version 2 is needed", u->path, version != NULL ? version : "not given");
+            nh_fail(u->err, "%s: UPF version %s; version 2 is needed", u->path,
+                    version != NULL ? version : "not given");
             stop(u);
         }
         return;
@@ -216,7 +217,8 @@ static void begin(void *context, const char *name, const char **a)
         nh_fail(u->err, "%s:%zu: <%s> before PP_HEADER", u->path, line(u), name);
         stop(u);
     } else if (index == SIZE_MAX) {
-        nh_fail(u->err, "%s:%zu: <%s> where PP_HEADER says %zu projectors", u->path, line(u), name, u->n_beta);
+        nh_fail(u->err, "%s:%zu: <%s> where PP_HEADER says %zu projectors", u->path, line(u), name,
+                u->n_beta);
         stop(u);
     } else if (rel) {
         if (!number(attribute(a, "jjj"), &u->j[index])) {
@@ -336,9 +338,10 @@ static int check_parts(const upf *u, bool spin_orbit, nh_error *err)
 {
     if (!u->seen_header) return nh_fail(err, "%s: no PP_HEADER", u->path);
     if (spin_orbit && !u->has_so)
-        return nh_fail(err,
-                       "%s: a scalar-relativistic pseudopotential; spin-orbit coupling needs a fully relativistic one",
-                       u->path);
+        return nh_fail(
+            err,
+            "%s: a scalar-relativistic pseudopotential; spin-orbit coupling needs a fully relativistic one",
+            u->path);
     for (enum section s = R; s < BETA; s++)
         if (u->data[s] == NULL && (s != NLCC || u->core_correction) && (s != DIJ || u->n_beta > 0))
             return nh_fail(err, "%s: no <%s>", u->path, section_names[s]);
@@ -357,8 +360,8 @@ static int check_parts(const upf *u, bool spin_orbit, nh_error *err)
         for (size_t b = 0; b < u->n_beta; b++)
             if (u->data[DIJ][a * u->n_beta + b] != 0 &&
                 (u->l[a] != u->l[b] || (u->has_so && fabs(u->j[a] - u->j[b]) > 0.1)))
-                return nh_fail(err, "%s: PP_DIJ couples projectors %zu and %zu of different l or j", u->path, a + 1,
-                               b + 1);
+                return nh_fail(err, "%s: PP_DIJ couples projectors %zu and %zu of different l or j", u->path,
+                               a + 1, b + 1);
     return 0;
 }
 
@@ -382,7 +385,8 @@ static int take_projectors(upf *u, nh_pseudo *p, nh_error *err)
         c--; /* the last index that counts; ABACUS's rule drops it where it is odd */
         if (c % 2 == 0) c++;
         if (c > p->n_full) c = p->n_full;
-        p->projector[i] = (nh_projector){.l = u->l[i], .j = u->has_so ? u->j[i] : NAN, .n = c, .f = take(&u->beta[i])};
+        p->projector[i] =
+            (nh_projector){.l = u->l[i], .j = u->has_so ? u->j[i] : NAN, .n = c, .f = take(&u->beta[i])};
     }
     p->d = u->data[DIJ] != NULL ? take(&u->data[DIJ]) : NH_ARRAY(double, 0);
     return p->d != NULL ? 0 : nh_fail_memory(err, "projectors");
@@ -431,7 +435,9 @@ static int parse(upf *u, const char *text, nh_error *err)
 {
     if (strstr(text, "<UPF") == NULL)
         return strstr(text, "<PP_HEADER") != NULL
-                   ? nh_fail(err, "%s: UPF version 1; version 2 is needed (Quantum ESPRESSO's upfconv converts)", u->path)
+                   ? nh_fail(err,
+                             "%s: UPF version 1; version 2 is needed (Quantum ESPRESSO's upfconv converts)",
+                             u->path)
                    : nh_fail(err, "%s: no UPF pseudopotential (no <UPF version=\"2..\">)", u->path);
     if ((u->parser = XML_ParserCreate(NULL)) == NULL) return nh_fail_memory(err, "the XML parser");
     XML_SetUserData(u->parser, u);
@@ -442,8 +448,9 @@ static int parse(upf *u, const char *text, nh_error *err)
     if (XML_Parse(u->parser, text, (int)size, 1) != XML_STATUS_OK) {
         status = -1;
         const enum XML_Error code = XML_GetErrorCode(u->parser);
-        if (!u->failed && (code == XML_ERROR_NO_ELEMENTS || (size_t)XML_GetCurrentByteIndex(u->parser) >= size ||
-                           code == XML_ERROR_UNCLOSED_TOKEN))
+        if (!u->failed &&
+            (code == XML_ERROR_NO_ELEMENTS || (size_t)XML_GetCurrentByteIndex(u->parser) >= size ||
+             code == XML_ERROR_UNCLOSED_TOKEN))
             nh_fail(err, "%s: truncated: it ends in line %zu, before </UPF>", u->path, line(u));
         else if (!u->failed)
             nh_fail(err, "%s:%zu: %s", u->path, line(u), XML_ErrorString(code));

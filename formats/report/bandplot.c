@@ -110,11 +110,13 @@ static void write_summary(FILE *out, const nh_bandplot *p)
 {
     const nh_band_errors *e = p->errors;
     const double none = NAN;
-    fprintf(out, "#title\tbands\treference\tefermi_eV\tgap_eV\tgap_kind\tshift_eV\tmean_meV\tmax_meV\tstates\tghosts\tkpoints\n");
-    fprintf(out, "%s\t%s\t%s\t%.6f\t%.6f\t%s\t%.6f\t%.3f\t%.3f\t%zu\t%zu\t%zu\n", p->title != NULL ? p->title : "-",
-            p->curve.name, e != NULL ? p->reference[0].name : "-", p->curve.efermi, p->has_gap ? gap_size(&p->gap) : none,
-            p->has_gap ? gap_kind(&p->gap) : "-", e != NULL ? e->shift : none, e != NULL ? 1e3 * e->mean : none,
-            e != NULL ? 1e3 * e->max : none, e != NULL ? e->n_state : 0, e != NULL ? e->n_ghost : 0, p->curve.bands->k.count);
+    fprintf(out, "#title\tbands\treference\tefermi_eV\tgap_eV\tgap_kind\tshift_eV\tmean_meV\tmax_"
+                 "meV\tstates\tghosts\tkpoints\n");
+    fprintf(out, "%s\t%s\t%s\t%.6f\t%.6f\t%s\t%.6f\t%.3f\t%.3f\t%zu\t%zu\t%zu\n",
+            p->title != NULL ? p->title : "-", p->curve.name, e != NULL ? p->reference[0].name : "-",
+            p->curve.efermi, p->has_gap ? gap_size(&p->gap) : none, p->has_gap ? gap_kind(&p->gap) : "-",
+            e != NULL ? e->shift : none, e != NULL ? 1e3 * e->mean : none, e != NULL ? 1e3 * e->max : none,
+            e != NULL ? e->n_state : 0, e != NULL ? e->n_ghost : 0, p->curve.bands->k.count);
 }
 
 static void write_kpoints(FILE *out, const nh_bandplot *p)
@@ -125,14 +127,15 @@ static void write_kpoints(FILE *out, const nh_bandplot *p)
     const char *reference = e != NULL ? p->reference[0].bands->matrix : NULL;
     const bool bounded = b->against != NULL && reference != NULL && strcmp(b->against, reference) == 0;
     const nh_condition *c = &b->condition;
-    fprintf(out, "#kpoint\tk1\tk2\tk3\tmax_difference_eV\tband\tghost\tbound_eV\ts_condition\ts_norm\th_difference_norm_eV\n");
+    fprintf(out, "#kpoint\tk1\tk2\tk3\tmax_difference_eV\tband\tghost\tbound_eV\ts_condition\ts_norm\th_"
+                 "difference_norm_eV\n");
     for (size_t k = 0; k < q->count; k++) {
         fprintf(out, "%zu\t%.6g\t%.6g\t%.6g", k + 1, q->k[3 * k], q->k[3 * k + 1], q->k[3 * k + 2]);
-        fprintf(out, "\t%.6g\t%zu\t%d", e != NULL ? e->k_max[k] : (double)NAN, e != NULL ? e->k_band[k] + 1 : 0,
-                e != NULL && e->ghost[k]);
+        fprintf(out, "\t%.6g\t%zu\t%d", e != NULL ? e->k_max[k] : (double)NAN,
+                e != NULL ? e->k_band[k] + 1 : 0, e != NULL && e->ghost[k]);
         if (bounded)
-            fprintf(out, "\t%.6g\t%.6g\t%.6g\t%.6g\n", nh_condition_bound(c, k, e->shift), c->s_condition[k], c->s_norm[k],
-                    c->h_norm[k]);
+            fprintf(out, "\t%.6g\t%.6g\t%.6g\t%.6g\n", nh_condition_bound(c, k, e->shift), c->s_condition[k],
+                    c->s_norm[k], c->h_norm[k]);
         else
             fprintf(out, "\tnan\tnan\tnan\tnan\n");
     }

@@ -58,10 +58,12 @@ static char *pair_name(const nh_graph *g, size_t pair)
     return nh_strdup(name);
 }
 
-int nh_gauge_table_begin(nh_gauge_table *t, const nh_graph *g, size_t n_pair, const size_t *pair, nh_error *err)
+int nh_gauge_table_begin(nh_gauge_table *t, const nh_graph *g, size_t n_pair, const size_t *pair,
+                         nh_error *err)
 {
     if (t->by == NH_GAUGE_BY_PAIR && t->n_structure > 0)
-        return nh_fail(err, "--by pair: pairs of different structures have no mean: one structure, or --each");
+        return nh_fail(err,
+                       "--by pair: pairs of different structures have no mean: one structure, or --each");
     t->n_structure++;
     if (t->row != NULL) return 0;
     size_t room;
@@ -232,8 +234,8 @@ void nh_gauge_table_json(FILE *out, const nh_gauge_table *t)
     fprintf(out,
             "{\"reference\": \"%s\", \"mu\": \"%s\", \"pairs\": \"%s\", \"by\": \"%s\", \"structures\": "
             "%zu,\n \"matrices\": {",
-            t->reference, nh_gauge_rule_names[t->rule], t->all_pairs ? "all" : "cutoff", nh_gauge_by_names[t->by],
-            t->n_structure);
+            t->reference, nh_gauge_rule_names[t->rule], t->all_pairs ? "all" : "cutoff",
+            nh_gauge_by_names[t->by], t->n_structure);
     for (int x = 0, n = 0; x < NH_GAUGE_N_SUBJECT; x++) {
         if (t->seen[x] == 0) continue;
         fprintf(out, "%s\n  \"%s\": {", n++ > 0 ? "," : "", nh_gauge_subject_name(t, (nh_gauge_subject)x));
@@ -243,8 +245,8 @@ void nh_gauge_table_json(FILE *out, const nh_gauge_table *t)
             if (!is_shown(t, r)) continue;
             char name[NAME_SIZE];
             group_name(t, i, name);
-            fprintf(out, "%s\n   \"%s\": {\"structures\": %zu, \"elements\": %zu", rows++ > 0 ? "," : "", name,
-                    r->n_structure, r->n_elem);
+            fprintf(out, "%s\n   \"%s\": {\"structures\": %zu, \"elements\": %zu", rows++ > 0 ? "," : "",
+                    name, r->n_structure, r->n_elem);
             print_number(out, "real_meV", mean_meV(r, r->mae[NH_GAUGE_REAL]));
             print_number(out, "imaginary_meV", mean_meV(r, r->mae[NH_GAUGE_IMAGINARY]));
             print_number(out, "complex_meV", mean_meV(r, r->mae[NH_GAUGE_COMPLEX]));

@@ -46,7 +46,8 @@ typedef struct nh_gauge_table {
 
 /* The next structure: nh_gauge_table_add follows for each subject that it has. The first five members are set, the others
  * zero at first. Error: a second structure in a table by pair. */
-int nh_gauge_table_begin(nh_gauge_table *t, const nh_graph *g, size_t n_pair, const size_t *pair, nh_error *err);
+int nh_gauge_table_begin(nh_gauge_table *t, const nh_graph *g, size_t n_pair, const size_t *pair,
+                         nh_error *err);
 int nh_gauge_table_add(nh_gauge_table *t, nh_gauge_subject x, const nh_gauge *q, nh_error *err);
 /* Empties it; the first five members stay. */
 void nh_gauge_table_clear(nh_gauge_table *t);

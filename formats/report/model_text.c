@@ -100,7 +100,7 @@ int nh_model_parts(FILE *out, const nh_model *m, nh_error *err)
     fprintf(out, "%-36s %-46s %7s %11s  %s\n", "part", "shapes", "tensors", "parameters", "acts on");
     for (size_t k = 0; k < n; k++)
         fprintf(out, "%-36s %-46s %7zu %11zu  %s%s\n", parts[k].name, parts[k].shapes, parts[k].tensors,
-               parts[k].count, acts_text(parts[k].acts), parts[k].absent ? " (not in the file)" : "");
+                parts[k].count, acts_text(parts[k].acts), parts[k].absent ? " (not in the file)" : "");
     free(parts);
     return 0;
 }
@@ -113,7 +113,7 @@ void nh_model_parameters(FILE *out, const nh_model *m)
         char shape[48];
         print_shape(a, shape, sizeof shape);
         fprintf(out, "%-64s %-12s %11zu  %s%s\n", a->name, shape, a->count, acts_text(a->acts),
-               has(&m->weights[0], i) ? "" : " (not in the file)");
+                has(&m->weights[0], i) ? "" : " (not in the file)");
     }
 }
 

@@ -8,8 +8,8 @@
 typedef struct nh_structure_file {
     nh_structure structure; /* no shells yet: a structure file does not know them */
     const char *format;     /* name of the format, static */
-    char **orbital_file;    /* [n_species] names in STRU's NUMERICAL_ORBITAL; NULL where there are none; owned */
-    char **pseudo_file;     /* [n_species] those in ATOMIC_SPECIES, likewise; a single one may be NULL */
+    char **orbital_file; /* [n_species] names in STRU's NUMERICAL_ORBITAL; NULL where there are none; owned */
+    char **pseudo_file;  /* [n_species] those in ATOMIC_SPECIES, likewise; a single one may be NULL */
 } nh_structure_file;
 
 /* True where `text` looks like the format. */

@@ -17,11 +17,11 @@ static const struct {
     const char *name, *storage; /* torch.float32, torch.FloatStorage */
     size_t size;
 } TYPES[] = {
-    [NH_FLOAT16] = {"float16", "HalfStorage", 2},   [NH_BFLOAT16] = {"bfloat16", "BFloat16Storage", 2},
-    [NH_FLOAT32] = {"float32", "FloatStorage", 4},  [NH_FLOAT64] = {"float64", "DoubleStorage", 8},
-    [NH_INT8] = {"int8", "CharStorage", 1},         [NH_UINT8] = {"uint8", "ByteStorage", 1},
-    [NH_INT16] = {"int16", "ShortStorage", 2},      [NH_INT32] = {"int32", "IntStorage", 4},
-    [NH_INT64] = {"int64", "LongStorage", 8},       [NH_BOOL] = {"bool", "BoolStorage", 1},
+    [NH_FLOAT16] = {"float16", "HalfStorage", 2},  [NH_BFLOAT16] = {"bfloat16", "BFloat16Storage", 2},
+    [NH_FLOAT32] = {"float32", "FloatStorage", 4}, [NH_FLOAT64] = {"float64", "DoubleStorage", 8},
+    [NH_INT8] = {"int8", "CharStorage", 1},        [NH_UINT8] = {"uint8", "ByteStorage", 1},
+    [NH_INT16] = {"int16", "ShortStorage", 2},     [NH_INT32] = {"int32", "IntStorage", 4},
+    [NH_INT64] = {"int64", "LongStorage", 8},      [NH_BOOL] = {"bool", "BoolStorage", 1},
 };
 enum { N_TYPES = sizeof TYPES / sizeof *TYPES };
 
@@ -47,7 +47,7 @@ bool nh_dtype_from_name(const char *name, nh_dtype *out)
 
 typedef struct archive {
     nh_zip *zip;
-    size_t *by_name; /* [n_tensor] tensors in the order of their names */
+    size_t *by_name;           /* [n_tensor] tensors in the order of their names */
     char prefix[LONGEST_NAME]; /* "archive/" */
     const unsigned char *pickle_bytes;
     void *owned;
@@ -103,10 +103,12 @@ static int check_byte_order(const archive *a, nh_error *err)
 /* torch.save before 1.6 wrote a bare pickle of this number. */
 static bool is_old_torch(const char *path)
 {
-    static const unsigned char magic[] = {0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
+    static const unsigned char magic[] = {0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c,
+                                          0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
     unsigned char begin[sizeof magic];
     FILE *f = fopen(path, "rbe");
-    const bool old = f != NULL && fread(begin, sizeof begin, 1, f) == 1 && memcmp(begin, magic, sizeof magic) == 0;
+    const bool old =
+        f != NULL && fread(begin, sizeof begin, 1, f) == 1 && memcmp(begin, magic, sizeof magic) == 0;
     if (f != NULL) fclose(f);
     return old;
 }
@@ -131,20 +133,35 @@ static double number(nh_dtype t, const unsigned char *p)
     int32_t i32;
     int64_t i64;
     switch (t) {
-    case NH_FLOAT16: memcpy(&u16, p, 2); return (double)from_half(u16);
+    case NH_FLOAT16:
+        memcpy(&u16, p, 2);
+        return (double)from_half(u16);
     case NH_BFLOAT16:
         memcpy(&u16, p, 2);
         u32 = (uint32_t)u16 << 16;
         memcpy(&f, &u32, 4);
         return (double)f;
-    case NH_FLOAT32: memcpy(&f, p, 4); return (double)f;
-    case NH_FLOAT64: memcpy(&d, p, 8); return d;
-    case NH_INT8: return (double)(int8_t)p[0];
-    case NH_UINT8: return (double)p[0];
-    case NH_INT16: memcpy(&i16, p, 2); return (double)i16;
-    case NH_INT32: memcpy(&i32, p, 4); return (double)i32;
-    case NH_INT64: memcpy(&i64, p, 8); return (double)i64;
-    case NH_BOOL: return (double)(p[0] != 0);
+    case NH_FLOAT32:
+        memcpy(&f, p, 4);
+        return (double)f;
+    case NH_FLOAT64:
+        memcpy(&d, p, 8);
+        return d;
+    case NH_INT8:
+        return (double)(int8_t)p[0];
+    case NH_UINT8:
+        return (double)p[0];
+    case NH_INT16:
+        memcpy(&i16, p, 2);
+        return (double)i16;
+    case NH_INT32:
+        memcpy(&i32, p, 4);
+        return (double)i32;
+    case NH_INT64:
+        memcpy(&i64, p, 8);
+        return (double)i64;
+    case NH_BOOL:
+        return (double)(p[0] != 0);
     }
     return NAN;
 }
@@ -193,17 +210,21 @@ static int read_storage(const reader *r, const char *name, const nh_py *v, nh_te
 {
     const nh_py *id = v->kind == NH_PY_PERSISTENT ? v->argument : NULL;
     if (id == NULL || id->kind != NH_PY_TUPLE || id->count != 5 || !nh_py_is_text(id->item[0], "storage") ||
-        id->item[1]->kind != NH_PY_GLOBAL || id->item[2]->kind != NH_PY_TEXT || size_of(id->item[4], numbers) != 0)
-        return nh_fail(r->err, "%s: tensor %s: its storage is not described as PyTorch does", r->c->path, name);
+        id->item[1]->kind != NH_PY_GLOBAL || id->item[2]->kind != NH_PY_TEXT ||
+        size_of(id->item[4], numbers) != 0)
+        return nh_fail(r->err, "%s: tensor %s: its storage is not described as PyTorch does", r->c->path,
+                       name);
     size_t i = 0;
     while (i < N_TYPES && !nh_py_is_global(id->item[1], "torch", TYPES[i].storage))
         i++;
     if (i == N_TYPES)
         return nh_fail(r->err, "%s: tensor %s: numbers of type %.*s are not read", r->c->path, name,
-                       (int)(id->item[1]->name_length < 40 ? id->item[1]->name_length : 40), id->item[1]->name);
+                       (int)(id->item[1]->name_length < 40 ? id->item[1]->name_length : 40),
+                       id->item[1]->name);
     t->dtype = (nh_dtype)i;
     char entry[LONGEST_NAME + 64];
-    if (id->item[2]->length > 40) return nh_fail(r->err, "%s: tensor %s: a storage with a long name", r->c->path, name);
+    if (id->item[2]->length > 40)
+        return nh_fail(r->err, "%s: tensor %s: a storage with a long name", r->c->path, name);
     snprintf(entry, sizeof entry, "%sdata/%.*s", r->a->prefix, (int)id->item[2]->length, id->item[2]->text);
     t->storage = nh_zip_find(r->a->zip, entry);
     if (t->storage == SIZE_MAX) {
@@ -211,15 +232,19 @@ static int read_storage(const reader *r, const char *name, const nh_py *v, nh_te
         return nh_fail(r->err, "%s: tensor %s: no entry %s in the archive", r->c->path, name, entry);
     }
     if (*numbers > nh_zip_size(r->a->zip, t->storage) / TYPES[i].size)
-        return nh_fail(r->err, "%s: tensor %s: a storage of %zu numbers in %zu bytes", r->c->path, name, *numbers, nh_zip_size(r->a->zip, t->storage));
+        return nh_fail(r->err, "%s: tensor %s: a storage of %zu numbers in %zu bytes", r->c->path, name,
+                       *numbers, nh_zip_size(r->a->zip, t->storage));
     return 0;
 }
 
 /* Shape and strides; every element lies in the storage. */
-static int read_shape(const reader *r, const char *name, const nh_py *shape, const nh_py *stride, size_t numbers, nh_tensor *t)
+static int read_shape(const reader *r, const char *name, const nh_py *shape, const nh_py *stride,
+                      size_t numbers, nh_tensor *t)
 {
-    if (shape->kind == NH_PY_OBJECT && shape->argument->kind == NH_PY_TUPLE && shape->argument->count == 1) shape = shape->argument->item[0]; /* torch.Size */
-    if (shape->kind != NH_PY_TUPLE || stride->kind != NH_PY_TUPLE || shape->count != stride->count || shape->count > NH_TENSOR_DIMS)
+    if (shape->kind == NH_PY_OBJECT && shape->argument->kind == NH_PY_TUPLE && shape->argument->count == 1)
+        shape = shape->argument->item[0]; /* torch.Size */
+    if (shape->kind != NH_PY_TUPLE || stride->kind != NH_PY_TUPLE || shape->count != stride->count ||
+        shape->count > NH_TENSOR_DIMS)
         return nh_fail(r->err, "%s: tensor %s: its shape is not described as PyTorch does", r->c->path, name);
     t->n_dim = shape->count;
     t->count = 1;
@@ -227,8 +252,10 @@ static int read_shape(const reader *r, const char *name, const nh_py *shape, con
     bool good = true;
     for (size_t d = 0; good && d < t->n_dim; d++) {
         size_t reach = 0;
-        good = size_of(shape->item[d], &t->dim[d]) == 0 && size_of(stride->item[d], &t->stride[d]) == 0 && nh_size_mul(t->count, t->dim[d], &t->count) &&
-               (t->dim[d] == 0 || (nh_size_mul(t->dim[d] - 1, t->stride[d], &reach) && nh_size_add(last, reach, &last)));
+        good = size_of(shape->item[d], &t->dim[d]) == 0 && size_of(stride->item[d], &t->stride[d]) == 0 &&
+               nh_size_mul(t->count, t->dim[d], &t->count) &&
+               (t->dim[d] == 0 ||
+                (nh_size_mul(t->dim[d] - 1, t->stride[d], &reach) && nh_size_add(last, reach, &last)));
     }
     /* A stride of 0 repeats numbers: more elements than the storage has would be memory on the file's word. */
     if (!good || (t->count > 0 && (last >= numbers || t->count > numbers)))
@@ -240,9 +267,12 @@ static int add_tensor(reader *r, const char *name, const nh_py *v)
 {
     nh_checkpoint *c = r->c;
     const nh_py *args = v->argument;
-    if (args->kind == NH_PY_TUPLE && args->count >= 1 && is_tensor(args->item[0])) args = args->item[0]->argument; /* a parameter around a tensor */
-    if (args->kind != NH_PY_TUPLE || args->count < 4) return nh_fail(r->err, "%s: tensor %s: not described as PyTorch does", c->path, name);
-    if (c->n_tensor == MOST_TENSORS) return nh_fail(r->err, "%s: more than %d tensors", c->path, MOST_TENSORS);
+    if (args->kind == NH_PY_TUPLE && args->count >= 1 && is_tensor(args->item[0]))
+        args = args->item[0]->argument; /* a parameter around a tensor */
+    if (args->kind != NH_PY_TUPLE || args->count < 4)
+        return nh_fail(r->err, "%s: tensor %s: not described as PyTorch does", c->path, name);
+    if (c->n_tensor == MOST_TENSORS)
+        return nh_fail(r->err, "%s: more than %d tensors", c->path, MOST_TENSORS);
     if (c->n_tensor == r->room) {
         const size_t room = r->room > 0 ? 2 * r->room : 512;
         nh_tensor *grown = realloc(c->tensor, room * sizeof *grown);
@@ -253,7 +283,8 @@ static int add_tensor(reader *r, const char *name, const nh_py *v)
     nh_tensor t = {0};
     size_t numbers = 0;
     if (read_storage(r, name, args->item[0], &t, &numbers) != 0) return -1;
-    if (size_of(args->item[1], &t.offset) != 0) return nh_fail(r->err, "%s: tensor %s: not described as PyTorch does", c->path, name);
+    if (size_of(args->item[1], &t.offset) != 0)
+        return nh_fail(r->err, "%s: tensor %s: not described as PyTorch does", c->path, name);
     if (read_shape(r, name, args->item[2], args->item[3], numbers, &t) != 0) return -1;
     t.name = nh_strdup(strncmp(name, "module.", 7) == 0 ? name + 7 : name);
     if (t.name == NULL) return nh_fail_memory(r->err, "the tensors of a checkpoint");
@@ -262,13 +293,17 @@ static int add_tensor(reader *r, const char *name, const nh_py *v)
 }
 
 /* "prefix" + key, as text that a terminal can be shown. */
-static int join(const reader *r, const char *prefix, const nh_py *key, const char *after, char out[LONGEST_NAME])
+static int join(const reader *r, const char *prefix, const nh_py *key, const char *after,
+                char out[LONGEST_NAME])
 {
     if (key->kind != NH_PY_TEXT) return nh_fail(r->err, "%s: %s: a name that is no text", r->c->path, prefix);
-    const int n = snprintf(out, LONGEST_NAME, "%s%.*s%s", prefix, (int)(key->length < LONGEST_NAME ? key->length : LONGEST_NAME), key->text, after);
-    if (n < 0 || n >= LONGEST_NAME || key->length >= LONGEST_NAME) return nh_fail(r->err, "%s: a name of more than %d characters", r->c->path, LONGEST_NAME - 1);
+    const int n = snprintf(out, LONGEST_NAME, "%s%.*s%s", prefix,
+                           (int)(key->length < LONGEST_NAME ? key->length : LONGEST_NAME), key->text, after);
+    if (n < 0 || n >= LONGEST_NAME || key->length >= LONGEST_NAME)
+        return nh_fail(r->err, "%s: a name of more than %d characters", r->c->path, LONGEST_NAME - 1);
     for (const char *c = out; *c != '\0'; c++)
-        if ((unsigned char)*c < ' ' || (unsigned char)*c >= 127) return nh_fail(r->err, "%s: a name with a character that is not printable ASCII", r->c->path);
+        if ((unsigned char)*c < ' ' || (unsigned char)*c >= 127)
+            return nh_fail(r->err, "%s: a name with a character that is not printable ASCII", r->c->path);
     return 0;
 }
 
@@ -286,14 +321,19 @@ static const nh_py *attributes(const nh_py *v)
     if (v == NULL || v->kind != NH_PY_OBJECT || v->state == NULL) return NULL;
     const nh_py *state = v->state;
     if (state->kind == NH_PY_TUPLE && state->count == 2) state = state->item[0]; /* with slots */
-    return state->kind == NH_PY_DICT && nh_py_get(state, "_modules") != NULL && nh_py_get(state, "_parameters") != NULL ? state : NULL;
+    return state->kind == NH_PY_DICT && nh_py_get(state, "_modules") != NULL &&
+                   nh_py_get(state, "_parameters") != NULL
+               ? state
+               : NULL;
 }
 
 static int add_dictionary(reader *r, const nh_py *v, const char *prefix)
 {
     char name[LONGEST_NAME];
     for (size_t i = 0; i + 1 < v->count; i += 2)
-        if (is_tensor(v->item[i + 1]) && (join(r, prefix, v->item[i], "", name) != 0 || add_tensor(r, name, v->item[i + 1]) != 0)) return -1;
+        if (is_tensor(v->item[i + 1]) &&
+            (join(r, prefix, v->item[i], "", name) != 0 || add_tensor(r, name, v->item[i + 1]) != 0))
+            return -1;
     return 0;
 }
 
@@ -310,12 +350,15 @@ static int add_module(reader *r, const nh_py *module, const char *prefix, int de
     const nh_py *inner = nh_py_get(state, "_modules");
     for (size_t i = 0; i + 1 < inner->count; i += 2) {
         char name[LONGEST_NAME];
-        if (join(r, prefix, inner->item[i], ".", name) != 0 || add_module(r, inner->item[i + 1], name, depth + 1) != 0) return -1;
+        if (join(r, prefix, inner->item[i], ".", name) != 0 ||
+            add_module(r, inner->item[i + 1], name, depth + 1) != 0)
+            return -1;
     }
     return 0;
 }
 
-static int set_texts(nh_checkpoint *c, const nh_py *root, const nh_py *weights, const char *key, nh_error *err)
+static int set_texts(nh_checkpoint *c, const nh_py *root, const nh_py *weights, const char *key,
+                     nh_error *err)
 {
     size_t size = 1;
     char *list = malloc(LONGEST_NAME);
@@ -323,8 +366,10 @@ static int set_texts(nh_checkpoint *c, const nh_py *root, const nh_py *weights, 
     list[0] = '\0';
     for (size_t i = 0; root != weights && i + 1 < root->count; i += 2) {
         const nh_py *k = root->item[i];
-        if (root->item[i + 1] == weights || k->kind != NH_PY_TEXT || size + k->length + 3 > LONGEST_NAME) continue;
-        size += (size_t)snprintf(list + size - 1, LONGEST_NAME - size, "%s%.*s", size > 1 ? ", " : "", (int)k->length, k->text);
+        if (root->item[i + 1] == weights || k->kind != NH_PY_TEXT || size + k->length + 3 > LONGEST_NAME)
+            continue;
+        size += (size_t)snprintf(list + size - 1, LONGEST_NAME - size, "%s%.*s", size > 1 ? ", " : "",
+                                 (int)k->length, k->text);
     }
     for (char *at = list; *at != '\0'; at++)
         if ((unsigned char)*at < ' ' || (unsigned char)*at >= 127) *at = '?';
@@ -341,7 +386,9 @@ static int read_weights(reader *r, const char *key)
     if (key != NULL) {
         weights = nh_py_get(root, key);
         found = key;
-        if (!holds_tensors(weights) && attributes(weights) == NULL) return nh_fail(r->err, "%s: no dictionary of tensors and no module under the key %s", r->c->path, key);
+        if (!holds_tensors(weights) && attributes(weights) == NULL)
+            return nh_fail(r->err, "%s: no dictionary of tensors and no module under the key %s", r->c->path,
+                           key);
     } else if (holds_tensors(root) || attributes(root) != NULL) {
         weights = root;
     }
@@ -351,7 +398,9 @@ static int read_weights(reader *r, const char *key)
         weights = v;
         found = usual[i];
     }
-    if (weights == NULL) return nh_fail(r->err, "%s: neither a dictionary of tensors, nor one under state_dict, nor a module", r->c->path);
+    if (weights == NULL)
+        return nh_fail(r->err, "%s: neither a dictionary of tensors, nor one under state_dict, nor a module",
+                       r->c->path);
     if (set_texts(r->c, root, weights, found, r->err) != 0) return -1;
     return attributes(weights) != NULL ? add_module(r, weights, "", 0) : add_dictionary(r, weights, "");
 }
@@ -387,12 +436,16 @@ int nh_checkpoint_open(const char *path, const char *key, nh_checkpoint **out, n
     }
     c->file = a;
     size_t entry = 0;
-    int status = is_old_torch(path) ? nh_fail(err, "%s: written by PyTorch before 1.6: load it with a newer one and save it again", path)
-                                    : nh_zip_open(path, &a->zip, err);
+    int status =
+        is_old_torch(path)
+            ? nh_fail(err, "%s: written by PyTorch before 1.6: load it with a newer one and save it again",
+                      path)
+            : nh_zip_open(path, &a->zip, err);
     if (status == 0) status = find_pickle(a, &entry, err);
     if (status == 0) status = check_byte_order(a, err);
     if (status == 0) status = nh_zip_data(a->zip, entry, &a->pickle_bytes, &a->owned, err);
-    if (status == 0) status = nh_pickle_read(a->pickle_bytes, nh_zip_size(a->zip, entry), path, &a->pickle, err);
+    if (status == 0)
+        status = nh_pickle_read(a->pickle_bytes, nh_zip_size(a->zip, entry), path, &a->pickle, err);
     reader r = {.c = c, .a = a, .err = err};
     if (status == 0) status = read_weights(&r, key);
     if (status == 0 && c->n_tensor == 0) status = nh_fail(err, "%s: no tensors in it", path);

@@ -49,7 +49,7 @@ typedef struct nh_checkpoint {
 
 /* `key`: where the weights are; NULL: the usual places. */
 int nh_checkpoint_open(const char *path, const char *key, nh_checkpoint **out, nh_error *err);
-void nh_checkpoint_free(nh_checkpoint *c); /* NULL is fine */
+void nh_checkpoint_free(nh_checkpoint *c);                           /* NULL is fine */
 size_t nh_checkpoint_find(const nh_checkpoint *c, const char *name); /* or SIZE_MAX */
 /* values[count], row-major whatever the strides are; exact but for integers beyond 2^53. */
 int nh_checkpoint_values(const nh_checkpoint *c, size_t tensor, double *values, nh_error *err);
@@ -65,6 +65,7 @@ typedef struct nh_tensor_out {
 } nh_tensor_out;
 
 /* torch.load(path)["state_dict"] gives the tensors back. `config` (may be NULL) is kept beside them as text. */
-int nh_checkpoint_write(const char *path, size_t n, const nh_tensor_out *tensor, const char *config, nh_error *err);
+int nh_checkpoint_write(const char *path, size_t n, const nh_tensor_out *tensor, const char *config,
+                        nh_error *err);
 
 #endif

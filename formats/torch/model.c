@@ -23,7 +23,8 @@ typedef struct version {
 static const version VERSIONS[] = {
     {"V1", "network: nextham-v1\nbasis: 4s2p2d1f\nreconstruct: uu\n", 104, 11264, 1856, 1160},
     {"V1.1",
-     "network: nextham-v1\nbasis: 4s2p2d1f\nmid: 32x0e+16x0o+16x1o+16x1e+8x2e+8x2o+8x3e+8x3o+8x4e+8x4o+4x5e+4x5o+1x6e+1x6o+1x7e\n"
+     "network: nextham-v1\nbasis: 4s2p2d1f\nmid: "
+     "32x0e+16x0o+16x1o+16x1e+8x2e+8x2o+8x3e+8x3o+8x4e+8x4o+4x5e+4x5o+1x6e+1x6o+1x7e\n"
      "tracegrad: {hidden: 1024, hidden_last: 512, z: 256, scale: 0}\nreconstruct: uu\nrydberg: 13.6\n",
      139, 12880, 2211, 2385},
 };
@@ -31,26 +32,34 @@ enum { N_VERSIONS = sizeof VERSIONS / sizeof *VERSIONS };
 
 static int find_version(const nh_checkpoint *c, const version **out, nh_error *err)
 {
-    static const char *const names[] = {"blocks.0.norm_1.affine_weight", "input_rs.tp.weight", "blocks.0.ga.merge_src.tp.weight",
+    static const char *const names[] = {"blocks.0.norm_1.affine_weight", "input_rs.tp.weight",
+                                        "blocks.0.ga.merge_src.tp.weight",
                                         "blocks.0.ga.sep_act.dtp_rad.offset"};
     size_t found[4];
     for (size_t i = 0; i < 4; i++) {
         const size_t t = nh_checkpoint_find(c, names[i]);
-        if (t == SIZE_MAX) return nh_fail(err, "%s: no tensor %s: not a checkpoint of this network (--key says where else the weights are)", c->path, names[i]);
+        if (t == SIZE_MAX)
+            return nh_fail(
+                err,
+                "%s: no tensor %s: not a checkpoint of this network (--key says where else the weights are)",
+                c->path, names[i]);
         found[i] = c->tensor[t].count;
     }
     for (size_t v = 0; v < N_VERSIONS; v++)
-        if (found[0] == VERSIONS[v].norm && found[1] == VERSIONS[v].input && found[2] == VERSIONS[v].merge && found[3] == VERSIONS[v].offset) {
+        if (found[0] == VERSIONS[v].norm && found[1] == VERSIONS[v].input && found[2] == VERSIONS[v].merge &&
+            found[3] == VERSIONS[v].offset) {
             *out = &VERSIONS[v];
             return 0;
         }
     return nh_fail(err,
-                   "%s: neither V1 nor V1.1: %s, %s, %s, %s have %zu, %zu, %zu, %zu numbers, expected 104, 11264, 1856, 1160 or 139, 12880, "
+                   "%s: neither V1 nor V1.1: %s, %s, %s, %s have %zu, %zu, %zu, %zu numbers, expected 104, "
+                   "11264, 1856, 1160 or 139, 12880, "
                    "2211, 2385 (--network describes another one)",
                    c->path, names[0], names[1], names[2], names[3], found[0], found[1], found[2], found[3]);
 }
 
-static int choose_config(const nh_torch_task *task, const nh_checkpoint *first, nh_config *out, const char **name, nh_error *err)
+static int choose_config(const nh_torch_task *task, const nh_checkpoint *first, nh_config *out,
+                         const char **name, nh_error *err)
 {
     const version *v = NULL;
     *name = "the network of --network";
@@ -58,7 +67,9 @@ static int choose_config(const nh_torch_task *task, const nh_checkpoint *first, 
         if (find_version(first, &v, err) != 0) return -1;
         *name = v->name;
     }
-    if ((v != NULL ? nh_config_parse(v->config, v->name, out, err) : nh_config_read(task->config, out, err)) != 0) return -1;
+    if ((v != NULL ? nh_config_parse(v->config, v->name, out, err)
+                   : nh_config_read(task->config, out, err)) != 0)
+        return -1;
     if (!isnan(task->rydberg)) out->rydberg = task->rydberg;
     if (task->onsite_copies > 0) out->onsite_copies = task->onsite_copies;
     return 0;
@@ -102,7 +113,8 @@ static bool is_float(nh_dtype t)
     return t == NH_FLOAT16 || t == NH_BFLOAT16 || t == NH_FLOAT32 || t == NH_FLOAT64;
 }
 
-static int take_parameter(const nh_checkpoint *c, size_t tensor, const nh_param *p, nh_weights *w, size_t i, nh_error *err)
+static int take_parameter(const nh_checkpoint *c, size_t tensor, const nh_param *p, nh_weights *w, size_t i,
+                          nh_error *err)
 {
     const nh_tensor *t = &c->tensor[tensor];
     bool same = t->n_dim == p->n_dim;
@@ -114,12 +126,14 @@ static int take_parameter(const nh_checkpoint *c, size_t tensor, const nh_param 
         shape_text(p->n_dim, p->dim, expected, sizeof expected);
         return nh_fail(err, "%s: tensor %s: shape %s, expected %s", c->path, t->name, found, expected);
     }
-    if (!is_float(t->dtype)) return nh_fail(err, "%s: tensor %s: weights of type %s", c->path, t->name, nh_dtype_name(t->dtype));
+    if (!is_float(t->dtype))
+        return nh_fail(err, "%s: tensor %s: weights of type %s", c->path, t->name, nh_dtype_name(t->dtype));
     double *values = NH_ARRAY(double, t->count);
     if (values == NULL) return nh_fail_memory(err, t->name);
     int status = nh_checkpoint_values(c, tensor, values, err);
     for (size_t k = 0; status == 0 && k < t->count; k++)
-        if (!isfinite(values[k])) status = nh_fail(err, "%s: tensor %s: element %zu is %g", c->path, t->name, k, values[k]);
+        if (!isfinite(values[k]))
+            status = nh_fail(err, "%s: tensor %s: element %zu is %g", c->path, t->name, k, values[k]);
     if (status == 0 && w->single != NULL) {
         float *single = nh_calloc_aligned(t->count, sizeof *single);
         if (single == NULL) status = nh_fail_memory(err, t->name);
@@ -138,7 +152,8 @@ static int take_parameter(const nh_checkpoint *c, size_t tensor, const nh_param 
 }
 
 /* Appends a tensor that the network does not use. */
-static int keep_unused(const nh_checkpoint *c, size_t tensor, size_t range, size_t *length, nh_unused *u, nh_error *err)
+static int keep_unused(const nh_checkpoint *c, size_t tensor, size_t range, size_t *length, nh_unused *u,
+                       nh_error *err)
 {
     const nh_tensor *t = &c->tensor[tensor];
     char line[1024], shape[160];
@@ -162,20 +177,23 @@ static int import_range(import *im, const nh_checkpoint *c, size_t range, nh_err
     for (size_t t = 0; t < c->n_tensor; t++) {
         const bool parameter = nh_params_find(&m->params, c->tensor[t].name) != SIZE_MAX;
         has_double = has_double || (parameter && c->tensor[t].dtype == NH_FLOAT64);
-        if (!parameter) rest += c->tensor[t].count; /* each is bounded by a file's size, and their number by 2^20 */
+        if (!parameter)
+            rest += c->tensor[t].count; /* each is bounded by a file's size, and their number by 2^20 */
     }
     if (has_double) {
         nh_weights_free(&m->weights[range]);
         if (nh_weights_new(&m->params, true, &m->weights[range], err) != 0) return -1;
     }
     u->values[range] = NH_ARRAY(double, rest);
-    if (u->values[range] == NULL || add_text(&u->index[range], &length, "", err) != 0 || add_text(&u->types[range], &types, "", err) != 0)
+    if (u->values[range] == NULL || add_text(&u->index[range], &length, "", err) != 0 ||
+        add_text(&u->types[range], &types, "", err) != 0)
         return nh_fail_memory(err, "tensors that the network does not use");
     for (size_t t = 0; t < c->n_tensor; t++) {
         const char *name = c->tensor[t].name;
         const size_t i = nh_params_find(&m->params, name);
         if (i == SIZE_MAX) {
-            if (c->tensor[t].count > 0 && !nh_param_known_dead(name) && im->unknown++ == 0) snprintf(im->first_unknown, sizeof im->first_unknown, "%s", name);
+            if (c->tensor[t].count > 0 && !nh_param_known_dead(name) && im->unknown++ == 0)
+                snprintf(im->first_unknown, sizeof im->first_unknown, "%s", name);
             if (keep_unused(c, t, range, &length, u, err) != 0) return -1;
             continue;
         }
@@ -205,28 +223,37 @@ static long range_of(const char *path)
 
 static int unused_new(size_t n, nh_unused *u, nh_error *err)
 {
-    *u = (nh_unused){.n_range = n, .index = NH_ARRAY(char *, n), .types = NH_ARRAY(char *, n), .count = NH_ARRAY(size_t, n), .values = NH_ARRAY(double *, n)};
-    return u->index != NULL && u->types != NULL && u->count != NULL && u->values != NULL ? 0 : nh_fail_memory(err, "tensors that the network does not use");
+    *u = (nh_unused){.n_range = n,
+                     .index = NH_ARRAY(char *, n),
+                     .types = NH_ARRAY(char *, n),
+                     .count = NH_ARRAY(size_t, n),
+                     .values = NH_ARRAY(double *, n)};
+    return u->index != NULL && u->types != NULL && u->count != NULL && u->values != NULL
+               ? 0
+               : nh_fail_memory(err, "tensors that the network does not use");
 }
 
 static int check_files(const nh_torch_task *task, const nh_config *config, nh_error *err)
 {
     if (task->n_file != config->n_range)
-        return nh_fail(err, "%zu files, expected %zu: one for each distance range of the network", task->n_file, config->n_range);
+        return nh_fail(err, "%zu files, expected %zu: one for each distance range of the network",
+                       task->n_file, config->n_range);
     for (size_t r = 0; r < task->n_file; r++) {
         const long number = range_of(task->file[r]);
         if (number >= 0 && (size_t)number != r)
-            return nh_fail(err, "%s: file %zu is for range %zu, its name says range %ld", task->file[r], r + 1, r, number);
+            return nh_fail(err, "%s: file %zu is for range %zu, its name says range %ld", task->file[r],
+                           r + 1, r, number);
     }
     return 0;
 }
 
-int nh_torch_import(const nh_torch_task *task, nh_model **out, nh_unused *unused, nh_error *note, nh_error *err)
+int nh_torch_import(const nh_torch_task *task, nh_model **out, nh_unused *unused, nh_error *note,
+                    nh_error *err)
 {
     nh_config config = {0};
     nh_checkpoint *c = NULL;
     const char *name = "";
-    import im = {.unused = unused};
+import im = {.unused = unused };
     char where[64] = "", skipped[256] = "";
     *out = NULL;
     *unused = (nh_unused){0};
@@ -257,10 +284,12 @@ int nh_torch_import(const nh_torch_task *task, nh_model **out, nh_unused *unused
         nh_unused_free(unused);
         return -1;
     }
-    nh_fail(note, "%s, weights from %s%s%s", name, where[0] != '\0' ? where : "the whole file", skipped[0] != '\0' ? "; not read: " : "", skipped);
+    nh_fail(note, "%s, weights from %s%s%s", name, where[0] != '\0' ? where : "the whole file",
+            skipped[0] != '\0' ? "; not read: " : "", skipped);
     if (im.unknown > 0) {
         const size_t at = strlen(note->text);
-        snprintf(note->text + at, sizeof note->text - at, "; %zu tensors are unknown and act on nothing, the first: %s", im.unknown, im.first_unknown);
+        snprintf(note->text + at, sizeof note->text - at,
+                 "; %zu tensors are unknown and act on nothing, the first: %s", im.unknown, im.first_unknown);
     }
     *out = im.m;
     return 0;
@@ -300,10 +329,12 @@ int nh_unused_put(nh_nc *f, const nh_unused *u, nh_error *err)
         if (u->count[r] == 0) continue;
         bool single = true;
         for (size_t k = 0; k < u->count[r] && single; k++)
-            single = !isfinite(u->values[r][k]) || (fabs(u->values[r][k]) <= (double)FLT_MAX && (double)(float)u->values[r][k] == u->values[r][k]);
+            single = !isfinite(u->values[r][k]) || (fabs(u->values[r][k]) <= (double)FLT_MAX &&
+                                                    (double)(float)u->values[r][k] == u->values[r][k]);
         const char *dims[] = {values};
         if (nh_nc_def_dim(f, values, u->count[r], err) != 0 ||
-            nh_nc_def_var(f, values, single ? NC_FLOAT : NC_DOUBLE, 1, dims, NULL, NULL, "tensors that the network does not use", err) != 0 ||
+            nh_nc_def_var(f, values, single ? NC_FLOAT : NC_DOUBLE, 1, dims, NULL, NULL,
+                          "tensors that the network does not use", err) != 0 ||
             nh_nc_put_double(f, values, u->values[r], err) != 0)
             return -1;
     }
@@ -316,15 +347,20 @@ int nh_unused_get(const nh_nc *f, size_t n_range, nh_unused *out, nh_error *err)
     for (size_t r = 0; status == 0 && r < n_range; r++) {
         char values[48], index[48], types[48], number[52];
         names_of(r, values, index, types);
-        status = nh_nc_att_text(f, index, &out->index[r], err) != 0 || nh_nc_att_text(f, types, &out->types[r], err) != 0 ? -1 : 0;
+        status = nh_nc_att_text(f, index, &out->index[r], err) != 0 ||
+                         nh_nc_att_text(f, types, &out->types[r], err) != 0
+                     ? -1
+                     : 0;
         if (status == 0 && out->index[r] == NULL) out->index[r] = nh_strdup("");
         if (status == 0 && out->types[r] == NULL) out->types[r] = nh_strdup("");
-        if (status == 0 && (out->index[r] == NULL || out->types[r] == NULL)) status = nh_fail_memory(err, "the names of tensors");
+        if (status == 0 && (out->index[r] == NULL || out->types[r] == NULL))
+            status = nh_fail_memory(err, "the names of tensors");
         if (status != 0 || !nh_nc_has(f, values)) continue;
         const char *dims[] = {values};
         snprintf(number, sizeof number, "?%s", values); /* what is not used may be NaN */
         status = nh_nc_dim(f, values, &out->count[r], err);
-        if (status == 0 && (out->values[r] = NH_ARRAY(double, out->count[r])) == NULL) status = nh_fail_memory(err, "tensors that the network does not use");
+        if (status == 0 && (out->values[r] = NH_ARRAY(double, out->count[r])) == NULL)
+            status = nh_fail_memory(err, "tensors that the network does not use");
         if (status == 0) status = nh_nc_get_double(f, number, 1, dims, out->count[r], out->values[r], err);
     }
     if (status != 0) nh_unused_free(out);
@@ -339,12 +375,14 @@ static int next_line(char **at, nh_tensor_out *t, size_t dim[NH_TENSOR_DIMS], si
     char *line = strsep(at, "\n"), *name = strsep(&line, " "), *type = strsep(&line, " "), *shape = line;
     *t = (nh_tensor_out){.name = name, .dim = dim};
     *count = 1;
-    if (shape == NULL || !nh_dtype_from_name(type, &t->dtype)) return nh_fail(err, "the index of unused tensors is broken at %s", name != NULL ? name : "its end");
+    if (shape == NULL || !nh_dtype_from_name(type, &t->dtype))
+        return nh_fail(err, "the index of unused tensors is broken at %s", name != NULL ? name : "its end");
     for (char *word; strcmp(shape, "-") != 0 && (word = strsep(&shape, "x")) != NULL;) {
         char *end;
         errno = 0;
         const unsigned long long n = strtoull(word, &end, 10);
-        if (t->n_dim == NH_TENSOR_DIMS || end == word || *end != '\0' || errno != 0 || !nh_size_mul(*count, (size_t)n, count))
+        if (t->n_dim == NH_TENSOR_DIMS || end == word || *end != '\0' || errno != 0 ||
+            !nh_size_mul(*count, (size_t)n, count))
             return nh_fail(err, "the index of unused tensors is broken at %s", name);
         dim[t->n_dim++] = (size_t)n;
         if (shape == NULL) break;
@@ -355,7 +393,8 @@ static int next_line(char **at, nh_tensor_out *t, size_t dim[NH_TENSOR_DIMS], si
 static nh_dtype type_of(const char *types, const char *name, bool as_double)
 {
     const size_t n = strlen(name);
-    for (const char *at = types; at != NULL && *at != '\0'; at = strchr(at, '\n') != NULL ? strchr(at, '\n') + 1 : NULL) {
+    for (const char *at = types; at != NULL && *at != '\0';
+         at = strchr(at, '\n') != NULL ? strchr(at, '\n') + 1 : NULL) {
         if (strncmp(at, name, n) != 0 || at[n] != ' ') continue;
         char word[16];
         nh_dtype t;
@@ -364,7 +403,8 @@ static nh_dtype type_of(const char *types, const char *name, bool as_double)
     return as_double ? NH_FLOAT64 : NH_FLOAT32;
 }
 
-static int export_range(const nh_model *m, const nh_unused *u, size_t range, const char *path, const char *config, nh_error *err)
+static int export_range(const nh_model *m, const nh_unused *u, size_t range, const char *path,
+                        const char *config, nh_error *err)
 {
     size_t most = m->params.count, n = 0, used = 0;
     for (const char *at = u->index[range]; *at != '\0'; at++)
@@ -372,7 +412,8 @@ static int export_range(const nh_model *m, const nh_unused *u, size_t range, con
     char *index = nh_strdup(u->index[range]);
     nh_tensor_out *t = NH_ARRAY(nh_tensor_out, most);
     size_t(*dim)[NH_TENSOR_DIMS] = calloc(most, sizeof *dim);
-    int status = index == NULL || t == NULL || dim == NULL ? nh_fail_memory(err, "the tensors of a checkpoint") : 0;
+    int status =
+        index == NULL || t == NULL || dim == NULL ? nh_fail_memory(err, "the tensors of a checkpoint") : 0;
     const nh_weights *w = &m->weights[range];
     for (size_t i = 0; status == 0 && i < m->params.count; i++) {
         const nh_param *p = &m->params.param[i];
@@ -388,7 +429,8 @@ static int export_range(const nh_model *m, const nh_unused *u, size_t range, con
     while (status == 0 && at != NULL && *at != '\0') {
         size_t count;
         status = next_line(&at, &t[n], dim[n], &count, err);
-        if (status == 0 && count > u->count[range] - used) status = nh_fail(err, "the index of unused tensors does not fit their numbers");
+        if (status == 0 && count > u->count[range] - used)
+            status = nh_fail(err, "the index of unused tensors does not fit their numbers");
         if (status != 0) break;
         t[n].values = u->values[range] != NULL ? u->values[range] + used : NULL;
         used += count;

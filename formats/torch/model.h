@@ -24,15 +24,17 @@ int nh_unused_get(const nh_nc *f, size_t n_range, nh_unused *out, nh_error *err)
 
 typedef struct nh_torch_task {
     size_t n_file;
-    const char *const *file; /* in the order of their ranges; a number behind "range" in the names must agree */
-    const char *config;      /* configuration (YAML); NULL: V1 or V1.1, as the shapes say */
-    const char *key;         /* of nh_checkpoint_open */
-    double rydberg;          /* eV; NaN: what the network's version says */
-    int onsite_copies;       /* 0: 1 */
+    const char *const
+        *file;          /* in the order of their ranges; a number behind "range" in the names must agree */
+    const char *config; /* configuration (YAML); NULL: V1 or V1.1, as the shapes say */
+    const char *key;    /* of nh_checkpoint_open */
+    double rydberg;     /* eV; NaN: what the network's version says */
+    int onsite_copies;  /* 0: 1 */
 } nh_torch_task;
 
 /* *note: what was found and what was left out, for the user; empty: nothing to say. */
-int nh_torch_import(const nh_torch_task *task, nh_model **out, nh_unused *unused, nh_error *note, nh_error *err);
+int nh_torch_import(const nh_torch_task *task, nh_model **out, nh_unused *unused, nh_error *note,
+                    nh_error *err);
 /* FOLDER/model_range0_curr.pth.tar ...; the folder is made where there is none. */
 int nh_torch_export(const nh_model *m, const nh_unused *unused, const char *folder, nh_error *err);
 

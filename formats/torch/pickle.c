@@ -350,13 +350,16 @@ static int check_call(const machine *m, const nh_py *callable)
             (CALLS[i].name == NULL || same(callable->name, callable->name_length, CALLS[i].name)))
             return 0;
     char module[64], name[64];
-    snprintf(module, sizeof module, "%.*s", (int)(callable->length < 60 ? callable->length : 60), callable->text);
-    snprintf(name, sizeof name, "%.*s", (int)(callable->name_length < 60 ? callable->name_length : 60), callable->name);
+    snprintf(module, sizeof module, "%.*s", (int)(callable->length < 60 ? callable->length : 60),
+             callable->text);
+    snprintf(name, sizeof name, "%.*s", (int)(callable->name_length < 60 ? callable->name_length : 60),
+             callable->name);
     for (char *c = module; *c != '\0'; c++)
         if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
     for (char *c = name; *c != '\0'; c++)
         if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
-    return nh_fail(m->err, "%s: the pickle calls %s.%s, which no tensor needs: refused", m->where, module, name);
+    return nh_fail(m->err, "%s: the pickle calls %s.%s, which no tensor needs: refused", m->where, module,
+                   name);
 }
 
 /* A call (of a function on the list above), or a new object of a class, which is only data for us. */
@@ -366,7 +369,9 @@ static int push_object(machine *m, bool call, bool keywords)
     nh_py *v;
     if (keywords && pop(m, &ignored) != 0) return -1;
     if (pop(m, &argument) != 0 || pop(m, &callable) != 0) return -1;
-    if (call ? check_call(m, callable) != 0 : callable->kind != NH_PY_GLOBAL && broken(m, "an object without a class") != 0) return -1;
+    if (call ? check_call(m, callable) != 0
+             : callable->kind != NH_PY_GLOBAL && broken(m, "an object without a class") != 0)
+        return -1;
     if (push_new(m, NH_PY_OBJECT, &v) != 0) return -1;
     v->callable = callable;
     v->argument = argument;
@@ -418,68 +423,126 @@ static int step(machine *m, unsigned op)
     case 0x80: /* PROTO */
         if (take_unsigned(m, 1, &n) != 0) return -1;
         return n >= 2 && n <= 5 ? 0 : broken(m, "its protocol is none of 2 to 5");
-    case 0x95: return take_unsigned(m, 8, &n); /* FRAME: for whoever reads a stream */
-    case '(': return push(m, NULL);
-    case 'N': return push_new(m, NH_PY_NONE, NULL);
-    case 0x88: return push_bool(m, true);
-    case 0x89: return push_bool(m, false);
-    case 'J': return take_unsigned(m, 4, &n) != 0 ? -1 : push_int(m, (int32_t)(uint32_t)n);
-    case 'K': return take_unsigned(m, 1, &n) != 0 ? -1 : push_int(m, (long long)n);
-    case 'M': return take_unsigned(m, 2, &n) != 0 ? -1 : push_int(m, (long long)n);
-    case 0x8a: return push_long(m, 1);
-    case 0x8b: return push_long(m, 4);
-    case 'G': return push_float(m);
-    case 'X': return push_text(m, 4); /* BINUNICODE */
-    case 0x8c: return push_text(m, 1);
-    case 0x8d: return push_text(m, 8);
-    case 'T': return push_text(m, 4); /* BINSTRING, Python 2 */
-    case 'U': return push_text(m, 1);
-    case 'B': return push_text(m, 4); /* BINBYTES */
-    case 'C': return push_text(m, 1);
-    case 0x8e: return push_text(m, 8);
-    case 0x96: return push_text(m, 8); /* BYTEARRAY8 */
-    case ')': return push_new(m, NH_PY_TUPLE, NULL);
-    case ']': return push_new(m, NH_PY_LIST, NULL);
-    case '}': return push_new(m, NH_PY_DICT, NULL);
-    case 0x8f: return push_new(m, NH_PY_LIST, NULL); /* EMPTY_SET */
-    case 't': return push_marked(m, NH_PY_TUPLE);
-    case 'l': return push_marked(m, NH_PY_LIST);
-    case 'd': return push_marked(m, NH_PY_DICT);
-    case 0x91: return push_marked(m, NH_PY_LIST); /* FROZENSET */
-    case 0x85: return push_tuple(m, 1);
-    case 0x86: return push_tuple(m, 2);
-    case 0x87: return push_tuple(m, 3);
-    case 'a': return extend_by(m, 1);
-    case 's': return extend_by(m, 2);
-    case 'e': return extend(m, false);
-    case 0x90: return extend(m, false); /* ADDITEMS */
-    case 'u': return extend(m, true);
-    case 'q': return take_unsigned(m, 1, &n) != 0 ? -1 : memoize(m, (size_t)n);
-    case 'r': return take_unsigned(m, 4, &n) != 0 ? -1 : memoize(m, (size_t)n);
-    case 0x94: return memoize(m, m->n_memo);
-    case 'h': return take_unsigned(m, 1, &n) != 0 ? -1 : recall(m, (size_t)n);
-    case 'j': return take_unsigned(m, 4, &n) != 0 ? -1 : recall(m, (size_t)n);
-    case 'c': return global_lines(m);
-    case 0x93: return stack_global(m);
-    case 'R': return push_object(m, true, false);
-    case 0x81: return push_object(m, false, false);
-    case 0x92: return push_object(m, false, true);
-    case 'b': return build(m);
-    case 'Q': return persistent(m);
-    case '0': return m->depth > 0 && m->stack[m->depth - 1] == NULL ? (m->depth--, 0) : pop(m, &ignored);
+    case 0x95:
+        return take_unsigned(m, 8, &n); /* FRAME: for whoever reads a stream */
+    case '(':
+        return push(m, NULL);
+    case 'N':
+        return push_new(m, NH_PY_NONE, NULL);
+    case 0x88:
+        return push_bool(m, true);
+    case 0x89:
+        return push_bool(m, false);
+    case 'J':
+        return take_unsigned(m, 4, &n) != 0 ? -1 : push_int(m, (int32_t)(uint32_t)n);
+    case 'K':
+        return take_unsigned(m, 1, &n) != 0 ? -1 : push_int(m, (long long)n);
+    case 'M':
+        return take_unsigned(m, 2, &n) != 0 ? -1 : push_int(m, (long long)n);
+    case 0x8a:
+        return push_long(m, 1);
+    case 0x8b:
+        return push_long(m, 4);
+    case 'G':
+        return push_float(m);
+    case 'X':
+        return push_text(m, 4); /* BINUNICODE */
+    case 0x8c:
+        return push_text(m, 1);
+    case 0x8d:
+        return push_text(m, 8);
+    case 'T':
+        return push_text(m, 4); /* BINSTRING, Python 2 */
+    case 'U':
+        return push_text(m, 1);
+    case 'B':
+        return push_text(m, 4); /* BINBYTES */
+    case 'C':
+        return push_text(m, 1);
+    case 0x8e:
+        return push_text(m, 8);
+    case 0x96:
+        return push_text(m, 8); /* BYTEARRAY8 */
+    case ')':
+        return push_new(m, NH_PY_TUPLE, NULL);
+    case ']':
+        return push_new(m, NH_PY_LIST, NULL);
+    case '}':
+        return push_new(m, NH_PY_DICT, NULL);
+    case 0x8f:
+        return push_new(m, NH_PY_LIST, NULL); /* EMPTY_SET */
+    case 't':
+        return push_marked(m, NH_PY_TUPLE);
+    case 'l':
+        return push_marked(m, NH_PY_LIST);
+    case 'd':
+        return push_marked(m, NH_PY_DICT);
+    case 0x91:
+        return push_marked(m, NH_PY_LIST); /* FROZENSET */
+    case 0x85:
+        return push_tuple(m, 1);
+    case 0x86:
+        return push_tuple(m, 2);
+    case 0x87:
+        return push_tuple(m, 3);
+    case 'a':
+        return extend_by(m, 1);
+    case 's':
+        return extend_by(m, 2);
+    case 'e':
+        return extend(m, false);
+    case 0x90:
+        return extend(m, false); /* ADDITEMS */
+    case 'u':
+        return extend(m, true);
+    case 'q':
+        return take_unsigned(m, 1, &n) != 0 ? -1 : memoize(m, (size_t)n);
+    case 'r':
+        return take_unsigned(m, 4, &n) != 0 ? -1 : memoize(m, (size_t)n);
+    case 0x94:
+        return memoize(m, m->n_memo);
+    case 'h':
+        return take_unsigned(m, 1, &n) != 0 ? -1 : recall(m, (size_t)n);
+    case 'j':
+        return take_unsigned(m, 4, &n) != 0 ? -1 : recall(m, (size_t)n);
+    case 'c':
+        return global_lines(m);
+    case 0x93:
+        return stack_global(m);
+    case 'R':
+        return push_object(m, true, false);
+    case 0x81:
+        return push_object(m, false, false);
+    case 0x92:
+        return push_object(m, false, true);
+    case 'b':
+        return build(m);
+    case 'Q':
+        return persistent(m);
+    case '0':
+        return m->depth > 0 && m->stack[m->depth - 1] == NULL ? (m->depth--, 0) : pop(m, &ignored);
     case '1':
         if (above_mark(m, &first) != 0) return -1;
         m->depth = first - 1;
         return 0;
-    case '2': return top(m, &v) != 0 ? -1 : push(m, v);
-    default: return nh_fail(m->err, "%s: byte %zu of the pickle: opcode 0x%02x, which no checkpoint needs", m->where, (size_t)(m->at - m->begin) - 1, op);
+    case '2':
+        return top(m, &v) != 0 ? -1 : push(m, v);
+    default:
+        return nh_fail(m->err, "%s: byte %zu of the pickle: opcode 0x%02x, which no checkpoint needs",
+                       m->where, (size_t)(m->at - m->begin) - 1, op);
     }
 }
 
-int nh_pickle_read(const unsigned char *bytes, size_t length, const char *where, nh_pickle **out, nh_error *err)
+int nh_pickle_read(const unsigned char *bytes, size_t length, const char *where, nh_pickle **out,
+                   nh_error *err)
 {
     *out = NULL;
-    machine m = {.where = where, .begin = bytes, .at = bytes, .end = bytes + length, .p = nh_calloc(1, sizeof(nh_pickle)), .err = err};
+    machine m = {.where = where,
+                 .begin = bytes,
+                 .at = bytes,
+                 .end = bytes + length,
+                 .p = nh_calloc(1, sizeof(nh_pickle)),
+                 .err = err};
     if (m.p == NULL) return nh_fail_memory(err, "a pickle");
     int status = 0;
     for (;;) {
@@ -523,7 +586,8 @@ bool nh_py_is_text(const nh_py *v, const char *text)
 
 bool nh_py_is_global(const nh_py *v, const char *module, const char *name)
 {
-    return v != NULL && v->kind == NH_PY_GLOBAL && same(v->text, v->length, module) && same(v->name, v->name_length, name);
+    return v != NULL && v->kind == NH_PY_GLOBAL && same(v->text, v->length, module) &&
+           same(v->name, v->name_length, name);
 }
 
 const nh_py *nh_py_get(const nh_py *v, const char *key)

@@ -20,8 +20,8 @@ typedef enum nh_py_kind {
     NH_PY_TUPLE,
     NH_PY_LIST, /* lists and sets */
     NH_PY_DICT,
-    NH_PY_GLOBAL, /* a class or a function: module and name */
-    NH_PY_OBJECT, /* what a call would have given */
+    NH_PY_GLOBAL,    /* a class or a function: module and name */
+    NH_PY_OBJECT,    /* what a call would have given */
     NH_PY_PERSISTENT /* what the file keeps elsewhere: the storage of a tensor */
 } nh_py_kind;
 
@@ -37,13 +37,15 @@ struct nh_py {
     /* TUPLE, LIST: the items. DICT: key, value, key, value. OBJECT: what was appended or set on it, likewise. */
     size_t count, room;
     const nh_py **item;
-    const nh_py *callable, *argument, *state; /* OBJECT; PERSISTENT: argument is the identifier. state may be NULL */
+    const nh_py *callable, *argument,
+        *state; /* OBJECT; PERSISTENT: argument is the identifier. state may be NULL */
 };
 
 typedef struct nh_pickle nh_pickle;
 
 /* `where` is for messages; the bytes must outlive the result. */
-int nh_pickle_read(const unsigned char *bytes, size_t length, const char *where, nh_pickle **out, nh_error *err);
+int nh_pickle_read(const unsigned char *bytes, size_t length, const char *where, nh_pickle **out,
+                   nh_error *err);
 void nh_pickle_free(nh_pickle *p); /* NULL is fine */
 const nh_py *nh_pickle_root(const nh_pickle *p);
 

@@ -63,9 +63,10 @@ static void pickle_size(bytes *b, size_t n)
 }
 
 static const char *const STORAGE[] = {
-    [NH_FLOAT16] = "HalfStorage", [NH_BFLOAT16] = "BFloat16Storage", [NH_FLOAT32] = "FloatStorage", [NH_FLOAT64] = "DoubleStorage",
-    [NH_INT8] = "CharStorage",    [NH_UINT8] = "ByteStorage",        [NH_INT16] = "ShortStorage",   [NH_INT32] = "IntStorage",
-    [NH_INT64] = "LongStorage",   [NH_BOOL] = "BoolStorage",
+    [NH_FLOAT16] = "HalfStorage",   [NH_BFLOAT16] = "BFloat16Storage", [NH_FLOAT32] = "FloatStorage",
+    [NH_FLOAT64] = "DoubleStorage", [NH_INT8] = "CharStorage",         [NH_UINT8] = "ByteStorage",
+    [NH_INT16] = "ShortStorage",    [NH_INT32] = "IntStorage",         [NH_INT64] = "LongStorage",
+    [NH_BOOL] = "BoolStorage",
 };
 
 static size_t count_of(const nh_tensor_out *t)
@@ -101,8 +102,9 @@ static void pickle_tensor(bytes *b, const nh_tensor_out *t, size_t number)
             stride *= t->dim[e] > 0 ? t->dim[e] : 1;
         pickle_size(b, stride);
     }
-    put(b, "t\x89"
-           "ccollections\nOrderedDict\n)RtR",
+    put(b,
+        "t\x89"
+        "ccollections\nOrderedDict\n)RtR",
         sizeof "t\x89"
                "ccollections\nOrderedDict\n)RtR" -
             1);
@@ -138,7 +140,8 @@ static uint16_t to_half(double x)
     frexp(x, &exponent);
     const int shift = exponent - 11 < -24 ? -24 : exponent - 11; /* of the last digit */
     const unsigned digits = (unsigned)rint(ldexp(x, -shift));
-    return (uint16_t)(sign | (shift == -24 && digits < 1024 ? digits : digits + (unsigned)(shift + 24) * 1024));
+    return (uint16_t)(sign |
+                      (shift == -24 && digits < 1024 ? digits : digits + (unsigned)(shift + 24) * 1024));
 }
 
 static uint16_t to_bfloat(double x)
@@ -154,16 +157,28 @@ static void put_value(bytes *b, nh_dtype type, double x)
 {
     const float f = (float)x;
     switch (type) {
-    case NH_FLOAT16: put_number(b, to_half(x), 2); break;
-    case NH_BFLOAT16: put_number(b, to_bfloat(x), 2); break;
-    case NH_FLOAT32: put(b, &f, 4); break;
-    case NH_FLOAT64: put(b, &x, 8); break;
+    case NH_FLOAT16:
+        put_number(b, to_half(x), 2);
+        break;
+    case NH_BFLOAT16:
+        put_number(b, to_bfloat(x), 2);
+        break;
+    case NH_FLOAT32:
+        put(b, &f, 4);
+        break;
+    case NH_FLOAT64:
+        put(b, &x, 8);
+        break;
     case NH_INT8:
     case NH_UINT8:
     case NH_INT16:
     case NH_INT32:
-    case NH_INT64: put_number(b, (uint64_t)(int64_t)x, nh_dtype_size(type)); break;
-    case NH_BOOL: put_number(b, x != 0, 1); break;
+    case NH_INT64:
+        put_number(b, (uint64_t)(int64_t)x, nh_dtype_size(type));
+        break;
+    case NH_BOOL:
+        put_number(b, x != 0, 1);
+        break;
     }
 }
 
@@ -193,7 +208,8 @@ static void entry(writer *w, const char *name, const bytes *b)
     const uint64_t begin = w->at;
     bytes header = {0};
     put_number(&header, 0x04034b50, 4);
-    const uint64_t common[] = {0, 0x0800, 0, 0, 0x0021}; /* version, UTF-8, stored, midnight, 1 January 1980 */
+    const uint64_t common[] = {0, 0x0800, 0, 0,
+                               0x0021}; /* version, UTF-8, stored, midnight, 1 January 1980 */
     for (size_t i = 0; i < 5; i++)
         put_number(&header, common[i], 2);
     put_number(&header, crc, 4);
@@ -262,7 +278,8 @@ static void write_entries(writer *w, size_t n, const nh_tensor_out *tensor, cons
         snprintf(name, sizeof name, "archive/data/%zu", i);
         b.size = 0;
         for (size_t k = 0; k < count_of(&tensor[i]); k++)
-            put_value(&b, tensor[i].dtype, tensor[i].values != NULL ? tensor[i].values[k] : (double)tensor[i].single[k]);
+            put_value(&b, tensor[i].dtype,
+                      tensor[i].values != NULL ? tensor[i].values[k] : (double)tensor[i].single[k]);
         entry(w, name, &b);
     }
     b.size = 0;
@@ -272,12 +289,15 @@ static void write_entries(writer *w, size_t n, const nh_tensor_out *tensor, cons
     free(b.data);
 }
 
-int nh_checkpoint_write(const char *path, size_t n, const nh_tensor_out *tensor, const char *config, nh_error *err)
+int nh_checkpoint_write(const char *path, size_t n, const nh_tensor_out *tensor, const char *config,
+                        nh_error *err)
 {
     uint64_t size = 0;
     for (size_t i = 0; i < n; i++)
         size += count_of(&tensor[i]) * nh_dtype_size(tensor[i].dtype) + 1024;
-    if (size > UINT32_MAX || n > 65000) return nh_fail(err, "%s: %zu tensors of %llu bytes do not fit in an archive without zip64", path, n, (unsigned long long)size);
+    if (size > UINT32_MAX || n > 65000)
+        return nh_fail(err, "%s: %zu tensors of %llu bytes do not fit in an archive without zip64", path, n,
+                       (unsigned long long)size);
     nh_outfile *o;
     if (nh_outfile_begin(path, &o, err) != 0) return -1;
     writer w = {.out = nh_outfile_stream(o, err)};

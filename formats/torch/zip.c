@@ -22,7 +22,8 @@ enum {
     MOST_COMMENT = 65535,
     DEFLATE_MOST = 1032 /* bytes that one byte of deflate can become */
 };
-static const uint32_t END = 0x06054b50, LOCATOR = 0x07064b50, END64 = 0x06064b50, CENTRAL = 0x02014b50, LOCAL = 0x04034b50;
+static const uint32_t END = 0x06054b50, LOCATOR = 0x07064b50, END64 = 0x06064b50, CENTRAL = 0x02014b50,
+                      LOCAL = 0x04034b50;
 
 typedef struct entry {
     char *name;
@@ -82,8 +83,9 @@ static int find_directory(const nh_zip *z, uint64_t *count, uint64_t *offset, ui
         *offset = u64(z->map + where + 48);
     }
     if (*offset > n || *size > n - *offset || *count > *size / CENTRAL_SIZE)
-        return nh_fail(err, "%s: a directory of %llu entries in %llu bytes from %llu on does not fit in the file", z->path,
-                       (unsigned long long)*count, (unsigned long long)*size, (unsigned long long)*offset);
+        return nh_fail(
+            err, "%s: a directory of %llu entries in %llu bytes from %llu on does not fit in the file",
+            z->path, (unsigned long long)*count, (unsigned long long)*size, (unsigned long long)*offset);
     return 0;
 }
 
@@ -123,7 +125,12 @@ static int read_directory(nh_zip *z, nh_error *err)
         const size_t name = u16(at + 28), extra = u16(at + 30), comment = u16(at + 32);
         if ((size_t)(stop - at) - CENTRAL_SIZE < name + extra + comment)
             return nh_fail(err, "%s: entry %zu of its directory is broken", z->path, z->count);
-        *e = (entry){.flags = u16(at + 8), .method = u16(at + 10), .crc = u32(at + 16), .packed = u32(at + 20), .size = u32(at + 24), .local = u32(at + 42)};
+        *e = (entry){.flags = u16(at + 8),
+                     .method = u16(at + 10),
+                     .crc = u32(at + 16),
+                     .packed = u32(at + 20),
+                     .size = u32(at + 24),
+                     .local = u32(at + 42)};
         if (!read_zip64(at + CENTRAL_SIZE + name, extra, e))
             return nh_fail(err, "%s: entry %zu has no zip64 sizes", z->path, z->count);
         e->name = malloc(name + 1);
@@ -233,24 +240,30 @@ int nh_zip_data(const nh_zip *z, size_t i, const unsigned char **data, void **ow
     *owned = NULL;
     if (e->flags & 1) return nh_fail(err, "%s: entry %s is encrypted", z->path, e->name);
     if (e->local > z->length || z->length - e->local < LOCAL_SIZE || u32(z->map + e->local) != LOCAL)
-        return nh_fail(err, "%s: entry %s: no header at byte %llu", z->path, e->name, (unsigned long long)e->local);
+        return nh_fail(err, "%s: entry %s: no header at byte %llu", z->path, e->name,
+                       (unsigned long long)e->local);
     const unsigned char *header = z->map + e->local;
     const size_t before = LOCAL_SIZE + (size_t)u16(header + 26) + u16(header + 28);
     const size_t room = z->length - (size_t)e->local;
     if (before > room || e->packed > room - before)
-        return nh_fail(err, "%s: entry %s: %llu bytes do not fit in the file: truncated", z->path, e->name, (unsigned long long)e->packed);
+        return nh_fail(err, "%s: entry %s: %llu bytes do not fit in the file: truncated", z->path, e->name,
+                       (unsigned long long)e->packed);
     const unsigned char *packed = header + before;
     if (e->method == 0) {
-        if (e->packed != e->size) return nh_fail(err, "%s: entry %s: stored, yet of two sizes", z->path, e->name);
+        if (e->packed != e->size)
+            return nh_fail(err, "%s: entry %s: stored, yet of two sizes", z->path, e->name);
         *data = packed;
     } else if (e->method == 8) {
         if (e->size / DEFLATE_MOST > e->packed)
-            return nh_fail(err, "%s: entry %s: %llu bytes cannot unpack to %llu", z->path, e->name, (unsigned long long)e->packed, (unsigned long long)e->size);
+            return nh_fail(err, "%s: entry %s: %llu bytes cannot unpack to %llu", z->path, e->name,
+                           (unsigned long long)e->packed, (unsigned long long)e->size);
         struct libdeflate_decompressor *d = libdeflate_alloc_decompressor();
         unsigned char *room_for = malloc((size_t)e->size + 1);
         size_t got = 0;
         int status = d == NULL || room_for == NULL ? nh_fail_memory(err, "an archive's entry") : 0;
-        if (status == 0 && (libdeflate_deflate_decompress(d, packed, (size_t)e->packed, room_for, (size_t)e->size, &got) != LIBDEFLATE_SUCCESS || got != e->size))
+        if (status == 0 && (libdeflate_deflate_decompress(d, packed, (size_t)e->packed, room_for,
+                                                          (size_t)e->size, &got) != LIBDEFLATE_SUCCESS ||
+                            got != e->size))
             status = nh_fail(err, "%s: entry %s: damaged deflate data", z->path, e->name);
         libdeflate_free_decompressor(d);
         if (status != 0) {
@@ -259,7 +272,8 @@ int nh_zip_data(const nh_zip *z, size_t i, const unsigned char **data, void **ow
         }
         *data = *owned = room_for;
     } else {
-        return nh_fail(err, "%s: entry %s: compression method %u, expected stored or deflate", z->path, e->name, e->method);
+        return nh_fail(err, "%s: entry %s: compression method %u, expected stored or deflate", z->path,
+                       e->name, e->method);
     }
     /* Zero: PyTorch writes no CRC where it was told not to compute one. */
     if (e->crc != 0 && libdeflate_crc32(0, *data, (size_t)e->size) != e->crc) {

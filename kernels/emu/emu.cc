@@ -64,8 +64,8 @@ static std::atomic<size_t> launches;
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (running != nullptr)
-        snprintf(where, sizeof where, "%s, block (%u,%u,%u), thread (%u,%u,%u)", running, blockIdx.x, blockIdx.y,
-                 blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
+        snprintf(where, sizeof where, "%s, block (%u,%u,%u), thread (%u,%u,%u)", running, blockIdx.x,
+                 blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
     else
         snprintf(where, sizeof where, "host");
     char line[800];
@@ -96,9 +96,9 @@ typedef struct allocation {
     unsigned long number;
 } allocation;
 
-static std::recursive_mutex table;           /* of the three lists below */
+static std::recursive_mutex table;          /* of the three lists below */
 static std::map<char *, allocation> memory; /* by first byte */
-static std::deque<char *> freed;         /* the oldest are forgotten */
+static std::deque<char *> freed;            /* the oldest are forgotten */
 enum { FREED_MOST = 2000 };
 static std::map<char *, size_t> pinned;
 
@@ -133,9 +133,11 @@ static void on_segv(int, siginfo_t *info, void *)
         const long distance = (long)(at - m.first);
         if (!a.live) fault("access to allocation %lu after cudaFree, at byte %ld", a.number, distance);
         if (at < m.first || at >= m.first + a.bytes)
-            fault("access out of bounds: byte %ld of allocation %lu, which has %zu", distance, a.number, a.bytes);
+            fault("access out of bounds: byte %ld of allocation %lu, which has %zu", distance, a.number,
+                  a.bytes);
         if (running != nullptr && a.device != device_now)
-            fault("device %d touches memory of device %d, byte %ld of allocation %lu", device_now, a.device, distance, a.number);
+            fault("device %d touches memory of device %d, byte %ld of allocation %lu", device_now, a.device,
+                  distance, a.number);
         fault("the host touches device memory, byte %ld of allocation %lu", distance, a.number);
     }
     fault("access to %p, which is no device memory", (void *)at);
@@ -212,7 +214,8 @@ cudaError_t cudaFree(void *p)
     devices[device].used -= a.bytes;
     a.live = false;
     /* the addresses stay, the memory does not */
-    if (mmap(a.map, a.map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+    if (mmap(a.map, a.map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
+        MAP_FAILED)
         fault("mmap failed");
     freed.push_back(found->first);
     if (freed.size() > FREED_MOST) {
@@ -240,7 +243,8 @@ cudaError_t cudaFreeHost(void *p)
     for (int i = 0; i < device_count; i++) /* any of them may copy from there */
         finish(i);
     const holding t(table);
-    if (pinned.erase(static_cast<char *>(p)) == 0) fault("cudaFreeHost of %p, which cudaMallocHost did not return", p);
+    if (pinned.erase(static_cast<char *>(p)) == 0)
+        fault("cudaFreeHost of %p, which cudaMallocHost did not return", p);
     free(p);
     return cudaSuccess;
 }
@@ -264,7 +268,8 @@ static bool is_device(const void *p, size_t bytes, int device)
     if (at >= a->first + std::max<size_t>(a->second.bytes, 1)) return false;
     if (!a->second.live) fault("a copy touches allocation %lu after cudaFree", a->second.number);
     if (at + bytes > a->first + a->second.bytes)
-        fault("a copy of %zu bytes goes beyond allocation %lu of %zu bytes", bytes, a->second.number, a->second.bytes);
+        fault("a copy of %zu bytes goes beyond allocation %lu of %zu bytes", bytes, a->second.number,
+              a->second.bytes);
     if (a->second.device != device)
         fault("a copy in a stream of device %d touches allocation %lu of device %d", device, a->second.number,
               a->second.device);
@@ -308,7 +313,8 @@ static void drain(int device, const std::function<bool()> &done)
     while (!done()) {
         std::vector<emu_stream *> ready;
         for (emu_stream *s : d.streams)
-            if (!s->queue.empty() && (!s->queue.front().wait || s->queue.front().wait->passed >= s->queue.front().after))
+            if (!s->queue.empty() &&
+                (!s->queue.front().wait || s->queue.front().wait->passed >= s->queue.front().after))
                 ready.push_back(s);
         if (ready.empty()) fault("streams wait for events that nobody will record");
         emu_stream *s = ready[seed == 0 ? 0 : random_next(&state) % ready.size()];
@@ -408,7 +414,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t e)
 
 static void same_device(const char *name, cudaEvent_t e, cudaStream_t s)
 {
-    if (e->device != s->device) fault("%s: an event of device %d, a stream of device %d", name, e->device, s->device);
+    if (e->device != s->device)
+        fault("%s: an event of device %d, a stream of device %d", name, e->device, s->device);
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
@@ -470,7 +477,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
         return cudaSuccess;
     }
     append(s, work{"cudaMemcpyAsync", [=] { memmove(to, from, bytes); }, nullptr, 0});
-    if (!device_to && !is_pinned(to)) drain(s->device, [=] { return s->queue.empty(); }); /* to pageable memory it waits */
+    if (!device_to && !is_pinned(to))
+        drain(s->device, [=] { return s->queue.empty(); }); /* to pageable memory it waits */
     return cudaSuccess;
 }
 
@@ -693,7 +701,8 @@ static void jump(fiber *from, fiber *to)
         host_bottom = static_cast<char *>(bottom);
     }
     const bool home = to == &own->host;
-    __sanitizer_start_switch_fiber(&from->fake, home ? host_bottom : to->stack, home ? host_size : (size_t)STACK);
+    __sanitizer_start_switch_fiber(&from->fake, home ? host_bottom : to->stack,
+                                   home ? host_size : (size_t)STACK);
 #endif
 #if EMU_TSAN
     __tsan_switch_to_fiber(to->tsan, 0);
@@ -797,7 +806,8 @@ static bool release_warp(int w)
         if (own->slot[i].now == WAIT_WARP) {
             if (line >= 0 && (own->slot[i].line != line || own->slot[i].mask != wanted)) {
                 place_thread(i);
-                fault("lanes of a warp are at different functions or masks (lines %d and %d)", line, own->slot[i].line);
+                fault("lanes of a warp are at different functions or masks (lines %d and %d)", line,
+                      own->slot[i].line);
             }
             line = own->slot[i].line;
             wanted = own->slot[i].mask;
@@ -825,8 +835,10 @@ static bool release_block(void)
     if (line < 0) return false;
     for (int i = 0; i < own->total; i++) {
         place_thread(i);
-        if (own->slot[i].now == DONE) fault("__syncthreads in line %d: this thread has ended before it", line);
-        if (own->slot[i].line != line) fault("threads wait at different __syncthreads, lines %d and %d", own->slot[i].line, line);
+        if (own->slot[i].now == DONE)
+            fault("__syncthreads in line %d: this thread has ended before it", line);
+        if (own->slot[i].line != line)
+            fault("threads wait at different __syncthreads, lines %d and %d", own->slot[i].line, line);
         own->slot[i].now = READY;
     }
     return true;
@@ -878,7 +890,8 @@ void emu_run_grid(const char *, dim3 grid, dim3 block, size_t shared, const std:
     own->body = &kernel;
     launches++;
     own->shared_bytes = shared;
-    own->shared_memory = static_cast<char *>(shared > 0 ? malloc(shared) : nullptr); /* exactly: for AddressSanitizer */
+    own->shared_memory =
+        static_cast<char *>(shared > 0 ? malloc(shared) : nullptr); /* exactly: for AddressSanitizer */
     for (size_t index : order) {
         blockIdx = dim3((unsigned)(index % grid.x), (unsigned)(index / grid.x % grid.y),
                         (unsigned)(index / grid.x / grid.y));

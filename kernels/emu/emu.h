@@ -123,13 +123,15 @@ void emu_run_grid(const char *name, dim3 grid, dim3 block, size_t shared, const 
 void emu_check_launch(const char *name, dim3 grid, dim3 block, size_t shared);
 
 template <typename... P, typename... A>
-void emu_launch(const char *name, dim3 grid, dim3 block, size_t shared, cudaStream_t s, void (*kernel)(P...), A... a)
+void emu_launch(const char *name, dim3 grid, dim3 block, size_t shared, cudaStream_t s, void (*kernel)(P...),
+                A... a)
 {
     emu_check_launch(name, grid, block, shared);
     std::tuple<P...> bound(a...); /* arguments have their values at the launch, as on the device */
-    emu_enqueue(s, name, [=] { emu_run_grid(name, grid, block, shared, [&] { std::apply(kernel, bound); }); });
+    emu_enqueue(s, name,
+                [=] { emu_run_grid(name, grid, block, shared, [&] { std::apply(kernel, bound); }); });
 }
-#define NHK_LAUNCH(kernel, grid, block, shared, stream, ...)                                                      \
+#define NHK_LAUNCH(kernel, grid, block, shared, stream, ...)                                                 \
     emu_launch(#kernel, grid, block, shared, stream, kernel, __VA_ARGS__)
 
 /* ---- in kernels */
@@ -179,7 +181,8 @@ unsigned emu_ballot(unsigned mask, bool yes, int line);
 #define __syncwarp() emu_ballot(0xffffffffu, true, __LINE__)
 template <typename T> T atomicAdd(T *p, T value)
 {
-    static_assert(sizeof(T) == sizeof(int) && T(0.5F) == T(0), "float atomics are in no fixed order: not for kernels");
+    static_assert(sizeof(T) == sizeof(int) && T(0.5F) == T(0),
+                  "float atomics are in no fixed order: not for kernels");
     const T old = *p;
     *p = old + value;
     return old;

@@ -116,5 +116,6 @@ void nh_print_version(const nh_program *program)
 #else
     printf("compiler: GCC %s\n", __VERSION__);
 #endif
-    printf("CUDA: %s\n", program->device != NULL ? "--device loads libnhkernels.so" : "not used by this program");
+    printf("CUDA: %s\n",
+           program->device != NULL ? "--device loads libnhkernels.so" : "not used by this program");
 }

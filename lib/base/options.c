@@ -243,8 +243,8 @@ static int store(const nh_program *program, const nh_option *option, const char 
 }
 
 /* Parses the option argv[*next] and what belongs to it. Returns 0 or an exit status. */
-static int parse_option(const nh_program *program, const nh_option_table *t, nh_common *common, int argc, char **argv,
-                        int *next)
+static int parse_option(const nh_program *program, const nh_option_table *t, nh_common *common, int argc,
+                        char **argv, int *next)
 {
     const char *word = argv[(*next)++];
     char shown[128];
@@ -349,8 +349,8 @@ static int check_inputs(const nh_program *program, const nh_common *common)
     return 0;
 }
 
-static int parse_all(const nh_program *program, const nh_option_table *t, const requests *wanted, int argc, char **argv,
-                     nh_common *common)
+static int parse_all(const nh_program *program, const nh_option_table *t, const requests *wanted, int argc,
+                     char **argv, nh_common *common)
 {
     bool options_end = false;
     for (int next = 1; next < argc;) {

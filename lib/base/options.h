@@ -50,17 +50,17 @@ typedef struct nh_option {
 
 typedef struct nh_program {
     const char *name;
-    const char *summary;            /* one line: "structure (and matrices) in, graph out" */
-    const char *const *synopsis;    /* NULL-terminated lines without the name */
-    const char *description;        /* paragraphs separated by an empty line; plain text */
+    const char *summary;         /* one line: "structure (and matrices) in, graph out" */
+    const char *const *synopsis; /* NULL-terminated lines without the name */
+    const char *description;     /* paragraphs separated by an empty line; plain text */
     const nh_option *options;
     size_t n_options;
-    size_t min_inputs, max_inputs;  /* positional arguments */
-    bool computes;                  /* has --threads */
-    const nh_option *device;        /* --device among the common options (device/choice.h); NULL: none */
-    bool no_output;                 /* has no -o */
-    const char *example;            /* one or more command lines, one a line */
-    const char *see_also;           /* "h0embed(1), nhinfer(1)" */
+    size_t min_inputs, max_inputs; /* positional arguments */
+    bool computes;                 /* has --threads */
+    const nh_option *device;       /* --device among the common options (device/choice.h); NULL: none */
+    bool no_output;                /* has no -o */
+    const char *example;           /* one or more command lines, one a line */
+    const char *see_also;          /* "h0embed(1), nhinfer(1)" */
 } nh_program;
 
 typedef struct nh_common {

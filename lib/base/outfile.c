@@ -55,7 +55,8 @@ static void catch_signals(void)
     }
     /* A limit on the size of files becomes an error of write(), "File too large", which names the output. */
     struct sigaction size;
-    if (sigaction(SIGXFSZ, NULL, &size) == 0 && (size.sa_flags & SA_SIGINFO) == 0 && size.sa_handler == SIG_DFL) {
+    if (sigaction(SIGXFSZ, NULL, &size) == 0 && (size.sa_flags & SA_SIGINFO) == 0 &&
+        size.sa_handler == SIG_DFL) {
         size.sa_handler = SIG_IGN;
         sigaction(SIGXFSZ, &size, NULL);
     }

@@ -116,7 +116,8 @@ void nh_ranks_share(const nh_ranks *r, int owner, size_t bytes, void *values)
 {
 #ifdef NH_MPI
     for (size_t at = 0; r->count > 1 && at < bytes; at += PIECE)
-        MPI_Bcast((char *)values + at, (int)(bytes - at < PIECE ? bytes - at : PIECE), MPI_BYTE, owner, MPI_Comm_f2c(r->group));
+        MPI_Bcast((char *)values + at, (int)(bytes - at < PIECE ? bytes - at : PIECE), MPI_BYTE, owner,
+                  MPI_Comm_f2c(r->group));
 #else
     (void)r;
     (void)owner;

@@ -33,8 +33,8 @@ int nh_scan_long(nh_stream *s, long *out, const char *what, nh_error *err);
 int nh_scan_word(nh_stream *s, char *buffer, size_t size, const char *what, nh_error *err);
 /* "(re,im)", spaces allowed inside. */
 int nh_scan_complex(nh_stream *s, double out[2], const char *what, nh_error *err);
-int nh_skip_space(nh_stream *s);          /* skips white space, returns the next byte (peeked) or -1 */
-int nh_skip_line(nh_stream *s);           /* skips up to and including the next '\n'; -1 at the end */
+int nh_skip_space(nh_stream *s); /* skips white space, returns the next byte (peeked) or -1 */
+int nh_skip_line(nh_stream *s);  /* skips up to and including the next '\n'; -1 at the end */
 /* Rest of the line without its '\n' into buffer (cut to size-1); returns -1 at the end of the file. For
  * headers only. */
 int nh_stream_line_text(nh_stream *s, char *buffer, size_t size);

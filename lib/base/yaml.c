@@ -308,36 +308,38 @@ size_t nh_yaml_line(const nh_yaml *map, const char *key)
     return node ? node->line : map->line;
 }
 
-int nh_yaml_get_real_in(const nh_yaml *map, const char *name, const char *key, double min, double max, bool open, double *out,
-                        nh_error *err)
+int nh_yaml_get_real_in(const nh_yaml *map, const char *name, const char *key, double min, double max,
+                        bool open, double *out, nh_error *err)
 {
     double value = *out;
     if (!nh_yaml_find(map, key)) return 0;
     if (nh_yaml_get_real(map, name, key, &value, err)) return -1;
     if (!(value >= min && value <= max) || (open && (value <= min || value >= max))) {
         if (isinf(max))
-            return nh_fail(err, "%s:%zu: %s: %g found, a finite number %s %g expected", name, nh_yaml_line(map, key), key,
-                           value, open ? ">" : ">=", min);
-        return nh_fail(err, "%s:%zu: %s: %g found, a number %s %g%s%g expected", name, nh_yaml_line(map, key), key, value,
-                       open ? "between" : "from", min, open ? " and " : " to ", max);
+            return nh_fail(err, "%s:%zu: %s: %g found, a finite number %s %g expected", name,
+                           nh_yaml_line(map, key), key, value, open ? ">" : ">=", min);
+        return nh_fail(err, "%s:%zu: %s: %g found, a number %s %g%s%g expected", name, nh_yaml_line(map, key),
+                       key, value, open ? "between" : "from", min, open ? " and " : " to ", max);
     }
     *out = value;
     return 0;
 }
 
-int nh_yaml_get_size(const nh_yaml *map, const char *name, const char *key, size_t min, size_t max, size_t *out, nh_error *err)
+int nh_yaml_get_size(const nh_yaml *map, const char *name, const char *key, size_t min, size_t max,
+                     size_t *out, nh_error *err)
 {
     long value = 0;
     if (!nh_yaml_find(map, key)) return 0;
     if (nh_yaml_get_long(map, name, key, &value, err)) return -1;
     if (value < 0 || (size_t)value < min || (size_t)value > max)
-        return nh_fail(err, "%s:%zu: %s: %ld found, a number from %zu to %zu expected", name, nh_yaml_line(map, key), key,
-                       value, min, max);
+        return nh_fail(err, "%s:%zu: %s: %ld found, a number from %zu to %zu expected", name,
+                       nh_yaml_line(map, key), key, value, min, max);
     *out = (size_t)value;
     return 0;
 }
 
-int nh_yaml_get_choice(const nh_yaml *map, const char *name, const char *key, const char *const *words, int *out, nh_error *err)
+int nh_yaml_get_choice(const nh_yaml *map, const char *name, const char *key, const char *const *words,
+                       int *out, nh_error *err)
 {
     const char *text = NULL;
     if (nh_yaml_get_text(map, name, key, &text, err)) return -1;
@@ -352,10 +354,12 @@ int nh_yaml_get_choice(const nh_yaml *map, const char *name, const char *key, co
         const size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s%s", i ? " or " : "", words[i]);
     }
-    return nh_fail(err, "%s:%zu: %s: '%.60s' found, %s expected", name, nh_yaml_line(map, key), key, text, list);
+    return nh_fail(err, "%s:%zu: %s: '%.60s' found, %s expected", name, nh_yaml_line(map, key), key, text,
+                   list);
 }
 
-int nh_yaml_get_map(const nh_yaml *map, const char *name, const char *key, const char *const *known, const nh_yaml **out, nh_error *err)
+int nh_yaml_get_map(const nh_yaml *map, const char *name, const char *key, const char *const *known,
+                    const nh_yaml **out, nh_error *err)
 {
     *out = nh_yaml_find(map, key);
     if (!*out) return 0;
@@ -364,7 +368,8 @@ int nh_yaml_get_map(const nh_yaml *map, const char *name, const char *key, const
     return nh_yaml_check_keys(*out, name, known, err);
 }
 
-int nh_yaml_get_path(const nh_yaml *map, const char *name, const char *key, const char *folder, char **out, nh_error *err)
+int nh_yaml_get_path(const nh_yaml *map, const char *name, const char *key, const char *folder, char **out,
+                     nh_error *err)
 {
     const char *text = NULL;
     if (nh_yaml_get_text(map, name, key, &text, err)) return -1;

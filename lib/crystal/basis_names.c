@@ -30,7 +30,8 @@ static bool next(const char **at, entry *e)
 static bool find(const char *text, const entry *of, entry *found)
 {
     while (next(&text, found))
-        if (found->n_element == of->n_element && memcmp(found->element, of->element, of->n_element) == 0) return true;
+        if (found->n_element == of->n_element && memcmp(found->element, of->element, of->n_element) == 0)
+            return true;
     return false;
 }
 

@@ -16,7 +16,7 @@ typedef struct work {
     const nh_kpoints *k;
     nh_condition *out;
     bool norms;
-    double *moment; /* [n_k][2] tr((A-B) S), tr(S S) */
+    double *moment;  /* [n_k][2] tr((A-B) S), tr(S S) */
     nh_error *error; /* [n_k] */
 } work;
 
@@ -29,7 +29,8 @@ static int eigenvalues(size_t n, double complex *m, double *values, nh_error *er
 }
 
 /* `d` (A - B, becomes A - B - mu S), `s`: [n][n], destroyed. */
-static int measure_norms(nh_condition *c, size_t k, size_t n, double complex *d, double complex *s, double *values, nh_error *err)
+static int measure_norms(nh_condition *c, size_t k, size_t n, double complex *d, double complex *s,
+                         double *values, nh_error *err)
 {
     for (size_t i = 0; i < n * n; i++)
         d[i] -= c->mu * s[i];
@@ -85,8 +86,15 @@ int nh_condition_new(const nh_fourier *a, const nh_fourier *b, const nh_kpoints 
     out->s_norm = NH_ARRAY(double, n_k);
     out->s_condition = NH_ARRAY(double, n_k);
     out->h_norm = NH_ARRAY(double, n_k);
-    work w = {.a = a, .b = b, .k = k, .out = out, .moment = NH_ARRAY(double, 2 * n_k), .error = NH_ARRAY(nh_error, n_k)};
-    int status = out->s_norm && out->s_condition && out->h_norm && w.moment && w.error ? 0 : nh_fail_memory(err, "norms");
+    work w = {.a = a,
+              .b = b,
+              .k = k,
+              .out = out,
+              .moment = NH_ARRAY(double, 2 * n_k),
+              .error = NH_ARRAY(nh_error, n_k)};
+    int status = out->s_norm && out->s_condition && out->h_norm && w.moment && w.error
+                     ? 0
+                     : nh_fail_memory(err, "norms");
     if (status == 0) status = run(&w, threads, err);
     if (status == 0) {
         double ds = 0, ss = 0;

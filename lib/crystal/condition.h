@@ -17,10 +17,11 @@ extern "C" {
 
 typedef struct nh_condition {
     size_t n_k;
-    double *s_norm;      /* [n_k] largest eigenvalue of S(k); owned */
-    double *s_condition; /* [n_k] largest over smallest; INFINITY where S(k) is not positive definite; owned */
-    double *h_norm;      /* [n_k] eV: 2-norm of A(k) - B(k) - mu*S(k); owned */
-    double mu;           /* eV: least squares, Re sum tr((A-B) S) / sum tr(S S) over the k-points with their weights */
+    double *s_norm; /* [n_k] largest eigenvalue of S(k); owned */
+    double
+        *s_condition; /* [n_k] largest over smallest; INFINITY where S(k) is not positive definite; owned */
+    double *h_norm;   /* [n_k] eV: 2-norm of A(k) - B(k) - mu*S(k); owned */
+    double mu; /* eV: least squares, Re sum tr((A-B) S) / sum tr(S S) over the k-points with their weights */
 } nh_condition;
 
 /* a, b: of one crystal, with the same pairs and overlap. */

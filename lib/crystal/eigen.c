@@ -140,7 +140,8 @@ static int not_factored(nh_eigen *w, double complex *s, nh_error *err)
 
 static int nothing_left(double threshold, double largest, nh_error *err)
 {
-    return nh_fail(err, "no eigenvalue of the overlap matrix reaches the threshold %g: the largest is %.3e", threshold, largest);
+    return nh_fail(err, "no eigenvalue of the overlap matrix reaches the threshold %g: the largest is %.3e",
+                   threshold, largest);
 }
 
 /* H <- L^-1 H L^-dagger with S = L L^dagger, in place. */
@@ -275,7 +276,11 @@ int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choi
 
 /* ---- many k-points on a device */
 
-enum { BATCH_BYTES = 64 << 20 /* of the matrices H of a batch: enough of small ones to fill a device, few enough to have two */ };
+enum {
+    BATCH_BYTES =
+        64
+        << 20 /* of the matrices H of a batch: enough of small ones to fill a device, few enough to have two */
+};
 
 struct nh_eigen_many {
     const nh_device *device;
@@ -290,8 +295,8 @@ struct nh_eigen_many {
     double complex *s; /* [n][n], for messages; NULL until one is needed */
 };
 
-int nh_eigen_many_new(const nh_device *device, size_t n, size_t n_k, double threshold, bool vectors, nh_eigen_many **out,
-                      nh_error *err)
+int nh_eigen_many_new(const nh_device *device, size_t n, size_t n_k, double threshold, bool vectors,
+                      nh_eigen_many **out, nh_error *err)
 {
     *out = NULL;
     if (n == 0 || n > INT_MAX / 2) return nh_fail(err, "a matrix of %zu x %zu", n, n);
@@ -337,7 +342,8 @@ int nh_eigen_many_room(nh_eigen_many *w, double **h, double **s, nh_error *err)
 
 int nh_eigen_many_queue(nh_eigen_many *w, size_t count, const nh_fourier *f, const double *k, nh_error *err)
 {
-    if (f != NULL ? nh_fourier_queue(f, count, k, w->placed, err) : w->device->call->eigen->queue(w->placed, count, NULL, NULL, err))
+    if (f != NULL ? nh_fourier_queue(f, count, k, w->placed, err)
+                  : w->device->call->eigen->queue(w->placed, count, NULL, NULL, err))
         return -1;
     w->source[w->next % NHK_IN_HAND].f = f;
     w->source[w->next++ % NHK_IN_HAND].k = k;
@@ -362,8 +368,9 @@ static int bad_overlap(nh_eigen_many *w, size_t slot, size_t index, const nhk_ei
 }
 
 /* From one matrix of a solved batch: rank, energies, the choice of bands. */
-static int take_energies(nh_eigen_many *w, size_t slot, size_t i, const nhk_eigen_result *r, const nh_band_choice *choice,
-                         size_t *rank, double *energy, size_t *first, size_t *count, nh_error *err)
+static int take_energies(nh_eigen_many *w, size_t slot, size_t i, const nhk_eigen_result *r,
+                         const nh_band_choice *choice, size_t *rank, double *energy, size_t *first,
+                         size_t *count, nh_error *err)
 {
     const size_t n = w->n;
     const double *overlap = r->overlap + i * n;
@@ -377,7 +384,8 @@ static int take_energies(nh_eigen_many *w, size_t slot, size_t i, const nhk_eige
     } else if (r->factor[i] > 0) {
         return bad_overlap(w, slot, i, r, err);
     }
-    if (r->info[i] != 0 || r->factor[i] != 0) return lapack_failed("zheevd", r->info[i] != 0 ? r->info[i] : r->factor[i], err);
+    if (r->info[i] != 0 || r->factor[i] != 0)
+        return lapack_failed("zheevd", r->info[i] != 0 ? r->info[i] : r->factor[i], err);
     *rank = n - drop;
     memcpy(energy, r->energy + i * n, *rank * sizeof *energy);
     for (size_t b = *rank; b < n; b++)
@@ -401,11 +409,13 @@ static void store_batch(void *context, size_t index, int thread)
     const size_t row = v->n * v->most;
     (void)thread;
     for (size_t b = 0; b < v->count[index]; b++)
-        store_vector(v->n, (const double complex *)v->from + index * row + b * v->n, (double complex *)v->to + index * row + b * v->n);
+        store_vector(v->n, (const double complex *)v->from + index * row + b * v->n,
+                     (double complex *)v->to + index * row + b * v->n);
 }
 
-int nh_eigen_many_solve(nh_eigen_many *w, const nh_band_choice *choice, size_t most, size_t *rank, double *energy, size_t *first,
-                        size_t *count, double *vector, nh_threads *threads, nh_error *each, nh_error *err)
+int nh_eigen_many_solve(nh_eigen_many *w, const nh_band_choice *choice, size_t most, size_t *rank,
+                        double *energy, size_t *first, size_t *count, double *vector, nh_threads *threads,
+                        nh_error *each, nh_error *err)
 {
     nhk_eigen_result r;
     if (w->device->call->eigen->solve(w->placed, &r, err) != 0) return -1;
@@ -413,7 +423,9 @@ int nh_eigen_many_solve(nh_eigen_many *w, const nh_band_choice *choice, size_t m
     for (size_t i = 0; i < r.count; i++) {
         each[i].text[0] = '\0';
         rank[i] = w->n;
-        if (take_energies(w, slot, i, &r, choice, &rank[i], energy + i * w->n, &first[i], &count[i], &each[i]) != 0) continue;
+        if (take_energies(w, slot, i, &r, choice, &rank[i], energy + i * w->n, &first[i], &count[i],
+                          &each[i]) != 0)
+            continue;
         if (vector != NULL && count[i] > most) {
             nh_fail(&each[i], "%zu bands chosen, room for %zu", count[i], most);
             count[i] = 0;

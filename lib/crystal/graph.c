@@ -80,10 +80,11 @@ static int next_block(const nh_graph *g, two_sides *t, nh_error *err)
     for (; t->pair < g->pairs.count; t->pair++) {
         const nh_pair *q = &g->pairs.pair[t->pair];
         if (t->spin == 0)
-            t->reverse = nh_pairs_find(&g->pairs, q->dst, q->src, (int[3]){-q->cell[0], -q->cell[1], -q->cell[2]});
+            t->reverse =
+                nh_pairs_find(&g->pairs, q->dst, q->src, (int[3]){-q->cell[0], -q->cell[1], -q->cell[2]});
         if (t->reverse == SIZE_MAX)
-            return nh_fail(err, "pair (%d, %d, %d %d %d) has no reverse pair", q->src, q->dst, q->cell[0], q->cell[1],
-                           q->cell[2]);
+            return nh_fail(err, "pair (%d, %d, %d %d %d) has no reverse pair", q->src, q->dst, q->cell[0],
+                           q->cell[1], q->cell[2]);
         if (t->reverse < t->pair) continue;
         const size_t transposed = t->spin == 1 ? 2 : t->spin == 2 ? 1 : t->spin;
         t->begun = true;

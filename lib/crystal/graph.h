@@ -36,7 +36,8 @@ typedef struct nh_graph {
     double efermi, nelec;        /* NaN where not known */
     double rydberg;              /* factor with which the matrices were made eV; NH_RYDBERG by default */
     nh_features *features;       /* NULL where absent or not asked for */
-    char *orbital_hash, *pseudo_hash; /* names of the files of the basis (basis_names.h); NULL: not known; owned */
+    char *orbital_hash,
+        *pseudo_hash; /* names of the files of the basis (basis_names.h); NULL: not known; owned */
 } nh_graph;
 
 void nh_graph_free(nh_graph *g); /* frees what it owns and g itself; NULL is fine */

@@ -33,7 +33,8 @@ typedef struct variant {
 static const variant VARIANTS[] = {
     {"aP2", "Z 0 0 1/2; Y 0 1/2 0; X 1/2 0 0; V 1/2 1/2 0; U 1/2 0 1/2; T 0 1/2 1/2; R 1/2 1/2 1/2",
      "GAMMA X|Y GAMMA Z|R GAMMA T|U GAMMA V"},
-    {"aP3", "Z 0 0 1/2; Y 0 1/2 0; X 1/2 0 0; V_2 1/2 -1/2 0; U_2 -1/2 0 1/2; T_2 0 -1/2 1/2; R_2 -1/2 -1/2 1/2",
+    {"aP3",
+     "Z 0 0 1/2; Y 0 1/2 0; X 1/2 0 0; V_2 1/2 -1/2 0; U_2 -1/2 0 1/2; T_2 0 -1/2 1/2; R_2 -1/2 -1/2 1/2",
      "GAMMA X|Y GAMMA Z|R_2 GAMMA T_2|U_2 GAMMA V_2"},
     {"cF1", CF_POINTS, "GAMMA X U|K GAMMA L W X W_2"},
     {"cF2", CF_POINTS, "GAMMA X U|K GAMMA L W X"},
@@ -49,23 +50,25 @@ static const variant VARIANTS[] = {
      "Y_2 -1/2 1/2 0; A 0 0 1/2; M_2 -1/2 1/2 1/2; V_2 0 1/2 0; L_2 0 1/2 1/2; C 1-S 1-S 0; C_2 -1+S S 0; "
      "D -1+P P 1/2; D_2 1-P 1-P 1/2",
      "GAMMA C|C_2 Y_2 GAMMA M_2 D|D_2 A GAMMA|L_2 GAMMA V_2"},
-    {"mC2", "Y 1/2 1/2 0; A 0 0 1/2; M 1/2 1/2 1/2; V_2 0 1/2 0; L_2 0 1/2 1/2", "GAMMA Y M A GAMMA|L_2 GAMMA V_2"},
+    {"mC2", "Y 1/2 1/2 0; A 0 0 1/2; M 1/2 1/2 1/2; V_2 0 1/2 0; L_2 0 1/2 1/2",
+     "GAMMA Y M A GAMMA|L_2 GAMMA V_2"},
     {"mC3",
      "Y 1/2 1/2 0; A 0 0 1/2; M_2 -1/2 1/2 1/2; V_2 0 1/2 0; L_2 0 1/2 1/2; I -1+R R 1/2; I_2 1-R 1-R 1/2",
      "GAMMA A I_2|I M_2 GAMMA Y|L_2 GAMMA V_2"},
-    {"mP1",
-     "Z 0 1/2 0; B 0 0 1/2; Y_2 -1/2 0 0; C_2 -1/2 1/2 0; D 0 1/2 1/2; A -1/2 0 1/2; E -1/2 1/2 1/2",
+    {"mP1", "Z 0 1/2 0; B 0 0 1/2; Y_2 -1/2 0 0; C_2 -1/2 1/2 0; D 0 1/2 1/2; A -1/2 0 1/2; E -1/2 1/2 1/2",
      "GAMMA Z D B GAMMA A E Z C_2 Y_2 GAMMA"},
     {"oA1", OC1_POINTS, OC1_PATH},
     {"oA2", OC2_POINTS, OC2_PATH},
     {"oC1", OC1_POINTS, OC1_PATH},
     {"oC2", OC2_POINTS, OC2_PATH},
     {"oF1",
-     "T 1 1/2 1/2; Z 1/2 1/2 0; Y 1/2 0 1/2; SIGMA_0 0 H H; U_0 1 1-H 1-H; A_0 1/2 1/2+J J; C_0 1/2 1/2-J 1-J; "
+     "T 1 1/2 1/2; Z 1/2 1/2 0; Y 1/2 0 1/2; SIGMA_0 0 H H; U_0 1 1-H 1-H; A_0 1/2 1/2+J J; C_0 1/2 1/2-J "
+     "1-J; "
      "L 1/2 1/2 1/2",
      "GAMMA Y T Z GAMMA SIGMA_0|U_0 T|Y C_0|A_0 Z|GAMMA L"},
     {"oF2",
-     "T 0 1/2 1/2; Z 1/2 1/2 1; Y 1/2 0 1/2; LAMBDA_0 K K 0; Q_0 1-K 1-K 1; G_0 1/2-J 1-J 1/2; H_0 1/2+J J 1/2; "
+     "T 0 1/2 1/2; Z 1/2 1/2 1; Y 1/2 0 1/2; LAMBDA_0 K K 0; Q_0 1-K 1-K 1; G_0 1/2-J 1-J 1/2; H_0 1/2+J J "
+     "1/2; "
      "L 1/2 1/2 1/2",
      "GAMMA T Z Y GAMMA LAMBDA_0|Q_0 Z|T G_0|H_0 Y|GAMMA L"},
     {"oF3",
@@ -73,24 +76,29 @@ static const variant VARIANTS[] = {
      "D_0 1/2-K 1/2 1-K; G_0 P 1/2+P 1/2; H_0 1-P 1/2-P 1/2; L 1/2 1/2 1/2",
      "GAMMA Y C_0|A_0 Z B_0|D_0 T G_0|H_0 Y|T GAMMA Z|GAMMA L"},
     {"oI1",
-     "X 1/2 1/2 -1/2; S 1/2 0 0; R 0 1/2 0; T 0 0 1/2; W 1/4 1/4 1/4; SIGMA_0 -Z Z Z; F_2 Z 1-Z -Z; Y_0 H -H H; "
+     "X 1/2 1/2 -1/2; S 1/2 0 0; R 0 1/2 0; T 0 0 1/2; W 1/4 1/4 1/4; SIGMA_0 -Z Z Z; F_2 Z 1-Z -Z; Y_0 H -H "
+     "H; "
      "U_0 1-H H -H",
      "GAMMA X F_2|SIGMA_0 GAMMA Y_0|U_0 X|GAMMA R W S GAMMA T W"},
     {"oI2",
-     "X -1/2 1/2 1/2; S 1/2 0 0; R 0 1/2 0; T 0 0 1/2; W 1/4 1/4 1/4; Y_0 Z -Z Z; U_2 -Z Z 1-Z; LAMBDA_0 H H -H; "
+     "X -1/2 1/2 1/2; S 1/2 0 0; R 0 1/2 0; T 0 0 1/2; W 1/4 1/4 1/4; Y_0 Z -Z Z; U_2 -Z Z 1-Z; LAMBDA_0 H H "
+     "-H; "
      "G_2 -H 1-H H",
      "GAMMA X U_2|Y_0 GAMMA LAMBDA_0|G_2 X|GAMMA R W S GAMMA T W"},
     {"oI3",
-     "X 1/2 -1/2 1/2; S 1/2 0 0; R 0 1/2 0; T 0 0 1/2; W 1/4 1/4 1/4; SIGMA_0 -Y Y Y; F_0 Y -Y 1-Y; LAMBDA_0 Z Z -Z; "
+     "X 1/2 -1/2 1/2; S 1/2 0 0; R 0 1/2 0; T 0 0 1/2; W 1/4 1/4 1/4; SIGMA_0 -Y Y Y; F_0 Y -Y 1-Y; LAMBDA_0 "
+     "Z Z -Z; "
      "G_0 1-Z -Z Z",
      "GAMMA X F_0|SIGMA_0 GAMMA LAMBDA_0|G_0 X|GAMMA R W S GAMMA T W"},
     {"oP1", "X 1/2 0 0; Z 0 0 1/2; U 1/2 0 1/2; Y 0 1/2 0; S 1/2 1/2 0; T 0 1/2 1/2; R 1/2 1/2 1/2",
      "GAMMA X S Y GAMMA Z U R T Z|X U|Y T|S R"},
     {"tI1", "M -1/2 1/2 1/2; X 0 0 1/2; P 1/4 1/4 1/4; Z H H -H; Z_0 -H 1-H H; N 0 1/2 0",
      "GAMMA X M GAMMA Z|Z_0 M|X P N GAMMA"},
-    {"tI2", "M 1/2 1/2 -1/2; X 0 0 1/2; P 1/4 1/4 1/4; N 0 1/2 0; S_0 -H H H; S H 1-H -H; R -Z Z 1/2; G 1/2 1/2 -Z",
+    {"tI2",
+     "M 1/2 1/2 -1/2; X 0 0 1/2; P 1/4 1/4 1/4; N 0 1/2 0; S_0 -H H H; S H 1-H -H; R -Z Z 1/2; G 1/2 1/2 -Z",
      "GAMMA X P N GAMMA M S|S_0 GAMMA|X R|G M"},
-    {"tP1", "Z 0 0 1/2; M 1/2 1/2 0; A 1/2 1/2 1/2; R 0 1/2 1/2; X 0 1/2 0", "GAMMA X M GAMMA Z R A Z|X R|M A"},
+    {"tP1", "Z 0 0 1/2; M 1/2 1/2 0; A 1/2 1/2 1/2; R 0 1/2 1/2; X 0 1/2 0",
+     "GAMMA X M GAMMA Z R A Z|X R|M A"},
 };
 
 /* Lengths and cosines of the conventional cell. */
@@ -107,8 +115,14 @@ static double dot(const double *u, const double *v)
 
 static cell cell_of(const double rows[9])
 {
-    const double a = sqrt(dot(rows, rows)), b = sqrt(dot(rows + 3, rows + 3)), c = sqrt(dot(rows + 6, rows + 6));
-    return (cell){a, b, c, dot(rows + 3, rows + 6) / (b * c), dot(rows, rows + 6) / (a * c), dot(rows, rows + 3) / (a * b)};
+    const double a = sqrt(dot(rows, rows)), b = sqrt(dot(rows + 3, rows + 3)),
+                 c = sqrt(dot(rows + 6, rows + 6));
+    return (cell){a,
+                  b,
+                  c,
+                  dot(rows + 3, rows + 6) / (b * c),
+                  dot(rows, rows + 6) / (a * c),
+                  dot(rows, rows + 3) / (a * b)};
 }
 
 /* Tables of the paper: the free coordinates as functions of the conventional cell. */
@@ -199,7 +213,8 @@ static const char *variant_name(const char *bravais, int space_group, const cell
     if (strcmp(bravais, "mP") == 0) return "mP1";
     if (strcmp(bravais, "hP") == 0) {
         /* Trigonal groups whose point group maps neither K on H's plane nor its mirror: the path to -H differs. */
-        static const int first[] = {143, 144, 145, 146, 147, 148, 149, 151, 153, 157, 159, 160, 161, 162, 163};
+        static const int first[] = {143, 144, 145, 146, 147, 148, 149, 151,
+                                    153, 157, 159, 160, 161, 162, 163};
         for (size_t i = 0; i < sizeof first / sizeof *first; i++)
             if (space_group == first[i]) return "hP1";
         return "hP2";
@@ -275,7 +290,8 @@ static int reciprocal_rows(const double rows[9], double out[9])
 /* Triclinic: the cell whose reciprocal cell is Niggli reduced, the angle nearest to 90 degrees last, all obtuse or all acute. */
 static const char *triclinic_rows(double rows[9])
 {
-    static const double NIGGLI_TOLERANCE = 1e-7; /* of products of reciprocal lattice vectors without 2 pi, 1/Å^2 */
+    static const double NIGGLI_TOLERANCE =
+        1e-7; /* of products of reciprocal lattice vectors without 2 pi, 1/Å^2 */
     double b[9], columns[3][3];
     if (reciprocal_rows(rows, b) != 0) return NULL;
     for (int i = 0; i < 3; i++)
@@ -294,7 +310,8 @@ static const char *triclinic_rows(double rows[9])
     double chosen[9];
     for (int i = 0; i < 3; i++)
         memcpy(chosen + 3 * i, reduced[(last + 1 + i) % 3], 3 * sizeof *chosen);
-    const bool acute[3] = {dot(chosen + 3, chosen + 6) > 0, dot(chosen, chosen + 6) > 0, dot(chosen, chosen + 3) > 0};
+    const bool acute[3] = {dot(chosen + 3, chosen + 6) > 0, dot(chosen, chosen + 6) > 0,
+                           dot(chosen, chosen + 3) > 0};
     /* The axis whose angle's kind differs from the other two keeps its sign, the others turn round. */
     for (int i = 0; i < 3; i++)
         if (acute[i] != acute[(i + 1) % 3] && acute[i] != acute[(i + 2) % 3])
@@ -334,7 +351,9 @@ static bool find_point(const variant *v, const char *name, size_t n, const param
     for (const char *at = v->point; *at != '\0';) {
         char word[4][12];
         int used = 0;
-        if (sscanf(at, "%11[^ ] %11[^ ;] %11[^ ;] %11[^ ;]%n", word[0], word[1], word[2], word[3], &used) != 4) return false;
+        if (sscanf(at, "%11[^ ] %11[^ ;] %11[^ ;] %11[^ ;]%n", word[0], word[1], word[2], word[3], &used) !=
+            4)
+            return false;
         if (strlen(word[0]) == n && strncmp(word[0], name, n) == 0) {
             for (int x = 0; x < 3; x++)
                 k[x] = coordinate(word[x + 1], p);
@@ -348,7 +367,8 @@ static bool find_point(const variant *v, const char *name, size_t n, const param
 
 /* Corners of the variant's path, from the primitive basis to the fractional coordinates of the user's cell: k_user = A_user
  * A_primitive^-1 k, with lattice vectors as rows. */
-static int corners(const variant *v, const parameters p, const double to_user[9], nh_kpath *out, nh_error *err)
+static int corners(const variant *v, const parameters p, const double to_user[9], nh_kpath *out,
+                   nh_error *err)
 {
     size_t count = 1;
     for (const char *c = v->path; *c != '\0'; c++)
@@ -359,7 +379,8 @@ static int corners(const variant *v, const parameters p, const double to_user[9]
         const size_t n = strcspn(at, " |");
         nh_k_node *node = &out->node[out->count];
         double k[3];
-        if (!find_point(v, at, n, p, k)) return nh_fail(err, "standard path of %s: no point %.*s", v->name, (int)n, at);
+        if (!find_point(v, at, n, p, k))
+            return nh_fail(err, "standard path of %s: no point %.*s", v->name, (int)n, at);
         memcpy(node->label, at, n);
         for (int i = 0; i < 3; i++)
             node->k[i] = to_user[3 * i] * k[0] + to_user[3 * i + 1] * k[1] + to_user[3 * i + 2] * k[2];
@@ -386,7 +407,8 @@ static int conventional_rows(const nh_structure *s, const SpglibDataset *d, doub
 static int standard_path(const nh_structure *s, const SpglibDataset *d, nh_kpath *out, nh_error *err)
 {
     double conventional[9], primitive[9], inverse[9], to_user[9];
-    if (conventional_rows(s, d, conventional) != 0) return nh_fail(err, "standard path: the cell has no volume");
+    if (conventional_rows(s, d, conventional) != 0)
+        return nh_fail(err, "standard path: the cell has no volume");
     char bravais[3];
     const SpglibSpacegroupType type = spg_get_spacegroup_type(d->hall_number);
     bravais_of(d->spacegroup_number, type.international_short[0], bravais);
@@ -403,7 +425,8 @@ static int standard_path(const nh_structure *s, const SpglibDataset *d, nh_kpath
     for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS && name != NULL; i++)
         if (strcmp(VARIANTS[i].name, name) == 0) v = &VARIANTS[i];
     if (v == NULL || invert(primitive, inverse) != 0)
-        return nh_fail(err, "standard path: space group %d has a lattice %s that has no table", d->spacegroup_number, bravais);
+        return nh_fail(err, "standard path: space group %d has a lattice %s that has no table",
+                       d->spacegroup_number, bravais);
     multiply(s->lattice, inverse, to_user);
     parameters p = {0};
     lattice_parameters(v->name, &l, p);
@@ -435,7 +458,8 @@ int nh_kpath_standard(const nh_structure *s, double symprec, nh_kpath *out, nh_e
         for (size_t j = 0; j < 3; j++)
             position[a][j] = s->position[3 * a] * inverse[j] + s->position[3 * a + 1] * inverse[3 + j] +
                              s->position[3 * a + 2] * inverse[6 + j];
-        element[a] = s->species[a] + 1; /* not the element: two species of one element may be meant as different */
+        element[a] =
+            s->species[a] + 1; /* not the element: two species of one element may be meant as different */
     }
     SpglibDataset *d = spg_get_dataset(columns, position, element, (int)s->n_atom, symprec);
     int status = d != NULL ? standard_path(s, d, out, err)
@@ -461,6 +485,7 @@ char *nh_kpath_text(const nh_kpath *p)
     if (text == NULL) return NULL;
     int at = snprintf(text, size, "%s (%d), lattice %s:", p->international, p->space_group, p->lattice);
     for (size_t i = 0; i < p->count; i++)
-        at += snprintf(text + at, size - (size_t)at, "%s%s", i > 0 && p->node[i - 1].jump ? "|" : " ", p->node[i].label);
+        at += snprintf(text + at, size - (size_t)at, "%s%s", i > 0 && p->node[i - 1].jump ? "|" : " ",
+                       p->node[i].label);
     return text;
 }

@@ -19,8 +19,8 @@ enum { NH_SPACE_GROUP_TEXT = 16, NH_LATTICE_TEXT = 4 };
 
 typedef struct nh_kpath {
     size_t count;
-    nh_k_node *node; /* [count] each with one point up to the next corner; owned */
-    int space_group; /* 1 .. 230 */
+    nh_k_node *node;                         /* [count] each with one point up to the next corner; owned */
+    int space_group;                         /* 1 .. 230 */
     char international[NH_SPACE_GROUP_TEXT]; /* "Fm-3m" */
     char lattice[NH_LATTICE_TEXT];           /* the variant of the Bravais lattice: "cF2" */
     double primitive_cells;                  /* that the user's cell holds */

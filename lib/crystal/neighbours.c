@@ -125,8 +125,10 @@ static int choose_bins(cell_list *c, size_t n_atom, double cutoff, nh_error *err
     }
     /* Bins are looked through one by one and, in a crystal, hold atoms: more would be hours, or a lattice in the wrong unit. */
     if (looked_at > most_bins)
-        return nh_fail(err, "cutoff %g Å reaches through %.0f cells of %.3g Å^3: too large a cutoff, or a lattice in another unit", cutoff, looked_at,
-                       fabs(volume));
+        return nh_fail(err,
+                       "cutoff %g Å reaches through %.0f cells of %.3g Å^3: too large a cutoff, or a lattice "
+                       "in another unit",
+                       cutoff, looked_at, fabs(volume));
     c->first = NH_ARRAY(size_t, total + 1);
     c->atom = NH_ARRAY(int, n_atom);
     c->bin = NH_ARRAY(size_t, n_atom);
@@ -170,7 +172,8 @@ static int fill_bins(const nh_structure *s, cell_list *c, nh_error *err)
 
 static int append(pair_list *list, const nh_pair *pair, nh_error *err)
 {
-    if (!nh_grow(&list->pair, &list->capacity, list->count + 1, sizeof *list->pair)) return nh_fail_memory(err, "atom pairs");
+    if (!nh_grow(&list->pair, &list->capacity, list->count + 1, sizeof *list->pair))
+        return nh_fail_memory(err, "atom pairs");
     list->pair[list->count++] = *pair;
     return 0;
 }

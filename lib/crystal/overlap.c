@@ -24,7 +24,7 @@ typedef struct extremes {
 int nh_overlap_check(const nh_structure *s, const nh_pairs *pairs, const double *overlap, nh_error *err)
 {
     const size_t n = s->n_species;
-    extremes *const of = NH_ARRAY(extremes, n *n);
+    extremes *const of = NH_ARRAY(extremes, n * n);
     if (of == NULL) return nh_fail_memory(err, "a check of the overlap");
     for (size_t i = 0; i < n * n; i++)
         of[i] = (extremes){SIZE_MAX, SIZE_MAX};
@@ -47,11 +47,14 @@ int nh_overlap_check(const nh_structure *s, const nh_pairs *pairs, const double 
         if (in == SIZE_MAX || out == SIZE_MAX || !(pairs->distance[out] < pairs->distance[in])) continue;
         const nh_pair *const a = &pairs->pair[in], *const b = &pairs->pair[out];
         status = nh_fail(err,
-                         "atoms %d and %d, cell %d %d %d, are %.3f Å apart and do not overlap; atoms %d and %d, cell %d %d %d, of "
-                         "the same elements, are %.3f Å apart and overlap by %.2g: the overlap belongs to another structure, order "
+                         "atoms %d and %d, cell %d %d %d, are %.3f Å apart and do not overlap; atoms %d and "
+                         "%d, cell %d %d %d, of "
+                         "the same elements, are %.3f Å apart and overlap by %.2g: the overlap belongs to "
+                         "another structure, order "
                          "of atoms or convention of cells",
-                         b->src + 1, b->dst + 1, b->cell[0], b->cell[1], b->cell[2], pairs->distance[out], a->src + 1,
-                         a->dst + 1, a->cell[0], a->cell[1], a->cell[2], pairs->distance[in], largest(pairs, in, overlap));
+                         b->src + 1, b->dst + 1, b->cell[0], b->cell[1], b->cell[2], pairs->distance[out],
+                         a->src + 1, a->dst + 1, a->cell[0], a->cell[1], a->cell[2], pairs->distance[in],
+                         largest(pairs, in, overlap));
     }
     free(of);
     return status;

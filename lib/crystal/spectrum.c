@@ -68,8 +68,9 @@ static void solve_one(void *context, size_t index, int thread)
     const size_t basis = v->task->basis, size = 2 * basis * basis, k = v->at + index;
     double *vector = v->vector ? v->vector + index * vector_size(v) : NULL;
     v->error[index].text[0] = '\0';
-    if (nh_eigen_solve(v->work[thread], v->h + index * size, v->s + index * size, &v->task->choice, v->task->most, &s->rank[k],
-                       s->energy + k * basis, &s->first[k], &s->count[k], vector, &v->error[index]) == 0)
+    if (nh_eigen_solve(v->work[thread], v->h + index * size, v->s + index * size, &v->task->choice,
+                       v->task->most, &s->rank[k], s->energy + k * basis, &s->first[k], &s->count[k], vector,
+                       &v->error[index]) == 0)
         clear_behind(v, index);
 }
 
@@ -97,8 +98,8 @@ static int solve_group_placed(solver *v, size_t n, nh_error *err)
             return -1;
         if (nh_eigen_many_queue(v->many, more, t->fourier, t->k + 3 * v->queued, err)) return -1;
     }
-    if (nh_eigen_many_solve(v->many, &t->choice, t->most, s->rank + at, s->energy + at * t->basis, s->first + at, s->count + at,
-                            v->vector, v->threads, v->error, err))
+    if (nh_eigen_many_solve(v->many, &t->choice, t->most, s->rank + at, s->energy + at * t->basis,
+                            s->first + at, s->count + at, v->vector, v->threads, v->error, err))
         return -1;
     for (size_t i = 0; i < n; i++)
         clear_behind(v, i);
@@ -136,7 +137,8 @@ static int solver_new(const nh_spectrum_task *t, nh_spectrum *out, solver *v, nh
         if (!v->work || !v->h || !v->s) return nh_fail_memory(err, "the eigenproblem");
     }
     v->error = NH_ARRAY(nh_error, v->group);
-    if (t->most > 0 && nh_size_mul(2 * basis * sizeof(double), t->most, &room)) v->vector = nh_calloc_aligned(v->group, room);
+    if (t->most > 0 && nh_size_mul(2 * basis * sizeof(double), t->most, &room))
+        v->vector = nh_calloc_aligned(v->group, room);
     if (!v->error || (t->most > 0 && !v->vector)) return nh_fail_memory(err, "the eigenproblem");
     if (nh_threads_new((int)v->n_thread, &v->threads, err)) return -1;
     for (size_t i = 0; v->work && i < v->n_thread; i++)
@@ -155,8 +157,8 @@ int nh_spectrum_solve(const nh_spectrum_task *task, nh_spectrum *out, nh_error *
         for (size_t i = 0; !status && i < n; i++) {
             const double *k = task->k + 3 * (v.at + i);
             if (v.error[i].text[0])
-                status = nh_fail(err, "%s: k-point %zu (%g %g %g): %s", task->name, v.at + i + 1, k[0], k[1], k[2],
-                                 v.error[i].text);
+                status = nh_fail(err, "%s: k-point %zu (%g %g %g): %s", task->name, v.at + i + 1, k[0], k[1],
+                                 k[2], v.error[i].text);
             else if (v.vector && task->take)
                 status = task->take(task->context, v.at + i, v.vector + i * vector_size(&v), err);
         }

@@ -12,8 +12,9 @@ extern "C" {
 
 typedef struct nh_spectrum {
     size_t n_k, basis;
-    double *energy;               /* [n_k][basis] eV, ascending, NaN from rank[k] on; owned, as the others */
-    size_t *first, *count, *rank; /* [n_k] the chosen bands first..first+count-1; how many there are (nh_eigen_solve) */
+    double *energy; /* [n_k][basis] eV, ascending, NaN from rank[k] on; owned, as the others */
+    size_t *first, *count,
+        *rank; /* [n_k] the chosen bands first..first+count-1; how many there are (nh_eigen_solve) */
 } nh_spectrum;
 
 typedef struct nh_spectrum_task {

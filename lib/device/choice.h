@@ -21,25 +21,26 @@ int nh_device_parse(const char *text, nh_device_choice *out);
 /* Rules for nh_checked: the same, of one device, or of several. */
 int nh_device_check_one(const char *text, nh_error *err);
 int nh_device_check_several(const char *text, nh_error *err);
-#define NH_DEVICE_ONE                                                                                             \
-    {                                                                                                             \
-        "cpu", nh_device_check_one                                                                                \
+#define NH_DEVICE_ONE                                                                                        \
+    {                                                                                                        \
+        "cpu", nh_device_check_one                                                                           \
     }
-#define NH_DEVICE_SEVERAL                                                                                         \
-    {                                                                                                             \
-        "cpu", nh_device_check_several                                                                            \
+#define NH_DEVICE_SEVERAL                                                                                    \
+    {                                                                                                        \
+        "cpu", nh_device_check_several                                                                       \
     }
-#define NH_DEVICE_ONE_ROW(x)                                                                                      \
-    {                                                                                                             \
-        NH_OPT_CHECKED, 0, "device", "cpu|cuda[:I]|auto", &(x), NULL, NULL,                                       \
-            "where to compute [cpu]; cuda:I: device I, ...,tf32: faster products with 10 bits of mantissa; "      \
-            "auto: a CUDA device if there is one"                                                                 \
+#define NH_DEVICE_ONE_ROW(x)                                                                                 \
+    {                                                                                                        \
+        NH_OPT_CHECKED, 0, "device", "cpu|cuda[:I]|auto", &(x), NULL, NULL,                                  \
+            "where to compute [cpu]; cuda:I: device I, ...,tf32: faster products with 10 bits of mantissa; " \
+            "auto: a CUDA device if there is one"                                                            \
     }
-#define NH_DEVICE_SEVERAL_ROW(x)                                                                                  \
-    {                                                                                                             \
-        NH_OPT_CHECKED, 0, "device", "cpu|cuda[:I,J...]|auto", &(x), NULL, NULL,                                  \
-            "where to compute [cpu]; cuda: all CUDA devices there are, cuda:I: device I, cuda:I,J: these two; "   \
-            "...,tf32: faster products with 10 bits of mantissa; auto: as cuda if there is a device"              \
+#define NH_DEVICE_SEVERAL_ROW(x)                                                                             \
+    {                                                                                                        \
+        NH_OPT_CHECKED, 0, "device", "cpu|cuda[:I,J...]|auto", &(x), NULL, NULL,                             \
+            "where to compute [cpu]; cuda: all CUDA devices there are, cuda:I: device I, cuda:I,J: these "   \
+            "two; "                                                                                          \
+            "...,tf32: faster products with 10 bits of mantissa; auto: as cuda if there is a device"         \
     }
 
 #endif

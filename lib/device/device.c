@@ -57,18 +57,21 @@ static int open_index(const nhk_calls *calls, int index, bool tf32, nh_device **
     return 0;
 }
 
-static int open_one(const nhk_calls *calls, const nh_device_choice *c, int rank, nh_devices *out, nh_error *err)
+static int open_one(const nhk_calls *calls, const nh_device_choice *c, int rank, nh_devices *out,
+                    nh_error *err)
 {
     int n;
     out->device = NH_ARRAY(nh_device *, 1);
     if (!out->device) return nh_fail_memory(err, "the device");
-    if (calls->count(&n, err) || open_index(calls, c->n_index > 0 ? c->index[0] : rank % n, c->tf32, out->device, err)) return -1;
+    if (calls->count(&n, err) ||
+        open_index(calls, c->n_index > 0 ? c->index[0] : rank % n, c->tf32, out->device, err))
+        return -1;
     out->count = 1;
     return 0;
 }
 
-static int open_several(const nhk_calls *calls, const nh_device_choice *c, size_t most, nh_devices *out, nh_error *note,
-                        nh_error *err)
+static int open_several(const nhk_calls *calls, const nh_device_choice *c, size_t most, nh_devices *out,
+                        nh_error *note, nh_error *err)
 {
     int n;
     note->text[0] = '\0';
@@ -95,7 +98,8 @@ static int open_several(const nhk_calls *calls, const nh_device_choice *c, size_
 }
 
 /* most = 0: one, that of the rank. */
-static int open_choice(const char *choice, int rank, size_t most, nh_devices *out, nh_error *note, nh_error *err)
+static int open_choice(const char *choice, int rank, size_t most, nh_devices *out, nh_error *note,
+                       nh_error *err)
 {
     void *library = NULL;
     const nhk_calls *calls = NULL;
@@ -106,7 +110,9 @@ static int open_choice(const char *choice, int rank, size_t most, nh_devices *ou
     if (nh_device_parse(choice, &c)) return nh_fail(err, "--device %s", choice);
     if (c.kind == NH_DEVICE_CPU) return 0;
     int status = load(&library, &calls, &why);
-    if (!status) status = most > 0 ? open_several(calls, &c, most, out, note, &why) : open_one(calls, &c, rank, out, &why);
+    if (!status)
+        status =
+            most > 0 ? open_several(calls, &c, most, out, note, &why) : open_one(calls, &c, rank, out, &why);
     if (!status) {
         out->device[0]->library = library;
         return 0;
@@ -142,7 +148,8 @@ int nh_device_open(const char *choice, int rank, nh_device **out, nh_error *note
     return 0;
 }
 
-int nh_devices_open_with(const nhk_calls *calls, const char *choice, size_t most, nh_devices *out, nh_error *note, nh_error *err)
+int nh_devices_open_with(const nhk_calls *calls, const char *choice, size_t most, nh_devices *out,
+                         nh_error *note, nh_error *err)
 {
     nh_device_choice c;
     *out = (nh_devices){0};

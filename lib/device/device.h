@@ -36,7 +36,8 @@ typedef struct nh_devices {
  * that cannot be used are left out as long as one can; *note says why. Otherwise as above. */
 int nh_devices_open(const char *choice, size_t most, nh_devices *out, nh_error *note, nh_error *err);
 /* Some with the table given. */
-int nh_devices_open_with(const nhk_calls *calls, const char *choice, size_t most, nh_devices *out, nh_error *note, nh_error *err);
+int nh_devices_open_with(const nhk_calls *calls, const char *choice, size_t most, nh_devices *out,
+                         nh_error *note, nh_error *err);
 void nh_devices_close(nh_devices *d);
 
 /* Rank of this process among those of its machine, as mpirun and srun say; 0 without them. */

@@ -390,7 +390,10 @@ static int check_finite(const nh_graph *g, nh_error *err)
     const size_t n = 2 * (size_t)g->n_spin * g->pairs.n_elem;
     for (size_t i = 0; i < n; i++)
         if (!isfinite(h[i]))
-            return nh_fail(err, "the prediction is not finite (element %zu of h_pred is %g): weights that diverged, or an H0 of wrong size", i / 2, h[i]);
+            return nh_fail(err,
+                           "the prediction is not finite (element %zu of h_pred is %g): weights that "
+                           "diverged, or an H0 of wrong size",
+                           i / 2, h[i]);
     return 0;
 }
 

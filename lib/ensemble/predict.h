@@ -14,12 +14,12 @@
 typedef enum nh_precision { NH_SINGLE = 0, NH_DOUBLE = 1 } nh_precision;
 
 typedef struct nh_predict_report {
-    size_t n_edge; /* directed edges within the model's cutoff */
+    size_t n_edge;   /* directed edges within the model's cutoff */
     size_t n_packed; /* sub-models whose weights were packed for this crystal */
     double setup;    /* s: edges, packed weights; all sub-models */
-    double embed;  /* s: features made on the host, summed over threads and sub-models; part of `forward` */
+    double embed;    /* s: features made on the host, summed over threads and sub-models; part of `forward` */
     double forward[NH_MAX_RANGES]; /* s of each sub-model */
-    double sub_models; /* s: all of them, less than their sum where several devices work */
+    double sub_models;             /* s: all of them, less than their sum where several devices work */
     nh_network_times part;         /* of all sub-models */
     double finish;                 /* s: the Hermitian mean */
 } nh_predict_report;
@@ -28,9 +28,10 @@ typedef struct nh_predict_report {
 typedef struct nh_predict_options {
     nh_precision precision;
     nh_kernels kernels;
-    const nh_devices *devices; /* NULL or none: the CPU. Of n devices each has every n-th sub-model and a thread of
+    const nh_devices
+        *devices;   /* NULL or none: the CPU. Of n devices each has every n-th sub-model and a thread of
                                   its own, which runs them one after another */
-    bool hermitize;            /* H_pred becomes the mean over (i,j,R) and (j,i,-R) */
+    bool hermitize; /* H_pred becomes the mean over (i,j,R) and (j,i,-R) */
 } nh_predict_options;
 
 /* A model with the packed weights of its sub-models, for several crystals. Packed weights depend on the shell

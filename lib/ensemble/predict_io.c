@@ -58,7 +58,7 @@ static void sink(void *context, size_t n, const size_t *edge, const real *ham, c
     free(d);
 }
 
-static R(nh_network) * *kept(nh_predict_job *j, size_t range)
+static R(nh_network) **kept(nh_predict_job *j, size_t range)
 {
 #ifdef NH_REAL_DOUBLE
     return &j->packed->d[range];

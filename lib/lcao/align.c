@@ -14,7 +14,8 @@ static int find_moves(const nh_structure *to, const nh_structure *from, int *mov
 {
     const double near = 1e-4; /* Å */
     double inverse[9];
-    if (to->n_atom != from->n_atom) return nh_fail(err, "%zu atoms, but %zu expected", from->n_atom, to->n_atom);
+    if (to->n_atom != from->n_atom)
+        return nh_fail(err, "%zu atoms, but %zu expected", from->n_atom, to->n_atom);
     for (int i = 0; i < 9; i++)
         if (fabs(to->lattice[i] - from->lattice[i]) > near) return nh_fail(err, "another lattice");
     nh_lattice_inverse(to->lattice, inverse);
@@ -23,7 +24,8 @@ static int find_moves(const nh_structure *to, const nh_structure *from, int *mov
         const size_t first = to->shell_start[species], n = to->shell_start[species + 1] - first;
         if (to->atomic_number[species] != from->atomic_number[other] ||
             from->shell_start[other + 1] - from->shell_start[other] != n ||
-            memcmp(to->shell_l + first, from->shell_l + from->shell_start[other], n * sizeof *to->shell_l) != 0)
+            memcmp(to->shell_l + first, from->shell_l + from->shell_start[other], n * sizeof *to->shell_l) !=
+                0)
             return nh_fail(err, "atom %zu: another element or other shells", a);
         double by[3], turns[3], rest[3];
         for (int c = 0; c < 3; c++)
@@ -57,10 +59,11 @@ int nh_lcao_match(const nh_lcao *l, const nh_graph *g, size_t *index, nh_error *
     return status;
 }
 
-int nh_lcao_align(const nh_lcao *l, const nh_graph *g, const size_t *index, const double *matrix, size_t n_block, size_t width,
-                  double **out, nh_error *err)
+int nh_lcao_align(const nh_lcao *l, const nh_graph *g, const size_t *index, const double *matrix,
+                  size_t n_block, size_t width, double **out, nh_error *err)
 {
-    const double nothing = 1e-5; /* numbers below it may be lost: files of ABACUS end at 1e-10 Ry, single precision at 2e-7 */
+    const double nothing =
+        1e-5; /* numbers below it may be lost: files of ABACUS end at 1e-10 Ry, single precision at 2e-7 */
     size_t size;
     double *copy = NULL;
     *out = NULL;
@@ -71,14 +74,17 @@ int nh_lcao_align(const nh_lcao *l, const nh_graph *g, const size_t *index, cons
         for (size_t b = 0; b < n_block; b++) {
             const double *const from = matrix + width * (b * g->pairs.n_elem + begin);
             if (index[p] != SIZE_MAX) {
-                memcpy(copy + width * (b * l->pairs.n_elem + l->pairs.start[index[p]]), from, n * sizeof *copy);
+                memcpy(copy + width * (b * l->pairs.n_elem + l->pairs.start[index[p]]), from,
+                       n * sizeof *copy);
                 continue;
             }
             for (size_t i = 0; i < n; i++)
                 if (fabs(from[i]) > nothing) {
                     free(copy);
-                    return nh_fail(err, "pair %zu (atoms %d, %d, %.4f Å): %g where neither orbitals nor projectors reach", p,
-                                   g->pairs.pair[p].src, g->pairs.pair[p].dst, g->pairs.distance[p], from[i]);
+                    return nh_fail(
+                        err,
+                        "pair %zu (atoms %d, %d, %.4f Å): %g where neither orbitals nor projectors reach", p,
+                        g->pairs.pair[p].src, g->pairs.pair[p].dst, g->pairs.distance[p], from[i]);
                 }
         }
     }
@@ -86,8 +92,8 @@ int nh_lcao_align(const nh_lcao *l, const nh_graph *g, const size_t *index, cons
     return 0;
 }
 
-int nh_lcao_compare_overlap(const nh_lcao *l, const nh_graph *g, const size_t *index, double *largest, size_t *where,
-                            nh_error *err)
+int nh_lcao_compare_overlap(const nh_lcao *l, const nh_graph *g, const size_t *index, double *largest,
+                            size_t *where, nh_error *err)
 {
     double *s;
     if (nh_lcao_align(l, g, index, g->overlap, 1, 1, &s, err) != 0) return -1;

@@ -11,10 +11,10 @@
 int nh_lcao_match(const nh_lcao *l, const nh_graph *g, size_t *index, nh_error *err);
 /* matrix [n_block][g->pairs.n_elem][width] for the pairs of l: *out [n_block][l->pairs.n_elem][width], allocated, the
  * caller frees. Blocks that g lacks are zero; one of g that is not zero and has no place is an error. */
-int nh_lcao_align(const nh_lcao *l, const nh_graph *g, const size_t *index, const double *matrix, size_t n_block, size_t width,
-                  double **out, nh_error *err);
+int nh_lcao_align(const nh_lcao *l, const nh_graph *g, const size_t *index, const double *matrix,
+                  size_t n_block, size_t width, double **out, nh_error *err);
 /* Largest |S of g - S of l|, on the pairs of l; *where: the pair of l. Needs g->overlap. */
-int nh_lcao_compare_overlap(const nh_lcao *l, const nh_graph *g, const size_t *index, double *largest, size_t *where,
-                            nh_error *err);
+int nh_lcao_compare_overlap(const nh_lcao *l, const nh_graph *g, const size_t *index, double *largest,
+                            size_t *where, nh_error *err);
 
 #endif

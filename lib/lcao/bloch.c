@@ -11,9 +11,9 @@
 
 /* The pairs of two atoms i, j: they follow each other in the list, and so do their blocks. */
 typedef struct group {
-    size_t first, count; /* pairs */
+    size_t first, count;               /* pairs */
     size_t rows, columns, row, column; /* of a block, and where it stands in a(k) */
-    bool upper;          /* i <= j */
+    bool upper;                        /* i <= j */
 } group;
 
 struct nh_bloch {
@@ -33,7 +33,8 @@ void nh_default_mesh(const double lattice[9], int n[3])
 {
     const double length = 20; /* Å */
     for (int i = 0; i < 3; i++) {
-        const double *const a = lattice + 3 * i, points = rint(length / sqrt(a[0] * a[0] + a[1] * a[1] + a[2] * a[2]));
+        const double *const a = lattice + 3 * i,
+                            points = rint(length / sqrt(a[0] * a[0] + a[1] * a[1] + a[2] * a[2]));
         n[i] = points > 1 ? (int)fmin(points, 1000) : 1;
     }
 }
@@ -58,7 +59,8 @@ int nh_half_mesh(const int n[3], size_t *count, double **k, double **weight, nh_
         for (int j = 0; j < n[1]; j++)
             for (int i = 0; i < n[0]; i++, index++) {
                 const int minus[3] = {(n[0] - i) % n[0], (n[1] - j) % n[1], (n[2] - l) % n[2]};
-                const size_t other = ((size_t)minus[2] * (size_t)n[1] + (size_t)minus[1]) * (size_t)n[0] + (size_t)minus[0];
+                const size_t other =
+                    ((size_t)minus[2] * (size_t)n[1] + (size_t)minus[1]) * (size_t)n[0] + (size_t)minus[0];
                 if (other < index) continue;
                 point[3 * kept] = (double)i / n[0];
                 point[3 * kept + 1] = (double)j / n[1];
@@ -101,7 +103,8 @@ static int find_cells(nh_bloch *b, const double *k, nh_error *err)
     }
     for (size_t c = 0; c < n && good; c++)
         for (size_t i = 0; i < b->n_k; i++) {
-            const double turns = k[3 * i] * cell[c][0] + k[3 * i + 1] * cell[c][1] + k[3 * i + 2] * cell[c][2];
+            const double turns =
+                k[3 * i] * cell[c][0] + k[3 * i + 1] * cell[c][1] + k[3 * i + 2] * cell[c][2];
             const double angle = 2 * M_PI * (turns - rint(turns));
             b->phase[2 * (c * b->n_k + i)] = cos(angle);
             b->phase[2 * (c * b->n_k + i) + 1] = sin(angle);
@@ -117,7 +120,8 @@ static void find_groups(nh_bloch *b, const nh_structure *s, const size_t *start)
     for (size_t p = 0; p < pairs->count; p++) {
         const nh_pair *const at = &pairs->pair[p];
         group *last = b->n_group > 0 ? &b->group[b->n_group - 1] : NULL;
-        if (last == NULL || pairs->pair[last->first].src != at->src || pairs->pair[last->first].dst != at->dst) {
+        if (last == NULL || pairs->pair[last->first].src != at->src ||
+            pairs->pair[last->first].dst != at->dst) {
             last = &b->group[b->n_group++];
             *last = (group){.first = p,
                             .rows = nh_atom_orbitals(s, (size_t)at->src),
@@ -136,8 +140,8 @@ static void find_groups(nh_bloch *b, const nh_structure *s, const size_t *start)
     }
 }
 
-int nh_bloch_new(const nh_structure *s, const nh_pairs *pairs, size_t n_k, const double *k, nh_threads *threads,
-                 nh_bloch **out, nh_error *err)
+int nh_bloch_new(const nh_structure *s, const nh_pairs *pairs, size_t n_k, const double *k,
+                 nh_threads *threads, nh_bloch **out, nh_error *err)
 {
     *out = NULL;
     if (n_k == 0 || n_k > INT_MAX / 2) return nh_fail(err, "%zu k-points", n_k);
@@ -156,7 +160,8 @@ int nh_bloch_new(const nh_structure *s, const nh_pairs *pairs, size_t n_k, const
         nh_pairs_reverse(pairs, b->reverse);
         for (size_t p = 0; p < pairs->count && status == 0; p++)
             if (b->reverse[p] == SIZE_MAX)
-                status = nh_fail(err, "pair %zu (atoms %d, %d): its reverse is missing", p, pairs->pair[p].src, pairs->pair[p].dst);
+                status = nh_fail(err, "pair %zu (atoms %d, %d): its reverse is missing", p,
+                                 pairs->pair[p].src, pairs->pair[p].dst);
     }
     free(start);
     if (status == 0) status = find_cells(b, k, err);
@@ -216,15 +221,16 @@ static void sum_group(void *context, size_t index, int thread)
     const group *const g = &b->group[index];
     if (v->symmetric && !g->upper) return;
     const size_t size = g->rows * g->columns, begin = b->pairs->start[g->first], n = b->n;
-    double *const scratch = b->scratch[thread], *const in = scratch + b->most_phase, *const out = in + b->most_in;
+    double *const scratch = b->scratch[thread], *const in = scratch + b->most_phase,
+                  *const out = in + b->most_in;
     const double *const phase = phases_of(b, g, scratch), *x = v->x + begin;
     if (v->stride != 1) {
         for (size_t e = 0; e < g->count * size; e++)
             in[e] = v->x[(begin + e) * v->stride];
         x = in;
     }
-    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)(2 * b->n_k), (int)size, (int)g->count, 1, phase,
-                (int)(2 * b->n_k), x, (int)size, 0, out, (int)size);
+    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)(2 * b->n_k), (int)size, (int)g->count, 1,
+                phase, (int)(2 * b->n_k), x, (int)size, 0, out, (int)size);
     const bool mirror = v->symmetric && g->row != g->column, diagonal = v->symmetric && g->row == g->column;
     for (size_t k = 0; k < b->n_k; k++) {
         double complex *const a = v->a + k * n * n;
@@ -271,8 +277,8 @@ static void back_group(void *context, size_t index, int thread)
     }
     /* Re e^(-ix) d = cos x Re d + sin x Im d */
     double *const p = v->p + b->pairs->start[g->first];
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)g->count, (int)size, (int)(2 * b->n_k), 1, phase,
-                (int)(2 * b->n_k), in, (int)size, 0, p, (int)size);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)g->count, (int)size, (int)(2 * b->n_k), 1,
+                phase, (int)(2 * b->n_k), in, (int)size, 0, p, (int)size);
     for (size_t i = 0; i < g->count; i++) {
         const size_t pair = g->first + i, reverse = b->reverse[pair];
         if (g->row == g->column && reverse < pair) continue; /* made from its reverse */

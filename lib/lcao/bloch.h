@@ -19,8 +19,8 @@ void nh_default_mesh(const double lattice[9], int n[3]);
 typedef struct nh_bloch nh_bloch;
 
 /* s, pairs, k [n_k][3] must outlive it. The pairs are complete: each with its reverse. */
-int nh_bloch_new(const nh_structure *s, const nh_pairs *pairs, size_t n_k, const double *k, nh_threads *threads,
-                 nh_bloch **out, nh_error *err);
+int nh_bloch_new(const nh_structure *s, const nh_pairs *pairs, size_t n_k, const double *k,
+                 nh_threads *threads, nh_bloch **out, nh_error *err);
 void nh_bloch_free(nh_bloch *b); /* NULL is fine */
 size_t nh_bloch_orbitals(const nh_bloch *b);
 

@@ -20,13 +20,19 @@ static int gauge_of(const nh_lcao *l, nh_scf_check *out, nh_error *err)
                         .n_spin = l->n_spin,
                         .cutoff = l->cutoff,
                         .overlap = l->overlap};
-    const size_t n_edge = nh_graph_edges(&g, l->cutoff, NULL), numbers = 2 * (size_t)l->n_spin * l->pairs.n_elem;
+    const size_t n_edge = nh_graph_edges(&g, l->cutoff, NULL),
+                 numbers = 2 * (size_t)l->n_spin * l->pairs.n_elem;
     size_t *const edge = NH_ARRAY(size_t, n_edge);
     double *const zero = NH_ARRAY(double, numbers);
     int status = edge && zero ? 0 : nh_fail_memory(err, "the residual");
     if (status == 0) {
         nh_graph_edges(&g, l->cutoff, edge);
-        const nh_gauge q = {.graph = &g, .a = out->residual, .reference = zero, .n_pair = n_edge, .pair = edge, .rule = NH_GAUGE_L2};
+        const nh_gauge q = {.graph = &g,
+                            .a = out->residual,
+                            .reference = zero,
+                            .n_pair = n_edge,
+                            .pair = edge,
+                            .rule = NH_GAUGE_L2};
         nh_gauge_row row[NH_GAUGE_N_REGION];
         status = nh_gauge_by_spin(&q, row, err);
         if (status == 0) out->gauge_mae = row[NH_GAUGE_OVERALL].part[NH_GAUGE_COMPLEX].mae * NH_RYDBERG;
@@ -47,9 +53,9 @@ static int bands_of(const nh_scf_space *space, nh_states *states, nh_scf_check *
     for (size_t k = 0; k < n_k; k++)
         for (size_t b = n_band; b < all && energy[k * all + b] <= top; b++)
             n_band = b + 1;
-    double *const sorted = NH_ARRAY(double, n_k * n_band);
-    out->band = NH_ARRAY(double, n_k * n_band);
-    out->band_error = NH_ARRAY(double, n_k * n_band);
+    double *const sorted = NH_ARRAY(double, n_k *n_band);
+    out->band = NH_ARRAY(double, n_k *n_band);
+    out->band_error = NH_ARRAY(double, n_k *n_band);
     if (!sorted || !out->band || !out->band_error) {
         free(sorted);
         return nh_fail_memory(err, "bands");
@@ -75,7 +81,8 @@ static int bands_of(const nh_scf_space *space, nh_states *states, nh_scf_check *
     for (size_t k = 0; k < n_k; k++)
         for (size_t b = 0; b < n_band; b++)
             if (f[k * all + b] > 0 && isfinite(out->band_error[k * n_band + b]))
-                out->band_energy += space->weight[k] * f[k * all + b] * (out->band_error[k * n_band + b] - out->shift);
+                out->band_energy +=
+                    space->weight[k] * f[k * all + b] * (out->band_error[k * n_band + b] - out->shift);
     out->n_k = n_k;
     out->n_band = n_band;
     return 0;
@@ -84,13 +91,15 @@ static int bands_of(const nh_scf_space *space, nh_states *states, nh_scf_check *
 int nh_scf_check_new(const nh_scf_task *task, const double *h, nh_scf_check *out, nh_error *err)
 {
     const nh_lcao *const l = task->lcao;
-    const size_t n_elem = l->pairs.n_elem, numbers = 2 * (size_t)l->n_spin * n_elem, n_point = l->grid->n_point;
+    const size_t n_elem = l->pairs.n_elem, numbers = 2 * (size_t)l->n_spin * n_elem,
+                 n_point = l->grid->n_point;
     nh_scf_space space = {0};
     nh_states *states = NULL, *after = NULL;
     nh_density_energies energies;
     double *symmetric = NULL, charge;
     *out = (nh_scf_check){0};
-    double *const first = nh_calloc_aligned(n_point, sizeof *first), *const second = nh_calloc_aligned(n_point, sizeof *second);
+    double *const first = nh_calloc_aligned(n_point, sizeof *first), *const second = nh_calloc_aligned(
+                                                                         n_point, sizeof *second);
     out->residual = NH_ARRAY(double, numbers);
     int status = first && second && out->residual ? 0 : nh_fail_memory(err, "the residual");
     if (status == 0) status = nh_scf_space_new(task, &space, err);

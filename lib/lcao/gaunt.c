@@ -56,7 +56,8 @@ static int sphere(int lmax, double **y, double *weight, nh_error *err)
         return nh_fail_memory(err, "harmonics");
     }
     for (size_t i = 0; i < POINTS; i++) {
-        const double z = x[i / AZIMUTH], s = sqrt(1 - z * z), angle = 2 * M_PI * (double)(i % AZIMUTH) / AZIMUTH;
+        const double z = x[i / AZIMUTH], s = sqrt(1 - z * z),
+                     angle = 2 * M_PI * (double)(i % AZIMUTH) / AZIMUTH;
         v[3 * i] = s * cos(angle);
         v[3 * i + 1] = s * sin(angle);
         v[3 * i + 2] = z;

@@ -15,7 +15,7 @@ typedef struct nh_grid_basis_task {
     const nh_structure *structure; /* atoms in the home cell, Å */
     const nh_species *species;
     const nh_pairs *pairs; /* holds every pair that overlaps (nh_lcao_pairs), with its reverse */
-    size_t memory;         /* bytes that stored orbital values may take; beyond it they are made again each time */
+    size_t memory; /* bytes that stored orbital values may take; beyond it they are made again each time */
     nh_threads *threads;
 } nh_grid_basis_task;
 

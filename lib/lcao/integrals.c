@@ -22,16 +22,16 @@ struct nh_integrals {
     const nh_radial *a, *b;
     const nh_gaunt *gaunt;
     nh_q_mesh mesh;
-    int lmax;            /* of L */
-    size_t n_integral;   /* I_L of all pairs of functions, ordered by L */
-    size_t *of_degree;   /* [lmax+2] first integral of each L */
-    size_t *integral;    /* [a->n][b->n][steps] place of L = |la-lb| + 2 step */
+    int lmax;          /* of L */
+    size_t n_integral; /* I_L of all pairs of functions, ordered by L */
+    size_t *of_degree; /* [lmax+2] first integral of each L */
+    size_t *integral;  /* [a->n][b->n][steps] place of L = |la-lb| + 2 step */
     size_t steps;
-    bool exact;          /* distance[] are those that occur; else R = (i - BEFORE) table_step */
+    bool exact; /* distance[] are those that occur; else R = (i - BEFORE) table_step */
     size_t n_distance;
     double *distance;
-    double *row[2];      /* overlap, kinetic: [n_distance][n_integral]; kinetic may be NULL */
-    size_t *angular;     /* [la][lb] first of the contracted coefficients, step after step */
+    double *row[2];  /* overlap, kinetic: [n_distance][n_integral]; kinetic may be NULL */
+    size_t *angular; /* [la][lb] first of the contracted coefficients, step after step */
     size_t n_angular;
 };
 
@@ -49,7 +49,7 @@ static int number_integrals(nh_integrals *c, nh_error *err)
     c->steps = (size_t)least(a->lmax, b->lmax) + 1;
     const size_t nl = (size_t)b->lmax + 1;
     c->of_degree = NH_ARRAY(size_t, (size_t)c->lmax + 2);
-    c->integral = NH_ARRAY(size_t, a->n *b->n *c->steps);
+    c->integral = NH_ARRAY(size_t, a->n * b->n * c->steps);
     c->angular = NH_ARRAY(size_t, ((size_t)a->lmax + 1) * nl);
     if (c->of_degree == NULL || c->integral == NULL || c->angular == NULL)
         return nh_fail_memory(err, "two-centre integrals");
@@ -107,10 +107,10 @@ static int choose_distances(nh_integrals *c, const nh_integrals_task *task, nh_e
 
 typedef struct making {
     nh_integrals *c;
-    const double *q;     /* [mesh.n] */
-    const double *f[2];  /* [n_integral][mesh.n] F_a F_b q^2 dq, and times q^2 */
-    double *bessel;      /* [thread][(lmax+1) R_BLOCK mesh.n] */
-    double *one;         /* [thread][(lmax+1) mesh.n] */
+    const double *q;    /* [mesh.n] */
+    const double *f[2]; /* [n_integral][mesh.n] F_a F_b q^2 dq, and times q^2 */
+    double *bessel;     /* [thread][(lmax+1) R_BLOCK mesh.n] */
+    double *one;        /* [thread][(lmax+1) mesh.n] */
 } making;
 
 /* I_L(R) = sum_q (F_a F_b q^2 dq) j_L(qR) of a few R: one matrix product for each L. */
@@ -121,7 +121,8 @@ static void make_rows(void *context, size_t index, int thread)
     const size_t nq = c->mesh.n, degrees = (size_t)c->lmax + 1;
     double *const j = m->bessel + (size_t)thread * degrees * R_BLOCK * nq;
     double *const one = m->one + (size_t)thread * degrees * nq;
-    const size_t first = index * R_BLOCK, n = c->n_distance - first < R_BLOCK ? c->n_distance - first : R_BLOCK;
+    const size_t first = index * R_BLOCK,
+                 n = c->n_distance - first < R_BLOCK ? c->n_distance - first : R_BLOCK;
     for (size_t i = 0; i < n; i++) {
         const double r = c->distance[first + i];
         nh_spherical_bessel(c->lmax, fabs(r), nq, m->q, true, one);
@@ -136,9 +137,9 @@ static void make_rows(void *context, size_t index, int thread)
         for (size_t L = 0; L < degrees; L++) {
             const size_t at = c->of_degree[L], count = c->of_degree[L + 1] - at;
             if (count == 0) continue;
-            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)count, (int)nq, 1, j + L * R_BLOCK * nq,
-                        (int)nq, m->f[kind] + at * nq, (int)nq, 0, c->row[kind] + first * c->n_integral + at,
-                        (int)c->n_integral);
+            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)count, (int)nq, 1,
+                        j + L * R_BLOCK * nq, (int)nq, m->f[kind] + at * nq, (int)nq, 0,
+                        c->row[kind] + first * c->n_integral + at, (int)c->n_integral);
         }
 }
 
@@ -165,8 +166,8 @@ static int make(nh_integrals *c, bool kinetic, nh_threads *threads, nh_error *er
     double *const f1 = kinetic ? NH_ARRAY(double, c->n_integral *nq) : NULL;
     double *const bessel = NH_ARRAY(double, n_thread *degrees *R_BLOCK *nq);
     double *const one = NH_ARRAY(double, n_thread *degrees *nq);
-    c->row[0] = NH_ARRAY(double, c->n_distance *c->n_integral);
-    if (kinetic) c->row[1] = NH_ARRAY(double, c->n_distance *c->n_integral);
+    c->row[0] = NH_ARRAY(double, c->n_distance * c->n_integral);
+    if (kinetic) c->row[1] = NH_ARRAY(double, c->n_distance * c->n_integral);
     const bool good = q != NULL && f0 != NULL && bessel != NULL && one != NULL && c->row[0] != NULL &&
                       (!kinetic || (f1 != NULL && c->row[1] != NULL));
     if (good) {
@@ -190,7 +191,8 @@ int nh_integrals_new(const nh_integrals_task *task, nh_integrals **out, nh_error
     nh_integrals *const c = NH_ARRAY(nh_integrals, 1);
     if (c == NULL) return nh_fail_memory(err, "two-centre integrals");
     *c = (nh_integrals){.a = task->a, .b = task->b, .gaunt = task->gaunt, .mesh = task->mesh};
-    if (number_integrals(c, err) || choose_distances(c, task, err) || make(c, task->kinetic, task->threads, err)) {
+    if (number_integrals(c, err) || choose_distances(c, task, err) ||
+        make(c, task->kinetic, task->threads, err)) {
         nh_integrals_free(c);
         return -1;
     }
@@ -268,7 +270,8 @@ static const double *integrals(const nh_integrals *c, const double *row, double 
     return space;
 }
 
-void nh_integrals_block(const nh_integrals *c, const double v[3], double *overlap, double *kinetic, double *work)
+void nh_integrals_block(const nh_integrals *c, const double v[3], double *overlap, double *kinetic,
+                        double *work)
 {
     const nh_radial *const a = c->a, *const b = c->b;
     const double r = sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
@@ -282,7 +285,8 @@ void nh_integrals_block(const nh_integrals *c, const double v[3], double *overla
     contract_angles(c, v, angle);
     for (int kind = 0; kind < 2; kind++) {
         if (block[kind] == NULL || c->row[kind] == NULL) continue;
-        const double *const value = integrals(c, c->row[kind], r, work + c->n_angular + (size_t)kind * c->n_integral);
+        const double *const value =
+            integrals(c, c->row[kind], r, work + c->n_angular + (size_t)kind * c->n_integral);
         for (size_t i = 0; i < a->n; i++)
             for (size_t j = 0; j < b->n; j++) {
                 const int la = a->l[i], lb = b->l[j], width = 2 * lb + 1;

@@ -67,7 +67,8 @@ static int check_distances(const nh_structure *s, nh_error *err)
 }
 
 /* Pairs within the cutoff, overlapping, or coupled by a projector. */
-static int make_pairs(const nh_structure *s, const nh_species *species, double cutoff, nh_pairs *out, nh_error *err)
+static int make_pairs(const nh_structure *s, const nh_species *species, double cutoff, nh_pairs *out,
+                      nh_error *err)
 {
     size_t n, near;
     nh_pair *pair, *within;
@@ -77,8 +78,9 @@ static int make_pairs(const nh_structure *s, const nh_species *species, double c
         return -1;
     }
     size_t all, bytes;
-    nh_pair *const both = nh_size_add(n, near, &all) && nh_size_mul(all, sizeof *pair, &bytes) ? realloc(pair, bytes + 1)
-                                                                                               : NULL;
+    nh_pair *const both = nh_size_add(n, near, &all) && nh_size_mul(all, sizeof *pair, &bytes)
+                              ? realloc(pair, bytes + 1)
+                              : NULL;
     if (both == NULL) {
         free(pair);
         free(within);
@@ -124,13 +126,16 @@ static int make_matrices(nh_lcao *l, const nh_lcao_task *task, nh_error *err)
     l->overlap = NH_ARRAY(double, n);
     l->kinetic = NH_ARRAY(double, n);
     l->fixed = NH_ARRAY(double, numbers);
-    if (l->overlap == NULL || l->kinetic == NULL || l->fixed == NULL) return nh_fail_memory(err, "the matrices");
+    if (l->overlap == NULL || l->kinetic == NULL || l->fixed == NULL)
+        return nh_fail_memory(err, "the matrices");
     const nh_two_centre_task tables = {l->structure.n_species, l->species, true, l->threads};
     if (nh_two_centre_new(&tables, &l->two_centre, err) ||
-        nh_two_centre_matrices(l->two_centre, &l->structure, &l->pairs, l->overlap, l->kinetic, NULL, l->threads, err))
+        nh_two_centre_matrices(l->two_centre, &l->structure, &l->pairs, l->overlap, l->kinetic, NULL,
+                               l->threads, err))
         return -1;
     say(task, "overlap and kinetic energy");
-    if (nh_nonlocal_add(l->two_centre, &l->structure, &l->pairs, l->n_spin, l->fixed, l->threads, err)) return -1;
+    if (nh_nonlocal_add(l->two_centre, &l->structure, &l->pairs, l->n_spin, l->fixed, l->threads, err))
+        return -1;
     for (int s = 0; s < l->n_spin; s += 3) /* uu and dd; or the only one */
         for (size_t e = 0; e < n; e++)
             l->fixed[2 * ((size_t)s * n + e)] += l->kinetic[e];
@@ -150,8 +155,10 @@ static int make_grid(nh_lcao *l, const nh_lcao_task *task, nh_error *err)
     l->local = NH_ARRAY(double, l->grid->n_point);
     l->rho0 = NH_ARRAY(double, l->grid->n_point);
     if (core) l->core = NH_ARRAY(double, l->grid->n_point);
-    if (l->local == NULL || l->rho0 == NULL || (core && l->core == NULL)) return nh_fail_memory(err, "the grid");
-    if (nh_superposed(l->grid, &l->structure, l->species, l->rho0, l->core, l->local, l->threads, err)) return -1;
+    if (l->local == NULL || l->rho0 == NULL || (core && l->core == NULL))
+        return nh_fail_memory(err, "the grid");
+    if (nh_superposed(l->grid, &l->structure, l->species, l->rho0, l->core, l->local, l->threads, err))
+        return -1;
     say(task, "densities of the atoms");
     const nh_grid_basis_task basis = {l->grid, &l->structure, l->species, &l->pairs, task->keep, l->threads};
     if (nh_grid_basis_new(&basis, &l->basis, err) || nh_grid_place(l->grid, task->device, err) ||
@@ -163,8 +170,10 @@ static int make_grid(nh_lcao *l, const nh_lcao_task *task, nh_error *err)
 
 static int fill(nh_lcao *l, const nh_lcao_task *task, nh_error *err)
 {
-    if (task->n_spin != 1 && task->n_spin != 4) return nh_fail(err, "%d spin blocks: 1 or 4 expected", task->n_spin);
-    if (!(task->ecut > 0)) return nh_fail(err, "an energy cutoff of %g Ry: a positive one expected", task->ecut);
+    if (task->n_spin != 1 && task->n_spin != 4)
+        return nh_fail(err, "%d spin blocks: 1 or 4 expected", task->n_spin);
+    if (!(task->ecut > 0))
+        return nh_fail(err, "an energy cutoff of %g Ry: a positive one expected", task->ecut);
     if (copy_structure(task->structure, &l->structure, err) || check_shells(&l->structure, l->species, err) ||
         check_distances(&l->structure, err))
         return -1;
@@ -174,7 +183,8 @@ static int fill(nh_lcao *l, const nh_lcao_task *task, nh_error *err)
         l->n_electron += l->species[l->structure.species[i]].pseudo.z_valence;
     const double bytes = needed(task, &l->structure, l->pairs.n_elem);
     if (bytes > (double)task->memory)
-        return nh_fail(err, "about %.1f GB are needed, %.1f GB are allowed", bytes * 1e-9, (double)task->memory * 1e-9);
+        return nh_fail(err, "about %.1f GB are needed, %.1f GB are allowed", bytes * 1e-9,
+                       (double)task->memory * 1e-9);
     say(task, "pairs");
     return make_matrices(l, task, err) || make_grid(l, task, err) ? -1 : 0;
 }
@@ -184,7 +194,8 @@ int nh_lcao_new(const nh_lcao_task *task, nh_lcao **out, nh_error *err)
     *out = NULL;
     nh_lcao *const l = NH_ARRAY(nh_lcao, 1);
     if (l == NULL) return nh_fail_memory(err, "a crystal");
-    *l = (nh_lcao){.species = task->species, .n_spin = task->n_spin, .cutoff = task->cutoff, .threads = task->threads};
+    *l = (nh_lcao){
+        .species = task->species, .n_spin = task->n_spin, .cutoff = task->cutoff, .threads = task->threads};
     if (fill(l, task, err)) {
         nh_lcao_free(l);
         return -1;
@@ -217,7 +228,8 @@ int nh_lcao_potential(const nh_lcao *l, const double *rho, double *v, nh_density
     const size_t n = l->grid->n_point;
     double hartree, xc;
     memset(v, 0, n * sizeof *v);
-    if (nh_hartree_add(l->grid, rho, v, &hartree, err) || nh_pbe_add(l->grid, rho, l->core, v, &xc, l->threads, err))
+    if (nh_hartree_add(l->grid, rho, v, &hartree, err) ||
+        nh_pbe_add(l->grid, rho, l->core, v, &xc, l->threads, err))
         return -1;
     if (e == NULL) return 0;
     double sum = 0;
@@ -327,7 +339,10 @@ int nh_lcao_graph(const nh_lcao *l, bool magnetism, nh_graph **out, nh_error *er
     const size_t n = l->pairs.n_elem;
     nh_graph *const g = NH_ARRAY(nh_graph, 1);
     if (g == NULL) return nh_fail_memory(err, "a graph");
-    *g = (nh_graph){.cutoff = l->cutoff, .n_spin = l->n_spin, .efermi = NAN, .nelec = l->n_electron,
+    *g = (nh_graph){.cutoff = l->cutoff,
+                    .n_spin = l->n_spin,
+                    .efermi = NAN,
+                    .nelec = l->n_electron,
                     .rydberg = NH_RYDBERG};
     int status = copy_structure(&l->structure, &g->structure, err);
     if (status == 0) status = copy_pairs(&g->structure, &l->pairs, &g->pairs, err);

@@ -19,7 +19,8 @@ typedef struct nh_lcao_task {
     nh_threads *threads;
     void (*stage)(void *context, const char *what); /* called after each part of the work; may be NULL */
     void *context;
-    const nh_device *device; /* of the grid: matrix elements, densities, V_H, v_xc; must outlive the result. NULL: the CPU */
+    const nh_device *
+        device; /* of the grid: matrix elements, densities, V_H, v_xc; must outlive the result. NULL: the CPU */
 } nh_lcao_task;
 
 /* Everything of a crystal that does not depend on the density. */
@@ -33,12 +34,12 @@ typedef struct nh_lcao {
     nh_grid *grid;
     nh_two_centre *two_centre;
     nh_grid_basis *basis;
-    double *overlap;  /* [n_elem] */
-    double *kinetic;  /* [n_elem] Ry */
-    double *fixed;    /* [n_spin][n_elem][2] Ry: T + V_nl */
-    double *local;    /* [n_point] Ry */
-    double *rho0;     /* [n_point] superposed atomic densities */
-    double *core;     /* [n_point]; NULL: no species has one */
+    double *overlap; /* [n_elem] */
+    double *kinetic; /* [n_elem] Ry */
+    double *fixed;   /* [n_spin][n_elem][2] Ry: T + V_nl */
+    double *local;   /* [n_point] Ry */
+    double *rho0;    /* [n_point] superposed atomic densities */
+    double *core;    /* [n_point]; NULL: no species has one */
     nh_threads *threads;
 } nh_lcao;
 

@@ -38,10 +38,11 @@ int nh_mixing_new(const nh_mixing_task *task, nh_mixing **out, nh_error *err)
     m->product = NH_ARRAY(double, task->history * task->history);
     m->metric = NH_ARRAY(double, task->n);
     m->step = NH_ARRAY(double, task->n);
-    m->system = NH_ARRAY(double, size * size);
+    m->system = NH_ARRAY(double, size *size);
     m->share = NH_ARRAY(double, size);
     m->pivot = NH_ARRAY(lapack_int, size);
-    if (!m->input || !m->residual || !m->product || !m->metric || !m->step || !m->system || !m->share || !m->pivot) {
+    if (!m->input || !m->residual || !m->product || !m->metric || !m->step || !m->system || !m->share ||
+        !m->pivot) {
         nh_mixing_free(m);
         return nh_fail_memory(err, "the history of densities");
     }
@@ -93,8 +94,8 @@ static bool find_shares(nh_mixing *m, double scale)
     }
     m->system[n * size + n] = 0;
     m->share[n] = 1;
-    if (LAPACKE_dsysv(LAPACK_COL_MAJOR, 'L', (lapack_int)size, 1, m->system, (lapack_int)size, m->pivot, m->share,
-                      (lapack_int)size) != 0)
+    if (LAPACKE_dsysv(LAPACK_COL_MAJOR, 'L', (lapack_int)size, 1, m->system, (lapack_int)size, m->pivot,
+                      m->share, (lapack_int)size) != 0)
         return false;
     for (size_t i = 0; i < n; i++)
         if (!(fabs(m->share[i]) < 1e8)) return false;
@@ -111,7 +112,8 @@ int nh_mixing_step(nh_mixing *m, double complex *input, const double complex *ou
     m->next = (at + 1) % history;
     if (m->count < history) m->count++;
     for (size_t j = 0; j < m->count; j++)
-        m->product[at * history + j] = m->product[j * history + at] = product_of(m, residual, m->residual + j * n);
+        m->product[at * history + j] = m->product[j * history + at] =
+            product_of(m, residual, m->residual + j * n);
     const double scale = m->product[at * history + at];
     if (!isfinite(scale)) return nh_fail(err, "mixing: densities that are not finite");
     if (!(scale > 0)) return 0; /* the residual vanishes: the input stays */

@@ -11,11 +11,13 @@
 typedef struct nh_mixing nh_mixing;
 
 typedef struct nh_mixing_task {
-    size_t n;             /* coefficients */
-    const double *g2;     /* [n] |G|^2 */
-    const double *weight; /* [n] vectors that a coefficient stands for: 1, or 2 for G and -G; 0: counts for nothing */
-    size_t history;       /* iterations that are remembered, at least 1 */
-    double beta, kerker;  /* share of the residual; g0 of K(G) = max(G^2/(G^2 + g0), 0.1). K(0) = 0: charge is kept */
+    size_t n;         /* coefficients */
+    const double *g2; /* [n] |G|^2 */
+    const double
+        *weight; /* [n] vectors that a coefficient stands for: 1, or 2 for G and -G; 0: counts for nothing */
+    size_t history; /* iterations that are remembered, at least 1 */
+    double beta,
+        kerker; /* share of the residual; g0 of K(G) = max(G^2/(G^2 + g0), 0.1). K(0) = 0: charge is kept */
 } nh_mixing_task;
 
 /* The arrays of the task must outlive it. */

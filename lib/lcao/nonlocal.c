@@ -27,19 +27,19 @@ typedef struct nonlocal {
     int n_spin;
     size_t parts; /* 4, or 1 without spin */
     nh_integrals **coupling;
-    double **d;        /* [species][parts][np][np] */
+    double **d; /* [species][parts][np][np] */
     size_t n_near;
-    near_atom *near;   /* c after c, in each by atom */
-    size_t *first;     /* [n_atom+1] into near, by c */
-    size_t *rows;      /* [n_atom] of B of c */
-    size_t *b_start;   /* [n_atom+1] */
-    double *b;         /* [rows of c][np of c], c after c */
+    near_atom *near;           /* c after c, in each by atom */
+    size_t *first;             /* [n_atom+1] into near, by c */
+    size_t *rows;              /* [n_atom] of B of c */
+    size_t *b_start;           /* [n_atom+1] */
+    double *b;                 /* [rows of c][np of c], c after c */
     size_t *seen_first, *seen; /* by atom: the places in near where it stands */
     size_t *pair_first;        /* [n_atom+1] the pairs of each atom */
     size_t n_scratch;
-    double *scratch;   /* [thread][n_scratch] */
+    double *scratch; /* [thread][n_scratch] */
     double *v;
-    size_t *missing;   /* [n_atom] 1: a block is not in the pairs */
+    size_t *missing; /* [n_atom] 1: a block is not in the pairs */
 } nonlocal;
 
 /* --- the matrices D --------------------------------------------------------------------------------------------- */
@@ -100,19 +100,18 @@ static int find_near(nonlocal *w, nh_error *err)
     w->seen_first = NH_ARRAY(size_t, s->n_atom + 1);
     w->seen = NH_ARRAY(size_t, w->pairs->count);
     w->pair_first = NH_ARRAY(size_t, s->n_atom + 1);
-    if (w->near == NULL || w->first == NULL || w->rows == NULL || w->b_start == NULL || w->seen_first == NULL ||
-        w->seen == NULL || w->pair_first == NULL)
+    if (w->near == NULL || w->first == NULL || w->rows == NULL || w->b_start == NULL ||
+        w->seen_first == NULL || w->seen == NULL || w->pair_first == NULL)
         return nh_fail_memory(err, "projectors");
     for (size_t p = 0; p < w->pairs->count; p++) {
         const nh_pair *const q = &w->pairs->pair[p];
         const nh_radial *const beta = &t->projector[s->species[q->dst]];
         double v[3];
         nh_pair_vector_bohr(s, q, v);
-        if (beta->n == 0 ||
-            sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]) >= t->orbital[s->species[q->src]].radius + beta->radius)
+        if (beta->n == 0 || sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]) >=
+                                t->orbital[s->species[q->src]].radius + beta->radius)
             continue;
-        w->near[w->n_near++] =
-            (near_atom){q->src, q->dst, {-q->cell[0], -q->cell[1], -q->cell[2]}, 0};
+        w->near[w->n_near++] = (near_atom){q->src, q->dst, {-q->cell[0], -q->cell[1], -q->cell[2]}, 0};
     }
     qsort(w->near, w->n_near, sizeof *w->near, by_centre);
     for (size_t i = 0; i < w->n_near; i++) {
@@ -154,16 +153,16 @@ static void make_b(void *context, size_t c, int thread)
         const nh_pair pair = {a->atom, (int)c, {-a->cell[0], -a->cell[1], -a->cell[2]}};
         double v[3];
         nh_pair_vector_bohr(s, &pair, v);
-        nh_integrals_block(w->coupling[(size_t)s->species[a->atom] * w->t->n_species + (size_t)s->species[c]], v,
-                          w->b + w->b_start[c] + a->row * np, NULL, work);
+        nh_integrals_block(w->coupling[(size_t)s->species[a->atom] * w->t->n_species + (size_t)s->species[c]],
+                           v, w->b + w->b_start[c] + a->row * np, NULL, work);
     }
 }
 
 /* --- V ------------------------------------------------------------------------------------------------------------ */
 
 /* Adds the parts x [parts][part] of one block to (a, b, R) and its reverse. */
-static void add_block(const nonlocal *w, size_t pair, size_t reverse, size_t rows, size_t columns, const double *x,
-                      size_t part)
+static void add_block(const nonlocal *w, size_t pair, size_t reverse, size_t rows, size_t columns,
+                      const double *x, size_t part)
 {
     const size_t n = w->pairs->n_elem;
     double *const here = w->v + 2 * w->pairs->start[pair], *const there = w->v + 2 * w->pairs->start[reverse];
@@ -193,25 +192,28 @@ static void add_block(const nonlocal *w, size_t pair, size_t reverse, size_t row
 
 /* What the projectors of one centre put between `atom`, at the place `a` of near, and all from `atom` on: into sum
  * [parts][part], where the blocks of the atom's pairs stand one after another. */
-static void add_centre(nonlocal *w, size_t atom, const near_atom *a, double *scratch, double *sum, size_t part)
+static void add_centre(nonlocal *w, size_t atom, const near_atom *a, double *scratch, double *sum,
+                       size_t part)
 {
     const nh_structure *const s = w->s;
-    const size_t n_a = w->t->orbital[s->species[atom]].n_orbital, first = w->pairs->start[w->pair_first[atom]];
+    const size_t n_a = w->t->orbital[s->species[atom]].n_orbital,
+                 first = w->pairs->start[w->pair_first[atom]];
     const size_t c = (size_t)a->centre, np = w->t->projector[s->species[c]].n_orbital;
     const double *const b = w->b + w->b_start[c], *const d = w->d[s->species[c]];
     double *const bd = scratch, *const x = bd + w->parts * n_a * np;
     for (size_t k = 0; k < w->parts; k++)
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n_a, (int)np, (int)np, 1, b + a->row * np, (int)np,
-                    d + k * np * np, (int)np, 0, bd + k * n_a * np, (int)np);
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n_a, (int)np, (int)np, 1, b + a->row * np,
+                    (int)np, d + k * np * np, (int)np, 0, bd + k * n_a * np, (int)np);
     size_t from = w->first[c];
     while ((size_t)w->near[from].atom < atom)
         from++;
     const size_t row = w->near[from].row, width = w->rows[c] - row;
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)(w->parts * n_a), (int)width, (int)np, 1, bd, (int)np,
-                b + row * np, (int)np, 0, x, (int)width);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)(w->parts * n_a), (int)width, (int)np, 1, bd,
+                (int)np, b + row * np, (int)np, 0, x, (int)width);
     for (size_t i = from; i < w->first[c + 1]; i++) {
         const near_atom *const other = &w->near[i];
-        const int cell[3] = {other->cell[0] - a->cell[0], other->cell[1] - a->cell[1], other->cell[2] - a->cell[2]};
+        const int cell[3] = {other->cell[0] - a->cell[0], other->cell[1] - a->cell[1],
+                             other->cell[2] - a->cell[2]};
         const size_t pair = nh_pairs_find(w->pairs, a->atom, other->atom, cell);
         if (pair == SIZE_MAX) {
             w->missing[atom] = 1;
@@ -257,15 +259,16 @@ static int prepare(nonlocal *w, nh_threads *threads, nh_error *err)
 {
     const nh_two_centre *const t = w->t;
     size_t n_orbital = 0, np = 0, rows = 0, numbers;
-    if ((w->d = NH_ARRAY(double *, t->n_species)) == NULL || (w->missing = NH_ARRAY(size_t, w->s->n_atom)) == NULL)
+    if ((w->d = NH_ARRAY(double *, t->n_species)) == NULL ||
+        (w->missing = NH_ARRAY(size_t, w->s->n_atom)) == NULL)
         return nh_fail_memory(err, "projectors");
     for (size_t i = 0; i < t->n_species; i++) {
         if (make_d(&t->species[i].pseudo, &t->projector[i], w->parts, &w->d[i], err)) return -1;
         if (t->orbital[i].n_orbital > n_orbital) n_orbital = t->orbital[i].n_orbital;
         if (t->projector[i].n_orbital > np) np = t->projector[i].n_orbital;
     }
-    if (find_near(w, err) ||
-        nh_species_integrals_new(t, w->s, w->pairs, t->orbital, t->projector, false, false, threads, &w->coupling, err))
+    if (find_near(w, err) || nh_species_integrals_new(t, w->s, w->pairs, t->orbital, t->projector, false,
+                                                      false, threads, &w->coupling, err))
         return -1;
     for (size_t c = 0; c < w->s->n_atom; c++)
         if (w->rows[c] > rows) rows = w->rows[c];
@@ -283,17 +286,19 @@ static int prepare(nonlocal *w, nh_threads *threads, nh_error *err)
     return w->scratch != NULL && w->b != NULL ? 0 : nh_fail_memory(err, "projectors");
 }
 
-int nh_nonlocal_add(const nh_two_centre *t, const nh_structure *s, const nh_pairs *pairs, int n_spin, double *v,
-                    nh_threads *threads, nh_error *err)
+int nh_nonlocal_add(const nh_two_centre *t, const nh_structure *s, const nh_pairs *pairs, int n_spin,
+                    double *v, nh_threads *threads, nh_error *err)
 {
     nonlocal w = {.t = t, .s = s, .pairs = pairs, .n_spin = n_spin, .parts = n_spin == 1 ? 1 : PARTS, .v = v};
-    int status = t->projector != NULL ? prepare(&w, threads, err) : nh_fail(err, "no tables of the projectors");
+    int status =
+        t->projector != NULL ? prepare(&w, threads, err) : nh_fail(err, "no tables of the projectors");
     if (status == 0) {
         nh_parallel_for(threads, s->n_atom, make_b, &w);
         nh_parallel_for(threads, s->n_atom, add_atom, &w);
         for (size_t a = 0; a < s->n_atom && status == 0; a++)
             if (w.missing[a] != 0)
-                status = nh_fail(err, "atom %zu: projectors couple it to one that is in none of its pairs", a + 1);
+                status =
+                    nh_fail(err, "atom %zu: projectors couple it to one that is in none of its pairs", a + 1);
     }
     nh_species_integrals_free(w.coupling, t->n_species);
     for (size_t i = 0; w.d != NULL && i < t->n_species; i++)

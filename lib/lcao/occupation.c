@@ -29,13 +29,15 @@ size_t nh_search_bands(double n_electron, double electrons_per_band, size_t n_ba
     return bands < (double)n_band ? (size_t)bands : n_band;
 }
 
-int nh_occupy(const nh_levels *l, double n_electron, double smearing, double *mu, double *occupation, double *entropy,
-              nh_error *err)
+int nh_occupy(const nh_levels *l, double n_electron, double smearing, double *mu, double *occupation,
+              double *entropy, nh_error *err)
 {
     enum { MOST_HALVINGS = 100 };
     const double enough = 1e-10; /* electrons: ABACUS's, so that the level in a gap is the same */
-    if (l->n_k == 0 || l->n_search == 0 || l->n_search > l->n_band) return nh_fail(err, "occupations: no bands");
-    if (!(smearing > 0)) return nh_fail(err, "occupations: a smearing of %g Ry, a positive one expected", smearing);
+    if (l->n_k == 0 || l->n_search == 0 || l->n_search > l->n_band)
+        return nh_fail(err, "occupations: no bands");
+    if (!(smearing > 0))
+        return nh_fail(err, "occupations: a smearing of %g Ry, a positive one expected", smearing);
     double low = INFINITY, high = -INFINITY;
     for (size_t k = 0; k < l->n_k; k++) {
         low = fmin(low, l->energy[k * l->n_band]);
@@ -46,7 +48,8 @@ int nh_occupy(const nh_levels *l, double n_electron, double smearing, double *mu
     high += 2 * smearing;
     const double most = electrons_at(l, high, smearing), least = electrons_at(l, low, smearing);
     if (most - n_electron < -enough || least - n_electron > enough)
-        return nh_fail(err, "occupations: %g electrons, but the bands hold %.6f to %.6f", n_electron, least, most);
+        return nh_fail(err, "occupations: %g electrons, but the bands hold %.6f to %.6f", n_electron, least,
+                       most);
     *mu = (low + high) / 2;
     for (int i = 0; i < MOST_HALVINGS; i++) {
         *mu = (low + high) / 2;

@@ -21,7 +21,7 @@ size_t nh_search_bands(double n_electron, double electrons_per_band, size_t n_ba
 
 /* The Fermi level *mu by ABACUS's bisection, occupation[n_k][n_band] = electrons in each state, *entropy = -TS. Fails
  * where the bands do not hold the electrons. */
-int nh_occupy(const nh_levels *l, double n_electron, double smearing, double *mu, double *occupation, double *entropy,
-              nh_error *err);
+int nh_occupy(const nh_levels *l, double n_electron, double smearing, double *mu, double *occupation,
+              double *entropy, nh_error *err);
 
 #endif

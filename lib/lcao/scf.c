@@ -31,7 +31,8 @@ void nh_scf_space_free(nh_scf_space *s)
     free(s->matrix);
 }
 
-int nh_scf_states(const nh_scf_task *task, const nh_scf_space *space, const double *fixed, nh_states **out, nh_error *err)
+int nh_scf_states(const nh_scf_task *task, const nh_scf_space *space, const double *fixed, nh_states **out,
+                  nh_error *err)
 {
     const nh_lcao *const l = task->lcao;
     const nh_states_task t = {.structure = &l->structure,
@@ -50,8 +51,8 @@ int nh_scf_states(const nh_scf_task *task, const nh_scf_space *space, const doub
     return nh_states_new(&t, out, err);
 }
 
-int nh_scf_density(const nh_scf_task *task, nh_scf_space *space, nh_states *states, double *rho, double *charge,
-                   nh_error *err)
+int nh_scf_density(const nh_scf_task *task, nh_scf_space *space, nh_states *states, double *rho,
+                   double *charge, nh_error *err)
 {
     const nh_lcao *const l = task->lcao;
     if (nh_states_density(states, space->p, err) != 0) return -1;
@@ -61,14 +62,16 @@ int nh_scf_density(const nh_scf_task *task, nh_scf_space *space, nh_states *stat
     *charge = sum;
     if (nh_grid_density(l->basis, space->p, rho, err) != 0) return -1;
     const double held = nh_grid_integral(l->grid, rho);
-    if (!(held > 0) || !isfinite(held)) return nh_fail(err, "the density on the grid holds %g electrons", held);
+    if (!(held > 0) || !isfinite(held))
+        return nh_fail(err, "the density on the grid holds %g electrons", held);
     const double scale = l->n_electron / held;
     for (size_t i = 0; i < l->grid->n_point; i++)
         rho[i] *= scale;
     return 0;
 }
 
-int nh_scf_matrix(const nh_scf_task *task, nh_scf_space *space, const double *rho, nh_density_energies *e, nh_error *err)
+int nh_scf_matrix(const nh_scf_task *task, nh_scf_space *space, const double *rho, nh_density_energies *e,
+                  nh_error *err)
 {
     const nh_lcao *const l = task->lcao;
     if (nh_lcao_potential(l, rho, space->v, e, err) != 0) return -1;
@@ -217,7 +220,8 @@ static int iterate(loop *w, nh_scf_result *out, nh_error *err)
     const nh_scf_task *const task = w->task;
     const double since = nh_seconds();
     nh_density_energies d;
-    if (nh_scf_matrix(task, &w->space, out->rho, &d, err) || nh_states_solve(w->states, w->space.matrix, err) ||
+    if (nh_scf_matrix(task, &w->space, out->rho, &d, err) ||
+        nh_states_solve(w->states, w->space.matrix, err) ||
         nh_scf_density(task, &w->space, w->states, w->rho_out, &out->charge, err))
         return -1;
     out->efermi = nh_states_fermi(w->states);
@@ -263,7 +267,7 @@ static int finish(loop *w, nh_scf_result *out, nh_error *err)
     for (int s = 0; s < l->n_spin; s += 3)
         for (size_t e = 0; e < n_elem; e++)
             out->h[2 * ((size_t)s * n_elem + e)] += w->space.matrix[e];
-    out->band = NH_ARRAY(double, w->space.n_k * n_band);
+    out->band = NH_ARRAY(double, w->space.n_k *n_band);
     if (out->band == NULL) return nh_fail_memory(err, "bands");
     memcpy(out->band, nh_states_energy(w->states), w->space.n_k * n_band * sizeof *out->band);
     out->n_k = w->space.n_k;

@@ -8,9 +8,9 @@
 
 /* One iteration, as the table prints it and the file keeps it. */
 typedef struct nh_scf_step {
-    double drho;    /* int |rho_out - rho_in| / N_el; NaN (and no energy): the states of `start` */
-    double energy;  /* total, Ry */
-    double efermi;  /* Ry */
+    double drho;   /* int |rho_out - rho_in| / N_el; NaN (and no energy): the states of `start` */
+    double energy; /* total, Ry */
+    double efermi; /* Ry */
     double seconds;
 } nh_scf_step;
 
@@ -20,13 +20,14 @@ typedef struct nh_scf_energies {
 
 typedef struct nh_scf_task {
     const nh_lcao *lcao;
-    int mesh[3];       /* Gamma-centred */
-    double smearing;   /* Ry; 0.01 */
-    double threshold;  /* of drho; 1e-7 */
+    int mesh[3];      /* Gamma-centred */
+    double smearing;  /* Ry; 0.01 */
+    double threshold; /* of drho; 1e-7 */
     size_t max_iterations;
     double mixing, kerker; /* beta 0.7, g0 0.1 bohr^-2 */
     size_t history;        /* 8 */
-    const double *start; /* [n_spin][n_elem][2] Ry: an H whose density begins the loop; NULL: superposed atoms */
+    const double
+        *start; /* [n_spin][n_elem][2] Ry: an H whose density begins the loop; NULL: superposed atoms */
     void (*log)(void *context, size_t iteration, const nh_scf_step *step); /* may be NULL */
     void *context;
     double memory;         /* bytes for matrices in k (states.h) */
@@ -36,13 +37,13 @@ typedef struct nh_scf_task {
 typedef struct nh_scf_result {
     bool converged;
     size_t n_step;
-    nh_scf_step *step;  /* [n_step] with `start` the first one is that of its states; owned */
-    double *h;          /* [n_spin][n_elem][2] Ry; owned */
-    double *rho;        /* [n_point]; owned */
-    double efermi;      /* Ry */
+    nh_scf_step *step; /* [n_step] with `start` the first one is that of its states; owned */
+    double *h;         /* [n_spin][n_elem][2] Ry; owned */
+    double *rho;       /* [n_point]; owned */
+    double efermi;     /* Ry */
     nh_scf_energies energy;
-    double charge;      /* sum_R tr P S^T: n_electron to rounding */
-    size_t n_k, n_band; /* of the half mesh */
+    double charge;             /* sum_R tr P S^T: n_electron to rounding */
+    size_t n_k, n_band;        /* of the half mesh */
     double *k, *weight, *band; /* [n_k][3], [n_k], [n_k][n_band] Ry; owned */
 } nh_scf_result;
 
@@ -60,8 +61,8 @@ typedef struct nh_scf_check {
     size_t n_k, n_band;
     /* [n_k][3], [n_k][n_band] eV: bands of H and <n|H' - H|n> up to 10 eV above the Fermi level, NaN above; owned */
     double *k, *band, *band_error;
-    double mean_band_error;        /* eV: mean |band_error - shift| */
-    double efermi;                 /* eV, of H */
+    double mean_band_error; /* eV: mean |band_error - shift| */
+    double efermi;          /* eV, of H */
 } nh_scf_check;
 int nh_scf_check_new(const nh_scf_task *task, const double *h, nh_scf_check *out, nh_error *err);
 void nh_scf_check_free(nh_scf_check *c);

@@ -17,12 +17,14 @@ int nh_scf_space_new(const nh_scf_task *task, nh_scf_space *out, nh_error *err);
 void nh_scf_space_free(nh_scf_space *s);
 
 /* States of `fixed`, Hermitian and its own time reversal. */
-int nh_scf_states(const nh_scf_task *task, const nh_scf_space *space, const double *fixed, nh_states **out, nh_error *err);
+int nh_scf_states(const nh_scf_task *task, const nh_scf_space *space, const double *fixed, nh_states **out,
+                  nh_error *err);
 /* The density of the states, scaled to the number of electrons; *charge = sum_R tr P S^T before. */
-int nh_scf_density(const nh_scf_task *task, nh_scf_space *space, nh_states *states, double *rho, double *charge,
-                   nh_error *err);
+int nh_scf_density(const nh_scf_task *task, nh_scf_space *space, nh_states *states, double *rho,
+                   double *charge, nh_error *err);
 /* space->matrix = <V_loc + V_H + v_xc> of rho. */
-int nh_scf_matrix(const nh_scf_task *task, nh_scf_space *space, const double *rho, nh_density_energies *e, nh_error *err);
+int nh_scf_matrix(const nh_scf_task *task, nh_scf_space *space, const double *rho, nh_density_energies *e,
+                  nh_error *err);
 /* The Hermitian part of h[n_spin][n_elem][2] that is its own time reversal; a new array. */
 int nh_scf_symmetric(const nh_lcao *l, const double *h, double **out, nh_error *err);
 /* int |a - b| / N_el */

@@ -24,28 +24,28 @@ enum { LARGE = 1000 }; /* states from which on LAPACK's own threads pay */
 
 /* Work space of a thread. */
 typedef struct work {
-    double *d, *e;        /* [size] tridiagonal matrix, to be destroyed */
-    double *value;        /* [size] */
-    double complex *z;    /* [size][size] vectors */
+    double *d, *e;          /* [size] tridiagonal matrix, to be destroyed */
+    double *value;          /* [size] */
+    double complex *z;      /* [size][size] vectors */
     double complex *square; /* [n][n] */
-    double complex *room; /* of LAPACK */
-    lapack_int *support;  /* [2 size] */
-    nh_error error;       /* of the first k-point of this thread that failed */
-    size_t failed;        /* which; SIZE_MAX: none */
+    double complex *room;   /* of LAPACK */
+    lapack_int *support;    /* [2 size] */
+    nh_error error;         /* of the first k-point of this thread that failed */
+    size_t failed;          /* which; SIZE_MAX: none */
 } work;
 
 struct nh_states {
     nh_states_task task;
     nh_ranks ranks;
-    size_t first, n_k;      /* this rank's k-points; n_k in the sizes below */
+    size_t first, n_k; /* this rank's k-points; n_k in the sizes below */
     nh_bloch *bloch;
-    size_t n, size;         /* orbitals; states: n, or 2 n with spin */
-    double complex *factor; /* [n_k][n][n] L^-1, lower */
-    double complex *fixed;  /* [n_k][size][size] L^-1 H L^-dagger of what is fixed, lower */
-    double complex *grid;   /* [n_k][n][n] that of the grid; then the density matrix */
-    double complex *reflect; /* [n_k][size][size] how H was made tridiagonal */
-    double complex *tau;    /* [n_k][size] */
-    double *diagonal, *off; /* [n_k][size] */
+    size_t n, size;              /* orbitals; states: n, or 2 n with spin */
+    double complex *factor;      /* [n_k][n][n] L^-1, lower */
+    double complex *fixed;       /* [n_k][size][size] L^-1 H L^-dagger of what is fixed, lower */
+    double complex *grid;        /* [n_k][n][n] that of the grid; then the density matrix */
+    double complex *reflect;     /* [n_k][size][size] how H was made tridiagonal */
+    double complex *tau;         /* [n_k][size] */
+    double *diagonal, *off;      /* [n_k][size] */
     double *energy, *occupation; /* [task.n_k][size]: of all ranks */
     double fermi, entropy;
     bool with_grid; /* `grid` holds the grid part of H */
@@ -60,7 +60,8 @@ struct nh_states {
 
 static int lapack_failed(const char *routine, lapack_int info, nh_error *err)
 {
-    return nh_fail(err, "%s of LAPACK failed (info %d)%s", routine, (int)info, info < 0 ? ": a number that is not finite" : "");
+    return nh_fail(err, "%s of LAPACK failed (info %d)%s", routine, (int)info,
+                   info < 0 ? ": a number that is not finite" : "");
 }
 
 /* A failure of one rank is one of all: they would wait for it. */
@@ -84,7 +85,8 @@ static int over_k(nh_states *s, void (*body)(void *, size_t, int), nh_error *err
     }
     const work *first = NULL;
     for (int t = 0; t < s->n_thread; t++)
-        if (s->work[t].failed != SIZE_MAX && (first == NULL || s->work[t].failed < first->failed)) first = &s->work[t];
+        if (s->work[t].failed != SIZE_MAX && (first == NULL || s->work[t].failed < first->failed))
+            first = &s->work[t];
     if (first == NULL) return together(s, 0, err);
     const double *const k = s->task.k + 3 * (s->first + first->failed);
     together(s, -1, NULL);
@@ -138,8 +140,8 @@ static void reduce_grid(void *context, size_t k, int thread)
 
 /* [n_k][size][size] <- factor times the matrices in `from` [n_k][n][n], added to the block of rows `row`, columns
  * `column` (0: up, 1: down), seen by rows. */
-static void add_block(const nh_states *s, const double complex *from, double complex factor, size_t row, size_t column,
-                      double complex *to)
+static void add_block(const nh_states *s, const double complex *from, double complex factor, size_t row,
+                      size_t column, double complex *to)
 {
     const size_t n = s->n, size = s->size;
     for (size_t k = 0; k < s->n_k; k++)
@@ -169,23 +171,25 @@ static int allocate(nh_states *s, nh_error *err)
 {
     const size_t n_k = s->n_k, n = s->n, size = s->size;
     size_t small, large;
-    if (!nh_size_mul(n * n, n_k, &small) || !nh_size_mul(size * size, n_k, &large)) return nh_fail_memory(err, "matrices in k");
+    if (!nh_size_mul(n * n, n_k, &small) || !nh_size_mul(size * size, n_k, &large))
+        return nh_fail_memory(err, "matrices in k");
     const double bytes = (2 * (double)small + 2 * (double)large) * sizeof(double complex);
     if (s->task.memory > 0 && bytes > s->task.memory)
-        return nh_fail(err, "matrices of %zu states at %zu k-points take %.2f GB, more than the %.2f GB of --memory", size, n_k,
-                       bytes / 1e9, s->task.memory / 1e9);
+        return nh_fail(
+            err, "matrices of %zu states at %zu k-points take %.2f GB, more than the %.2f GB of --memory",
+            size, n_k, bytes / 1e9, s->task.memory / 1e9);
     s->factor = nh_calloc_aligned(small, sizeof *s->factor);
     s->grid = nh_calloc_aligned(small, sizeof *s->grid);
     s->fixed = nh_calloc_aligned(large, sizeof *s->fixed);
     s->reflect = nh_calloc_aligned(large, sizeof *s->reflect);
-    s->tau = NH_ARRAY(double complex, n_k * size);
-    s->diagonal = NH_ARRAY(double, n_k * size);
-    s->off = NH_ARRAY(double, n_k * size);
-    s->energy = NH_ARRAY(double, s->task.n_k * size);
-    s->occupation = NH_ARRAY(double, s->task.n_k * size);
+    s->tau = NH_ARRAY(double complex, n_k *size);
+    s->diagonal = NH_ARRAY(double, n_k *size);
+    s->off = NH_ARRAY(double, n_k *size);
+    s->energy = NH_ARRAY(double, s->task.n_k *size);
+    s->occupation = NH_ARRAY(double, s->task.n_k *size);
     s->work = NH_ARRAY(work, (size_t)s->n_thread);
-    if (!s->factor || !s->grid || !s->fixed || !s->reflect || !s->tau || !s->diagonal || !s->off || !s->energy ||
-        !s->occupation || !s->work)
+    if (!s->factor || !s->grid || !s->fixed || !s->reflect || !s->tau || !s->diagonal || !s->off ||
+        !s->energy || !s->occupation || !s->work)
         return nh_fail_memory(err, "matrices in k");
     /* Room for blocks of 64 columns in zhetrd and zunmtr. */
     s->n_room = (lapack_int)(64 * size > 4096 ? 64 * size : 4096);
@@ -197,7 +201,8 @@ static int allocate(nh_states *s, nh_error *err)
         w->z = nh_calloc_aligned(size * size, sizeof *w->z);
         w->room = nh_calloc_aligned((size_t)s->n_room, sizeof *w->room);
         w->support = NH_ARRAY(lapack_int, 2 * size);
-        if (!w->d || !w->e || !w->value || !w->z || !w->room || !w->support) return nh_fail_memory(err, "the eigenproblem");
+        if (!w->d || !w->e || !w->value || !w->z || !w->room || !w->support)
+            return nh_fail_memory(err, "the eigenproblem");
     }
     return 0;
 }
@@ -218,7 +223,8 @@ int nh_states_new(const nh_states_task *task, nh_states **out, nh_error *err)
     if (s->size == 0 || s->size > INT_MAX / 128) status = nh_fail(err, "%zu orbitals", s->n);
     if (task->n_k < count) status = nh_fail(err, "%zu processes, but only %zu k-points", count, task->n_k);
     if (status == 0)
-        status = nh_bloch_new(task->structure, task->pairs, s->n_k, task->k + 3 * s->first, task->threads, &s->bloch, err);
+        status = nh_bloch_new(task->structure, task->pairs, s->n_k, task->k + 3 * s->first, task->threads,
+                              &s->bloch, err);
     if (status == 0) status = allocate(s, err);
     status = together(s, status, err);
     if (status == 0) {
@@ -280,10 +286,11 @@ static void find_energies(void *context, size_t k, int thread)
                 for (size_t j = i; j < n; j++)
                     h[(spin * n + i) * size + spin * n + j] += g[i * n + j];
     }
-    double *const diagonal = s->diagonal + k * size, *const off = s->off + k * size, *const energy = s->energy + (s->first + k) * size;
+    double *const diagonal = s->diagonal + k * size, *const off = s->off + k * size,
+                  *const energy = s->energy + (s->first + k) * size;
     nh_error e;
-    lapack_int info = LAPACKE_zhetrd_work(LAPACK_COL_MAJOR, 'L', order, h, order, diagonal, off, s->tau + k * size, w->room,
-                                          s->n_room);
+    lapack_int info = LAPACKE_zhetrd_work(LAPACK_COL_MAJOR, 'L', order, h, order, diagonal, off,
+                                          s->tau + k * size, w->room, s->n_room);
     if (info == 0) {
         memcpy(energy, diagonal, size * sizeof *energy);
         memcpy(w->e, off, size * sizeof *off);
@@ -310,7 +317,8 @@ int nh_states_solve(nh_states *s, const double *grid, nh_error *err)
                               .energy = s->energy,
                               .electrons_per_band = per_band,
                               .n_search = nh_search_bands(s->task.n_electron, per_band, s->size)};
-    return nh_occupy(&levels, s->task.n_electron, s->task.smearing, &s->fermi, s->occupation, &s->entropy, err);
+    return nh_occupy(&levels, s->task.n_electron, s->task.smearing, &s->fermi, s->occupation, &s->entropy,
+                     err);
 }
 
 const double *nh_states_energy(const nh_states *s)
@@ -355,8 +363,8 @@ static int find_vectors(nh_states *s, size_t k, size_t count, work *w, nh_error 
     memcpy(w->e, s->off + k * size, size * sizeof *w->e);
     if (count < size) {
         lapack_int accurate = 1;
-        info = LAPACKE_zstemr(LAPACK_COL_MAJOR, 'V', 'I', order, w->d, w->e, 0, 0, 1, columns, &found, w->value, w->z, order,
-                              columns, w->support, &accurate);
+        info = LAPACKE_zstemr(LAPACK_COL_MAJOR, 'V', 'I', order, w->d, w->e, 0, 0, 1, columns, &found,
+                              w->value, w->z, order, columns, w->support, &accurate);
         if (info == 0 && found != columns) info = 1;
     }
     if (info != 0) { /* all of them, by divide and conquer */
@@ -365,8 +373,8 @@ static int find_vectors(nh_states *s, size_t k, size_t count, work *w, nh_error 
         info = LAPACKE_zstedc(LAPACK_COL_MAJOR, 'I', order, w->d, w->e, w->z, order);
         if (info != 0) return lapack_failed("zstedc", info, err);
     }
-    info = LAPACKE_zunmtr_work(LAPACK_COL_MAJOR, 'L', 'L', 'N', order, columns, s->reflect + k * size * size, order,
-                               s->tau + k * size, w->z, order, w->room, s->n_room);
+    info = LAPACKE_zunmtr_work(LAPACK_COL_MAJOR, 'L', 'L', 'N', order, columns, s->reflect + k * size * size,
+                               order, s->tau + k * size, w->z, order, w->room, s->n_room);
     if (info != 0) return lapack_failed("zunmtr", info, err);
     const double complex one = 1;
     for (size_t spin = 0; spin < size / n; spin++)
@@ -398,7 +406,8 @@ static void fill_density(void *context, size_t k, int thread)
             w->z[b * size + i] *= root;
     }
     for (size_t spin = 0; spin < size / n; spin++)
-        cblas_zherk(CblasColMajor, CblasLower, CblasNoTrans, (int)n, (int)count, 1, w->z + spin * n, (int)size, spin > 0, d, (int)n);
+        cblas_zherk(CblasColMajor, CblasLower, CblasNoTrans, (int)n, (int)count, 1, w->z + spin * n,
+                    (int)size, spin > 0, d, (int)n);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < i; j++)
             d[i * n + j] = conj(d[j * n + i]);
@@ -446,7 +455,8 @@ static void expect_at(void *context, size_t k, int thread)
     }
 }
 
-int nh_states_expect(nh_states *s, const double *change, double top, size_t most, double *error, nh_error *err)
+int nh_states_expect(nh_states *s, const double *change, double top, size_t most, double *error,
+                     nh_error *err)
 {
     size_t numbers;
     double complex *a = NULL;

@@ -23,11 +23,12 @@ typedef struct nh_states_task {
     size_t n_k;
     const double *k, *weight; /* nh_half_mesh */
     double n_electron, smearing;
-    const double *overlap;    /* [n_elem] */
-    const double *fixed;      /* [n_spin][n_elem][2]: T + V_nl, or another Hermitian matrix */
-    double memory;            /* bytes that matrices in k may take; 0: as many as there are */
+    const double *overlap; /* [n_elem] */
+    const double *fixed;   /* [n_spin][n_elem][2]: T + V_nl, or another Hermitian matrix */
+    double memory;         /* bytes that matrices in k may take; 0: as many as there are */
     nh_threads *threads;
-    const nh_ranks *ranks; /* each solves a part of the k-points, and all have all results; NULL: alone. The density matrix is
+    const nh_ranks *
+        ranks; /* each solves a part of the k-points, and all have all results; NULL: alone. The density matrix is
                               the same on all ranks, and to rounding for any number of them */
 } nh_states_task;
 
@@ -43,7 +44,7 @@ int nh_states_solve(nh_states *s, const double *grid, nh_error *err);
 const double *nh_states_energy(const nh_states *s);     /* [n_k][n_band] */
 const double *nh_states_occupation(const nh_states *s); /* [n_k][n_band] electrons */
 double nh_states_fermi(const nh_states *s);
-double nh_states_entropy(const nh_states *s); /* -TS */
+double nh_states_entropy(const nh_states *s);     /* -TS */
 double nh_states_band_energy(const nh_states *s); /* sum_k w_k sum_n f e */
 
 /* The density matrix of the occupied states, p[n_elem]: sum over spins, real, p_ij(R) = p_ji(-R). After nh_states_solve;
@@ -51,6 +52,7 @@ double nh_states_band_energy(const nh_states *s); /* sum_k w_k sum_n f e */
 int nh_states_density(nh_states *s, double *p, nh_error *err);
 /* For each k-point the expectation values error[n_k][most] of a Hermitian change[n_spin][n_elem][2] in its lowest states,
  * up to energy `top` and at most `most` of them, NaN behind. In place of nh_states_density. */
-int nh_states_expect(nh_states *s, const double *change, double top, size_t most, double *error, nh_error *err);
+int nh_states_expect(nh_states *s, const double *change, double top, size_t most, double *error,
+                     nh_error *err);
 
 #endif

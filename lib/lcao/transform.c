@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { Q_BLOCK = 16 }; /* values of q that a thread takes at once */
+enum { Q_BLOCK = 16 };           /* values of q that a thread takes at once */
 static const double q_max = 160; /* 1/bohr: kinetic energies to 4e-10 Ry */
 
 nh_q_mesh nh_q_mesh_for(double reach)
@@ -36,7 +36,8 @@ static void transform_block(void *context, size_t index, int thread)
     for (size_t q = index * Q_BLOCK; q < end; q++) {
         nh_spherical_bessel(t->out->lmax, (double)q * t->mesh.dq, t->n_r, t->r, t->uniform, j);
         for (size_t i = 0; i < t->out->n; i++)
-            t->out->f[i * t->mesh.n + q] = cblas_ddot((int)t->n_r, t->g + i * t->n_r, 1, j + (size_t)t->out->l[i] * t->n_r, 1);
+            t->out->f[i * t->mesh.n + q] =
+                cblas_ddot((int)t->n_r, t->g + i * t->n_r, 1, j + (size_t)t->out->l[i] * t->n_r, 1);
     }
 }
 
@@ -49,8 +50,8 @@ static bool equal_steps(size_t n, const double *r)
 }
 
 /* out->l is set; g is [out->n][n_r]. */
-static int run(nh_radial *out, nh_q_mesh mesh, size_t n_r, const double *r, const double *g, nh_threads *threads,
-               nh_error *err)
+static int run(nh_radial *out, nh_q_mesh mesh, size_t n_r, const double *r, const double *g,
+               nh_threads *threads, nh_error *err)
 {
     out->first = NH_ARRAY(size_t, out->n);
     size_t numbers = 0, scratch = 0;
@@ -74,8 +75,8 @@ static int run(nh_radial *out, nh_q_mesh mesh, size_t n_r, const double *r, cons
 }
 
 /* Orbitals (moment: times r) with n functions, function i from shell from[i]. */
-static int run_orbitals(const nh_orbital_set *o, const size_t *from, bool moment, nh_q_mesh mesh, nh_threads *threads,
-                        nh_radial *out, nh_error *err)
+static int run_orbitals(const nh_orbital_set *o, const size_t *from, bool moment, nh_q_mesh mesh,
+                        nh_threads *threads, nh_radial *out, nh_error *err)
 {
     size_t numbers;
     double *const r = NH_ARRAY(double, o->n_mesh);
@@ -88,7 +89,8 @@ static int run_orbitals(const nh_orbital_set *o, const size_t *from, bool moment
             for (size_t i = 0; i < o->n_mesh; i++) {
                 /* Trapezoidal: the integrand is even at 0 and smooth at the end, where f is zero. */
                 const double weight = sqrt(2 / M_PI) * o->dr * (i == o->n_mesh - 1 ? 0.5 : 1);
-                g[k * o->n_mesh + i] = weight * r[i] * r[i] * (moment ? r[i] : 1) * o->f[from[k] * o->n_mesh + i];
+                g[k * o->n_mesh + i] =
+                    weight * r[i] * r[i] * (moment ? r[i] : 1) * o->f[from[k] * o->n_mesh + i];
             }
         status = run(out, mesh, o->n_mesh, r, g, threads, err);
     }
@@ -118,17 +120,20 @@ static int orbitals(const nh_orbital_set *o, bool moment, nh_q_mesh mesh, nh_thr
     return status;
 }
 
-int nh_radial_orbitals(const nh_orbital_set *o, nh_q_mesh mesh, nh_threads *threads, nh_radial *out, nh_error *err)
+int nh_radial_orbitals(const nh_orbital_set *o, nh_q_mesh mesh, nh_threads *threads, nh_radial *out,
+                       nh_error *err)
 {
     return orbitals(o, false, mesh, threads, out, err);
 }
 
-int nh_radial_moments(const nh_orbital_set *o, nh_q_mesh mesh, nh_threads *threads, nh_radial *out, nh_error *err)
+int nh_radial_moments(const nh_orbital_set *o, nh_q_mesh mesh, nh_threads *threads, nh_radial *out,
+                      nh_error *err)
 {
     return orbitals(o, true, mesh, threads, out, err);
 }
 
-int nh_radial_projectors(const nh_pseudo *p, nh_q_mesh mesh, nh_threads *threads, nh_radial *out, nh_error *err)
+int nh_radial_projectors(const nh_pseudo *p, nh_q_mesh mesh, nh_threads *threads, nh_radial *out,
+                         nh_error *err)
 {
     *out = (nh_radial){.n = p->n_projector, .radius = nh_projector_radius(p)};
     size_t n_r = 1;
@@ -142,7 +147,8 @@ int nh_radial_projectors(const nh_pseudo *p, nh_q_mesh mesh, nh_threads *threads
             const nh_projector *const beta = &p->projector[k];
             out->l[k] = beta->l;
             for (size_t i = 0; i < beta->n; i++)
-                g[k * n_r + i] = sqrt(2 / M_PI) * p->rab_full[i] * (i == beta->n - 1 ? 0.5 : 1) * p->r_full[i] * beta->f[i];
+                g[k * n_r + i] = sqrt(2 / M_PI) * p->rab_full[i] * (i == beta->n - 1 ? 0.5 : 1) *
+                                 p->r_full[i] * beta->f[i];
         }
         status = run(out, mesh, n_r, p->r_full, g, threads, err);
     }

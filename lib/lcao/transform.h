@@ -27,9 +27,12 @@ typedef struct nh_radial {
 
 /* The orbitals of a set; its orbitals times r, each with l + 1 and, where there is one, l - 1 (in this order); the
  * projectors of a pseudopotential. */
-int nh_radial_orbitals(const nh_orbital_set *o, nh_q_mesh mesh, nh_threads *threads, nh_radial *out, nh_error *err);
-int nh_radial_moments(const nh_orbital_set *o, nh_q_mesh mesh, nh_threads *threads, nh_radial *out, nh_error *err);
-int nh_radial_projectors(const nh_pseudo *p, nh_q_mesh mesh, nh_threads *threads, nh_radial *out, nh_error *err);
+int nh_radial_orbitals(const nh_orbital_set *o, nh_q_mesh mesh, nh_threads *threads, nh_radial *out,
+                       nh_error *err);
+int nh_radial_moments(const nh_orbital_set *o, nh_q_mesh mesh, nh_threads *threads, nh_radial *out,
+                      nh_error *err);
+int nh_radial_projectors(const nh_pseudo *p, nh_q_mesh mesh, nh_threads *threads, nh_radial *out,
+                         nh_error *err);
 void nh_radial_free(nh_radial *r); /* what it owns */
 
 #endif

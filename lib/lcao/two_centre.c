@@ -38,7 +38,8 @@ int nh_two_centre_new(const nh_two_centre_task *task, nh_two_centre **out, nh_er
     for (size_t i = 0; i < t->n_species && status == 0; i++) {
         status = nh_radial_orbitals(&t->species[i].orbital, t->mesh, task->threads, &t->orbital[i], err);
         if (status == 0 && task->projectors)
-            status = nh_radial_projectors(&t->species[i].pseudo, t->mesh, task->threads, &t->projector[i], err);
+            status =
+                nh_radial_projectors(&t->species[i].pseudo, t->mesh, task->threads, &t->projector[i], err);
     }
     if (status != 0) {
         nh_two_centre_free(t);
@@ -82,7 +83,8 @@ typedef struct pair_list {
 
 static int append(pair_list *list, const nh_pair *pair, nh_error *err)
 {
-    if (!nh_grow(&list->pair, &list->room, list->count + 1, sizeof *pair)) return nh_fail_memory(err, "atom pairs");
+    if (!nh_grow(&list->pair, &list->room, list->count + 1, sizeof *pair))
+        return nh_fail_memory(err, "atom pairs");
     list->pair[list->count++] = *pair;
     return 0;
 }
@@ -102,15 +104,18 @@ static int couple(size_t count, const nh_pair *near, pair_list *list, nh_error *
         for (size_t i = first; i < end; i++)
             for (size_t j = first; j < end; j++) {
                 const nh_pair *const a = &near[i], *const b = &near[j]; /* b is in cell -R_b, seen from c */
-                const nh_pair pair = {a->src, b->src, {a->cell[0] - b->cell[0], a->cell[1] - b->cell[1],
-                                                       a->cell[2] - b->cell[2]}};
+                const nh_pair pair = {
+                    a->src,
+                    b->src,
+                    {a->cell[0] - b->cell[0], a->cell[1] - b->cell[1], a->cell[2] - b->cell[2]}};
                 if (append(list, &pair, err)) return -1;
             }
     }
     return 0;
 }
 
-int nh_lcao_pairs(const nh_structure *s, const nh_species *species, size_t *count, nh_pair **pair, nh_error *err)
+int nh_lcao_pairs(const nh_structure *s, const nh_species *species, size_t *count, nh_pair **pair,
+                  nh_error *err)
 {
     *count = 0;
     *pair = NULL;
@@ -148,8 +153,8 @@ int nh_lcao_pairs(const nh_structure *s, const nh_species *species, size_t *coun
     return 0;
 }
 
-int nh_pair_distances(const nh_structure *s, const nh_pairs *pairs, size_t s1, size_t s2, double reach, size_t *count,
-                      double **distance, nh_error *err)
+int nh_pair_distances(const nh_structure *s, const nh_pairs *pairs, size_t s1, size_t s2, double reach,
+                      size_t *count, double **distance, nh_error *err)
 {
     *count = 0;
     if ((*distance = NH_ARRAY(double, pairs->count)) == NULL) return nh_fail_memory(err, "distances");
@@ -164,18 +169,18 @@ int nh_pair_distances(const nh_structure *s, const nh_pairs *pairs, size_t s1, s
     return 0;
 }
 
-int nh_species_integrals_new(const nh_two_centre *t, const nh_structure *s, const nh_pairs *pairs, const nh_radial *a,
-                     const nh_radial *b, bool kinetic, bool half, nh_threads *threads, nh_integrals ***out,
-                     nh_error *err)
+int nh_species_integrals_new(const nh_two_centre *t, const nh_structure *s, const nh_pairs *pairs,
+                             const nh_radial *a, const nh_radial *b, bool kinetic, bool half,
+                             nh_threads *threads, nh_integrals ***out, nh_error *err)
 {
-    if ((*out = NH_ARRAY(nh_integrals *, t->n_species *t->n_species)) == NULL)
+    if ((*out = NH_ARRAY(nh_integrals *, t->n_species * t->n_species)) == NULL)
         return nh_fail_memory(err, "two-centre integrals");
     int status = 0;
     for (size_t i = 0; i < t->n_species && status == 0; i++)
         for (size_t j = half ? i : 0; j < t->n_species && status == 0; j++) {
             nh_integrals_task task = {&a[i], &b[j], &t->gaunt, t->mesh, kinetic, 0, NULL, threads};
-            status = nh_pair_distances(s, pairs, i, j, a[i].radius + b[j].radius, &task.n_distance, &task.distance,
-                                       err);
+            status = nh_pair_distances(s, pairs, i, j, a[i].radius + b[j].radius, &task.n_distance,
+                                       &task.distance, err);
             if (status == 0) status = nh_integrals_new(&task, &(*out)[i * t->n_species + j], err);
             free(task.distance);
         }
@@ -255,7 +260,7 @@ static void fill(void *context, size_t index, int thread)
         const size_t rows = f->t->orbital[a].n_orbital, columns = f->t->orbital[b].n_orbital;
         double *const block = work, *const second = block + rows * columns;
         nh_integrals_block(f->coupling[a * f->t->n_species + b], v, block, f->kinetic != NULL ? second : NULL,
-                          second + rows * columns);
+                           second + rows * columns);
         if (f->overlap != NULL) put(f, p, f->reverse[p], turned, rows, columns, block, f->overlap);
         if (f->kinetic != NULL) put(f, p, f->reverse[p], turned, rows, columns, second, f->kinetic);
     }
@@ -264,8 +269,8 @@ static void fill(void *context, size_t index, int thread)
 /* --- position: r Y_1k Y_lm is a sum of harmonics of l + 1 and l - 1 --------------------------------------------- */
 
 /* to[k][rows][b] += sqrt(4pi/3) sum_m' G(1 k, l m, l' m') <a| r f_b Y_l'm'>, the orbitals of one shell. */
-static void add_moment(const nh_gaunt *g, int l, int l_moment, size_t rows, const double *from, size_t from_width,
-                       double *const to[3], size_t to_width)
+static void add_moment(const nh_gaunt *g, int l, int l_moment, size_t rows, const double *from,
+                       size_t from_width, double *const to[3], size_t to_width)
 {
     static const int axis[3] = {1, 2, 0}; /* m = -1, 0, 1 is y, z, x */
     const nh_gaunt_term *t;
@@ -288,7 +293,8 @@ static void fill_position(void *context, size_t index, int thread)
         const nh_pair *const q = &f->pairs->pair[p];
         const size_t a = (size_t)s->species[q->src], b = (size_t)s->species[q->dst];
         const nh_radial *const orbital = &f->t->orbital[b], *const moment = &f->moments[b];
-        const size_t rows = f->t->orbital[a].n_orbital, columns = orbital->n_orbital, width = moment->n_orbital;
+        const size_t rows = f->t->orbital[a].n_orbital, columns = orbital->n_orbital,
+                     width = moment->n_orbital;
         double v[3];
         nh_pair_vector_bohr(s, q, v);
         nh_integrals_block(f->moment[a * f->t->n_species + b], v, work, NULL, work + rows * width);
@@ -296,7 +302,8 @@ static void fill_position(void *context, size_t index, int thread)
         for (int k = 0; k < 3; k++) {
             /* r = (r - r_b) + r_b */
             const double centre = (s->position[3 * (size_t)q->dst + (size_t)k] + q->cell[0] * s->lattice[k] +
-                                   q->cell[1] * s->lattice[3 + k] + q->cell[2] * s->lattice[6 + k]) / NH_BOHR;
+                                   q->cell[1] * s->lattice[3 + k] + q->cell[2] * s->lattice[6 + k]) /
+                                  NH_BOHR;
             to[k] = f->position + (size_t)k * f->pairs->n_elem + f->pairs->start[p];
             for (size_t i = 0; i < rows * columns; i++)
                 to[k][i] = centre * f->overlap[f->pairs->start[p] + i];
@@ -323,7 +330,8 @@ static int make_position(const nh_two_centre *t, filling *f, nh_threads *threads
         if (moments[i].n_orbital > block) block = moments[i].n_orbital;
     }
     if (status == 0)
-        status = nh_species_integrals_new(t, f->s, f->pairs, t->orbital, moments, false, false, threads, &coupling, err);
+        status = nh_species_integrals_new(t, f->s, f->pairs, t->orbital, moments, false, false, threads,
+                                          &coupling, err);
     if (status == 0) {
         f->n_work = block * block + nh_species_integrals_work(coupling, t->n_species);
         work = NH_ARRAY(double, (size_t)nh_threads_count(threads) * f->n_work);
@@ -343,10 +351,12 @@ static int make_position(const nh_two_centre *t, filling *f, nh_threads *threads
     return status;
 }
 
-int nh_two_centre_matrices(const nh_two_centre *t, const nh_structure *s, const nh_pairs *pairs, double *overlap,
-                           double *kinetic, double *position, nh_threads *threads, nh_error *err)
+int nh_two_centre_matrices(const nh_two_centre *t, const nh_structure *s, const nh_pairs *pairs,
+                           double *overlap, double *kinetic, double *position, nh_threads *threads,
+                           nh_error *err)
 {
-    filling f = {.t = t, .s = s, .pairs = pairs, .overlap = overlap, .kinetic = kinetic, .position = position};
+    filling f = {
+        .t = t, .s = s, .pairs = pairs, .overlap = overlap, .kinetic = kinetic, .position = position};
     size_t *const reverse = NH_ARRAY(size_t, pairs->count);
     double *own = NULL, *work = NULL;
     size_t block = 0;
@@ -364,7 +374,8 @@ int nh_two_centre_matrices(const nh_two_centre *t, const nh_structure *s, const 
                                  pairs->pair[p].dst + 1);
     }
     if (status == 0)
-        status = nh_species_integrals_new(t, s, pairs, t->orbital, t->orbital, kinetic != NULL, true, threads, &f.coupling, err);
+        status = nh_species_integrals_new(t, s, pairs, t->orbital, t->orbital, kinetic != NULL, true, threads,
+                                          &f.coupling, err);
     if (status == 0) {
         for (size_t i = 0; i < t->n_species; i++)
             if (t->orbital[i].n_orbital > block) block = t->orbital[i].n_orbital;

@@ -24,7 +24,8 @@ static int check_basis(const nh_structure *s, const nh_species *species, nh_erro
         const size_t first = s->shell_start[i], n = s->shell_start[i + 1] - first;
         const nh_orbital_set *const o = &species[i].orbital;
         if (n == o->n_shell && memcmp(s->shell_l + first, o->l, n * sizeof *o->l) == 0) continue;
-        char *const has = nh_shells_text(n, s->shell_l + first), *const wanted = nh_shells_text(o->n_shell, o->l);
+        char *const has = nh_shells_text(n, s->shell_l + first), *const wanted =
+                                                                     nh_shells_text(o->n_shell, o->l);
         nh_fail(err, "the basis of %s is %s, its orbital file has %s", nh_element_symbol(s->atomic_number[i]),
                 has != NULL ? has : "another", wanted != NULL ? wanted : "other shells");
         free(has);
@@ -128,8 +129,8 @@ static size_t other_atoms(const verifying *v)
     for (size_t p = 0; p < v->pairs->count; p++) {
         const nh_pair *const q = &v->pairs->pair[p];
         if (s->species[q->src] == s->species[wrong->src] && s->species[q->dst] == s->species[wrong->dst] &&
-            difference(block_size(v->pairs, p), v->given + v->pairs->start[v->pair], v->made + v->pairs->start[p]) <
-                tolerance)
+            difference(block_size(v->pairs, p), v->given + v->pairs->start[v->pair],
+                       v->made + v->pairs->start[p]) < tolerance)
             return p;
     }
     return SIZE_MAX;
@@ -141,7 +142,8 @@ static int name_the_fault(const verifying *v, double largest, nh_threads *thread
     const bool speaks = norm(block_size(v->pairs, v->pair), v->given + v->pairs->start[v->pair]) > telling;
     if (other_order(v))
         return nh_fail(err,
-                       "the overlap differs from that of the structure by %.2g, but not in the norms of its shells: the orbitals "
+                       "the overlap differs from that of the structure by %.2g, but not in the norms of its "
+                       "shells: the orbitals "
                        "of a shell have another order, or other signs",
                        largest);
     bool found = false;
@@ -149,26 +151,31 @@ static int name_the_fault(const verifying *v, double largest, nh_threads *thread
     if (speaks && other_cell(v, threads, &found, &cell, err)) return -1;
     if (found)
         return nh_fail(err,
-                       "the overlap of atoms %d and %d in cell %d %d %d is that of cell %d %d %d: an atom stands in another cell than "
+                       "the overlap of atoms %d and %d in cell %d %d %d is that of cell %d %d %d: an atom "
+                       "stands in another cell than "
                        "the matrices say",
                        p->src + 1, p->dst + 1, p->cell[0], p->cell[1], p->cell[2], cell.cell[0], cell.cell[1],
                        cell.cell[2]);
     const size_t other = speaks ? other_atoms(v) : SIZE_MAX;
     if (other != SIZE_MAX)
         return nh_fail(err,
-                       "the overlap of atoms %d and %d in cell %d %d %d is that of atoms %d and %d in cell %d %d %d: the atoms are in "
+                       "the overlap of atoms %d and %d in cell %d %d %d is that of atoms %d and %d in cell "
+                       "%d %d %d: the atoms are in "
                        "another order",
-                       p->src + 1, p->dst + 1, p->cell[0], p->cell[1], p->cell[2], v->pairs->pair[other].src + 1,
-                       v->pairs->pair[other].dst + 1, v->pairs->pair[other].cell[0], v->pairs->pair[other].cell[1],
+                       p->src + 1, p->dst + 1, p->cell[0], p->cell[1], p->cell[2],
+                       v->pairs->pair[other].src + 1, v->pairs->pair[other].dst + 1,
+                       v->pairs->pair[other].cell[0], v->pairs->pair[other].cell[1],
                        v->pairs->pair[other].cell[2]);
     return nh_fail(err,
-                   "the overlap differs from that of the structure by %.2g (atoms %d and %d, cell %d %d %d, %.3f Å apart): another "
+                   "the overlap differs from that of the structure by %.2g (atoms %d and %d, cell %d %d %d, "
+                   "%.3f Å apart): another "
                    "structure, or other orbitals",
-                   largest, p->src + 1, p->dst + 1, p->cell[0], p->cell[1], p->cell[2], v->pairs->distance[v->pair]);
+                   largest, p->src + 1, p->dst + 1, p->cell[0], p->cell[1], p->cell[2],
+                   v->pairs->distance[v->pair]);
 }
 
-int nh_overlap_verify(const nh_structure *s, const nh_pairs *pairs, const double *overlap, const nh_species *species,
-                      nh_threads *threads, double *largest, nh_error *err)
+int nh_overlap_verify(const nh_structure *s, const nh_pairs *pairs, const double *overlap,
+                      const nh_species *species, nh_threads *threads, double *largest, nh_error *err)
 {
     *largest = 0;
     if (check_basis(s, species, err)) return -1;

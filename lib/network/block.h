@@ -90,7 +90,7 @@ static void linear(const tile *a, const nh_linear *l, size_t n, const real *x, b
 
 static void norm(const tile *a, real *const gain_shift[2], const real *x, real *y)
 {
-    OP(norm_forward)(ON &a->net->mid, a->n, x, a->net->config->norm_eps, gain_shift[0], gain_shift[1], y);
+    OP(norm_forward)(ON & a->net->mid, a->n, x, a->net->config->norm_eps, gain_shift[0], gain_shift[1], y);
 }
 
 /* The nodes' parts of the messages in the initial edge features (OPTIONS.md 2). */
@@ -137,7 +137,7 @@ static void node_attention(tile *a, real *to)
     OP(rows_add)(ON mid, a->n, ALL, a->s->normed + a->first * mid->dim, w->x);
     norm(a, a->b->norm_2, w->x, to);
     linear(a, &a->b->ffn_1, a->n, to, false, w->gate_in);
-    OP(gate_forward)(ON &a->net->gate_in, mid, a->net->gate_first, a->n, w->gate_in, w->value);
+    OP(gate_forward)(ON & a->net->gate_in, mid, a->net->gate_first, a->n, w->gate_in, w->value);
 }
 
 /* n' = FFN(n2) + n2 */
@@ -164,7 +164,8 @@ static void input(tile *a)
     features(a);
     linear(a, &net->input, a->n, w->tile, false, w->x);
     OP(rows_store)(ON mid, a->n, ROWS(a->row), w->x, a->s->first);
-    if (a->probe != NULL && net->config->edge_init == NH_EDGE_INIT_LINEAR) show(a, mid, mid->dim, w->x, a->probe->edge_init);
+    if (a->probe != NULL && net->config->edge_init == NH_EDGE_INIT_LINEAR)
+        show(a, mid, mid->dim, w->x, a->probe->edge_init);
     SPENT(a, input);
 }
 
@@ -182,7 +183,8 @@ static void apply(const tile *a, const nh_linear *l, size_t group, int m, const 
 }
 
 /* DTP(x) and the maps after it; stride: as in nh_product_forward. x and what the maps make are in the edges' frames. */
-static void product(const tile *a, size_t n_reader, const reader *to, const real *x, const real *weight, size_t stride)
+static void product(const tile *a, size_t n_reader, const reader *to, const real *x, const real *weight,
+                    size_t stride)
 {
     for (size_t k = 0; k < n_reader; k++)
         apply(a, to[k].map, SIZE_MAX, 0, NULL, to[k].y);
@@ -245,7 +247,7 @@ static void scores(const tile *a)
     const nh_work *w = a->w;
     OP(columns)(ON n, basis, w->gaussians, basis, 0, w->alpha_in, width, 0, ALL, false);
     OP(columns)(ON n, scalars, w->scalars, scalars, 0, w->alpha_in, width, basis, ALL, false);
-    OP(mlp_forward)(ON &a->b->alpha, n, w->alpha_in, w->alpha_hidden, w->alpha, false);
+    OP(mlp_forward)(ON & a->b->alpha, n, w->alpha_in, w->alpha_hidden, w->alpha, false);
 }
 
 /* value(), group by group of the product */
@@ -271,7 +273,7 @@ static void attention(tile *a)
     const reader to[] = {{&b->sep_lin, w->gate_in}, {&b->sep_alpha, w->scalars}};
     product(a, 2, to, w->message, w->weight, net->product.n_weight);
     scores(a);
-    OP(gate_forward)(ON &net->gate_in, mid, net->gate_first, a->n, w->gate_in, w->value);
+    OP(gate_forward)(ON & net->gate_in, mid, net->gate_first, a->n, w->gate_in, w->value);
     SPENT(a, attention);
     value(a);
 }
@@ -279,8 +281,8 @@ static void attention(tile *a)
 /* (A . v) of the rows that choose() chose, in w->weighted */
 static void weigh_heads(const tile *a)
 {
-    OP(heads_forward)
-    (ON &a->net->heads, a->net->config->heads, a->n, a->kept, PICKED(a), a->w->alpha, a->w->heads, a->w->weighted);
+    OP(heads_forward)(ON & a->net->heads, a->net->config->heads, a->n, a->kept, PICKED(a), a->w->alpha,
+                      a->w->heads, a->w->weighted);
 }
 
 /* Rows that e' is needed of: on the edge side of the block before the last, those inside the range only. */
@@ -314,8 +316,8 @@ static void invariants(tile *a, const nh_layout *layout, const real *x, bool gra
         show(a, NULL, z, w->z, shown);
     }
     if (net->with_trace && a->kept > 0) {
-        OP(dense_forward)
-        (WITH(m->kernels) a->kept, z, width, w->z, a->b->trace_first, NULL, true, s->trace + a->slot * width);
+        OP(dense_forward)(WITH(m->kernels) a->kept, z, width, w->z, a->b->trace_first, NULL, true,
+                          s->trace + a->slot * width);
         if (s->keep) COPY(s->saved[s->block].z + a->slot * z, w->z, a->kept * z);
     }
     if (!gradient) return;
@@ -408,7 +410,7 @@ static void output(tile *a)
         OP(fill_rows)(ON n, width, net->trace_bias, true, sums);
         COPY(w->trace_in, sums, n * width);
         OP(silu_forward)(ON n * width, w->trace_in);
-        OP(mlp_forward)(ON &net->trace, n, w->trace_in, w->trace_hidden, w->trace, false);
+        OP(mlp_forward)(ON & net->trace, n, w->trace_in, w->trace_hidden, w->trace, false);
         if (a->probe != NULL) show(a, NULL, net->types->n_shell_pair, w->trace, a->probe->trace_nomask);
     }
     answer(a);
@@ -433,7 +435,8 @@ static void edges(tile *a)
     if (a->kept == 0) return;
     linear(a, l, a->kept, w->weighted, false, w->result);
     if (a->probe != NULL) show(a, type, type->dim, w->result, of_block(a, a->probe->edge));
-    if (!last_block(a)) OP(rows_store)(ON type, a->kept, ROWS(a->kept_row), w->result, kept_at(a, a->s->raw, type->dim));
+    if (!last_block(a))
+        OP(rows_store)(ON type, a->kept, ROWS(a->kept_row), w->result, kept_at(a, a->s->raw, type->dim));
     SPENT(a, linear);
     if (!last_block(a)) return;
     if (a->b->has_invariants || a->net->config->lift) last_tracegrad(a);
@@ -467,7 +470,7 @@ static bool tracegrad_all(const run *r)
 }
 
 /* Whether a probe wants anything, which makes every block run on all edges. */
-static bool any_probe(const NH_NET(_probe) * p)
+static bool any_probe(const NH_NET(_probe) *p)
 {
     return p != NULL && (p->node_init != NULL || p->edge_init != NULL || p->node != NULL || p->edge != NULL ||
                          p->z != NULL || p->y != NULL || p->edge_tg != NULL || p->ham_nomask != NULL ||

@@ -9,10 +9,10 @@ static void attention_again(tile *a);
 /* From w->g_heads, which is left in the edges' frames, to w->g_value. */
 static void value_back(tile *a);
 /* Back through product_part: w->g_product -> gx, gw, both added to; and through map_part. */
-static void product_part_back(const tile *a, size_t g, int m, const real *x, const real *weight, size_t stride, real *gx,
-                              real *gw);
-static void map_part_back(const tile *a, const nh_linear *l, size_t o, int m, const real *gy, const real *x, real *gx,
-                          bool add);
+static void product_part_back(const tile *a, size_t g, int m, const real *x, const real *weight,
+                              size_t stride, real *gx, real *gw);
+static void map_part_back(const tile *a, const nh_linear *l, size_t o, int m, const real *gy, const real *x,
+                          real *gx, bool add);
 /* Through the sums over incoming edges: adds to w->g_alpha and w->g_heads of the edges; what the nodes' part of it needs. */
 static void edge_sums_back(const tile *a);
 static void node_sums_back(const tile *a);
@@ -55,28 +55,29 @@ static void chain_into(const tile *a, const nh_chain *m, chain_lists *l)
     }
 }
 
-static void chain_back(const tile *a, const nh_chain *m, const real *gy, const real *x, const real *hidden, real *gx)
+static void chain_back(const tile *a, const nh_chain *m, const real *gy, const real *x, const real *hidden,
+                       real *gx)
 {
     chain_lists l;
     chain_into(a, m, &l);
     OP(mlp_backward)(ON m, a->n, gy, x, hidden, a->w->chain_room, gx, false, &l.g);
 }
 
-static void linear_back(const tile *a, const nh_linear *l, size_t n, const real *gy, const real *x, real *gx, bool add)
+static void linear_back(const tile *a, const nh_linear *l, size_t n, const real *gy, const real *x, real *gx,
+                        bool add)
 {
     OP(linear_backward)(ON l->map, n, gy, x, l->weight, gx, add, into(a, l->weight), into(a, l->bias));
 }
 
 static void norm_back(const tile *a, real *const gain_shift[2], const real *gy, const real *x, real *gx)
 {
-    OP(norm_backward)
-    (ON &a->net->mid, a->n, gy, x, a->net->config->norm_eps, gain_shift[0], gx, false, into(a, gain_shift[0]),
-     into(a, gain_shift[1]));
+    OP(norm_backward)(ON & a->net->mid, a->n, gy, x, a->net->config->norm_eps, gain_shift[0], gx, false,
+                      into(a, gain_shift[0]), into(a, gain_shift[1]));
 }
 
 /* The groups of l's output that group `group` feeds, of its part m; whether gx has been written: `any`, or now. */
-static bool apply_back(const tile *a, const nh_linear *l, size_t group, int m, const real *gy, const real *x, real *gx,
-                       bool any)
+static bool apply_back(const tile *a, const nh_linear *l, size_t group, int m, const real *gy, const real *x,
+                       real *gx, bool any)
 {
     for (size_t o = 0; o < l->map->out.count; o++) {
         if (l->map->block[o].in != group) continue;
@@ -94,9 +95,9 @@ static void trace_back(const tile *a, size_t slot, size_t n, real *g_z)
     const nh_net *net = a->net;
     const nh_state *s = a->s;
     const size_t z = net->config->tg_z, width = net->trace_width;
-    OP(dense_backward)
-    (WITH(net->kernels) n, z, width, s->back.trace + slot * width, s->saved[s->block].z + slot * z, a->b->trace_first, g_z,
-     false, into(a, a->b->trace_first), NULL);
+    OP(dense_backward)(WITH(net->kernels) n, z, width, s->back.trace + slot * width,
+                       s->saved[s->block].z + slot * z, a->b->trace_first, g_z, false,
+                       into(a, a->b->trace_first), NULL);
 }
 
 /* The trace head: gradient of the last block's z, in w->g_z. */
@@ -109,7 +110,7 @@ static void trace_head_back(const tile *a)
     real *g_sums = a->s->back.trace + a->slot * width;
     COPY(w->trace_in, sums, n * width);
     OP(silu_forward)(ON n * width, w->trace_in);
-    OP(mlp_forward)(ON &net->trace, n, w->trace_in, w->trace_hidden, NULL, false);
+    OP(mlp_forward)(ON & net->trace, n, w->trace_in, w->trace_hidden, NULL, false);
     chain_back(a, &net->trace, w->g_trace, w->trace_in, w->trace_hidden, g_sums);
     OP(silu_backward)(ON n * width, sums, g_sums);
     OP(column_sums)(ON n, width, width, g_sums, NULL, into(a, net->trace_bias));
@@ -122,10 +123,10 @@ static void last_again(const tile *a)
     const nh_net *net = a->net;
     const nh_layout *mid = &net->mid;
     const nh_work *w = a->w;
-    OP(take_channels)(ON &net->map_post.out, &net->last, a->n, w->result, w->x);
+    OP(take_channels)(ON & net->map_post.out, &net->last, a->n, w->result, w->x);
     if (!net->config->lift) return;
     OP(rows_load)(ON mid, a->n, ALL, a->s->saved[a->s->block].lifted + a->slot * mid->dim, w->lifted);
-    OP(put_channels)(ON &net->map_post.out, &net->last, a->n, w->lifted, false, w->result);
+    OP(put_channels)(ON & net->map_post.out, &net->last, a->n, w->lifted, false, w->result);
 }
 
 /* The products f x o: from w->g_tile, adds to the gradients of o (w->g_x), and writes those of f as their first factor
@@ -138,8 +139,8 @@ static void lift_back(const tile *a)
     for (size_t g = 0; g < net->lift.out.count; g++) {
         OP(lift_forward)(ON LIFT(a), g, a->n, w->x, w->lifted, net->lift_weight, w->lift);
         if (!apply_back(a, &net->lift_out, g, 0, w->g_tile, w->lift, w->g_lift, false)) continue;
-        OP(lift_backward)
-        (ON LIFT(a), g, a->n, w->g_lift, w->x, w->lifted, net->lift_weight, w->g_first, w->g_x, into(a, net->lift_weight));
+        OP(lift_backward)(ON LIFT(a), g, a->n, w->g_lift, w->x, w->lifted, net->lift_weight, w->g_first,
+                          w->g_x, into(a, net->lift_weight));
     }
 }
 
@@ -154,15 +155,15 @@ static void last_back(const tile *a)
         OP(take_channels)(ON post, last, a->n, w->g_result, w->g_x);
         lift_back(a);
         if (second)
-            OP(tracegrad_add_backward)(ON mid, a->n, a->s->saved[a->s->block].factor + a->slot, w->g_x, w->g_y);
+            OP(tracegrad_add_backward)(ON mid, a->n, a->s->saved[a->s->block].factor + a->slot, w->g_x,
+                                       w->g_y);
         OP(axpy)(ON a->n * mid->dim, w->g_x, 1, w->g_first, w->g_x);
     }
     if (a->b->has_invariants) {
         chain_lists l;
         chain_into(a, &a->b->invariants, &l);
-        OP(invariants_backward)
-        (ON PAIRS(a, last), &a->b->invariants, a->n, net->with_trace ? w->g_z : NULL, second ? w->g_y : NULL, w->x,
-         w->invariants_room, w->g_x, has_lift, &l.g);
+        OP(invariants_backward)(ON PAIRS(a, last), &a->b->invariants, a->n, net->with_trace ? w->g_z : NULL,
+                                second ? w->g_y : NULL, w->x, w->invariants_room, w->g_x, has_lift, &l.g);
     }
     OP(put_channels)(ON post, last, a->n, w->g_x, !has_lift, w->g_result);
 }
@@ -208,9 +209,8 @@ static void tracegrad_back(tile *a)
         OP(tracegrad_add_backward)(ON mid, n, w->factor, w->g_x, w->g_y);
     }
     chain_into(a, &a->b->invariants, &l);
-    OP(invariants_backward)
-    (ON PAIRS(a, mid), &a->b->invariants, n, a->kept > 0 ? w->g_z : NULL, second ? w->g_y : NULL, w->x, w->invariants_room,
-     w->g_x, true, &l.g);
+    OP(invariants_backward)(ON PAIRS(a, mid), &a->b->invariants, n, a->kept > 0 ? w->g_z : NULL,
+                            second ? w->g_y : NULL, w->x, w->invariants_room, w->g_x, true, &l.g);
     OP(rows_store)(ON mid, n, ROWS(a->row), w->g_x, at(a, s->back.edge, mid->dim));
     SPENT(a, tracegrad);
 }
@@ -235,20 +235,21 @@ static void heads_back(tile *a)
             SPENT(a, linear);
             output_back(a);
         } else {
-            OP(rows_load)(ON type, a->kept, ROWS(a->kept_row), kept_at(a, a->s->back.edge, type->dim), w->g_result);
+            OP(rows_load)(ON type, a->kept, ROWS(a->kept_row), kept_at(a, a->s->back.edge, type->dim),
+                          w->g_result);
         }
         linear_back(a, l, a->kept, w->g_result, w->weighted, w->g_weighted, false);
         SPENT(a, linear);
     }
-    OP(heads_backward)
-    (ON layout, heads, a->n, a->kept, PICKED(a), w->g_weighted, w->alpha, w->heads, w->g_alpha, w->g_heads, false);
+    OP(heads_backward)(ON layout, heads, a->n, a->kept, PICKED(a), w->g_weighted, w->alpha, w->heads,
+                       w->g_alpha, w->g_heads, false);
     if (!last) edge_sums_back(a);
     SPENT(a, attention);
 }
 
 /* Back through product(): adds to gx, and to gw where all edges share the weights; else writes it. */
-static void product_back(const tile *a, size_t n_reader, const reader *to, const real *x, const real *weight, size_t stride,
-                         real *gx, real *gw)
+static void product_back(const tile *a, size_t n_reader, const reader *to, const real *x, const real *weight,
+                         size_t stride, real *gx, real *gw)
 {
     const nh_layout *out = &a->net->product.out;
     const nh_work *w = a->w;
@@ -295,14 +296,15 @@ static void edges_back(tile *a)
     const nh_layout *mid = &net->mid;
     const nh_block *b = a->b;
     const nh_state *s = a->s;
-    const size_t n = a->n, basis = net->config->radial_basis, scalars = net->config->alpha_scalars, width = basis + scalars;
+    const size_t n = a->n, basis = net->config->radial_basis, scalars = net->config->alpha_scalars,
+                 width = basis + scalars;
     const nh_work *w;
     place_activations(a);
     w = a->w;
     attention_again(a);
     heads_back(a);
     value_back(a);
-    OP(gate_backward)(ON &net->gate_in, mid, net->gate_first, n, w->g_value, w->gate_in, w->g_gate_in);
+    OP(gate_backward)(ON & net->gate_in, mid, net->gate_first, n, w->g_value, w->gate_in, w->g_gate_in);
     chain_back(a, &b->alpha, w->g_alpha, w->alpha_in, w->alpha_hidden, w->g_alpha_in);
     OP(columns)(ON n, scalars, w->g_alpha_in, width, basis, w->g_scalars, scalars, 0, ALL, false);
     SPENT(a, attention);
@@ -369,7 +371,7 @@ static void node_end_back(tile *a)
 
     OP(rows_load)(ON mid, n, ALL, s->back.node + begin, w->g_x);
     linear_back(a, &b->ffn_2, n, w->g_x, w->value, w->g_value, false);
-    OP(gate_backward)(ON &net->gate_in, mid, net->gate_first, n, w->g_value, w->gate_in, w->g_gate_in);
+    OP(gate_backward)(ON & net->gate_in, mid, net->gate_first, n, w->g_value, w->gate_in, w->g_gate_in);
     linear_back(a, &b->ffn_1, n, w->g_gate_in, w->y, w->g_x, true);
     norm_back(a, b->norm_2, w->g_x, w->x, w->g_x);
     OP(rows_store)(ON mid, n, ALL, w->g_x, s->back.normed + begin);

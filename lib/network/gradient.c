@@ -80,14 +80,15 @@ static void split_layers(void *context, size_t index, int thread)
     if (index / SLABS % 2 == 0) {
         const size_t first = z * part / SLABS, n = z * (part + 1) / SLABS - first;
         real *to = u->gradient[layer->param];
-        if (to != NULL) R(nh_dense_backward)
-        (net->kernels, n, hidden, pairs, g + first * pairs, NULL, b->form, to + first * hidden, true, NULL,
-         NULL);
+        if (to != NULL)
+            R(nh_dense_backward)(net->kernels, n, hidden, pairs, g + first * pairs, NULL, b->form,
+                                 to + first * hidden, true, NULL, NULL);
     } else {
         const size_t first = pairs * part / SLABS, n = pairs * (part + 1) / SLABS - first;
         real *to = u->f->form[(size_t)(b - net->block)] + first * hidden;
-        if (n > 0) R(nh_gemm)
-        (net->kernels, true, false, n, hidden, z, g + first, pairs, b->layer, hidden, false, to, hidden);
+        if (n > 0)
+            R(nh_gemm)(net->kernels, true, false, n, hidden, z, g + first, pairs, b->layer, hidden, false, to,
+                       hidden);
     }
 }
 
@@ -98,14 +99,16 @@ static void unalign(void *context, size_t index, int thread)
     const nh_pass *f = ((const unpacking *)context)->f;
     const nh_net *net = f->net;
     const nh_block *b = &net->block[index];
-    const nh_linear *const list[] = {&b->sep_lin, &b->sep_alpha, index == 0 ? &net->init_lin : NULL}, *value = &b->value_lin;
+    const nh_linear *const list[] = {&b->sep_lin, &b->sep_alpha, index == 0 ? &net->init_lin : NULL},
+                           *value = &b->value_lin;
     real *const g = f->packed[0];
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (list[i] != NULL && list[i]->aligned != NULL) R(nh_aligned_unpack_add)
-    (&net->frame, list[i]->map, g + (list[i]->aligned - net->packed), g + (list[i]->weight - net->packed));
-    R(nh_folded_unpack_add)
-    (&net->frame, value->map, b->value_weight, value->weight, g + (value->aligned - net->packed), g + (b->value_weight - net->packed),
-     g + (value->weight - net->packed));
+        if (list[i] != NULL && list[i]->aligned != NULL)
+            R(nh_aligned_unpack_add)(&net->frame, list[i]->map, g + (list[i]->aligned - net->packed),
+                                     g + (list[i]->weight - net->packed));
+    R(nh_folded_unpack_add)(&net->frame, value->map, b->value_weight, value->weight,
+                            g + (value->aligned - net->packed), g + (b->value_weight - net->packed),
+                            g + (value->weight - net->packed));
 }
 
 static void unpack_one(void *context, size_t index, int thread)
@@ -127,8 +130,8 @@ static void unpack_one(void *context, size_t index, int thread)
         R(nh_linear_unpack_add)(b->map, from, to);
         break;
     case NH_BIND_FORM:
-        R(nh_pairs_unpack_add)
-        (b->layout, b->block->form_hidden, u->f->form[(size_t)(b->block - net->block)], to);
+        R(nh_pairs_unpack_add)(b->layout, b->block->form_hidden, u->f->form[(size_t)(b->block - net->block)],
+                               to);
         break;
     case NH_BIND_LAYER:
         break; /* split_layers */
@@ -139,7 +142,8 @@ void R(nh_back_end)(nh_pass *f, real **gradient)
 {
     unpacking u = {.f = f, .gradient = gradient};
     nh_parallel_for(f->pool, SLABS, sum_chunks, &u);
-    if (f->net->aligned && f->net->placed == NULL) nh_parallel_for(f->pool, f->net->config->blocks, unalign, &u);
+    if (f->net->aligned && f->net->placed == NULL)
+        nh_parallel_for(f->pool, f->net->config->blocks, unalign, &u);
     nh_parallel_for(f->pool, f->net->n_binding * 2 * SLABS, split_layers, &u);
     nh_parallel_for(f->pool, f->net->n_binding, unpack_one, &u);
 }

@@ -22,7 +22,7 @@ typedef struct tile {
     const nh_block *b;
     const nh_state *s;
     nh_work *w;
-    const NH_NET(_probe) * probe;
+    const NH_NET(_probe) *probe;
     size_t n, first, slot, kept;
     const size_t *row, *src, *dst, *kept_row;
     real *gradient;
@@ -114,11 +114,11 @@ static void over_nodes(nh_pass *f, tile_body *body)
 static void over_edges(nh_pass *f, bool all, tile_body *body)
 {
     loop l = {.f = f,
-                    .body = body,
-                    .n = all ? f->graph->n_edge : f->n_out,
-                    .rows = all ? f->rows_all : f->rows_out,
-                    .list = all ? NULL : f->out,
-                    .order = f->order};
+              .body = body,
+              .n = all ? f->graph->n_edge : f->n_out,
+              .rows = all ? f->rows_all : f->rows_out,
+              .list = all ? NULL : f->out,
+              .order = f->order};
     over(&l);
 }
 
@@ -291,8 +291,8 @@ static void knots_back(tile *a)
     COPY(w->g_weight, f->knot_gradient[0] + begin, n * width);
     for (size_t k = 1; k < f->n_chunk; k++)
         R(nh_axpy)(n * width, w->g_weight, 1, f->knot_gradient[k] + begin, w->g_weight);
-    R(nh_gaussians_forward)
-    (n, config->radial_basis, config->radial_max, f->knot + a->first, config->radial_basis, w->gaussians);
+    R(nh_gaussians_forward)(n, config->radial_basis, config->radial_max, f->knot + a->first,
+                            config->radial_basis, w->gaussians);
     R(nh_mlp_forward)(f->radial, n, w->gaussians, w->radial_hidden, NULL, false);
     chain_back(a, f->radial, w->g_weight, w->gaussians, w->radial_hidden, NULL);
     SPENT(a, radial);
@@ -382,8 +382,8 @@ static void product_part(const tile *a, size_t g, int m, const real *x, const re
         R(nh_product_forward)(&net->product, g, a->n, x, w->coupling, weight, stride, w->product);
 }
 
-static void product_part_back(const tile *a, size_t g, int m, const real *x, const real *weight, size_t stride, real *gx,
-                              real *gw)
+static void product_part_back(const tile *a, size_t g, int m, const real *x, const real *weight,
+                              size_t stride, real *gx, real *gw)
 {
     const nh_net *net = a->net;
     const nh_work *w = a->w;
@@ -402,18 +402,19 @@ static bool in_frame(const nh_linear *l, size_t o)
 static void map_part(const tile *a, const nh_linear *l, size_t o, int m, const real *x, real *y)
 {
     if (in_frame(l, o))
-        R(nh_aligned_linear_forward)(&a->net->frame, l->map, o, m, a->n, x, l->aligned, m == 0 ? l->bias : NULL, y);
+        R(nh_aligned_linear_forward)(&a->net->frame, l->map, o, m, a->n, x, l->aligned,
+                                     m == 0 ? l->bias : NULL, y);
     else
         R(nh_linear_group_forward)(l->map, o, a->n, x, l->weight, l->bias, false, y);
 }
 
-static void map_part_back(const tile *a, const nh_linear *l, size_t o, int m, const real *gy, const real *x, real *gx,
-                          bool add)
+static void map_part_back(const tile *a, const nh_linear *l, size_t o, int m, const real *gy, const real *x,
+                          real *gx, bool add)
 {
     real *bias = into(a, l->bias);
     if (in_frame(l, o))
-        R(nh_aligned_linear_backward)
-        (&a->net->frame, l->map, o, m, a->n, gy, x, l->aligned, gx, add, into(a, l->aligned), m == 0 ? bias : NULL);
+        R(nh_aligned_linear_backward)(&a->net->frame, l->map, o, m, a->n, gy, x, l->aligned, gx, add,
+                                      into(a, l->aligned), m == 0 ? bias : NULL);
     else
         R(nh_linear_group_backward)(l->map, o, a->n, gy, x, l->weight, gx, add, into(a, l->weight), bias);
 }
@@ -429,7 +430,8 @@ static void value(tile *a)
         return;
     }
     apply(a, l, SIZE_MAX, 0, NULL, w->heads);
-    R(nh_folded_forward)(&net->frame, l->map, a->n, w->value, w->along, l->aligned, l->bias, w->product, w->heads);
+    R(nh_folded_forward)(&net->frame, l->map, a->n, w->value, w->along, l->aligned, l->bias, w->product,
+                         w->heads);
     SPENT(a, linear);
     out_of_frame(a, &net->heads, w->heads);
     SPENT(a, product);
@@ -447,9 +449,8 @@ static void value_back(tile *a)
     into_frame(a, &net->heads, w->g_heads);
     SPENT(a, product);
     ZERO(w->g_value, a->n * net->mid.dim);
-    R(nh_folded_backward)
-    (&net->frame, l->map, a->n, w->g_heads, w->value, w->along, l->aligned, w->product, w->g_value, into(a, l->aligned),
-     into(a, l->bias));
+    R(nh_folded_backward)(&net->frame, l->map, a->n, w->g_heads, w->value, w->along, l->aligned, w->product,
+                          w->g_value, into(a, l->aligned), into(a, l->bias));
     SPENT(a, linear);
 }
 
@@ -460,7 +461,8 @@ static void choose(tile *a, bool every)
     a->slot = SIZE_MAX;
     for (size_t t = 0; t < a->n; t++) {
         const size_t position = stored(a, t), slot = a->f->slot[position];
-        if (a->slot == SIZE_MAX) a->slot = slot; /* rows are in the order of positions: those with a slot have consecutive ones */
+        if (a->slot == SIZE_MAX)
+            a->slot = slot; /* rows are in the order of positions: those with a slot have consecutive ones */
         if (!every && slot == SIZE_MAX) continue;
         w->pick[a->kept] = t;
         w->edge[a->kept++] = position;
@@ -487,9 +489,9 @@ static void edge_sums(tile *a)
     size_t part = a->f->tile_partial[a->index];
     for (size_t first = 0, end; first < a->n; first = end, part++) {
         end = run_end(a, first);
-        R(nh_softmax_partial_forward)
-        (layout, heads, a->n, first, end - first, w->alpha, w->copies, w->heads, s->partial_max + part * heads,
-         s->partial_sum + part * heads, s->partial_value + part * layout->dim);
+        R(nh_softmax_partial_forward)(layout, heads, a->n, first, end - first, w->alpha, w->copies, w->heads,
+                                      s->partial_max + part * heads, s->partial_sum + part * heads,
+                                      s->partial_value + part * layout->dim);
     }
 }
 
@@ -502,9 +504,10 @@ static void edge_sums_back(const tile *a)
     for (size_t first = 0, end; first < a->n; first = end) {
         const size_t node = a->dst[first];
         end = run_end(a, first);
-        R(nh_softmax_partial_backward)
-        (layout, heads, a->n, first, end - first, back->merged + node * layout->dim, back->max + node * heads,
-         back->total + node * heads, back->dot + node * heads, w->alpha, w->copies, w->heads, w->g_alpha, w->g_heads, true);
+        R(nh_softmax_partial_backward)(layout, heads, a->n, first, end - first,
+                                       back->merged + node * layout->dim, back->max + node * heads,
+                                       back->total + node * heads, back->dot + node * heads, w->alpha,
+                                       w->copies, w->heads, w->g_alpha, w->g_heads, true);
     }
 }
 
@@ -517,9 +520,9 @@ static void node_sums(tile *a)
     real *sums = s->keep ? s->merged + a->first * heads->dim : w->weighted;
     for (size_t t = 0; t < a->n; t++) {
         const size_t *first = &a->f->node_partial[a->first + t];
-        R(nh_softmax_merge_forward)
-        (heads, n_head, first[1] - first[0], s->partial_max + first[0] * n_head, s->partial_sum + first[0] * n_head,
-         s->partial_value + first[0] * heads->dim, sums + t * heads->dim);
+        R(nh_softmax_merge_forward)(heads, n_head, first[1] - first[0], s->partial_max + first[0] * n_head,
+                                    s->partial_sum + first[0] * n_head,
+                                    s->partial_value + first[0] * heads->dim, sums + t * heads->dim);
     }
     R(nh_rows_load)(heads, a->n, NULL, sums, w->heads);
 }
@@ -532,10 +535,10 @@ static void node_sums_back(const tile *a)
     const size_t n_head = a->net->config->heads;
     for (size_t i = a->first; i < a->first + a->n; i++) {
         const size_t first = a->f->node_partial[i], count = a->f->node_partial[i + 1] - first;
-        R(nh_softmax_merge_backward)
-        (heads, n_head, count, back->merged + i * heads->dim, s->partial_max + first * n_head,
-         s->partial_sum + first * n_head, s->merged + i * heads->dim, back->max + i * n_head, back->total + i * n_head,
-         back->dot + i * n_head);
+        R(nh_softmax_merge_backward)(heads, n_head, count, back->merged + i * heads->dim,
+                                     s->partial_max + first * n_head, s->partial_sum + first * n_head,
+                                     s->merged + i * heads->dim, back->max + i * n_head,
+                                     back->total + i * n_head, back->dot + i * n_head);
     }
 }
 
@@ -576,8 +579,10 @@ static void add_times(const nh_pass *f, nh_network_times *t)
 static int check_edges(const nh_edges *g, nh_error *err)
 {
     for (size_t e = 0; e < g->n_edge; e++)
-        if (g->src[e] < 0 || g->dst[e] < 0 || (size_t)g->src[e] >= g->n_node || (size_t)g->dst[e] >= g->n_node)
-            return nh_fail(err, "network: edge %zu joins atoms %d and %d of %zu", e, g->src[e], g->dst[e], g->n_node);
+        if (g->src[e] < 0 || g->dst[e] < 0 || (size_t)g->src[e] >= g->n_node ||
+            (size_t)g->dst[e] >= g->n_node)
+            return nh_fail(err, "network: edge %zu joins atoms %d and %d of %zu", e, g->src[e], g->dst[e],
+                           g->n_node);
     return 0;
 }
 
@@ -588,13 +593,14 @@ static void run_pass(nh_pass *f, nh_network_times *times)
     add_times(f, times);
 }
 
-int NH_NET(_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source, void *source_context,
-                     NH_NET(_sink) * sink, void *sink_context, bool everywhere, const NH_NET(_probe) * probe,
+int NH_NET(_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) *source, void *source_context,
+                     NH_NET(_sink) *sink, void *sink_context, bool everywhere, const NH_NET(_probe) *probe,
                      nh_threads *threads, nh_network_times *times, nh_error *err)
 {
     if (check_edges(g, err) != 0) return -1;
     if (net->placed != NULL)
-        return R(nh_placed_forward)(net, g, source, source_context, sink, sink_context, everywhere, probe, NULL, err);
+        return R(nh_placed_forward)(net, g, source, source_context, sink, sink_context, everywhere, probe,
+                                    NULL, err);
     nh_pass f = {.s = {.all = any_probe(probe)},
                  .net = net,
                  .graph = g,
@@ -634,15 +640,16 @@ size_t NH_NET(_tape_bytes)(const nh_tape *tape)
     return tape->size;
 }
 
-int NH_NET(_forward_keep)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source, void *source_context,
-                          NH_NET(_sink) * sink, void *sink_context, nh_tape *tape, nh_threads *threads,
+int NH_NET(_forward_keep)(const nh_net *net, const nh_edges *g, NH_NET(_source) *source, void *source_context,
+                          NH_NET(_sink) *sink, void *sink_context, nh_tape *tape, nh_threads *threads,
                           nh_network_times *times, nh_error *err)
 {
     tape->filled = false;
     if (check_edges(g, err) != 0) return -1;
     if (net->placed != NULL) {
         tape->pass = (nh_pass){.net = net};
-        if (R(nh_placed_forward)(net, g, source, source_context, sink, sink_context, false, NULL, &tape->placed, err) != 0)
+        if (R(nh_placed_forward)(net, g, source, source_context, sink, sink_context, false, NULL,
+                                 &tape->placed, err) != 0)
             return -1;
         tape->filled = true;
         return 0;
@@ -663,27 +670,30 @@ int NH_NET(_forward_keep)(const nh_net *net, const nh_edges *g, NH_NET(_source) 
     return 0;
 }
 
-static int check_backward(const nh_net *net, const nh_tape *tape, const nh_weights *gradient, nh_threads *threads,
-                          nh_error *err)
+static int check_backward(const nh_net *net, const nh_tape *tape, const nh_weights *gradient,
+                          nh_threads *threads, nh_error *err)
 {
     const nh_pass *f = &tape->pass;
-    if (!tape->filled || f->net != net) return nh_fail(err, "network: the tape holds no run of this sub-model");
+    if (!tape->filled || f->net != net)
+        return nh_fail(err, "network: the tape holds no run of this sub-model");
     if (net->placed == NULL && nh_threads_count(threads) != f->threads)
-        return nh_fail(err, "network: %d threads on the way back, %d on the way there", nh_threads_count(threads),
-                       f->threads);
+        return nh_fail(err, "network: %d threads on the way back, %d on the way there",
+                       nh_threads_count(threads), f->threads);
     if (gradient == NULL && net->placed == NULL) return nh_fail(err, "network: no gradients to add to");
     if (gradient != NULL && (gradient->NH_NATIVE == NULL || gradient->count != net->params->count))
-        return nh_fail(err, "network: gradients of the network's precision, one for each of %zu parameters, expected",
-                       net->params->count);
+        return nh_fail(
+            err, "network: gradients of the network's precision, one for each of %zu parameters, expected",
+            net->params->count);
     return 0;
 }
 
-int NH_NET(_backward)(const nh_net *net, nh_tape *tape, NH_NET(_seed) * seed, void *seed_context, nh_weights *gradient,
-                      nh_threads *threads, nh_network_times *times, nh_error *err)
+int NH_NET(_backward)(const nh_net *net, nh_tape *tape, NH_NET(_seed) *seed, void *seed_context,
+                      nh_weights *gradient, nh_threads *threads, nh_network_times *times, nh_error *err)
 {
     nh_pass *f = &tape->pass;
     if (check_backward(net, tape, gradient, threads, err) != 0) return -1;
-    if (net->placed != NULL) return R(nh_placed_backward)(net, tape->placed, seed, seed_context, gradient, err);
+    if (net->placed != NULL)
+        return R(nh_placed_backward)(net, tape->placed, seed, seed_context, gradient, err);
     if (f->n_out == 0) return 0;
     f->pool = threads;
     f->seed = seed;

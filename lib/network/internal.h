@@ -19,7 +19,8 @@ enum { NH_MOST_LAYERS = 64 }; /* dense maps of a chain */
 typedef struct nh_linear {
     const nh_linear_map *map;
     real *weight, *bias;
-    real *aligned; /* after a product in the frame of the edge: as nh_aligned_pack or nh_folded_pack make it from `weight` */
+    real *
+        aligned; /* after a product in the frame of the edge: as nh_aligned_pack or nh_folded_pack make it from `weight` */
 } nh_linear;
 
 /* Which numbers of which parameter are where in the packed weights. The same list packs the weights, packs
@@ -96,7 +97,7 @@ struct R(nh_network) {
     void **owned; /* other allocations */
     size_t n_owned, room;
     /* on a device (placed.c); NULL: on the CPU */
-    struct R(nhk_network) * placed;
+    struct R(nhk_network) *placed;
     const struct nh_device *device;
 };
 
@@ -151,17 +152,17 @@ typedef struct nh_adjoint {
 /* Features of a pass between tiles, on the host or on a device. Edges are numbered by position: sorted by destination, stable.
  * Edges whose outputs are wanted have a slot, 0 .. n_out-1, in the order of their positions. */
 typedef struct nh_state {
-    bool keep;    /* for the way back */
-    bool all;     /* every block on all edges: a probe is set */
-    size_t block; /* in progress; the arrays below are this block's */
-    real *first;  /* [n_edge][mid] what input_rs makes: e0 unless edge_init: paper */
-    real *edge, *raw, *edge_next;                    /* [n_edge][mid] e, e', e after TraceGrad: one array unless kept */
-    real *node, *node_next;                          /* [n_node][mid] n, n': one array unless kept */
-    real *merged;                                    /* [n_node][HEADS]; on the host NULL unless kept */
-    real *normed, *p, *q;                            /* [n_node][mid]: n1, and its two parts of m */
+    bool keep;                    /* for the way back */
+    bool all;                     /* every block on all edges: a probe is set */
+    size_t block;                 /* in progress; the arrays below are this block's */
+    real *first;                  /* [n_edge][mid] what input_rs makes: e0 unless edge_init: paper */
+    real *edge, *raw, *edge_next; /* [n_edge][mid] e, e', e after TraceGrad: one array unless kept */
+    real *node, *node_next;       /* [n_node][mid] n, n': one array unless kept */
+    real *merged;                 /* [n_node][HEADS]; on the host NULL unless kept */
+    real *normed, *p, *q;         /* [n_node][mid]: n1, and its two parts of m */
     real *partial_max, *partial_sum, *partial_value; /* [..][heads], [..][heads], [..][HEADS] */
-    real *trace;                                     /* [n_out][trace width] sums of the trace head's first layer */
-    nh_saved *saved;                                 /* [blocks] */
+    real *trace;     /* [n_out][trace width] sums of the trace head's first layer */
+    nh_saved *saved; /* [blocks] */
     nh_adjoint back;
 } nh_state;
 
@@ -175,23 +176,23 @@ typedef struct nh_pass {
     nh_state s;
     const nh_net *net;
     const nh_edges *graph;
-    const NH_NET(_probe) * probe;
-    NH_NET(_source) * source;
+    const NH_NET(_probe) *probe;
+    NH_NET(_source) *source;
     void *source_context;
-    NH_NET(_sink) * sink;
+    NH_NET(_sink) *sink;
     void *sink_context;
     bool everywhere;
     nh_threads *pool;
     int threads;
-    size_t *order;              /* [n_edge] edge at each position */
-    size_t *position;           /* [n_edge] its inverse */
-    size_t n_out, *out;         /* positions of the edges with a slot: those inside the range, or all */
-    size_t *slot;               /* [n_edge] slot of a position, or SIZE_MAX */
-    size_t rows_all, rows_out;  /* rows in a tile of all positions, of out */
-    size_t *tile_partial;       /* [tiles+1] first partial result of each tile of positions */
-    size_t *node_partial;       /* [n_node+1] first partial result of each node */
-    nh_work *work;              /* [threads], of NH_TILE rows */
-    nh_timer *timer;            /* [threads] */
+    size_t *order;             /* [n_edge] edge at each position */
+    size_t *position;          /* [n_edge] its inverse */
+    size_t n_out, *out;        /* positions of the edges with a slot: those inside the range, or all */
+    size_t *slot;              /* [n_edge] slot of a position, or SIZE_MAX */
+    size_t rows_all, rows_out; /* rows in a tile of all positions, of out */
+    size_t *tile_partial;      /* [tiles+1] first partial result of each tile of positions */
+    size_t *node_partial;      /* [n_node+1] first partial result of each node */
+    nh_work *work;             /* [threads], of NH_TILE rows */
+    nh_timer *timer;           /* [threads] */
     /* The product's radial weights are functions of the distance alone: they are made on knots, which are the edges'
      * distances, equal ones once, or the points of a grid where those are fewer (knots.c). */
     size_t n_knot;
@@ -206,14 +207,14 @@ typedef struct nh_pass {
     size_t slab; /* bytes of a tile's activations */
     /* the way back */
     bool backward; /* in progress */
-    NH_NET(_seed) * seed;
+    NH_NET(_seed) *seed;
     void *seed_context;
-    size_t n_chunk;             /* parts that loops over tiles are cut into, each with its own sums: */
-    real **packed;              /* [n_chunk] -> [n_packed] gradients of the packed weights */
-    real **knot_gradient;       /* [n_chunk] -> [n_knot][n_weight] of knot_weight */
-    real **form;                /* [blocks] gradients of the bilinear form */
-    size_t *incoming;           /* [n_node+1] first position of each destination */
-    size_t *outgoing, *from;    /* [n_node+1] and the positions of each source */
+    size_t n_chunk;          /* parts that loops over tiles are cut into, each with its own sums: */
+    real **packed;           /* [n_chunk] -> [n_packed] gradients of the packed weights */
+    real **knot_gradient;    /* [n_chunk] -> [n_knot][n_weight] of knot_weight */
+    real **form;             /* [blocks] gradients of the bilinear form */
+    size_t *incoming;        /* [n_node+1] first position of each destination */
+    size_t *outgoing, *from; /* [n_node+1] and the positions of each source */
 } nh_pass;
 
 struct NH_NET(_tape) {
@@ -246,7 +247,8 @@ void R(nh_make_knots)(nh_pass *f, const nh_chain *radial, bool all);
 /* Whether those are among the n knots from `first`. */
 bool R(nh_knots_needed)(const nh_pass *f, size_t first, size_t n);
 /* weight[n][n_weight] of the n edges at the positions first.. or, where `row` is not NULL, row[n]. */
-void R(nh_radial_weights)(const nh_pass *f, size_t n, const size_t *row, size_t first, const double *distance, real *weight);
+void R(nh_radial_weights)(const nh_pass *f, size_t n, const size_t *row, size_t first, const double *distance,
+                          real *weight);
 
 /* host.c: f->s.block forward, and back: the gradients of what it made, f->s.back.edge and .node, become those of what it was
  * given. */
@@ -261,11 +263,11 @@ void R(nh_back_begin)(nh_pass *f);
 void R(nh_back_end)(nh_pass *f, real **gradient);
 
 /* The same as nh_network_X, for a network on a device (placed.c). */
-int R(nh_placed_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source, void *source_context,
-                         NH_NET(_sink) * sink, void *sink_context, bool everywhere, const NH_NET(_probe) * probe,
-                         size_t *kept, nh_error *err);
-int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) * seed, void *seed_context, nh_weights *gradient,
-                          nh_error *err);
+int R(nh_placed_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) *source, void *source_context,
+                         NH_NET(_sink) *sink, void *sink_context, bool everywhere,
+                         const NH_NET(_probe) *probe, size_t *kept, nh_error *err);
+int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) *seed, void *seed_context,
+                          nh_weights *gradient, nh_error *err);
 int R(nh_placed_update)(nh_net *net, nh_error *err);
 void R(nh_placed_free)(nh_net *net);
 

@@ -107,10 +107,10 @@ static void make(void *pass, size_t tile, int thread)
     nh_timer *timer = &f->timer[thread];
     R(nh_seconds)(&timer->since);
     if (!R(nh_knots_needed)(f, first, n)) return;
-    R(nh_gaussians_forward)
-    (n, c->radial_basis, c->radial_max, f->knot + first, c->radial_basis, w->gaussians);
-    R(nh_mlp_forward)
-    (f->radial, n, w->gaussians, w->radial_hidden, f->knot_weight + first * f->net->product.n_weight, false);
+    R(nh_gaussians_forward)(n, c->radial_basis, c->radial_max, f->knot + first, c->radial_basis,
+                            w->gaussians);
+    R(nh_mlp_forward)(f->radial, n, w->gaussians, w->radial_hidden,
+                      f->knot_weight + first * f->net->product.n_weight, false);
     timer->times.radial += R(nh_seconds)(&timer->since);
 }
 
@@ -130,7 +130,8 @@ static void between(double u, real p[4])
     p[3] = (real)((u + 1) * u * (u - 1) / 6);
 }
 
-void R(nh_radial_weights)(const nh_pass *f, size_t n, const size_t *row, size_t first, const double *distance, real *weight)
+void R(nh_radial_weights)(const nh_pass *f, size_t n, const size_t *row, size_t first, const double *distance,
+                          real *weight)
 {
     const size_t width = f->net->product.n_weight;
     for (size_t t = 0; t < n; t++) {

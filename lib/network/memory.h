@@ -4,8 +4,8 @@
  *   reals(arena, rows, n)   the next rows*n numbers of it; NULL: it measures
  *   OP(name)                the operation of that name */
 typedef struct sizes {
-    size_t mid, x, result, border, product, pairs, hidden, z, trace, trace_hidden, g_trace, lifted, lift, radial_hidden, chain,
-        invariants;
+    size_t mid, x, result, border, product, pairs, hidden, z, trace, trace_hidden, g_trace, lifted, lift,
+        radial_hidden, chain, invariants;
 } sizes;
 
 static size_t max_of(size_t a, size_t b)

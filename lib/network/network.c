@@ -292,7 +292,8 @@ static void bind_trace_head(packer *k)
     bind_all(k, find(k, width, "nonlinear_layers_for_norm_reg.0.bias"), width, &net->trace_bias);
     if (!k->failed && layers > NH_MOST_LAYERS) {
         k->failed = true;
-        nh_fail(k->err, "sub-model %zu: a trace head of %zu layers, at most %d", net->range, layers, (int)NH_MOST_LAYERS);
+        nh_fail(k->err, "sub-model %zu: a trace head of %zu layers, at most %d", net->range, layers,
+                (int)NH_MOST_LAYERS);
     }
     size_t *widths = own(k, layers + 1, sizeof *widths);
     if (k->failed) return;
@@ -394,9 +395,8 @@ static void join_layers(void *context, size_t index, int thread)
     if (!b->has_invariants) return;
     const size_t z = b->invariants.width[1], pairs = b->invariants.width[0], part = index % SLABS,
                  first = z * part / SLABS, n = z * (part + 1) / SLABS - first;
-    R(nh_dense_forward)
-    (p->net->kernels, n, b->form_hidden, pairs, b->layer + first * b->form_hidden, b->form, NULL, false,
-     b->invariants.weight[0] + first * pairs);
+    R(nh_dense_forward)(p->net->kernels, n, b->form_hidden, pairs, b->layer + first * b->form_hidden, b->form,
+                        NULL, false, b->invariants.weight[0] + first * pairs);
     if (part > 0) return;
     memset(b->seed, 0, z * sizeof *b->seed);
     for (size_t i = 0; i < z; i++)
@@ -427,9 +427,10 @@ static void align(void *context, size_t index, int thread)
     const nh_block *b = &net->block[index];
     const nh_linear *const list[] = {&b->sep_lin, &b->sep_alpha, index == 0 ? &net->init_lin : NULL};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (list[i] != NULL && list[i]->aligned != NULL) R(nh_aligned_pack)
-    (&net->frame, list[i]->map, list[i]->weight, list[i]->aligned);
-    R(nh_folded_pack)(&net->frame, b->value_lin.map, b->value_weight, b->value_lin.weight, b->value_lin.aligned);
+        if (list[i] != NULL && list[i]->aligned != NULL)
+            R(nh_aligned_pack)(&net->frame, list[i]->map, list[i]->weight, list[i]->aligned);
+    R(nh_folded_pack)(&net->frame, b->value_lin.map, b->value_weight, b->value_lin.weight,
+                      b->value_lin.aligned);
 }
 
 static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error *err)

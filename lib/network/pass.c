@@ -11,8 +11,8 @@
 static void *take(nh_arena *c, size_t rows, size_t per_row, size_t size)
 {
     size_t bytes, end;
-    if (!nh_size_mul(rows, per_row, &bytes) || !nh_size_mul(bytes, size, &bytes) || !nh_size_add(bytes, 63, &bytes) ||
-        !nh_size_add(c->used, bytes - bytes % 64, &end)) {
+    if (!nh_size_mul(rows, per_row, &bytes) || !nh_size_mul(bytes, size, &bytes) ||
+        !nh_size_add(bytes, 63, &bytes) || !nh_size_add(c->used, bytes - bytes % 64, &end)) {
         c->overflow = true;
         return NULL;
     }

@@ -14,7 +14,7 @@ int NH_NET(_place)(nh_net *net, const nh_device *device, nh_error *err)
     return 0;
 }
 
-void NH_NET(_connect)(nh_net *net, const NH_NET(_ends) * ends)
+void NH_NET(_connect)(nh_net *net, const NH_NET(_ends) *ends)
 {
     CALLS(net->device)->connect(net->placed, ends);
 }
@@ -29,17 +29,17 @@ int R(nh_placed_update)(nh_net *net, nh_error *err)
     return CALLS(net->device)->update(net->placed, err);
 }
 
-int R(nh_placed_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) * source, void *source_context,
-                         NH_NET(_sink) * sink, void *sink_context, bool everywhere, const NH_NET(_probe) * probe,
-                         size_t *kept, nh_error *err)
+int R(nh_placed_forward)(const nh_net *net, const nh_edges *g, NH_NET(_source) *source, void *source_context,
+                         NH_NET(_sink) *sink, void *sink_context, bool everywhere,
+                         const NH_NET(_probe) *probe, size_t *kept, nh_error *err)
 {
     return CALLS(net->device)
         ->forward(net->placed, g, source, source_context, sink, sink_context, everywhere, probe, kept, err);
 }
 
 /* Where the host wants the gradient, the device's sum begins anew and is added to the host's. */
-int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) * seed, void *seed_context, nh_weights *gradient,
-                          nh_error *err)
+int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) *seed, void *seed_context,
+                          nh_weights *gradient, nh_error *err)
 {
     const NHK_TRAINING_CALLS *training = net->device->call->R(training);
     if (gradient == NULL) return CALLS(net->device)->backward(net->placed, kept, seed, seed_context, err);
@@ -58,7 +58,7 @@ int R(nh_placed_backward)(const nh_net *net, size_t kept, NH_NET(_seed) * seed, 
     return status;
 }
 
-R(nhk_network) * NH_NET(_placed)(const nh_net *net)
+R(nhk_network) *NH_NET(_placed)(const nh_net *net)
 {
     return net->placed;
 }

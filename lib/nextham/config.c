@@ -52,8 +52,8 @@ static int get_basis(const nh_yaml *map, const char *name, nh_config *c, nh_erro
     if (nh_shells_parse(text, &c->n_shell, &c->shell_l, err))
         return nh_fail_at(err, "%s:%zu: basis", name, nh_yaml_line(map, "basis"));
     if (c->n_shell == 0 || c->n_shell > MAX_SHELLS)
-        return nh_fail(err, "%s:%zu: basis: %zu shells found, 1 to %d expected", name, nh_yaml_line(map, "basis"),
-                       c->n_shell, MAX_SHELLS);
+        return nh_fail(err, "%s:%zu: basis: %zu shells found, 1 to %d expected", name,
+                       nh_yaml_line(map, "basis"), c->n_shell, MAX_SHELLS);
     for (size_t i = 0; i < c->n_shell; i++)
         if (c->shell_l[i] > MAX_SHELL_L)
             return nh_fail(err, "%s:%zu: basis: shell of degree %d found, at most %d expected", name,
@@ -194,8 +194,8 @@ static int get_rules(const nh_yaml *map, const char *name, nh_config *c, nh_erro
     else if (!strcmp(input, "elements"))
         c->input = NH_INPUT_ELEMENTS;
     else
-        return nh_fail(err, "%s:%zu: input: '%s' found, h0 or elements expected", name, nh_yaml_line(map, "input"),
-                       input);
+        return nh_fail(err, "%s:%zu: input: '%s' found, h0 or elements expected", name,
+                       nh_yaml_line(map, "input"), input);
     if (c->h0 == NH_H0_NONE && c->input == NH_INPUT_H0)
         return nh_fail(err, "%s:%zu: h0: none leaves nothing to see, but with input: elements", name,
                        nh_yaml_line(map, "h0"));
@@ -232,10 +232,11 @@ static int get_scalars(const nh_yaml *map, const char *name, nh_config *c, nh_er
 int nh_config_from_yaml(const nh_yaml *map, const char *name, nh_config *out, nh_error *err)
 {
     static const char *const known[] = {
-        "network", "basis",         "cutoff",       "sh_lmax",      "mid",   "heads",       "blocks",
-        "radial",  "tracegrad",     "trace_head",   "ranges",       "decay", "reconstruct", "h0",
-        "rydberg", "onsite_copies", "edge_scalars", "alpha_hidden", "lift",  "edge_init",   "output_scale",
-        "norm_eps", "input",        "target",       NULL};
+        "network",       "basis",        "cutoff",       "sh_lmax",   "mid",
+        "heads",         "blocks",       "radial",       "tracegrad", "trace_head",
+        "ranges",        "decay",        "reconstruct",  "h0",        "rydberg",
+        "onsite_copies", "edge_scalars", "alpha_hidden", "lift",      "edge_init",
+        "output_scale",  "norm_eps",     "input",        "target",    NULL};
     *out = (nh_config){.cutoff = 8.0,
                        .sh_lmax = 5,
                        .heads = 4,
@@ -597,9 +598,8 @@ int nh_types_new(const nh_config *c, nh_types *out, nh_error *err)
     *out = (nh_types){.n_shell_pair = c->n_shell * c->n_shell};
     if (nh_irreps_copy(&c->mid, &out->mid, err) || make_heads(c, &out->heads, err) ||
         make_gate_in(&c->mid, &out->gate_in, err) || make_out(c, &out->out, err) ||
-        make_in(c, &out->out, &out->in, err) ||
-        make_post(c, &out->out, &out->last, &out->post, err) || make_harmonics(c, &out->harmonics, err) ||
-        make_paths(c, out, err) || make_lift(c, out, err)) {
+        make_in(c, &out->out, &out->in, err) || make_post(c, &out->out, &out->last, &out->post, err) ||
+        make_harmonics(c, &out->harmonics, err) || make_paths(c, out, err) || make_lift(c, out, err)) {
         nh_types_free(out);
         return -1;
     }

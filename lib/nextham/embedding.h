@@ -68,31 +68,33 @@ typedef struct nh_transform {
  * apart, row-major n_src x n_dst, ri fastest) times `scale` -> vector out[selection irreps.dim]
  * (NH_PART_ALL). `block` points at the pair's first element of spin uu. n_spin = 1: uu = dd = block, ud = du
  * = 0. Shell pairs that the atoms lack give zeros. Thread-safe. */
-void nh_block_to_irreps(const nh_transform *f, int species_src, int species_dst, int n_spin, const double *block,
-                        size_t spin_stride, double scale, double *out);
+void nh_block_to_irreps(const nh_transform *f, int species_src, int species_dst, int n_spin,
+                        const double *block, size_t spin_stride, double scale, double *out);
 /* nh_block_to_irreps for n edges of the graph (indices into g->pairs) and one of its matrices:
  * out[n][selection irreps.dim]. f->structure is the graph's. */
-void nh_edges_to_irreps(const nh_transform *f, const nh_graph *g, const double *matrix, size_t n, const size_t *edge,
-                        double scale, nh_threads *threads, double *out);
+void nh_edges_to_irreps(const nh_transform *f, const nh_graph *g, const double *matrix, size_t n,
+                        const size_t *edge, double scale, nh_threads *threads, double *out);
 /* even[irreps.dim] for NH_PART_ALL: numbers that time reversal does not change (real parts of entries (L),
  * imaginary parts of (L,J)); it changes the sign of the others. The vector of nh_time_reversal_average(H) is
  * that of H with the others 0. */
 void nh_selection_time_even(const nh_embedding *e, const nh_selection *s, bool *even);
 /* docs/network.md 4.5: vector (NH_PART_ALL) -> block, all four spin blocks: block[4][n_src*n_dst][2]
  * contiguous. */
-void nh_irreps_to_block(const nh_transform *f, int species_src, int species_dst, const double *vector, double *block);
+void nh_irreps_to_block(const nh_transform *f, int species_src, int species_dst, const double *vector,
+                        double *block);
 /* Largest |difference| (eV) between the blocks of n edges and those that their vectors [n][irreps.dim] give
  * back. */
-int nh_round_trip(const nh_transform *f, const nh_graph *g, const double *matrix, size_t n, const size_t *edge,
-                  const double *vector, nh_threads *threads, double *largest, nh_error *err);
+int nh_round_trip(const nh_transform *f, const nh_graph *g, const double *matrix, size_t n,
+                  const size_t *edge, const double *vector, nh_threads *threads, double *largest,
+                  nh_error *err);
 /* docs/network.md 5: D[n_src*n_dst] (real) of a vector: Re X_uu from NH_PART_ALL or NH_PART_REAL; Re(X_uu +
  * X_dd)/2 from NH_PART_SCALAR. */
 void nh_irreps_to_correction(const nh_transform *f, int species_src, int species_dst, const double *vector,
                              double *d);
 /* Its transpose: vector[selection irreps.dim] with <vector, v> = sum of g_d * (D of v) for every v. Written,
  * not added. */
-void nh_correction_to_irreps_adjoint(const nh_transform *f, int species_src, int species_dst, const double *g_d,
-                                     double *vector);
+void nh_correction_to_irreps_adjoint(const nh_transform *f, int species_src, int species_dst,
+                                     const double *g_d, double *vector);
 
 /* The same transforms as tables for the kernels (device/kernels.h), for blocks of the structure's species.
  * even[irreps.dim] (NULL: all): the numbers that are not left 0 on the way up. nh_embedding_tables_free, also

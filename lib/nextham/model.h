@@ -12,9 +12,10 @@ typedef struct nh_model {
     nh_config config;
     nh_params params;
     size_t n_range;
-    nh_weights *weights; /* [n_range] */
+    nh_weights *weights;  /* [n_range] */
     nh_elements elements; /* of the crystals that it was trained on */
-    char *orbital_hash, *pseudo_hash; /* names of their files (crystal/basis_names.h); NULL: not known; owned */
+    char *orbital_hash,
+        *pseudo_hash; /* names of their files (crystal/basis_names.h); NULL: not known; owned */
     /* Of the file that it was read from: */
     size_t n_dead; /* numbers under names that nothing uses (nh_param_known_dead), all sub-models together */
     size_t n_unknown; /* variables that are neither parameters nor known dead ones; the first is named in

@@ -43,7 +43,8 @@ static nh_param *add(builder *b, const char *name, size_t rows, size_t columns)
     size_t count = columns;
     if (b->failed) return NULL;
     if (rows > 0 && !nh_size_mul(rows, columns, &count)) return fail(b, "a parameter (too large)");
-    if (!nh_grow(&t->param, &b->room, t->count + 1, sizeof *t->param)) return fail(b, "the table of parameters");
+    if (!nh_grow(&t->param, &b->room, t->count + 1, sizeof *t->param))
+        return fail(b, "the table of parameters");
     const size_t length = strlen(b->prefix) + strlen(name) + 1;
     char *full = malloc(length);
     if (!full) return fail(b, "the table of parameters");

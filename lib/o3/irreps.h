@@ -33,7 +33,8 @@ int nh_irreps_copy(const nh_irreps *a, nh_irreps *out, nh_error *err);
 bool nh_irreps_equal(const nh_irreps *a, const nh_irreps *b);
 
 /* Builds a type from (mul, l, p) triples; the offsets are filled in. */
-int nh_irreps_build(size_t count, const size_t *mul, const int *l, const int *p, nh_irreps *out, nh_error *err);
+int nh_irreps_build(size_t count, const size_t *mul, const int *l, const int *p, nh_irreps *out,
+                    nh_error *err);
 /* a followed by b. */
 int nh_irreps_concat(const nh_irreps *a, const nh_irreps *b, nh_irreps *out, nh_error *err);
 /* Every multiplicity times n, in the same order. */

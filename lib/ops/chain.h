@@ -10,23 +10,25 @@
  * normalised sum and its tangent [2n][width], scale [n], mean of (tangent of the sum) times (normalised sum) [n]. */
 
 /* Layer i of the chain; its bias acts on the first n_bias rows. */
-static void layer_forward(DEVICE const R(nh_mlp) * m, size_t i, size_t n, size_t n_bias, const real *x, bool add, real *y);
-static void layer_backward(DEVICE const R(nh_mlp) * m, size_t i, size_t n, const real *gy, const real *x, real *gx, bool add,
-                           real *gw, real *gbias);
+static void layer_forward(DEVICE const R(nh_mlp) *m, size_t i, size_t n, size_t n_bias, const real *x,
+                          bool add, real *y);
+static void layer_backward(DEVICE const R(nh_mlp) *m, size_t i, size_t n, const real *gy, const real *x,
+                           real *gx, bool add, real *gw, real *gbias);
 /* The activation s of the sum h, which becomes the normalised one, after layer i; back, in place: the gradient of the sum from
  * that of the activation. ggain and gshift are added to, or NULL. */
-static void hidden_forward(DEVICE const R(nh_mlp) * m, size_t i, size_t n, real *h, real *s, real *scale);
-static void hidden_backward(DEVICE const R(nh_mlp) * m, size_t i, size_t n, const real *h, const real *scale, real *g,
-                            real *ggain, real *gshift);
+static void hidden_forward(DEVICE const R(nh_mlp) *m, size_t i, size_t n, real *h, real *s, real *scale);
+static void hidden_backward(DEVICE const R(nh_mlp) *m, size_t i, size_t n, const real *h, const real *scale,
+                            real *g, real *ggain, real *gshift);
 /* The same with tangents in the second halves of h, s and g. */
-static void both_forward(DEVICE const R(nh_mlp) * m, size_t i, size_t n, real *h, real *s, real *scale, real *slope);
-static void both_backward(DEVICE const R(nh_mlp) * m, size_t i, size_t n, const real *h, const real *scale, const real *slope,
-                          real *g, real *ggain, real *gshift);
+static void both_forward(DEVICE const R(nh_mlp) *m, size_t i, size_t n, real *h, real *s, real *scale,
+                         real *slope);
+static void both_backward(DEVICE const R(nh_mlp) *m, size_t i, size_t n, const real *h, const real *scale,
+                          const real *slope, real *g, real *ggain, real *gshift);
 /* Gradients of the last map's input and weights from gy and gdy as nh_mlp_jvp_backward takes them; NULL: not wanted. */
-static void last_both_backward(DEVICE const R(nh_mlp) * m, size_t n, const real *gy, const real *gdy, const real *x, real *gx,
-                               real *gw, real *gbias);
+static void last_both_backward(DEVICE const R(nh_mlp) *m, size_t n, const real *gy, const real *gdy,
+                               const real *x, real *gx, real *gw, real *gbias);
 
-size_t OP(mlp_hidden_size)(const R(nh_mlp) * m)
+size_t OP(mlp_hidden_size)(const R(nh_mlp) *m)
 {
     size_t size = 0;
     for (size_t i = 1; i < m->layers; i++)
@@ -34,12 +36,12 @@ size_t OP(mlp_hidden_size)(const R(nh_mlp) * m)
     return size;
 }
 
-size_t OP(mlp_jvp_size)(const R(nh_mlp) * m)
+size_t OP(mlp_jvp_size)(const R(nh_mlp) *m)
 {
     return 2 * OP(mlp_hidden_size)(m);
 }
 
-const real *OP(mlp_last_hidden)(const R(nh_mlp) * m, size_t n, const real *hidden)
+const real *OP(mlp_last_hidden)(const R(nh_mlp) *m, size_t n, const real *hidden)
 {
     size_t before = 0;
     for (size_t i = 1; i + 1 < m->layers; i++)
@@ -47,7 +49,7 @@ const real *OP(mlp_last_hidden)(const R(nh_mlp) * m, size_t n, const real *hidde
     return hidden + n * before;
 }
 
-static size_t widest_hidden(const R(nh_mlp) * m)
+static size_t widest_hidden(const R(nh_mlp) *m)
 {
     size_t widest = 0;
     for (size_t i = 1; i < m->layers; i++)
@@ -61,7 +63,7 @@ static real *entry(real **table, size_t i)
     return table != NULL ? table[i] : NULL;
 }
 
-void OP(mlp_forward)(DEVICE const R(nh_mlp) * m, size_t n, const real *x, real *hidden, real *y, bool add)
+void OP(mlp_forward)(DEVICE const R(nh_mlp) *m, size_t n, const real *x, real *hidden, real *y, bool add)
 {
     const size_t last = m->layers - 1;
     if (n == 0) return;
@@ -76,7 +78,8 @@ void OP(mlp_forward)(DEVICE const R(nh_mlp) * m, size_t n, const real *x, real *
     if (y != NULL) layer_forward(ON m, last, n, n, x, add, y);
 }
 
-void OP(mlp_input_gradient)(DEVICE const R(nh_mlp) * m, size_t n, real *g, const real *hidden, real *scratch, real *gx)
+void OP(mlp_input_gradient)(DEVICE const R(nh_mlp) *m, size_t n, real *g, const real *hidden, real *scratch,
+                            real *gx)
 {
     if (n == 0) return;
     hidden += n * OP(mlp_hidden_size)(m);
@@ -92,15 +95,15 @@ void OP(mlp_input_gradient)(DEVICE const R(nh_mlp) * m, size_t n, real *g, const
     }
 }
 
-void OP(mlp_backward)(DEVICE const R(nh_mlp) * m, size_t n, const real *gy, const real *x, const real *hidden, real *scratch,
-                      real *gx, bool add, const R(nh_mlp_gradient) * gradient)
+void OP(mlp_backward)(DEVICE const R(nh_mlp) *m, size_t n, const real *gy, const real *x, const real *hidden,
+                      real *scratch, real *gx, bool add, const R(nh_mlp_gradient) *gradient)
 {
     const R(nh_mlp_gradient) none = {NULL, NULL, NULL, NULL}, *to = gradient != NULL ? gradient : &none;
     const size_t last = m->layers - 1;
     if (n == 0) return;
     real *g = scratch, *other = scratch + n * widest_hidden(m);
-    layer_backward(ON m, last, n, gy, last > 0 ? OP(mlp_last_hidden)(m, n, hidden) : x, last > 0 ? g : gx, last > 0 ? false : add,
-                   entry(to->weight, last), entry(to->bias, last));
+    layer_backward(ON m, last, n, gy, last > 0 ? OP(mlp_last_hidden)(m, n, hidden) : x, last > 0 ? g : gx,
+                   last > 0 ? false : add, entry(to->weight, last), entry(to->bias, last));
     hidden += n * OP(mlp_hidden_size)(m);
     for (size_t i = last; i-- > 0;) {
         const size_t width = m->width[i + 1], below = m->width[i];
@@ -109,14 +112,15 @@ void OP(mlp_backward)(DEVICE const R(nh_mlp) * m, size_t n, const real *gy, cons
         hidden_backward(ON m, i, n, h, scale, g, entry(to->gain, i), entry(to->shift, i));
         /* below this layer in `hidden`: activation, sum and scale of the layer before */
         const real *input = i == 0 ? x : hidden - n * (2 * below + 1);
-        layer_backward(ON m, i, n, g, input, i == 0 ? gx : other, i == 0 ? add : false, entry(to->weight, i), entry(to->bias, i));
+        layer_backward(ON m, i, n, g, input, i == 0 ? gx : other, i == 0 ? add : false, entry(to->weight, i),
+                       entry(to->bias, i));
         real *swap = g;
         g = other;
         other = swap;
     }
 }
 
-void OP(mlp_jvp_forward)(DEVICE const R(nh_mlp) * m, size_t n, const real *x, real *kept, real *y)
+void OP(mlp_jvp_forward)(DEVICE const R(nh_mlp) *m, size_t n, const real *x, real *kept, real *y)
 {
     const size_t last = m->layers - 1;
     if (n == 0) return;
@@ -131,16 +135,16 @@ void OP(mlp_jvp_forward)(DEVICE const R(nh_mlp) * m, size_t n, const real *x, re
     if (y != NULL) layer_forward(ON m, last, 2 * n, n, x, false, y);
 }
 
-void OP(mlp_jvp_backward)(DEVICE const R(nh_mlp) * m, size_t n, const real *gy, const real *gdy, const real *x,
-                          const real *kept, real *scratch, real *gx, const R(nh_mlp_gradient) * gradient)
+void OP(mlp_jvp_backward)(DEVICE const R(nh_mlp) *m, size_t n, const real *gy, const real *gdy, const real *x,
+                          const real *kept, real *scratch, real *gx, const R(nh_mlp_gradient) *gradient)
 {
     const R(nh_mlp_gradient) none = {NULL, NULL, NULL, NULL}, *to = gradient != NULL ? gradient : &none;
     const size_t last = m->layers - 1;
     if (n == 0) return;
     real *g = scratch, *other = scratch + 2 * n * widest_hidden(m);
     kept += n * OP(mlp_jvp_size)(m);
-    last_both_backward(ON m, n, gy, gdy, last > 0 ? kept - n * (4 * m->width[last] + 2) : x, last > 0 ? g : gx,
-                       entry(to->weight, last), entry(to->bias, last));
+    last_both_backward(ON m, n, gy, gdy, last > 0 ? kept - n * (4 * m->width[last] + 2) : x,
+                       last > 0 ? g : gx, entry(to->weight, last), entry(to->bias, last));
     for (size_t i = last; i-- > 0;) {
         const size_t width = m->width[i + 1], below = m->width[i], half = n * width;
         const real *slope = kept - n, *scale = slope - n, *h = scale - 2 * half;

@@ -20,12 +20,12 @@ void R(nh_dense_forward)(nh_kernels kernels, size_t n, size_t in, size_t out, co
 }
 
 /* Panels of layer i for the way forward (0) or back (1), or NULL. */
-static real *panels_of(const R(nh_mlp) * m, size_t way, size_t i)
+static real *panels_of(const R(nh_mlp) *m, size_t way, size_t i)
 {
     return m->panels != NULL && m->kernels == NH_KERNELS_FAST ? m->panels[way * m->layers + i] : NULL;
 }
 
-void R(nh_mlp_panels)(const R(nh_mlp) * m, size_t layer)
+void R(nh_mlp_panels)(const R(nh_mlp) *m, size_t layer)
 {
     const size_t in = m->width[layer], out = m->width[layer + 1];
     R(nh_panels)(true, out, in, m->weight[layer], in, panels_of(m, 0, layer));
@@ -169,7 +169,8 @@ static void norm_silu_both_backward(size_t n, const real *restrict gain, const r
 
 #include "ops/chain.h"
 
-static void layer_forward(const R(nh_mlp) * m, size_t i, size_t n, size_t n_bias, const real *x, bool add, real *y)
+static void layer_forward(const R(nh_mlp) *m, size_t i, size_t n, size_t n_bias, const real *x, bool add,
+                          real *y)
 {
     const size_t in = m->width[i], out = m->width[i + 1];
     const real *panels = panels_of(m, 0, i);
@@ -180,16 +181,17 @@ static void layer_forward(const R(nh_mlp) * m, size_t i, size_t n, size_t n_bias
     add_bias(n_bias, out, m->bias[i], y);
 }
 
-static void layer_backward(const R(nh_mlp) * m, size_t i, size_t n, const real *gy, const real *x, real *gx, bool add, real *gw,
-                           real *gbias)
+static void layer_backward(const R(nh_mlp) *m, size_t i, size_t n, const real *gy, const real *x, real *gx,
+                           bool add, real *gw, real *gbias)
 {
     const size_t in = m->width[i], out = m->width[i + 1];
     const real *panels = panels_of(m, 1, i);
     if (panels != NULL && gx != NULL) R(nh_gemm_panels)(n, in, out, gy, out, panels, add, gx, in);
-    R(nh_dense_backward)(m->kernels, n, in, out, gy, x, m->weight[i], panels == NULL ? gx : NULL, add, gw, gbias);
+    R(nh_dense_backward)(m->kernels, n, in, out, gy, x, m->weight[i], panels == NULL ? gx : NULL, add, gw,
+                         gbias);
 }
 
-static void hidden_forward(const R(nh_mlp) * m, size_t i, size_t n, real *h, real *s, real *scale)
+static void hidden_forward(const R(nh_mlp) *m, size_t i, size_t n, real *h, real *s, real *scale)
 {
     const size_t width = m->width[i + 1];
     for (size_t t = 0; t < n; t++) {
@@ -200,19 +202,20 @@ static void hidden_forward(const R(nh_mlp) * m, size_t i, size_t n, real *h, rea
     }
 }
 
-static void hidden_backward(const R(nh_mlp) * m, size_t i, size_t n, const real *h, const real *scale, real *g, real *ggain,
-                            real *gshift)
+static void hidden_backward(const R(nh_mlp) *m, size_t i, size_t n, const real *h, const real *scale, real *g,
+                            real *ggain, real *gshift)
 {
     const size_t width = m->width[i + 1];
     for (size_t t = 0; t < n; t++) {
         if (m->gain != NULL)
-            norm_silu_backward(width, m->gain[i], m->shift[i], h + t * width, scale[t], g + t * width, ggain, gshift);
+            norm_silu_backward(width, m->gain[i], m->shift[i], h + t * width, scale[t], g + t * width, ggain,
+                               gshift);
         else
             R(nh_silu_backward)(width, h + t * width, g + t * width);
     }
 }
 
-static void both_forward(const R(nh_mlp) * m, size_t i, size_t n, real *h, real *s, real *scale, real *slope)
+static void both_forward(const R(nh_mlp) *m, size_t i, size_t n, real *h, real *s, real *scale, real *slope)
 {
     const size_t width = m->width[i + 1], half = n * width;
     for (size_t t = 0; t < n; t++) {
@@ -228,23 +231,23 @@ static void both_forward(const R(nh_mlp) * m, size_t i, size_t n, real *h, real 
     }
 }
 
-static void both_backward(const R(nh_mlp) * m, size_t i, size_t n, const real *h, const real *scale, const real *slope, real *g,
-                          real *ggain, real *gshift)
+static void both_backward(const R(nh_mlp) *m, size_t i, size_t n, const real *h, const real *scale,
+                          const real *slope, real *g, real *ggain, real *gshift)
 {
     const size_t width = m->width[i + 1], half = n * width;
     for (size_t t = 0; t < n; t++) {
         const real *ht = h + t * width;
         real *gt = g + t * width;
         if (m->gain != NULL)
-            norm_silu_both_backward(width, m->gain[i], m->shift[i], ht, ht + half, scale[t], slope[t], gt, gt + half, ggain,
-                                    gshift);
+            norm_silu_both_backward(width, m->gain[i], m->shift[i], ht, ht + half, scale[t], slope[t], gt,
+                                    gt + half, ggain, gshift);
         else
             silu_both_backward(width, ht, ht + half, gt, gt + half);
     }
 }
 
-static void last_both_backward(const R(nh_mlp) * m, size_t n, const real *gy, const real *gdy, const real *x, real *gx, real *gw,
-                               real *gbias)
+static void last_both_backward(const R(nh_mlp) *m, size_t n, const real *gy, const real *gdy, const real *x,
+                               real *gx, real *gw, real *gbias)
 {
     const size_t in = m->width[m->layers - 1], out = m->width[m->layers];
     const real *weight = m->weight[m->layers - 1];
@@ -254,8 +257,8 @@ static void last_both_backward(const R(nh_mlp) * m, size_t n, const real *gy, co
     else if (gx != NULL)
         memset(gx, 0, half * sizeof(real));
     if (gdy != NULL) {
-        R(nh_dense_backward)
-        (m->kernels, n, in, out, gdy, x + half, weight, gx != NULL ? gx + half : NULL, false, gw, NULL);
+        R(nh_dense_backward)(m->kernels, n, in, out, gdy, x + half, weight, gx != NULL ? gx + half : NULL,
+                             false, gw, NULL);
         return;
     }
     if (gx != NULL) {

@@ -22,7 +22,8 @@ static void find_angles(int lmax, size_t n, const double *v, angles *to, real *a
         const double *r = v + 3 * (i < n ? i : 0);
         const double radius = hypot(r[0], r[1]), length = hypot(radius, r[2]);
         const bool direction = length > 1e-12; /* as in o3/harmonics.c */
-        const double x = radius > 0 && direction ? r[0] / radius : 1, y = radius > 0 && direction ? r[1] / radius : 0;
+        const double x = radius > 0 && direction ? r[0] / radius : 1,
+                     y = radius > 0 && direction ? r[1] / radius : 0;
         to->polar[0][i] = direction ? r[2] / length : 1;
         to->polar[1][i] = direction ? radius / length : 0;
         to->cosine[0][i] = 1;
@@ -57,7 +58,8 @@ static void join(int degree, const angles *a, const double *d, size_t n, size_t 
 void R(nh_frame_forward)(const nh_frame *f, size_t n, const double *v, real *d, real *along)
 {
     double even[LARGEST_ROWS * LARGEST_ROWS * TOGETHER], odd[LARGEST_ROWS * LARGEST_ROWS * TOGETHER];
-    for (size_t first = 0; first < n; first += TOGETHER, v += 3 * TOGETHER, d += TOGETHER * f->n_rotation, along += TOGETHER) {
+    for (size_t first = 0; first < n;
+         first += TOGETHER, v += 3 * TOGETHER, d += TOGETHER * f->n_rotation, along += TOGETHER) {
         const size_t count = n - first < TOGETHER ? n - first : TOGETHER;
         angles a;
         find_angles(f->lmax, count, v, &a, along);
@@ -87,8 +89,8 @@ void R(nh_frame_forward)(const nh_frame *f, size_t n, const double *v, real *d, 
 
 /* Channels of one edge that fill a vector, or half of one: x[c] = sum_a d[c*row + a*step] x[a]. `rows` is a constant where it
  * is called. */
-static inline __attribute__((always_inline)) void rotate_lanes(size_t rows, const real *d, size_t row, size_t step, real *x,
-                                                               size_t mul)
+static inline __attribute__((always_inline)) void rotate_lanes(size_t rows, const real *d, size_t row,
+                                                               size_t step, real *x, size_t mul)
 {
     R(nh_vec) v[LARGEST_ROWS];
     for (size_t a = 0; a < rows; a++)
@@ -101,8 +103,8 @@ static inline __attribute__((always_inline)) void rotate_lanes(size_t rows, cons
     }
 }
 
-static inline __attribute__((always_inline)) void rotate_half(size_t rows, const real *d, size_t row, size_t step, real *x,
-                                                              size_t mul)
+static inline __attribute__((always_inline)) void rotate_half(size_t rows, const real *d, size_t row,
+                                                              size_t step, real *x, size_t mul)
 {
     R(nh_half) v[LARGEST_ROWS];
     for (size_t a = 0; a < rows; a++)
@@ -115,7 +117,8 @@ static inline __attribute__((always_inline)) void rotate_half(size_t rows, const
     }
 }
 
-static inline __attribute__((always_inline)) void rotate_rows(size_t rows, const real *d, bool back, real *x, size_t mul)
+static inline __attribute__((always_inline)) void rotate_rows(size_t rows, const real *d, bool back, real *x,
+                                                              size_t mul)
 {
     const size_t row = back ? 1 : rows, step = back ? rows : 1;
     size_t whole = 0;
@@ -141,8 +144,9 @@ void R(nh_rotate)(const nh_frame *f, const nh_layout *layout, size_t n, const re
         if (group->l == 0) continue;
         const real *from = d + nh_frame_degree(group->l);
         real *to = x + n * group->offset;
-        NH_WITH_ROWS(group->rows, rows, for (size_t t = 0; t < n; t++, from += f->n_rotation, to += group->dim)
-                                            rotate_rows(rows, from, back, to, group->mul));
+        NH_WITH_ROWS(group->rows, rows,
+                     for (size_t t = 0; t < n; t++, from += f->n_rotation, to += group->dim)
+                         rotate_rows(rows, from, back, to, group->mul));
     }
 }
 
@@ -180,8 +184,9 @@ static bool takes_part(const nh_frame *f, size_t group, size_t k, int m, part *t
 
 /* The columns of a path, of row m and, where `both`, row -m: to[t][u] = c w[t][u] x[t][u]. mul is a constant where it is called;
  * dim, wide: numbers of an edge in x, in a row; along NULL: ones. */
-static inline __attribute__((always_inline)) void columns(size_t mul, bool both, const part *a, size_t n, size_t dim, const real *x,
-                                                          const real *along, const real *restrict w, size_t stride, size_t wide,
+static inline __attribute__((always_inline)) void columns(size_t mul, bool both, const part *a, size_t n,
+                                                          size_t dim, const real *x, const real *along,
+                                                          const real *restrict w, size_t stride, size_t wide,
                                                           real *restrict to)
 {
     const real *restrict plus = x + a->plus, *restrict minus = x + a->minus;
@@ -195,8 +200,8 @@ static inline __attribute__((always_inline)) void columns(size_t mul, bool both,
     }
 }
 
-void R(nh_aligned_forward)(const nh_frame *f, size_t group, int m, size_t n, const real *x, const real *along, const real *w,
-                           size_t stride, real *out)
+void R(nh_aligned_forward)(const nh_frame *f, size_t group, int m, size_t n, const real *x, const real *along,
+                           const real *w, size_t stride, real *out)
 {
     const nh_product *p = f->product;
     const size_t wide = row_of(f, group, m)->count;
@@ -207,18 +212,22 @@ void R(nh_aligned_forward)(const nh_frame *f, size_t group, int m, size_t n, con
         const real *from = x + n * p->in.group[a.path->in].offset, *weight = w + a.path->weight,
                    *direction = a.path->j > 0 ? along : NULL;
         real *to = out + a.column;
-        NH_WITH_WIDTH(mul, width, columns(width, m > 0, &a, n, dim, from, direction, weight, stride, wide, to));
+        NH_WITH_WIDTH(mul, width,
+                      columns(width, m > 0, &a, n, dim, from, direction, weight, stride, wide, to));
     }
 }
 
 /* gx[t][u] += c w[t][u] g[t][u], gw[t][u] += c x[t][u] g[t][u] over the columns of a path as in `columns`. */
-static inline __attribute__((always_inline)) void columns_back(size_t mul, bool both, const part *a, size_t n, size_t dim,
-                                                               const real *x, const real *along, const real *restrict w,
-                                                               size_t stride, size_t wide, const real *restrict g,
-                                                               real *gx, real *restrict gw)
+static inline __attribute__((always_inline)) void columns_back(size_t mul, bool both, const part *a, size_t n,
+                                                               size_t dim, const real *x, const real *along,
+                                                               const real *restrict w, size_t stride,
+                                                               size_t wide, const real *restrict g, real *gx,
+                                                               real *restrict gw)
 {
-    const real *restrict plus = x + a->plus, *restrict minus = x + a->minus, *restrict opposite = g + n * wide;
-    real *restrict gplus = gx + a->plus, *restrict gminus = gx + a->minus; /* m > 0: apart; m = 0: the second is not used */
+    const real *restrict plus = x + a->plus, *restrict minus = x + a->minus,
+                         *restrict opposite = g + n * wide;
+    real *restrict gplus = gx + a->plus, *restrict gminus =
+                                             gx + a->minus; /* m > 0: apart; m = 0: the second is not used */
     for (size_t t = 0; t < n; t++) {
         const real factor = along != NULL ? along[t] : 1, c = factor * a->c, d = factor * a->opposite;
         for (size_t u = 0; u < mul; u++) {
@@ -229,12 +238,13 @@ static inline __attribute__((always_inline)) void columns_back(size_t mul, bool 
             gminus[u] += d * w[u] * opposite[u];
             gw[u] += d * minus[u] * opposite[u];
         }
-        plus += dim, minus += dim, gplus += dim, gminus += dim, w += stride, gw += stride, g += wide, opposite += wide;
+        plus += dim, minus += dim, gplus += dim, gminus += dim, w += stride, gw += stride, g += wide,
+            opposite += wide;
     }
 }
 
-void R(nh_aligned_backward)(const nh_frame *f, size_t group, int m, size_t n, const real *gout, const real *x, const real *along,
-                            const real *w, size_t stride, real *gx, real *gw)
+void R(nh_aligned_backward)(const nh_frame *f, size_t group, int m, size_t n, const real *gout, const real *x,
+                            const real *along, const real *w, size_t stride, real *gx, real *gw)
 {
     const nh_product *p = f->product;
     const size_t wide = row_of(f, group, m)->count;
@@ -242,10 +252,12 @@ void R(nh_aligned_backward)(const nh_frame *f, size_t group, int m, size_t n, co
         part a;
         if (!takes_part(f, group, k, m, &a)) continue;
         const size_t mul = a.path->mul, dim = a.path->rows * mul, at = n * p->in.group[a.path->in].offset;
-        const real *weight = w + a.path->weight, *direction = a.path->j > 0 ? along : NULL, *g = gout + a.column;
+        const real *weight = w + a.path->weight, *direction = a.path->j > 0 ? along : NULL,
+                   *g = gout + a.column;
         real *to = gx + at, *to_w = gw + a.path->weight;
-        NH_WITH_WIDTH(mul, width,
-                      columns_back(width, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w));
+        NH_WITH_WIDTH(
+            mul, width,
+            columns_back(width, m > 0, &a, n, dim, x + at, direction, weight, stride, wide, g, to, to_w));
     }
 }
 
@@ -257,13 +269,14 @@ void R(nh_aligned_pack)(const nh_frame *f, const nh_linear_map *map, const real 
         if (b->in == SIZE_MAX) continue;
         for (size_t k = p->first_path[b->in]; k < p->first_path[b->in + 1]; k++) {
             const nh_product_path *path = &p->path[f->path[k].path];
-            memcpy(aligned + b->weight + f->path[k].channel * b->cout, weight + b->weight + path->channel * b->cout,
-                   path->mul * b->cout * sizeof(real));
+            memcpy(aligned + b->weight + f->path[k].channel * b->cout,
+                   weight + b->weight + path->channel * b->cout, path->mul * b->cout * sizeof(real));
         }
     }
 }
 
-void R(nh_aligned_unpack_add)(const nh_frame *f, const nh_linear_map *map, const real *galigned, real *gweight)
+void R(nh_aligned_unpack_add)(const nh_frame *f, const nh_linear_map *map, const real *galigned,
+                              real *gweight)
 {
     const nh_product *p = f->product;
     for (size_t o = 0; o < map->out.count; o++) {
@@ -279,17 +292,16 @@ void R(nh_aligned_unpack_add)(const nh_frame *f, const nh_linear_map *map, const
     }
 }
 
-void R(nh_aligned_linear_forward)(const nh_frame *f, const nh_linear_map *map, size_t o, int m, size_t n, const real *x,
-                                  const real *aligned, const real *bias, real *y)
+void R(nh_aligned_linear_forward)(const nh_frame *f, const nh_linear_map *map, size_t o, int m, size_t n,
+                                  const real *x, const real *aligned, const real *bias, real *y)
 {
     const nh_linear_block *b = &map->block[o];
     const nh_group *to = &map->out.group[o];
     const struct nh_frame_row *row = row_of(f, b->in, m);
     for (int sign = 1; sign >= (m > 0 ? -1 : 1); sign -= 2, x += n * row->count) {
         real *out = y + (size_t)(to->l + sign * m) * to->mul;
-        R(nh_gemm)
-        (map->kernels, false, false, n, b->cout, row->count, x, row->count, aligned + b->weight + row->first * b->cout, b->cout,
-         false, out, to->dim);
+        R(nh_gemm)(map->kernels, false, false, n, b->cout, row->count, x, row->count,
+                   aligned + b->weight + row->first * b->cout, b->cout, false, out, to->dim);
     }
     if (bias == NULL || o != 0 || map->n_bias == 0) return;
     for (size_t t = 0; t < n; t++)
@@ -297,8 +309,9 @@ void R(nh_aligned_linear_forward)(const nh_frame *f, const nh_linear_map *map, s
             y[t * b->cout + u] += bias[u];
 }
 
-void R(nh_aligned_linear_backward)(const nh_frame *f, const nh_linear_map *map, size_t o, int m, size_t n, const real *gy,
-                                   const real *x, const real *aligned, real *gx, bool add, real *galigned, real *gbias)
+void R(nh_aligned_linear_backward)(const nh_frame *f, const nh_linear_map *map, size_t o, int m, size_t n,
+                                   const real *gy, const real *x, const real *aligned, real *gx, bool add,
+                                   real *galigned, real *gbias)
 {
     const nh_linear_block *b = &map->block[o];
     const nh_group *to = &map->out.group[o];
@@ -306,10 +319,10 @@ void R(nh_aligned_linear_backward)(const nh_frame *f, const nh_linear_map *map, 
     const size_t at = b->weight + row->first * b->cout;
     for (int sign = 1; sign >= (m > 0 ? -1 : 1); sign -= 2, x += n * row->count, gx += n * row->count) {
         const real *g = gy + (size_t)(to->l + sign * m) * to->mul;
-        R(nh_gemm)
-        (map->kernels, false, true, n, row->count, b->cout, g, to->dim, aligned + at, b->cout, add, gx, row->count);
-        R(nh_gemm)
-        (map->kernels, true, false, row->count, b->cout, n, x, row->count, g, to->dim, true, galigned + at, b->cout);
+        R(nh_gemm)(map->kernels, false, true, n, row->count, b->cout, g, to->dim, aligned + at, b->cout, add,
+                   gx, row->count);
+        R(nh_gemm)(map->kernels, true, false, row->count, b->cout, n, x, row->count, g, to->dim, true,
+                   galigned + at, b->cout);
     }
     for (size_t t = 0; gbias != NULL && o == 0 && map->n_bias > 0 && t < n; t++)
         for (size_t u = 0; u < b->cout; u++)
@@ -335,7 +348,8 @@ static bool takes_group(const nh_group *g, bool natural, int m, source *to)
 }
 
 /* These components of all groups, [n or 2n][nh_frame_columns], from x; zeros for edges without a direction. */
-static void gather(const nh_frame *f, bool natural, int m, size_t n, const real *x, const real *along, real *to)
+static void gather(const nh_frame *f, bool natural, int m, size_t n, const real *x, const real *along,
+                   real *to)
 {
     const nh_layout *in = &f->product->in;
     const size_t wide = nh_frame_columns(f, natural, m);
@@ -356,7 +370,8 @@ static void gather(const nh_frame *f, bool natural, int m, size_t n, const real 
 }
 
 /* Its transpose, added. */
-static void scatter(const nh_frame *f, bool natural, int m, size_t n, const real *from, const real *along, real *gx)
+static void scatter(const nh_frame *f, bool natural, int m, size_t n, const real *from, const real *along,
+                    real *gx)
 {
     const nh_layout *in = &f->product->in;
     const size_t wide = nh_frame_columns(f, natural, m);
@@ -462,22 +477,23 @@ static void unfold(void *context, const part *a, size_t cout, size_t weight, siz
     }
 }
 
-void R(nh_folded_pack)(const nh_frame *f, const nh_linear_map *map, const real *w, const real *weight, real *folded)
+void R(nh_folded_pack)(const nh_frame *f, const nh_linear_map *map, const real *w, const real *weight,
+                       real *folded)
 {
     folding c = {.w = w, .weight = weight, .folded = folded};
     memset(folded, 0, nh_folded_size(f, map) * sizeof(real));
     each_share(f, map, fold, &c);
 }
 
-void R(nh_folded_unpack_add)(const nh_frame *f, const nh_linear_map *map, const real *w, const real *weight, const real *gfolded,
-                             real *gw, real *gweight)
+void R(nh_folded_unpack_add)(const nh_frame *f, const nh_linear_map *map, const real *w, const real *weight,
+                             const real *gfolded, real *gw, real *gweight)
 {
     folding c = {.w = w, .weight = weight, .gfolded = gfolded, .gw = gw, .gweight = gweight};
     each_share(f, map, unfold, &c);
 }
 
-void R(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n, const real *x, const real *along,
-                          const real *folded, const real *bias, real *room, real *y)
+void R(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n, const real *x,
+                          const real *along, const real *folded, const real *bias, real *room, real *y)
 {
     for (int natural = 0; natural < 2; natural++)
         for (int m = 0; m <= f->lmax; m++) {
@@ -488,9 +504,8 @@ void R(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n,
                 if (!has_matrix(map, natural, m, o)) continue;
                 for (int sign = 1; sign >= (m > 0 ? -1 : 1); sign -= 2) {
                     real *out = y + n * to->offset + (size_t)(to->l + sign * m) * to->mul;
-                    R(nh_gemm)
-                    (map->kernels, false, false, n, to->mul, wide, room + (sign > 0 ? 0 : n * wide), wide, folded, to->mul, false,
-                     out, to->dim);
+                    R(nh_gemm)(map->kernels, false, false, n, to->mul, wide, room + (sign > 0 ? 0 : n * wide),
+                               wide, folded, to->mul, false, out, to->dim);
                 }
                 folded += wide * to->mul;
             }
@@ -500,9 +515,10 @@ void R(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n,
         const nh_group *from = same_group(f, map, o);
         if (from == NULL) continue;
         for (size_t t = 0; t < n; t++)
-            if (along[t] <= 0) R(nh_gemm)
-        (map->kernels, false, false, to->rows, to->mul, from->mul, x + n * from->offset + t * from->dim, from->mul, folded, to->mul,
-         true, y + n * to->offset + t * to->dim, to->mul);
+            if (along[t] <= 0)
+                R(nh_gemm)(map->kernels, false, false, to->rows, to->mul, from->mul,
+                           x + n * from->offset + t * from->dim, from->mul, folded, to->mul, true,
+                           y + n * to->offset + t * to->dim, to->mul);
         folded += from->mul * to->mul;
     }
     for (size_t t = 0; t < n && bias != NULL && map->n_bias > 0 && map->block[0].in != SIZE_MAX; t++)
@@ -510,8 +526,9 @@ void R(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n,
             y[t * map->n_bias + u] += bias[u];
 }
 
-void R(nh_folded_backward)(const nh_frame *f, const nh_linear_map *map, size_t n, const real *gy, const real *x, const real *along,
-                           const real *folded, real *room, real *gx, real *gfolded, real *gbias)
+void R(nh_folded_backward)(const nh_frame *f, const nh_linear_map *map, size_t n, const real *gy,
+                           const real *x, const real *along, const real *folded, real *room, real *gx,
+                           real *gfolded, real *gbias)
 {
     real *groom = room + 2 * n * f->most;
     for (int natural = 0; natural < 2; natural++)
@@ -525,10 +542,10 @@ void R(nh_folded_backward)(const nh_frame *f, const nh_linear_map *map, size_t n
                 for (int sign = 1; sign >= (m > 0 ? -1 : 1); sign -= 2) {
                     const real *g = gy + n * to->offset + (size_t)(to->l + sign * m) * to->mul;
                     const size_t at = sign > 0 ? 0 : n * wide;
-                    R(nh_gemm)
-                    (map->kernels, false, true, n, wide, to->mul, g, to->dim, folded, to->mul, any, groom + at, wide);
-                    R(nh_gemm)
-                    (map->kernels, true, false, wide, to->mul, n, room + at, wide, g, to->dim, true, gfolded, to->mul);
+                    R(nh_gemm)(map->kernels, false, true, n, wide, to->mul, g, to->dim, folded, to->mul, any,
+                               groom + at, wide);
+                    R(nh_gemm)(map->kernels, true, false, wide, to->mul, n, room + at, wide, g, to->dim, true,
+                               gfolded, to->mul);
                 }
                 any = true;
                 folded += wide * to->mul;
@@ -544,9 +561,10 @@ void R(nh_folded_backward)(const nh_frame *f, const nh_linear_map *map, size_t n
             const real *g = gy + n * to->offset + t * to->dim;
             const size_t at = n * from->offset + t * from->dim;
             if (along[t] > 0) continue;
-            R(nh_gemm)(map->kernels, false, true, to->rows, from->mul, to->mul, g, to->mul, folded, to->mul, true, gx + at, from->mul);
-            R(nh_gemm)
-            (map->kernels, true, false, from->mul, to->mul, to->rows, x + at, from->mul, g, to->mul, true, gfolded, to->mul);
+            R(nh_gemm)(map->kernels, false, true, to->rows, from->mul, to->mul, g, to->mul, folded, to->mul,
+                       true, gx + at, from->mul);
+            R(nh_gemm)(map->kernels, true, false, from->mul, to->mul, to->rows, x + at, from->mul, g, to->mul,
+                       true, gfolded, to->mul);
         }
         folded += from->mul * to->mul;
         gfolded += from->mul * to->mul;

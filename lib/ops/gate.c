@@ -6,8 +6,8 @@
 static const double SILU = 1.6791767923989418, SIGMOID = 1.8467055342154763;
 
 /* The components of a group times their gates, which are `width` apart. */
-static void open_gates(size_t mul, size_t rows, size_t n, const real *gate, size_t width, const real *restrict a,
-                       real *restrict row)
+static void open_gates(size_t mul, size_t rows, size_t n, const real *gate, size_t width,
+                       const real *restrict a, real *restrict row)
 {
     for (size_t t = 0; t < n; t++, gate += width, a += rows * mul, row += rows * mul) {
         for (size_t u = 0; u < mul; u++)
@@ -19,8 +19,9 @@ static void open_gates(size_t mul, size_t rows, size_t n, const real *gate, size
     }
 }
 
-static inline __attribute__((always_inline)) void gates_back(size_t mul, size_t rows, size_t n, const real *restrict gate,
-                                                             size_t width, const real *restrict a, const real *restrict g,
+static inline __attribute__((always_inline)) void gates_back(size_t mul, size_t rows, size_t n,
+                                                             const real *restrict gate, size_t width,
+                                                             const real *restrict a, const real *restrict g,
                                                              real *restrict ggate, real *restrict ga)
 {
     const size_t dim = rows * mul;
@@ -82,6 +83,7 @@ void R(nh_gate_backward)(const nh_layout *in, const nh_layout *out, const size_t
             continue;
         }
         const size_t gates = first[k], at = n * in->group[k].offset;
-        NH_WITH_WIDTH(to->mul, mul, gates_back(mul, to->rows, n, x + gates, width, x + at, g, gx + gates, gx + at));
+        NH_WITH_WIDTH(to->mul, mul,
+                      gates_back(mul, to->rows, n, x + gates, width, x + at, g, gx + gates, gx + at));
     }
 }

@@ -11,9 +11,9 @@
 
 enum {
 #if NH_VECTOR == 64
-    ROWS = 14,           /* of a strip: 28 of the 32 registers hold sums, 2 B, 1 A */
+    ROWS = 14, /* of a strip: 28 of the 32 registers hold sums, 2 B, 1 A */
 #else
-    ROWS = 6,            /* of a strip: 12 of the 16 registers hold sums, 2 B, 1 A */
+    ROWS = 6, /* of a strip: 12 of the 16 registers hold sums, 2 B, 1 A */
 #endif
     PART = 6,            /* of one that is not full */
     WIDE = 2 * NH_LANES, /* columns of a panel */

@@ -85,8 +85,8 @@ void R(nh_pairs_forward)(const nh_layout *layout, size_t n, const real *x, real 
 
 /* One row of one group with mul a multiple of NH_HALF, a vector of columns of y at a time in registers: the matrix of the
  * pairs' coefficients is symmetric with a doubled diagonal, square[u][v]. mul is a constant where it is called. */
-static inline __attribute__((always_inline)) void pairs_gradient_lanes(size_t rows, size_t mul, const real *square,
-                                                                       const real *a, bool add, real *b)
+static inline __attribute__((always_inline)) void
+pairs_gradient_lanes(size_t rows, size_t mul, const real *square, const real *a, bool add, real *b)
 {
     size_t first = 0;
     for (; first + NH_LANES <= mul; first += NH_LANES)
@@ -210,7 +210,7 @@ void R(nh_tracegrad_add_backward)(const nh_layout *layout, size_t n, const real 
     }
 }
 
-static size_t widest_hidden(const R(nh_mlp) * m)
+static size_t widest_hidden(const R(nh_mlp) *m)
 {
     size_t widest = 0;
     for (size_t i = 1; i < m->layers; i++)
@@ -218,14 +218,14 @@ static size_t widest_hidden(const R(nh_mlp) * m)
     return widest;
 }
 
-size_t R(nh_invariants_work)(const nh_layout *layout, const R(nh_mlp) * m)
+size_t R(nh_invariants_work)(const nh_layout *layout, const R(nh_mlp) *m)
 {
     return 4 * layout->pairs + R(nh_mlp_jvp_size)(m) + 4 * widest_hidden(m);
 }
 
-void R(nh_invariants_backward)(const nh_layout *layout, const R(nh_mlp) * m, size_t n, const real *gz,
+void R(nh_invariants_backward)(const nh_layout *layout, const R(nh_mlp) *m, size_t n, const real *gz,
                                const real *gy, const real *x, real *work, real *gx, bool add,
-                               const R(nh_mlp_gradient) * g)
+                               const R(nh_mlp_gradient) *g)
 {
     const size_t both = 2 * n * layout->pairs, tangent = n * layout->pairs;
     real *q = work, *gq = q + both, *kept = gq + both, *scratch = kept + n * R(nh_mlp_jvp_size)(m);

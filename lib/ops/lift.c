@@ -27,7 +27,7 @@ static inline void store_some(real *p, size_t count, R(nh_vec) v)
 }
 
 /* Channels u.. of one row: rows of x `mul` apart into v. */
-static inline void load_rows(size_t rows, size_t mul, size_t count, const real *x, R(nh_vec) * v)
+static inline void load_rows(size_t rows, size_t mul, size_t count, const real *x, R(nh_vec) *v)
 {
     for (size_t a = 0; a < rows; a++)
         v[a] = load_some(x + a * mul, count);

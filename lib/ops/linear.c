@@ -19,9 +19,8 @@ void R(nh_linear_group_forward)(const nh_linear_map *map, size_t group, size_t n
     if (b->in == SIZE_MAX) {
         if (!add) memset(y, 0, rows * b->cout * sizeof(real));
     } else {
-        R(nh_gemm)
-        (map->kernels, false, false, rows, b->cout, b->cin, x, b->cin, weight + b->weight, b->cout, add, y,
-         b->cout);
+        R(nh_gemm)(map->kernels, false, false, rows, b->cout, b->cin, x, b->cin, weight + b->weight, b->cout,
+                   add, y, b->cout);
     }
     if (bias == NULL || group != 0 || map->n_bias == 0) return;
     for (size_t t = 0; t < n; t++)
@@ -34,9 +33,8 @@ void R(nh_linear_forward)(const nh_linear_map *map, size_t n, const real *x, con
 {
     for (size_t g = 0; g < map->out.count; g++) {
         const size_t in = map->block[g].in;
-        R(nh_linear_group_forward)
-        (map, g, n, in == SIZE_MAX ? NULL : x + n * map->in.group[in].offset, weight, bias, add,
-         y + n * map->out.group[g].offset);
+        R(nh_linear_group_forward)(map, g, n, in == SIZE_MAX ? NULL : x + n * map->in.group[in].offset,
+                                   weight, bias, add, y + n * map->out.group[g].offset);
     }
 }
 
@@ -52,10 +50,11 @@ void R(nh_linear_group_backward)(const nh_linear_map *map, size_t group, size_t 
     const nh_linear_block *b = &map->block[group];
     const size_t rows = n * map->out.group[group].rows, cin = b->cin, cout = b->cout;
     if (rows == 0) return;
-    if (b->in != SIZE_MAX && gx != NULL) R(nh_gemm)
-    (map->kernels, false, true, rows, cin, cout, gy, cout, weight + b->weight, cout, add, gx, cin);
-    if (b->in != SIZE_MAX && gw != NULL) R(nh_gemm)
-    (map->kernels, true, false, cin, cout, rows, x, cin, gy, cout, true, gw + b->weight, cout);
+    if (b->in != SIZE_MAX && gx != NULL)
+        R(nh_gemm)(map->kernels, false, true, rows, cin, cout, gy, cout, weight + b->weight, cout, add, gx,
+                   cin);
+    if (b->in != SIZE_MAX && gw != NULL)
+        R(nh_gemm)(map->kernels, true, false, cin, cout, rows, x, cin, gy, cout, true, gw + b->weight, cout);
     if (gbias == NULL || group != 0 || map->n_bias == 0) return;
     for (size_t t = 0; t < n; t++)
         for (size_t u = 0; u < b->cout; u++)
@@ -74,8 +73,7 @@ void R(nh_linear_backward)(const nh_linear_map *map, size_t n, const real *gy, c
     }
     for (size_t g = 0; g < map->out.count; g++) {
         const size_t in = map->block[g].in, at = in == SIZE_MAX ? 0 : n * map->in.group[in].offset;
-        R(nh_linear_group_backward)
-        (map, g, n, gy + n * map->out.group[g].offset, x != NULL ? x + at : NULL, weight,
-         gx != NULL ? gx + at : NULL, add, gw, gbias);
+        R(nh_linear_group_backward)(map, g, n, gy + n * map->out.group[g].offset, x != NULL ? x + at : NULL,
+                                    weight, gx != NULL ? gx + at : NULL, add, gw, gbias);
     }
 }

@@ -32,7 +32,8 @@ void R(nh_norm_forward)(const nh_layout *layout, size_t n, const real *x, double
                     to[i] = from[i] - mean;
                 row = to;
             }
-            scale_rows(group->rows, mul, 1 / NH_SQRT(R(nh_dot)(dim, row, row) / (real)dim + (real)eps), w, row, to);
+            scale_rows(group->rows, mul, 1 / NH_SQRT(R(nh_dot)(dim, row, row) / (real)dim + (real)eps), w,
+                       row, to);
             for (size_t u = 0; scalar && u < mul; u++)
                 to[u] += shift[u];
         }

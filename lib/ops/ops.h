@@ -70,16 +70,18 @@ void NH_NAME(nh_rows_load_backward)(const nh_layout *layout, size_t n, const siz
 
 /* Row t of the tile = sum of the stored rows list[k] (NULL: k itself), k = begin[t] .. begin[t+1]-1, less those whose slot
  * is SIZE_MAX (slot NULL: none). */
-void NH_NAME(nh_rows_sum)(const nh_layout *layout, size_t n, const size_t *begin, const size_t *list, const size_t *slot,
-                          const NH_REAL *array, NH_REAL *tile);
+void NH_NAME(nh_rows_sum)(const nh_layout *layout, size_t n, const size_t *begin, const size_t *list,
+                          const size_t *slot, const NH_REAL *array, NH_REAL *tile);
 /* Matrices: to[n][width_to] from column at_to on = `width` columns of from[..][width_from] from at_from on, rows `row`
  * (NULL: 0, 1, ..) of `from`; or, where `back`, rows `row` of `to` from those of `from` in order. */
-void NH_NAME(nh_columns)(size_t n, size_t width, const NH_REAL *from, size_t width_from, size_t at_from, NH_REAL *to,
-                         size_t width_to, size_t at_to, const size_t *row, bool back);
+void NH_NAME(nh_columns)(size_t n, size_t width, const NH_REAL *from, size_t width_from, size_t at_from,
+                         NH_REAL *to, size_t width_to, size_t at_to, const size_t *row, bool back);
 /* The first channels of each group of a tile x of `many`, as many as `few` has of that irrep, to a tile y of `few`; and
  * back (added to x where `add`). `many` has every irrep of `few`. */
-void NH_NAME(nh_take_channels)(const nh_layout *many, const nh_layout *few, size_t n, const NH_REAL *x, NH_REAL *y);
-void NH_NAME(nh_put_channels)(const nh_layout *many, const nh_layout *few, size_t n, const NH_REAL *y, bool add, NH_REAL *x);
+void NH_NAME(nh_take_channels)(const nh_layout *many, const nh_layout *few, size_t n, const NH_REAL *x,
+                               NH_REAL *y);
+void NH_NAME(nh_put_channels)(const nh_layout *many, const nh_layout *few, size_t n, const NH_REAL *y,
+                              bool add, NH_REAL *x);
 /* y[i] = x[i] + factor z[i]; y may be x */
 void NH_NAME(nh_axpy)(size_t n, const NH_REAL *x, NH_REAL factor, const NH_REAL *z, NH_REAL *y);
 /* x[t][width] *= factor[t] */
@@ -87,7 +89,8 @@ void NH_NAME(nh_scale_rows)(size_t n, size_t width, const NH_REAL *factor, NH_RE
 /* x[n][width] = value[width] in each row; or x += value */
 void NH_NAME(nh_fill_rows)(size_t n, size_t width, const NH_REAL *value, bool add, NH_REAL *x);
 /* sum[width] += sum_t a[t*ld + i] b[t*ld + i] (b NULL: a alone), in the order of the rows */
-void NH_NAME(nh_column_sums)(size_t n, size_t width, size_t ld, const NH_REAL *a, const NH_REAL *b, NH_REAL *sum);
+void NH_NAME(nh_column_sums)(size_t n, size_t width, size_t ld, const NH_REAL *a, const NH_REAL *b,
+                             NH_REAL *sum);
 
 /* ---- linear (linear.c): docs/network.md 2.1 */
 
@@ -147,16 +150,16 @@ typedef struct NH_NAME(nh_mlp) {
 } NH_NAME(nh_mlp);
 /* Numbers that the hidden layers take per row: each its activation and its normalised sum, and one
  * 1/sqrt(var+eps). */
-size_t NH_NAME(nh_mlp_hidden_size)(const NH_NAME(nh_mlp) * m);
+size_t NH_NAME(nh_mlp_hidden_size)(const NH_NAME(nh_mlp) *m);
 /* y[n][width[layers]] = the chain of x[n][width[0]], added where `add`; y = NULL: hidden layers only.
  * hidden[n*hidden_size] is kept for the gradient. */
-void NH_NAME(nh_mlp_forward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_REAL *x, NH_REAL *hidden,
+void NH_NAME(nh_mlp_forward)(const NH_NAME(nh_mlp) *m, size_t n, const NH_REAL *x, NH_REAL *hidden,
                              NH_REAL *y, bool add);
 /* Activation of the last hidden layer [n][width[layers-1]] within `hidden`. */
-const NH_REAL *NH_NAME(nh_mlp_last_hidden)(const NH_NAME(nh_mlp) * m, size_t n, const NH_REAL *hidden);
+const NH_REAL *NH_NAME(nh_mlp_last_hidden)(const NH_NAME(nh_mlp) *m, size_t n, const NH_REAL *hidden);
 /* Gradient of the input gx[n][width[0]] from g[n][width[layers-1]], the gradient of the last hidden
  * activation; g and scratch[n * widest hidden layer] are overwritten. */
-void NH_NAME(nh_mlp_input_gradient)(const NH_NAME(nh_mlp) * m, size_t n, NH_REAL *g, const NH_REAL *hidden,
+void NH_NAME(nh_mlp_input_gradient)(const NH_NAME(nh_mlp) *m, size_t n, NH_REAL *g, const NH_REAL *hidden,
                                     NH_REAL *scratch, NH_REAL *gx);
 /* Where the gradients of a chain's parameters are added, shaped like the chain's; each table may be NULL, and
  * so may its elements. */
@@ -166,21 +169,21 @@ typedef struct NH_NAME(nh_mlp_gradient) {
 } NH_NAME(nh_mlp_gradient);
 /* gy[n][width[layers]], x and hidden of nh_mlp_forward; scratch[n * 2 * widest hidden layer];
  * gx[n][width[0]]; g NULL: gx only. */
-void NH_NAME(nh_mlp_backward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_REAL *gy, const NH_REAL *x,
+void NH_NAME(nh_mlp_backward)(const NH_NAME(nh_mlp) *m, size_t n, const NH_REAL *gy, const NH_REAL *x,
                               const NH_REAL *hidden, NH_REAL *scratch, NH_REAL *gx, bool add,
-                              const NH_NAME(nh_mlp_gradient) * g);
+                              const NH_NAME(nh_mlp_gradient) *g);
 /* The chain and its derivative along a direction: x[2n][width[0]] = n rows of values, then n rows of tangents
  * dx; y[2n][width[layers]] = values, then tangents dy (y = NULL: hidden layers only). kept[n*jvp_size]. */
-size_t NH_NAME(nh_mlp_jvp_size)(const NH_NAME(nh_mlp) * m);
-void NH_NAME(nh_mlp_jvp_forward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_REAL *x, NH_REAL *kept,
+size_t NH_NAME(nh_mlp_jvp_size)(const NH_NAME(nh_mlp) *m);
+void NH_NAME(nh_mlp_jvp_forward)(const NH_NAME(nh_mlp) *m, size_t n, const NH_REAL *x, NH_REAL *kept,
                                  NH_REAL *y);
 /* Gradient of sum(gy y) + sum(gdy dy), gy and gdy [n][width[layers]]: gx[2n][width[0]] with respect to x,
  * then dx. gy NULL: zeros; gdy NULL: ones. scratch[n * 4 * widest hidden layer]. */
-void NH_NAME(nh_mlp_jvp_backward)(const NH_NAME(nh_mlp) * m, size_t n, const NH_REAL *gy, const NH_REAL *gdy,
+void NH_NAME(nh_mlp_jvp_backward)(const NH_NAME(nh_mlp) *m, size_t n, const NH_REAL *gy, const NH_REAL *gdy,
                                   const NH_REAL *x, const NH_REAL *kept, NH_REAL *scratch, NH_REAL *gx,
-                                  const NH_NAME(nh_mlp_gradient) * g);
+                                  const NH_NAME(nh_mlp_gradient) *g);
 /* Fills the panels of a layer from its weights. */
-void NH_NAME(nh_mlp_panels)(const NH_NAME(nh_mlp) * m, size_t layer);
+void NH_NAME(nh_mlp_panels)(const NH_NAME(nh_mlp) *m, size_t layer);
 /* x = silu(x), n numbers */
 void NH_NAME(nh_silu_forward)(size_t n, NH_REAL *x);
 /* g *= silu'(x), x as before nh_silu_forward */
@@ -223,39 +226,47 @@ void NH_NAME(nh_product_backward)(const nh_product *p, size_t group, size_t n, c
 void NH_NAME(nh_frame_forward)(const nh_frame *f, size_t n, const double *v, NH_REAL *d, NH_REAL *along);
 /* x[t][c][u] = sum_a D_t[c][a] x[t][a][u] in place, into the frames of the edges; `back`: D transposed, out of them. The one
  * is the other's backward. */
-void NH_NAME(nh_rotate)(const nh_frame *f, const nh_layout *layout, size_t n, const NH_REAL *d, bool back, NH_REAL *x);
+void NH_NAME(nh_rotate)(const nh_frame *f, const nh_layout *layout, size_t n, const NH_REAL *d, bool back,
+                        NH_REAL *x);
 /* The rows m and -m of one group of the product, of x in the frame, the channels that paths reach: out[n][count] of row m, then
  * as many of row -m where m > 0. w, stride: as in nh_product_forward. */
-void NH_NAME(nh_aligned_forward)(const nh_frame *f, size_t group, int m, size_t n, const NH_REAL *x, const NH_REAL *along,
-                                 const NH_REAL *w, size_t stride, NH_REAL *out);
+void NH_NAME(nh_aligned_forward)(const nh_frame *f, size_t group, int m, size_t n, const NH_REAL *x,
+                                 const NH_REAL *along, const NH_REAL *w, size_t stride, NH_REAL *out);
 /* gout as out. gx (the whole tile) and gw (of all rows, or with stride 0 summed over them) are ADDED to: several groups and
  * rows contribute. */
-void NH_NAME(nh_aligned_backward)(const nh_frame *f, size_t group, int m, size_t n, const NH_REAL *gout, const NH_REAL *x,
-                                  const NH_REAL *along, const NH_REAL *w, size_t stride, NH_REAL *gx, NH_REAL *gw);
+void NH_NAME(nh_aligned_backward)(const nh_frame *f, size_t group, int m, size_t n, const NH_REAL *gout,
+                                  const NH_REAL *x, const NH_REAL *along, const NH_REAL *w, size_t stride,
+                                  NH_REAL *gx, NH_REAL *gw);
 /* The packed weights of a map that reads the product, with its channels in the frame's order: as many numbers. */
-void NH_NAME(nh_aligned_pack)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *weight, NH_REAL *aligned);
+void NH_NAME(nh_aligned_pack)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *weight,
+                              NH_REAL *aligned);
 /* gweight += gradient of the packed weights from that of `aligned`: its transpose. */
-void NH_NAME(nh_aligned_unpack_add)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *galigned, NH_REAL *gweight);
+void NH_NAME(nh_aligned_unpack_add)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *galigned,
+                                    NH_REAL *gweight);
 /* Rows m and -m of group o of the map's output, a tile's y[n][2l+1][mul], from those of the product. bias: as in
  * nh_linear_forward, with m = 0. The group is one that is fed. */
-void NH_NAME(nh_aligned_linear_forward)(const nh_frame *f, const nh_linear_map *map, size_t o, int m, size_t n,
-                                        const NH_REAL *x, const NH_REAL *aligned, const NH_REAL *bias, NH_REAL *y);
+void NH_NAME(nh_aligned_linear_forward)(const nh_frame *f, const nh_linear_map *map, size_t o, int m,
+                                        size_t n, const NH_REAL *x, const NH_REAL *aligned,
+                                        const NH_REAL *bias, NH_REAL *y);
 /* gx as x; gbias with m = 0. */
-void NH_NAME(nh_aligned_linear_backward)(const nh_frame *f, const nh_linear_map *map, size_t o, int m, size_t n,
-                                         const NH_REAL *gy, const NH_REAL *x, const NH_REAL *aligned, NH_REAL *gx, bool add,
-                                         NH_REAL *galigned, NH_REAL *gbias);
+void NH_NAME(nh_aligned_linear_backward)(const nh_frame *f, const nh_linear_map *map, size_t o, int m,
+                                         size_t n, const NH_REAL *gy, const NH_REAL *x,
+                                         const NH_REAL *aligned, NH_REAL *gx, bool add, NH_REAL *galigned,
+                                         NH_REAL *gbias);
 /* Product with the weights w[n_weight] that all edges share and the map after it in one: the matrices folded[nh_folded_size],
  * and y of the map's output, but for groups that nothing feeds, from x, both in the frame; room[2n * f->most]. */
-void NH_NAME(nh_folded_pack)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *w, const NH_REAL *weight,
-                             NH_REAL *folded);
-void NH_NAME(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n, const NH_REAL *x, const NH_REAL *along,
-                                const NH_REAL *folded, const NH_REAL *bias, NH_REAL *room, NH_REAL *y);
+void NH_NAME(nh_folded_pack)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *w,
+                             const NH_REAL *weight, NH_REAL *folded);
+void NH_NAME(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n, const NH_REAL *x,
+                                const NH_REAL *along, const NH_REAL *folded, const NH_REAL *bias,
+                                NH_REAL *room, NH_REAL *y);
 /* gx (the whole tile) is ADDED to; room[4n * f->most]. gw and gweight from gfolded: the transpose of nh_folded_pack. */
-void NH_NAME(nh_folded_backward)(const nh_frame *f, const nh_linear_map *map, size_t n, const NH_REAL *gy, const NH_REAL *x,
-                                 const NH_REAL *along, const NH_REAL *folded, NH_REAL *room, NH_REAL *gx, NH_REAL *gfolded,
-                                 NH_REAL *gbias);
-void NH_NAME(nh_folded_unpack_add)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *w, const NH_REAL *weight,
-                                   const NH_REAL *gfolded, NH_REAL *gw, NH_REAL *gweight);
+void NH_NAME(nh_folded_backward)(const nh_frame *f, const nh_linear_map *map, size_t n, const NH_REAL *gy,
+                                 const NH_REAL *x, const NH_REAL *along, const NH_REAL *folded, NH_REAL *room,
+                                 NH_REAL *gx, NH_REAL *gfolded, NH_REAL *gbias);
+void NH_NAME(nh_folded_unpack_add)(const nh_frame *f, const nh_linear_map *map, const NH_REAL *w,
+                                   const NH_REAL *weight, const NH_REAL *gfolded, NH_REAL *gw,
+                                   NH_REAL *gweight);
 
 /* ---- channel-wise product of two features (lift.c): network/OPTIONS.md 1.3 */
 
@@ -324,7 +335,8 @@ void NH_NAME(nh_pairs_unpack_add)(const nh_layout *layout, size_t hidden, const 
 void NH_NAME(nh_tracegrad_factor_forward)(const nh_layout *layout, size_t n, double scale, const NH_REAL *x,
                                           const NH_REAL *y, NH_REAL *k);
 /* x += k y with k[n] of nh_tracegrad_factor_forward */
-void NH_NAME(nh_tracegrad_add_forward)(const nh_layout *layout, size_t n, const NH_REAL *k, const NH_REAL *y, NH_REAL *x);
+void NH_NAME(nh_tracegrad_add_forward)(const nh_layout *layout, size_t n, const NH_REAL *k, const NH_REAL *y,
+                                       NH_REAL *x);
 /* gy_t = k_t g_t; k is a constant for backpropagation, so that gx = g: nothing to do. gy may be g. */
 void NH_NAME(nh_tracegrad_add_backward)(const nh_layout *layout, size_t n, const NH_REAL *k, const NH_REAL *g,
                                         NH_REAL *gy);
@@ -333,9 +345,9 @@ void NH_NAME(nh_tracegrad_add_backward)(const nh_layout *layout, size_t n, const
  * matrix); gz[n][width[layers]], NULL: zeros; gy, gx: tiles of `layout`; gy NULL: z only. Values are computed
  * anew: work[n*invariants_work]. sum(gy y) is the derivative of sum z along gy, so this is reverse mode
  * through nh_mlp_jvp_forward with the tangent dq(x, gy). */
-size_t NH_NAME(nh_invariants_work)(const nh_layout *layout, const NH_NAME(nh_mlp) * m);
-void NH_NAME(nh_invariants_backward)(const nh_layout *layout, const NH_NAME(nh_mlp) * m, size_t n,
+size_t NH_NAME(nh_invariants_work)(const nh_layout *layout, const NH_NAME(nh_mlp) *m);
+void NH_NAME(nh_invariants_backward)(const nh_layout *layout, const NH_NAME(nh_mlp) *m, size_t n,
                                      const NH_REAL *gz, const NH_REAL *gy, const NH_REAL *x, NH_REAL *work,
-                                     NH_REAL *gx, bool add, const NH_NAME(nh_mlp_gradient) * g);
+                                     NH_REAL *gx, bool add, const NH_NAME(nh_mlp_gradient) *g);
 
 #endif

@@ -106,7 +106,8 @@ void R(nh_product_forward)(const nh_product *p, size_t group, size_t n, const re
         if (path->rows > IN_REGISTERS) /* degrees beyond 7 */
             path_rest(0, path, cols, n, from, matrix, weight, stride, to, wide);
         else
-            NH_WITH_ROWS(path->rows, rows, path_rows(rows, path, cols, n, from, matrix, weight, stride, to, wide));
+            NH_WITH_ROWS(path->rows, rows,
+                         path_rows(rows, path, cols, n, from, matrix, weight, stride, to, wide));
     }
 }
 

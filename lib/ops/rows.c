@@ -43,8 +43,8 @@ void R(nh_rows_load)(const nh_layout *layout, size_t n, const size_t *row, const
     for (size_t t = 0; t < n; t++)
         for (size_t g = 0; g < layout->count; g++) {
             const nh_group *group = &layout->group[g];
-            memcpy(tile + n * group->offset + t * group->dim, array + stored(row, t) * layout->dim + group->offset,
-                   group->dim * sizeof(real));
+            memcpy(tile + n * group->offset + t * group->dim,
+                   array + stored(row, t) * layout->dim + group->offset, group->dim * sizeof(real));
         }
 }
 
@@ -53,8 +53,8 @@ void R(nh_rows_store)(const nh_layout *layout, size_t n, const size_t *row, cons
     for (size_t t = 0; t < n; t++)
         for (size_t g = 0; g < layout->count; g++) {
             const nh_group *group = &layout->group[g];
-            memcpy(array + stored(row, t) * layout->dim + group->offset, tile + n * group->offset + t * group->dim,
-                   group->dim * sizeof(real));
+            memcpy(array + stored(row, t) * layout->dim + group->offset,
+                   tile + n * group->offset + t * group->dim, group->dim * sizeof(real));
         }
 }
 
@@ -83,12 +83,13 @@ void R(nh_rows_load_backward)(const nh_layout *layout, size_t n, const size_t *r
         }
 }
 
-void R(nh_rows_sum)(const nh_layout *layout, size_t n, const size_t *begin, const size_t *list, const size_t *slot,
-                    const real *array, real *tile)
+void R(nh_rows_sum)(const nh_layout *layout, size_t n, const size_t *begin, const size_t *list,
+                    const size_t *slot, const real *array, real *tile)
 {
     for (size_t t = 0; t < n; t++) {
         for (size_t g = 0; g < layout->count; g++)
-            memset(tile + n * layout->group[g].offset + t * layout->group[g].dim, 0, layout->group[g].dim * sizeof(real));
+            memset(tile + n * layout->group[g].offset + t * layout->group[g].dim, 0,
+                   layout->group[g].dim * sizeof(real));
         for (size_t i = begin[t]; i < begin[t + 1]; i++) {
             const size_t r = stored(list, i);
             if (slot != NULL && slot[r] == SIZE_MAX) continue;
@@ -103,12 +104,13 @@ void R(nh_rows_sum)(const nh_layout *layout, size_t n, const size_t *begin, cons
     }
 }
 
-void R(nh_columns)(size_t n, size_t width, const real *from, size_t width_from, size_t at_from, real *to, size_t width_to,
-                   size_t at_to, const size_t *row, bool back)
+void R(nh_columns)(size_t n, size_t width, const real *from, size_t width_from, size_t at_from, real *to,
+                   size_t width_to, size_t at_to, const size_t *row, bool back)
 {
     for (size_t t = 0; t < n; t++) {
         const size_t r = stored(row, t);
-        memcpy(to + (back ? r : t) * width_to + at_to, from + (back ? t : r) * width_from + at_from, width * sizeof(real));
+        memcpy(to + (back ? r : t) * width_to + at_to, from + (back ? t : r) * width_from + at_from,
+               width * sizeof(real));
     }
 }
 
@@ -117,11 +119,13 @@ void R(nh_take_channels)(const nh_layout *many, const nh_layout *few, size_t n, 
     for (size_t g = 0; g < few->count; g++) {
         const nh_group *to = &few->group[g], *from = &many->group[nh_layout_find(many, to->l, to->p)];
         for (size_t i = 0; i < n * to->rows; i++)
-            memcpy(y + n * to->offset + i * to->mul, x + n * from->offset + i * from->mul, to->mul * sizeof(real));
+            memcpy(y + n * to->offset + i * to->mul, x + n * from->offset + i * from->mul,
+                   to->mul * sizeof(real));
     }
 }
 
-void R(nh_put_channels)(const nh_layout *many, const nh_layout *few, size_t n, const real *y, bool add, real *x)
+void R(nh_put_channels)(const nh_layout *many, const nh_layout *few, size_t n, const real *y, bool add,
+                        real *x)
 {
     for (size_t g = 0; g < few->count; g++) {
         const nh_group *from = &few->group[g], *to = &many->group[nh_layout_find(many, from->l, from->p)];

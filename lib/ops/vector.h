@@ -53,39 +53,39 @@ static inline void R(nh_store_half)(real *p, R(nh_half) v)
 
 /* `call` with the constant `name` = mul for the widths of the published networks, so that loops over channels have a number of
  * rounds that the compiler knows; with `name` = mul for others. */
-#define NH_WITH_WIDTH(mul, name, call)                                                                             \
-    do {                                                                                                           \
-        NH_WHERE(1, mul, name, call)                                                                               \
-        NH_WHERE(4, mul, name, call)                                                                               \
-        NH_WHERE(8, mul, name, call)                                                                               \
-        NH_WHERE(16, mul, name, call)                                                                              \
-        NH_WHERE(32, mul, name, call)                                                                              \
-        {                                                                                                          \
-            const size_t name = (mul);                                                                             \
-            call;                                                                                                  \
-        }                                                                                                          \
+#define NH_WITH_WIDTH(mul, name, call)                                                                       \
+    do {                                                                                                     \
+        NH_WHERE(1, mul, name, call)                                                                         \
+        NH_WHERE(4, mul, name, call)                                                                         \
+        NH_WHERE(8, mul, name, call)                                                                         \
+        NH_WHERE(16, mul, name, call)                                                                        \
+        NH_WHERE(32, mul, name, call)                                                                        \
+        {                                                                                                    \
+            const size_t name = (mul);                                                                       \
+            call;                                                                                            \
+        }                                                                                                    \
     } while (0)
 /* The same for the components 2l+1 of degrees up to 7. */
-#define NH_WITH_ROWS(rows, name, call)                                                                             \
-    do {                                                                                                           \
-        NH_WHERE(1, rows, name, call)                                                                              \
-        NH_WHERE(3, rows, name, call)                                                                              \
-        NH_WHERE(5, rows, name, call)                                                                              \
-        NH_WHERE(7, rows, name, call)                                                                              \
-        NH_WHERE(9, rows, name, call)                                                                              \
-        NH_WHERE(11, rows, name, call)                                                                             \
-        NH_WHERE(13, rows, name, call)                                                                             \
-        NH_WHERE(15, rows, name, call)                                                                             \
-        {                                                                                                          \
-            const size_t name = (rows);                                                                            \
-            call;                                                                                                  \
-        }                                                                                                          \
+#define NH_WITH_ROWS(rows, name, call)                                                                       \
+    do {                                                                                                     \
+        NH_WHERE(1, rows, name, call)                                                                        \
+        NH_WHERE(3, rows, name, call)                                                                        \
+        NH_WHERE(5, rows, name, call)                                                                        \
+        NH_WHERE(7, rows, name, call)                                                                        \
+        NH_WHERE(9, rows, name, call)                                                                        \
+        NH_WHERE(11, rows, name, call)                                                                       \
+        NH_WHERE(13, rows, name, call)                                                                       \
+        NH_WHERE(15, rows, name, call)                                                                       \
+        {                                                                                                    \
+            const size_t name = (rows);                                                                      \
+            call;                                                                                            \
+        }                                                                                                    \
     } while (0)
-#define NH_WHERE(number, value, name, call)                                                                        \
-    if ((value) == (number)) {                                                                                     \
-        enum { name = (number) };                                                                                  \
-        call;                                                                                                      \
-        break;                                                                                                     \
+#define NH_WHERE(number, value, name, call)                                                                  \
+    if ((value) == (number)) {                                                                               \
+        enum { name = (number) };                                                                            \
+        call;                                                                                                \
+        break;                                                                                               \
     }
 
 static inline R(nh_vec) R(nh_splat)(real x)

@@ -25,12 +25,14 @@ static int list_turns(int degree, nh_turn *turn, size_t *count, nh_error *err)
         for (size_t b = 0; b < c.count; b++) {
             const bool middle = c.i3[a] > 0 && c.i3[a] < n - 1;
             if (middle && c.i1[a] != 1) continue;
-            if (!turns(1, c.i1[a], c.i1[b]) || !turns(l - 1, c.i2[a], c.i2[b]) || !turns(l, c.i3[a], c.i3[b])) continue;
+            if (!turns(1, c.i1[a], c.i1[b]) || !turns(l - 1, c.i2[a], c.i2[b]) || !turns(l, c.i3[a], c.i3[b]))
+                continue;
             if (turn != NULL)
                 turn[*count] = (nh_turn){.first = (unsigned char)(3 * c.i1[a] + c.i1[b]),
                                          .lower = (unsigned short)(c.i2[a] * n_lower + c.i2[b]),
                                          .to = (unsigned short)(c.i3[a] * n + c.i3[b]),
-                                         .value = middle ? c.value[b] / c.value[a] : (double)n * c.value[a] * c.value[b]};
+                                         .value = middle ? c.value[b] / c.value[a]
+                                                         : (double)n * c.value[a] * c.value[b]};
             (*count)++;
         }
     nh_coupling_free(&c);
@@ -72,7 +74,8 @@ static void order_paths(nh_frame *f, size_t g, size_t *n_constant)
         for (size_t k = first; k < end; k++) {
             const nh_group *in = &p->in.group[p->path[k].in];
             if (in->l != l1 || (nh_frame_natural(in) != nh_frame_natural(out)) != odd) continue;
-            f->path[n++] = (nh_frame_path){.path = k, .channel = channel, .constant = *n_constant, .odd = odd};
+            f->path[n++] =
+                (nh_frame_path){.path = k, .channel = channel, .constant = *n_constant, .odd = odd};
             const int most = l1 < out->l ? l1 : out->l;
             *n_constant += (size_t)most + 1;
             for (int m = odd ? 1 : 0; m <= most; m++) {
@@ -100,7 +103,8 @@ static int fill_constants(nh_frame *f, nh_error *err)
             for (int m = path->odd ? 1 : 0; m <= l1 && m <= l3 && status == 0; m++) {
                 const int a = path->odd ? l1 - m : l1 + m;
                 f->constant[path->constant + (size_t)m] =
-                    sqrt((2.0 * l3 + 1) * (2.0 * j + 1)) * tensor[(a * (2 * j + 1) + j) * (2 * l3 + 1) + l3 + m];
+                    sqrt((2.0 * l3 + 1) * (2.0 * j + 1)) *
+                    tensor[(a * (2 * j + 1) + j) * (2 * l3 + 1) + l3 + m];
             }
         }
     free(tensor);
@@ -114,15 +118,18 @@ int nh_frame_new(const nh_product *p, nh_frame *out, nh_error *err)
         if (p->in.group[g].l > out->lmax) out->lmax = p->in.group[g].l;
     for (size_t g = 0; g < p->out.count; g++)
         if (nh_layout_find(&p->in, p->out.group[g].l, p->out.group[g].p) == SIZE_MAX)
-            return nh_fail(err, "frames of the edges: degree %d, parity %d is made of features that have none", p->out.group[g].l,
-                           p->out.group[g].p);
+            return nh_fail(err,
+                           "frames of the edges: degree %d, parity %d is made of features that have none",
+                           p->out.group[g].l, p->out.group[g].p);
     out->n_rotation = nh_frame_degree(out->lmax + 1);
     const size_t n_path = p->first_path[p->out.count];
     out->path = NH_ARRAY(nh_frame_path, n_path);
     out->row = NH_ARRAY(struct nh_frame_row, p->out.count * ((size_t)out->lmax + 1));
-    out->constant = NH_ARRAY(double, n_path * ((size_t)out->lmax + 1)); /* at most */
+    out->constant = NH_ARRAY(double, n_path *((size_t)out->lmax + 1)); /* at most */
     size_t n_constant = 0;
-    int status = out->path != NULL && out->row != NULL && out->constant != NULL ? 0 : nh_fail_memory(err, "frames of the edges");
+    int status = out->path != NULL && out->row != NULL && out->constant != NULL
+                     ? 0
+                     : nh_fail_memory(err, "frames of the edges");
     for (size_t g = 0; g < p->out.count && status == 0; g++)
         order_paths(out, g, &n_constant);
     if (!status) status = fill_constants(out, err);
@@ -136,7 +143,8 @@ size_t nh_frame_columns(const nh_frame *f, bool natural, int m)
     const nh_layout *in = &f->product->in;
     size_t n = 0;
     for (size_t i = 0; i < in->count; i++)
-        if (in->group[i].l >= m && (m > 0 || nh_frame_natural(&in->group[i]) == natural)) n += in->group[i].mul;
+        if (in->group[i].l >= m && (m > 0 || nh_frame_natural(&in->group[i]) == natural))
+            n += in->group[i].mul;
     return n;
 }
 

@@ -41,7 +41,7 @@ typedef struct nh_frame {
     struct nh_frame_row {
         size_t first, count; /* channels that the rows m and -m take */
     } * row;                 /* [out.count][lmax+1]; owned */
-    size_t most; /* largest number of channels of a row, or of a group of x */
+    size_t most;             /* largest number of channels of a row, or of a group of x */
 } nh_frame;
 
 /* Tables for a product, which must outlive them. */

@@ -126,9 +126,11 @@ static void step_one(void *context, size_t i, int thread)
 }
 
 void nh_adam_step(const nh_optimizer_settings *o, const nh_params *p, double lr, uint64_t step, double factor,
-                  const nh_weights *gradient, nh_weights *m, nh_weights *v, nh_weights *w, nh_threads *threads)
+                  const nh_weights *gradient, nh_weights *m, nh_weights *v, nh_weights *w,
+                  nh_threads *threads)
 {
-    loop l = {.p = p, .read = gradient, .write = w, .adam = nh_adam_numbers(o, lr, step, factor), .m = m, .v = v};
+    loop l = {
+        .p = p, .read = gradient, .write = w, .adam = nh_adam_numbers(o, lr, step, factor), .m = m, .v = v};
     nh_parallel_for(threads, p->count, step_one, &l);
 }
 
@@ -145,7 +147,9 @@ static void average_one(void *context, size_t i, int thread)
             average->single[i][k] += (float)(1 - l->decay) * (w->single[i][k] - average->single[i][k]);
 }
 
-void nh_weights_average(const nh_params *p, double decay, const nh_weights *w, nh_weights *average, nh_threads *threads)
+void nh_weights_average(const nh_params *p, double decay, const nh_weights *w, nh_weights *average,
+                        nh_threads *threads)
 {
-    nh_parallel_for(threads, p->count, average_one, &(loop){.p = p, .read = w, .write = average, .decay = decay});
+    nh_parallel_for(threads, p->count, average_one,
+                    &(loop){.p = p, .read = w, .write = average, .decay = decay});
 }

@@ -10,7 +10,7 @@
 
 /* Zeroed arrays for every parameter that `like` has, in its precision. */
 int nh_weights_zero_like(const nh_params *p, const nh_weights *like, nh_weights *out, nh_error *err);
-void nh_weights_clear(const nh_params *p, nh_weights *w, nh_threads *threads); /* all zero */
+void nh_weights_clear(const nh_params *p, nh_weights *w, nh_threads *threads);    /* all zero */
 void nh_weights_copy(const nh_params *p, nh_weights *to, const nh_weights *from); /* to = from */
 double nh_weights_norm(const nh_params *p, const nh_weights *w); /* 2-norm of all numbers, summed in double */
 

@@ -200,7 +200,8 @@ static uint64_t hash_all(uint64_t crystal, const nh_kspace_options *o)
 
 size_t nh_kspace_points(const nh_kspace_options *o)
 {
-    return (size_t)o->mesh[0] * (size_t)o->mesh[1] * (size_t)o->mesh[2] * (o->shift == NH_KSHIFT_BOTH ? 2 : 1);
+    return (size_t)o->mesh[0] * (size_t)o->mesh[1] * (size_t)o->mesh[2] *
+           (o->shift == NH_KSHIFT_BOTH ? 2 : 1);
 }
 
 static int make_mesh(uint64_t crystal, const nh_kspace_options *o, nh_kpoints *out, nh_error *err)

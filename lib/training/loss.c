@@ -102,8 +102,8 @@ static int sum_errors(nh_loss_work *w, nh_threads *threads, nhk_loss_sums *sums,
 {
     const nh_loss_data *d = w->d;
     if (w->outputs != NULL)
-        return d->device->call->loss->errors(d->placed, w->outputs, w->squared, w->paper, w->with_trace, w->mu,
-                                            (const double(*)[3])w->weight, sums, w->part, err);
+        return d->device->call->loss->errors(d->placed, w->outputs, w->squared, w->paper, w->with_trace,
+                                             w->mu, (const double(*)[3])w->weight, sums, w->part, err);
     nh_parallel_for(threads, d->n_edge, nh_loss_edge_errors, w);
     *sums = (nhk_loss_sums){0};
     for (size_t e = 0; e < d->n_edge; e++) {

@@ -76,7 +76,8 @@ int nh_loss_evaluate(const nh_loss_data *d, const nh_loss_task *t, nh_loss_terms
  * outputs (zero until then), for the loss at t's states and, the first time, for what does not change from
  * step to step. *ready is false where there is not enough memory (device/kernels.h); else nh_loss_evaluate is
  * called with the same outputs and states. Of t, only these and with_gradients are read. */
-int nh_loss_begin(nh_loss_data *d, const nh_device *device, const nh_loss_task *t, bool *ready, nh_error *err);
+int nh_loss_begin(nh_loss_data *d, const nh_device *device, const nh_loss_task *t, bool *ready,
+                  nh_error *err);
 
 /* H0 plus correction: h_pred[n_spin][n_elem][2], all pairs; Hermitian mean where asked for. */
 int nh_loss_predict(const nh_loss_data *d, const double *ham, bool hermitize, double *h_pred, nh_error *err);

@@ -120,5 +120,6 @@ int nh_loss_begin(nh_loss_data *d, const nh_device *device, const nh_loss_task *
     *ready = false;
     if (nh_loss_check_states(d, t->n_state, t->state, err) || take_to_device(d, device, err)) return -1;
     if (d->placed == NULL) return 0;
-    return device->call->loss->begin(d->placed, t->outputs, t->with_gradients, t->n_state, t->state, ready, err);
+    return device->call->loss->begin(d->placed, t->outputs, t->with_gradients, t->n_state, t->state, ready,
+                                     err);
 }

@@ -13,7 +13,8 @@ int nh_team_new(nh_ranks all, size_t a_crystal, size_t n_part, nh_team *out, nh_
     while (!a_crystal && count % size != 0)
         size--;
     if (count % size != 0)
-        return nh_fail(err, "parallel: %zu processes a crystal do not divide the %zu that there are", size, count);
+        return nh_fail(err, "parallel: %zu processes a crystal do not divide the %zu that there are", size,
+                       count);
     if (size > n_part)
         return nh_fail(err, "parallel: %zu processes a crystal, but only %zu sub-models", size, n_part);
     out->all = out->crystal = out->peers = all;
@@ -57,6 +58,7 @@ void nh_ranks_share_weights(const nh_ranks *r, int owner, const nh_params *p, nh
 {
     for (size_t i = 0; i < p->count; i++) {
         void *const values = w->real ? (void *)w->real[i] : (void *)w->single[i];
-        if (values != NULL) nh_ranks_share(r, owner, p->param[i].count * (w->real ? sizeof(double) : sizeof(float)), values);
+        if (values != NULL)
+            nh_ranks_share(r, owner, p->param[i].count * (w->real ? sizeof(double) : sizeof(float)), values);
     }
 }

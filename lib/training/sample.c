@@ -148,7 +148,8 @@ static int embed_elements(nh_sample *c, bool as_double, nh_error *err)
         c->run[k] = (nh_feature_run){.from = k, .to = (size_t)s->atomic_number[k], .count = 1};
     }
     const nh_edge_features f = {.graph = c->graph, .list = &c->list, .dim = n, .species_at = species_at};
-    const int status = species_at && c->run ? keep_features(c, &f, as_double, err) : nh_fail_memory(err, "features");
+    const int status =
+        species_at && c->run ? keep_features(c, &f, as_double, err) : nh_fail_memory(err, "features");
     free(species_at);
     return status;
 }
@@ -177,7 +178,8 @@ static int h0_metrics(nh_sample *c, const nh_sample_kind *kind, nh_error *err)
 static int take_h0(nh_sample *c, const nh_sample_kind *kind, nh_error *err)
 {
     nh_graph *g = c->graph;
-    if (!g->matrix[NH_H0] && !(g->matrix[NH_H0] = nh_calloc(g->pairs.n_elem, 2 * (size_t)g->n_spin * sizeof(double))))
+    if (!g->matrix[NH_H0] &&
+        !(g->matrix[NH_H0] = nh_calloc(g->pairs.n_elem, 2 * (size_t)g->n_spin * sizeof(double))))
         return nh_fail_memory(err, "H0");
     if (kind->config->h0 == NH_H0_TIME_REVERSAL) nh_time_reversal_average(g, g->matrix[NH_H0]);
     const int status =
@@ -207,8 +209,8 @@ static int open_states(nh_sample *c, const nh_sample_kind *kind, nh_error *err)
         beside = NULL;
     } else {
         const char *base = strrchr(c->name, '/');
-        if (asprintf(&path, "%s/%s-%016" PRIx64 ".%dx%dx%d%s.kcache", kind->k_folder, base ? base + 1 : c->name,
-                     nh_hash(c->name), mesh[0], mesh[1], mesh[2], where) < 0)
+        if (asprintf(&path, "%s/%s-%016" PRIx64 ".%dx%dx%d%s.kcache", kind->k_folder,
+                     base ? base + 1 : c->name, nh_hash(c->name), mesh[0], mesh[1], mesh[2], where) < 0)
             path = NULL;
     }
     if (!path) status = nh_fail_memory(err, "name of the k-space states");
@@ -219,8 +221,7 @@ static int open_states(nh_sample *c, const nh_sample_kind *kind, nh_error *err)
     return status;
 }
 
-int nh_sample_new(const nh_sample_kind *kind, const char *path, nh_graph *g, nh_sample **out,
-                   nh_error *err)
+int nh_sample_new(const nh_sample_kind *kind, const char *path, nh_graph *g, nh_sample **out, nh_error *err)
 {
     nh_sample *c = NH_ARRAY(nh_sample, 1);
     *out = NULL;
@@ -234,7 +235,8 @@ int nh_sample_new(const nh_sample_kind *kind, const char *path, nh_graph *g, nh_
     const bool h0 = g->matrix[NH_H0] || !nh_config_needs_h0(kind->config);
     if (!status && (!h0 || !g->matrix[NH_H_LABEL] || !g->overlap))
         status = nh_fail(err, "%s: h0, h_label and overlap are needed for training", path);
-    if (!status && nh_overlap_check(&g->structure, &g->pairs, g->overlap, err)) status = nh_fail_at(err, "%s", path);
+    if (!status && nh_overlap_check(&g->structure, &g->pairs, g->overlap, err))
+        status = nh_fail_at(err, "%s", path);
     if (!status) {
         status = nh_edge_list_new(g, kind->config->cutoff, &c->list, err) || h0_metrics(c, kind, err) ||
                          take_h0(c, kind, err) ||

@@ -30,13 +30,13 @@ typedef struct nh_sample_metrics {
 } nh_sample_metrics;
 
 typedef struct nh_sample {
-    char *name; /* its file */
+    char *name;      /* its file */
     nh_graph *graph; /* in the place of its H0: what the sub-models' answers are added to (ensemble/base.h) */
     nh_edge_list list;
     nh_loss_data *loss;
     nh_sample_metrics h0; /* of the file's H0; NaN where it has none */
-    nh_kcache *k; /* NULL without k-space terms */
-    size_t bytes; /* of memory, about */
+    nh_kcache *k;         /* NULL without k-space terms */
+    size_t bytes;         /* of memory, about */
     nh_feature_rows rows; /* what the networks see, of the shell pairs or elements that occur here */
     /* private: what `rows` points to */
     nh_feature_run *run;
@@ -47,8 +47,7 @@ typedef struct nh_sample {
 /* Takes g (with label, overlap, and h0 where the network needs it) over, also on failure. Errors name `path`:
  * no such matrices, a smaller cutoff than the network's, more shells than its basis has, another Rydberg
  * factor. */
-int nh_sample_new(const nh_sample_kind *kind, const char *path, nh_graph *g, nh_sample **out,
-                   nh_error *err);
+int nh_sample_new(const nh_sample_kind *kind, const char *path, nh_graph *g, nh_sample **out, nh_error *err);
 void nh_sample_free(nh_sample *c); /* NULL is fine */
 
 /* The checks of nh_sample_new that need no matrices. */

@@ -63,14 +63,15 @@ const char *const nh_k_shift_names[] = {"random", "gamma", "both", NULL};
 
 static int get_loss(const nh_yaml *root, const char *name, nh_loss_settings *l, nh_error *err)
 {
-    static const char *const known[] = {"kind",       "lambda_c",   "lambda_p",  "lambda_q",
-                                        "lambda_pq",  "lambda_r",   "l1_epochs", "k_mesh",
-                                        "k_per_step", "energy_cut", "cut",       "k_shift",  NULL};
+    static const char *const known[] = {"kind",     "lambda_c",  "lambda_p", "lambda_q",   "lambda_pq",
+                                        "lambda_r", "l1_epochs", "k_mesh",   "k_per_step", "energy_cut",
+                                        "cut",      "k_shift",   NULL};
     static const char *const kinds[] = {"reference", "paper", NULL}, *const cuts[] = {"gamma", "per-k", NULL};
     const nh_yaml *map;
     if (nh_yaml_get_map(root, name, "loss", known, &map, err) || !map) return map ? -1 : 0;
     int kind = (int)l->kind, cut = (int)l->cut, shift = (int)l->k_shift;
-    if (nh_yaml_get_choice(map, name, "kind", kinds, &kind, err) || nh_yaml_get_choice(map, name, "cut", cuts, &cut, err) ||
+    if (nh_yaml_get_choice(map, name, "kind", kinds, &kind, err) ||
+        nh_yaml_get_choice(map, name, "cut", cuts, &cut, err) ||
         nh_yaml_get_choice(map, name, "k_shift", nh_k_shift_names, &shift, err) ||
         nh_yaml_get_real_in(map, name, "lambda_c", 0, 1, false, &l->lambda_c, err) ||
         nh_yaml_get_real_in(map, name, "lambda_p", 0, 1, false, &l->lambda_p, err) ||
@@ -175,7 +176,8 @@ static int get_ablations(const nh_yaml *root, const char *name, unsigned *out, n
     for (size_t i = 0; i < list->count; i++) {
         const nh_yaml *item = list->item[i];
         size_t k = 0;
-        while (nh_ablation_names[k] && (item->kind != NH_YAML_SCALAR || strcmp(nh_ablation_names[k], item->text)))
+        while (nh_ablation_names[k] &&
+               (item->kind != NH_YAML_SCALAR || strcmp(nh_ablation_names[k], item->text)))
             k++;
         if (!nh_ablation_names[k])
             return nh_fail(
@@ -265,8 +267,9 @@ static int get_all(const nh_yaml *root, const char *name, const char *network_na
     s->as_double = precision == 1;
     s->memory = (nh_memory_kind)memory;
     s->kernels = (nh_kernels)kernels;
-    return checkpoint ? nh_yaml_get_size(checkpoint, name, "every_steps", 1, 1000000000, &s->checkpoint_steps, err)
-                      : 0;
+    return checkpoint
+               ? nh_yaml_get_size(checkpoint, name, "every_steps", 1, 1000000000, &s->checkpoint_steps, err)
+               : 0;
 }
 
 /* --- the file, and what the command line puts in its place --- */
@@ -371,7 +374,8 @@ static int merge(nh_yaml *to, nh_yaml *from, nh_error *err)
             to->item[k] = from->item[i];
             from->item[i] = old;
         } else {
-            if (!nh_grow_one(&to->key, to->count, sizeof *to->key) || !nh_grow_one(&to->item, to->count, sizeof *to->item))
+            if (!nh_grow_one(&to->key, to->count, sizeof *to->key) ||
+                !nh_grow_one(&to->item, to->count, sizeof *to->item))
                 return nh_fail_memory(err, "settings");
             to->key[to->count] = from->key[i];
             to->item[to->count++] = from->item[i];
@@ -535,7 +539,8 @@ int nh_settings_ablate(nh_settings *s, nh_config *network, nh_error *err)
     const unsigned other = NH_ABLATE_INPUT | NH_ABLATE_OUTPUT | NH_ABLATE_CUT_DOWN | NH_ABLATE_ENSEMBLE;
     for (size_t i = 0; s->init && nh_ablation_names[i]; i++)
         if (s->ablate & other & 1u << i)
-            return nh_fail(err, "ablate: %s needs a network of its own, not that of init", nh_ablation_names[i]);
+            return nh_fail(err, "ablate: %s needs a network of its own, not that of init",
+                           nh_ablation_names[i]);
     if (s->ablate & NH_ABLATE_INPUT) network->input = NH_INPUT_ELEMENTS;
     if (s->ablate & NH_ABLATE_OUTPUT) network->target = NH_TARGET_HAMILTONIAN;
     if (s->ablate & NH_ABLATE_CUT_DOWN) {

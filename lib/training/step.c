@@ -172,7 +172,8 @@ static int choose_input(nh_stepper *t, nh_error *err)
     const nh_irreps *all = &t->all.irreps;
     if (t->state->model->config.input == NH_INPUT_ELEMENTS) {
         t->input_entry = NH_ARRAY(size_t, 1);
-        return t->input_entry ? nh_irreps_copy(&t->types.in, &t->input, err) : nh_fail_memory(err, "feature vectors");
+        return t->input_entry ? nh_irreps_copy(&t->types.in, &t->input, err)
+                              : nh_fail_memory(err, "feature vectors");
     }
     bool *even = NH_ARRAY(bool, all->dim);
     size_t *mul = NH_ARRAY(size_t, all->count), n = 0, at = 0, to = 0;
@@ -206,7 +207,8 @@ static int choose_input(nh_stepper *t, nh_error *err)
     return status;
 }
 
-int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, int threads, nh_stepper **out, nh_error *err)
+int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, int threads, nh_stepper **out,
+                   nh_error *err)
 {
     const nh_config *c = &state->model->config;
     nh_stepper *t = NH_ARRAY(nh_stepper, 1);
@@ -228,17 +230,17 @@ int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, in
     }
     const nh_loss_settings *l = &s->loss;
     t->crystals = (nh_sample_kind){.config = c,
-                                    .embedding = t->embedding,
-                                    .input = &t->all,
-                                    .seen_at = t->seen_at,
-                                    .output = &t->output,
-                                    .as_double = s->as_double,
-                                    .padding = padding,
-                                    .with_k = l->lambda_p > 0 || l->lambda_q > 0 || l->lambda_pq > 0,
-                                    .k = {.mesh = {l->k_mesh[0], l->k_mesh[1], l->k_mesh[2]},
-                                          .energy_cut = l->energy_cut,
-                                          .cut = l->cut,
-                                          .shift = l->k_shift}};
+                                   .embedding = t->embedding,
+                                   .input = &t->all,
+                                   .seen_at = t->seen_at,
+                                   .output = &t->output,
+                                   .as_double = s->as_double,
+                                   .padding = padding,
+                                   .with_k = l->lambda_p > 0 || l->lambda_q > 0 || l->lambda_pq > 0,
+                                   .k = {.mesh = {l->k_mesh[0], l->k_mesh[1], l->k_mesh[2]},
+                                         .energy_cut = l->energy_cut,
+                                         .cut = l->cut,
+                                         .shift = l->k_shift}};
     find_limits(t);
     t->crystals.limit = t->limit;
     t->crystals.n_limit = t->n_limit - 1;
@@ -255,7 +257,8 @@ int nh_stepper_place(nh_stepper *t, const nh_device *device, nh_error *err)
             return nh_fail_at(err, "sub-model range%zu", t->part[i].range);
     t->device = device;
     if (t->team.crystal.count > 1) return 0; /* outputs are summed over processes: on the host */
-    return device->call->outputs->make(device->gpu, t->output.irreps.dim, t->with_trace ? t->types.n_shell_pair : 0, &t->outputs, err);
+    return device->call->outputs->make(device->gpu, t->output.irreps.dim,
+                                       t->with_trace ? t->types.n_shell_pair : 0, &t->outputs, err);
 }
 
 const nh_sample_kind *nh_stepper_kind(const nh_stepper *t)
@@ -402,7 +405,8 @@ static int make_room(nh_stepper *t, size_t n_edge, nh_error *err)
 }
 
 /* The sub-models with their outputs on the device, where there is room for them and for the loss. */
-static int forward_there(nh_stepper *t, const nh_sample *c, size_t n_state, const nh_kstates *states, nh_error *err)
+static int forward_there(nh_stepper *t, const nh_sample *c, size_t n_state, const nh_kstates *states,
+                         nh_error *err)
 {
     if (!t->outputs) return 0;
     const nh_loss_task task = {
@@ -412,14 +416,16 @@ static int forward_there(nh_stepper *t, const nh_sample *c, size_t n_state, cons
     for (size_t i = 0; i < t->n_part; i++)
         t->kind->connect(t->part[i].net, t->device, t->outputs);
     if (for_parts(t, run_forward, NULL) == 0) return 0;
-    t->device->call->outputs->drop(t->outputs); /* perhaps the sub-models need the room; from now on the loss is the host's */
+    t->device->call->outputs->drop(
+        t->outputs); /* perhaps the sub-models need the room; from now on the loss is the host's */
     t->outputs = NULL;
     t->on_device = false;
     return 0;
 }
 
 /* Outputs of all sub-models on a crystal, for the loss at these states. */
-static int forward(nh_stepper *t, const nh_sample *c, bool keep, size_t n_state, const nh_kstates *states, nh_error *err)
+static int forward(nh_stepper *t, const nh_sample *c, bool keep, size_t n_state, const nh_kstates *states,
+                   nh_error *err)
 {
     t->crystal = c;
     t->keep = keep;
@@ -464,8 +470,8 @@ static int evaluate(nh_stepper *t, const nh_sample *c, bool squared, bool gradie
 }
 
 /* The states at n_k k-points of a crystal; free_states. */
-static int read_states(const nh_sample *c, size_t n_k, const size_t *k, nh_kstates **states,
-                       double ***buffer, nh_error *err)
+static int read_states(const nh_sample *c, size_t n_k, const size_t *k, nh_kstates **states, double ***buffer,
+                       nh_error *err)
 {
     *states = NH_ARRAY(nh_kstates, n_k);
     *buffer = NH_ARRAY(double *, n_k);
@@ -486,8 +492,10 @@ static void free_states(size_t n_k, nh_kstates *states, double **buffer)
 int nh_stepper_add_at(nh_stepper *t, const nh_sample *c, bool squared, size_t n_state,
                       const nh_kstates *states, nh_loss_terms *terms, nh_error *err)
 {
-    int status =
-        forward(t, c, true, n_state, states, err) || evaluate(t, c, squared, true, n_state, states, terms, err) ? -1 : 0;
+    int status = forward(t, c, true, n_state, states, err) ||
+                         evaluate(t, c, squared, true, n_state, states, terms, err)
+                     ? -1
+                     : 0;
     /* A loss that is not finite spoils the step: the caller skips it, and its gradient would be worth nothing. */
     if (!status && isfinite(terms->loss_h)) status = for_parts(t, run_backward, err);
     return status ? nh_fail_at(err, "%s", c->name) : 0;
@@ -513,8 +521,7 @@ int nh_stepper_apply(nh_stepper *t, double lr, size_t count, bool skip, double *
     *norm = NAN;
     int status = 0;
     for (size_t i = 0; !status && !skip && i < t->n_part; i++)
-        if (t->part[i].trained)
-            status = t->kind->sum(t->part[i].net, &t->team.peers, err);
+        if (t->part[i].trained) status = t->kind->sum(t->part[i].net, &t->team.peers, err);
     if (!status && !skip) status = for_parts(t, run_norm, err);
     if (!status && !skip) {
         double sum = 0;
@@ -536,7 +543,8 @@ int nh_stepper_gather(nh_stepper *t, nh_error *err)
     nh_train_state *s = t->state;
     if (for_parts(t, run_fetch, err)) return -1;
     for (size_t r = 0; r < s->model->n_range; r++) {
-        nh_weights *const list[] = {&s->model->weights[r], &s->m[r], &s->v[r], s->average ? &s->average[r] : NULL};
+        nh_weights *const list[] = {&s->model->weights[r], &s->m[r], &s->v[r],
+                                    s->average ? &s->average[r] : NULL};
         for (size_t i = 0; s->trained[r] && i < sizeof list / sizeof *list; i++)
             if (list[i]) nh_ranks_share_weights(&t->team.crystal, t->owner[r], &s->model->params, list[i]);
     }
@@ -557,7 +565,7 @@ static int fetch(nh_stepper *t, const nh_sample *c, nh_error *err)
 }
 
 int nh_stepper_evaluate(nh_stepper *t, const nh_sample *c, bool base, size_t k, nh_sample_metrics *out,
-                     nh_loss_terms *terms, nh_error *err)
+                        nh_loss_terms *terms, nh_error *err)
 {
     nh_kstates *states = NULL;
     double **buffer = NULL;

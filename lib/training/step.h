@@ -17,7 +17,8 @@ typedef struct nh_stepper nh_stepper;
  * Settings and state must outlive it. `threads` >= 1. The processes of the team that share a crystal have a
  * part of these sub-models each, and call nh_stepper_add, _apply, _evaluate and _gather together; gradients
  * are summed over the others, and `count` in nh_stepper_apply is that of all of them. */
-int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, int threads, nh_stepper **out, nh_error *err);
+int nh_stepper_new(const nh_settings *s, nh_train_state *state, nh_team team, int threads, nh_stepper **out,
+                   nh_error *err);
 /* The sub-models run on the device (NULL: on the CPU), which must outlive the stepper, one after another, and
  * what is trained lives there: gradients, weights, moments, averages. So does the loss, with its gradients by
  * the outputs: sums alone come down, where there is room (nh_loss_begin) and where the processes do not share
@@ -53,7 +54,7 @@ int nh_stepper_load(nh_stepper *t, bool average, nh_error *err);
 /* Errors of the Hermitian prediction for a crystal, with the loss (absolute errors) at one of its k-points;
  * `base`: of no correction, and *terms is left alone. */
 int nh_stepper_evaluate(nh_stepper *t, const nh_sample *c, bool base, size_t k, nh_sample_metrics *out,
-                     nh_loss_terms *terms, nh_error *err);
+                        nh_loss_terms *terms, nh_error *err);
 /* Bounds of metrics.range: n+1 ascending distances, Å; the last is the cutoff. */
 size_t nh_stepper_limits(const nh_stepper *t, const double **limit);
 

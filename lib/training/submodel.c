@@ -10,15 +10,15 @@
 #define CALLS(s) ((s)->device->call->R(training))
 
 struct nh_submodel {
-    R(nh_network) * net;
-    NH_NET(_tape) * tape;
+    R(nh_network) *net;
+    NH_NET(_tape) *tape;
     size_t n_input, n_output, n_pair; /* widths of the rows */
     bool with_trace;
     /* of training; params NULL: not trained */
     nh_submodel_numbers numbers;
     nh_weights gradient; /* with a device: room for copies of the device's */
     const nh_device *device;
-    R(nhk_network) * placed; /* NULL: on the CPU */
+    R(nhk_network) *placed; /* NULL: on the CPU */
     /* of the run in progress */
     const nh_sample *crystal;
     double *ham, *trace;
@@ -101,7 +101,8 @@ enum { N_SHARED = 4 };
 static const nh_weights *shared(const nh_submodel *s, size_t i, nhk_array *which)
 {
     const nhk_array name[N_SHARED] = {NHK_WEIGHTS, NHK_FIRST_MOMENT, NHK_SECOND_MOMENT, NHK_AVERAGE};
-    const nh_weights *const numbers[N_SHARED] = {s->numbers.weights, s->numbers.m, s->numbers.v, s->numbers.average};
+    const nh_weights *const numbers[N_SHARED] = {s->numbers.weights, s->numbers.m, s->numbers.v,
+                                                 s->numbers.average};
     *which = name[i];
     return numbers[i];
 }
@@ -139,11 +140,14 @@ static int forward(nh_submodel *s, const nh_sample *c, bool keep, double *ham, d
     s->ham = ham;
     s->trace = trace;
     if (!keep)
-        return NH_NET(_forward)(s->net, &c->list.edges, features, s, receive, s, false, NULL, threads, NULL, err);
-    return NH_NET(_forward_keep)(s->net, &c->list.edges, features, s, receive, s, s->tape, threads, NULL, err);
+        return NH_NET(_forward)(s->net, &c->list.edges, features, s, receive, s, false, NULL, threads, NULL,
+                                err);
+    return NH_NET(_forward_keep)(s->net, &c->list.edges, features, s, receive, s, s->tape, threads, NULL,
+                                 err);
 }
 
-static int backward(nh_submodel *s, const double *g_ham, const double *g_trace, nh_threads *threads, nh_error *err)
+static int backward(nh_submodel *s, const double *g_ham, const double *g_trace, nh_threads *threads,
+                    nh_error *err)
 {
     s->g_ham = g_ham;
     s->g_trace = g_trace;

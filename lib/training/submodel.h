@@ -38,7 +38,8 @@ typedef struct nh_submodel_kind {
                    nh_threads *threads, nh_error *err);
 
     /* gradient += of the loss, from its derivatives by ham and trace. */
-    int (*backward)(nh_submodel *s, const double *g_ham, const double *g_trace, nh_threads *threads, nh_error *err);
+    int (*backward)(nh_submodel *s, const double *g_ham, const double *g_trace, nh_threads *threads,
+                    nh_error *err);
     int (*clear)(nh_submodel *s, nh_threads *threads, nh_error *err); /* gradient = 0, as at first */
     /* gradient = sum over the ranks; on a device it goes through the host. */
     int (*sum)(nh_submodel *s, const nh_ranks *ranks, nh_error *err);

@@ -164,7 +164,8 @@ static int check_files(char **known, const char *names, const char *what, const 
     char *const differ = nh_basis_names_differ(*known, names);
     int status = differ == NULL ? nh_fail_memory(err, "names of the basis")
                  : *differ != '\0'
-                     ? nh_fail(err, "%s: mixed bases: another %s file of %s than in the files before", path, what, differ)
+                     ? nh_fail(err, "%s: mixed bases: another %s file of %s than in the files before", path,
+                               what, differ)
                      : nh_basis_names_join(known, names, err);
     free(differ);
     return status;
@@ -195,7 +196,8 @@ int nh_trainer_check(nh_trainer *t, nh_error *err)
     nh_elements seen = {0};
     char *orbitals = NULL, *pseudos = NULL;
     bool *repeated = NH_ARRAY(bool, t->names[TRAIN].count + 1);
-    int status = repeated ? find_repeated(&t->names[TRAIN], repeated, err) : nh_fail_memory(err, "names of the crystals");
+    int status = repeated ? find_repeated(&t->names[TRAIN], repeated, err)
+                          : nh_fail_memory(err, "names of the crystals");
     nh_progress *progress = nh_progress_start("check", "files", t->first[N_LISTS], t->quiet);
     for (size_t i = 0; !status && i < t->first[N_LISTS]; i++) {
         int list;
@@ -266,7 +268,7 @@ static void mean_metrics(nh_metrics *s, size_t n_range, const size_t *in_range)
 }
 
 int nh_trainer_evaluate(nh_trainer *t, int list, nh_evaluated what, const volatile sig_atomic_t *stop,
-                     bool *stopped, nh_metrics *out, nh_metrics *h0, nh_error *err)
+                        bool *stopped, nh_metrics *out, nh_metrics *h0, nh_error *err)
 {
     const double *limit;
     const size_t n = t->names[list].count, n_range = nh_stepper_limits(t->stepper, &limit);
@@ -295,8 +297,8 @@ int nh_trainer_evaluate(nh_trainer *t, int list, nh_evaluated what, const volati
         if (status) break;
         const nh_sample *c = thing;
         /* A k-point of its own for each crystal, the same ones every time. */
-        status = nh_stepper_evaluate(t->stepper, c, what == NH_EVALUATE_BASE, n_k ? i % n_k : 0, &metrics, &terms,
-                                  err);
+        status = nh_stepper_evaluate(t->stepper, c, what == NH_EVALUATE_BASE, n_k ? i % n_k : 0, &metrics,
+                                     &terms, err);
         if (!status) {
             add_metrics(out, n_range, in_range[0], &metrics);
             add_metrics(h0, n_range, in_range[1], &c->h0);
@@ -423,7 +425,8 @@ static int validate(nh_trainer *t, nh_epoch_report *r, const volatile sig_atomic
 {
     if (t->names[VALIDATION].count == 0) return 0;
     if (!t->have_base) {
-        if (nh_trainer_evaluate(t, VALIDATION, NH_EVALUATE_BASE, stop, stopped, &t->base, &t->h0, err)) return -1;
+        if (nh_trainer_evaluate(t, VALIDATION, NH_EVALUATE_BASE, stop, stopped, &t->base, &t->h0, err))
+            return -1;
         if (*stopped) return 0;
         t->have_base = true;
     }

@@ -23,10 +23,10 @@ typedef struct nh_epoch_report {
     bool squared;
     double train[NH_N_SUMS]; /* means; see state.h */
     size_t n_range;
-    const double *limit;            /* [n_range+1] Å */
-    bool validated, best;           /* best: the lowest so far */
+    const double *limit;             /* [n_range+1] Å */
+    bool validated, best;            /* best: the lowest so far */
     nh_metrics h0, base, prediction; /* of the validation list, or training alone where there is none */
-    size_t kept;                    /* crystals in memory */
+    size_t kept;                     /* crystals in memory */
     double kept_bytes;
 } nh_epoch_report;
 

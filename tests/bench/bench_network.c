@@ -155,8 +155,9 @@ static int product_work(const nh_types *t, double *work, nh_error *err)
             for (size_t i = 0; i < t->heads.count; i++)
                 if (t->heads.entry[i].l == p.out.group[g].l && t->heads.entry[i].p == p.out.group[g].p)
                     heads += (double)t->heads.entry[i].mul;
-            *work += (m > 0 ? 2 : 1) * (gates * (double)f.row[g * ((size_t)f.lmax + 1) + (size_t)m].count +
-                                        heads * (double)nh_frame_columns(&f, nh_frame_natural(&p.out.group[g]), m));
+            *work += (m > 0 ? 2 : 1) *
+                     (gates * (double)f.row[g * ((size_t)f.lmax + 1) + (size_t)m].count +
+                      heads * (double)nh_frame_columns(&f, nh_frame_natural(&p.out.group[g]), m));
         }
     nh_frame_free(&f);
     nh_product_free(&p);
@@ -383,14 +384,15 @@ static int step(setup *s, learner *l, nh_network_times *times, double part[N_PAR
         .kind = NH_ADAM, .lr = 1e-4, .beta = {0.9, 0.999}, .eps = 1e-8, .clip = 1};
     double t[N_PARTS + 1];
     t[FORWARD] = seconds();
-    if (nh_network_f_forward_keep(l->net, &s->edges, source, &s->feed, sink, &s->feed, l->tape, s->pool, NULL, err))
+    if (nh_network_f_forward_keep(l->net, &s->edges, source, &s->feed, sink, &s->feed, l->tape, s->pool, NULL,
+                                  err))
         return -1;
     t[BACKWARD] = seconds();
     if (nh_network_f_backward(l->net, l->tape, seed, &s->feed, &l->gradient, s->pool, times, err)) return -1;
     t[ADAM] = seconds();
     const double norm = nh_weights_norm(&s->params, &l->gradient);
-    nh_adam_step(&adam, &s->params, adam.lr, ++l->steps, norm > adam.clip ? adam.clip / norm : 1, &l->gradient, &l->m,
-                 &l->v, &l->weights, s->pool);
+    nh_adam_step(&adam, &s->params, adam.lr, ++l->steps, norm > adam.clip ? adam.clip / norm : 1,
+                 &l->gradient, &l->m, &l->v, &l->weights, s->pool);
     nh_weights_clear(&s->params, &l->gradient, s->pool);
     t[WEIGHTS] = seconds();
     if (nh_network_f_update(l->net, &l->weights, s->pool, err)) return -1;
@@ -417,10 +419,11 @@ static int bench_training(setup *s, nh_tape_memory memory, nh_error *err)
             memcpy(part, p, sizeof part);
             back = now;
         }
-        printf("training step, sub-model %zu, %s: %.3f s (forward %.3f, backward %.3f, Adam %.3f, weights %.3f), tape "
+        printf("training step, sub-model %zu, %s: %.3f s (forward %.3f, backward %.3f, Adam %.3f, weights "
+               "%.3f), tape "
                "%.0f MB, peak memory %.0f MB\n",
-               k, memory == NH_TAPE_STORE ? "store" : "recompute", best, part[FORWARD], part[BACKWARD], part[ADAM],
-               part[WEIGHTS], (double)nh_network_f_tape_bytes(l.tape) * 1e-6, peak_memory());
+               k, memory == NH_TAPE_STORE ? "store" : "recompute", best, part[FORWARD], part[BACKWARD],
+               part[ADAM], part[WEIGHTS], (double)nh_network_f_tape_bytes(l.tape) * 1e-6, peak_memory());
         if (k == s->config.n_range - 1) {
             printf("backward of it: ");
             print_times(&back, nh_threads_count(s->pool), part[BACKWARD]);

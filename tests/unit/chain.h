@@ -21,7 +21,8 @@ static inline double noise(uint64_t *state)
 
 /* n_atom atoms along x with the given shells, lattice a x 20 x 20 Å, all pairs with cells up to +-reach.
  * Matrices zero. */
-static inline nh_graph *make_chain(size_t n_atom, double a, size_t n_shell, const int *shells, int reach, int n_spin)
+static inline nh_graph *make_chain(size_t n_atom, double a, size_t n_shell, const int *shells, int reach,
+                                   int n_spin)
 {
     nh_error why;
     nh_graph *g = calloc(1, sizeof *g);

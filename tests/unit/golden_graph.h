@@ -23,8 +23,8 @@ static inline void golden_graph_free(golden_graph *x)
 }
 
 /* Element of a golden block [2n][2n][2] in m order. */
-static inline double golden_element(const golden_graph *x, const double *blocks, size_t e, size_t spin, size_t i, size_t j,
-                                    size_t ri)
+static inline double golden_element(const golden_graph *x, const double *blocks, size_t e, size_t spin,
+                                    size_t i, size_t j, size_t ri)
 {
     const size_t n = x->n_orbital, row = spin / 2 * n + x->stored[i], column = spin % 2 * n + x->stored[j];
     return blocks[((e * 2 * n + row) * 2 * n + column) * 2 + ri];
@@ -53,7 +53,8 @@ static inline golden_graph golden_graph_load(int nc, size_t n_shell, const int *
         for (size_t k = 0; k < n; k++)
             x.stored[first + k] = first + (size_t)perm[shell_l[i]][k];
     }
-    int *src = golden_ints(nc, "edge_src"), *dst = golden_ints(nc, "edge_dst"), *cell = golden_ints(nc, "edge_R");
+    int *src = golden_ints(nc, "edge_src"), *dst = golden_ints(nc, "edge_dst"),
+        *cell = golden_ints(nc, "edge_R");
     golden_count(nc, "edge_src", &x.n_edge);
     nh_pair *pair = calloc(x.n_edge, sizeof *pair), *sorted = calloc(x.n_edge, sizeof *pair);
     x.pair = calloc(x.n_edge, sizeof *x.pair);

@@ -8,7 +8,8 @@
 #include "crystal/neighbours.h"
 
 /* Two species (Li, Ga) of the given shells in a skew cell, every pair within the cutoff. */
-static inline nh_graph *made_crystal_of(int n_spin, double cutoff, const size_t n_shell[2], const int *shell_l)
+static inline nh_graph *made_crystal_of(int n_spin, double cutoff, const size_t n_shell[2],
+                                        const int *shell_l)
 {
     static const double lattice[9] = {4.1, 0, 0, 0.5, 4.4, 0, 0.1, 0.2, 4.9},
                         position[6] = {0, 0, 0, 1.4, 1.5, 1.6};

@@ -21,7 +21,8 @@ static inline double made_gaussian(int l, double alpha, double r)
  * alpha radius^2 large). */
 static inline nh_orbital_set made_orbitals(size_t n, const int *l, const double *alpha, double radius)
 {
-    nh_orbital_set o = {.n_shell = n, .l = NH_ARRAY(int, n), .n_mesh = (size_t)(radius / 0.01 + 1.5), .dr = 0.01};
+    nh_orbital_set o = {
+        .n_shell = n, .l = NH_ARRAY(int, n), .n_mesh = (size_t)(radius / 0.01 + 1.5), .dr = 0.01};
     o.f = NH_ARRAY(double, n *o.n_mesh);
     for (size_t i = 0; i < n; i++) {
         o.l[i] = l[i];
@@ -34,10 +35,13 @@ static inline nh_orbital_set made_orbitals(size_t n, const int *l, const double 
 
 /* A pseudopotential of z electrons whose charges are Gaussians: local -2 z erf(r)/r, density of width 1/sqrt(alpha), core
  * of half an electron where `core`; projectors r^l exp(-gamma r^2) with j and the diagonal d (j NaN: scalar). */
-static inline nh_pseudo made_pseudo(const char *element, double z, double alpha, bool core, size_t n, const int *l,
-                                    const double *j, const double *gamma, const double *d)
+static inline nh_pseudo made_pseudo(const char *element, double z, double alpha, bool core, size_t n,
+                                    const int *l, const double *j, const double *gamma, const double *d)
 {
-    nh_pseudo p = {.z_valence = z, .spin_orbit = n == 0 || !isnan(j[0]), .n_mesh = 1001, .n_full = 1001,
+    nh_pseudo p = {.z_valence = z,
+                   .spin_orbit = n == 0 || !isnan(j[0]),
+                   .n_mesh = 1001,
+                   .n_full = 1001,
                    .n_projector = n};
     snprintf(p.element, sizeof p.element, "%s", element);
     p.r = NH_ARRAY(double, p.n_mesh);

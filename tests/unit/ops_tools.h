@@ -141,14 +141,14 @@ static inline R(linear) R(linear_open)(int nc, const char *name, const nh_irreps
     return l;
 }
 
-static inline real *R(linear_apply)(const R(linear) * l, size_t n, const real *x)
+static inline real *R(linear_apply)(const R(linear) *l, size_t n, const real *x)
 {
     real *y = R(room)(n * l->map.out.dim);
     R(nh_linear_forward)(&l->map, n, x, l->weight, l->bias, false, y);
     return y;
 }
 
-static inline void R(linear_close)(R(linear) * l)
+static inline void R(linear_close)(R(linear) *l)
 {
     nh_linear_map_free(&l->map);
     free(l->weight);
@@ -198,8 +198,7 @@ typedef struct R(chain) {
     real *weight[8], *bias[8], *gain[8], *shift[8];
 } R(chain);
 
-static inline R(chain) *
-    R(chain_open)(int nc, const char *name, size_t layers, double eps, const char *offset)
+static inline R(chain) *R(chain_open)(int nc, const char *name, size_t layers, double eps, const char *offset)
 {
     R(chain) *c = calloc(1, sizeof *c);
     assert_non_null(c);
@@ -229,7 +228,7 @@ static inline R(chain) *
     return c;
 }
 
-static inline void R(chain_close)(R(chain) * c)
+static inline void R(chain_close)(R(chain) *c)
 {
     for (size_t i = 0; i < 8; i++) {
         free(c->weight[i]);
@@ -240,7 +239,7 @@ static inline void R(chain_close)(R(chain) * c)
     free(c);
 }
 
-static inline real *R(chain_apply)(const R(chain) * c, size_t n, const real *x, real **hidden)
+static inline real *R(chain_apply)(const R(chain) *c, size_t n, const real *x, real **hidden)
 {
     real *h = R(room)(n * R(nh_mlp_hidden_size)(&c->mlp)), *y = R(room)(n * c->width[c->mlp.layers]);
     R(nh_mlp_forward)(&c->mlp, n, x, h, y, false);

@@ -802,7 +802,8 @@ static void real_eigenvalues(void **state)
     char **orbital_file = file.orbital_file;
     file.orbital_file = NULL;
     nh_graph *g;
-    if (nh_abacus_graph(&file.structure, &sources, 8, NH_RYDBERG, NULL, NULL, &g, &err)) fail_msg("%s", err.text);
+    if (nh_abacus_graph(&file.structure, &sources, 8, NH_RYDBERG, NULL, NULL, &g, &err))
+        fail_msg("%s", err.text);
     free(orbital_file[0]);
     free(orbital_file[1]);
     free(orbital_file);

@@ -169,8 +169,7 @@ static void check_parameters(const block_test *b, nh_pass *f)
     assert_non_null(flat);
     nh_linear_unpack_add_d(&b->edge_map, f->packed[0] + (l->weight - b->net->packed), flat);
     assert_close(n, flat, golden, 1e-9, "edge_proj");
-    assert_close(b->edge_map.n_bias, f->packed[0] + (l->bias - b->net->packed), bias, 1e-9,
-                 "edge_proj.bias");
+    assert_close(b->edge_map.n_bias, f->packed[0] + (l->bias - b->net->packed), bias, 1e-9, "edge_proj.bias");
     free(golden);
     free(bias);
     free(flat);

@@ -91,7 +91,8 @@ static void every_key(void **state)
         "network: nextham-v1\nbasis: 2s1p\ncutoff: 7.25\nsh_lmax: 4\nmid: 6x0e+2x1o\nheads: 3\nblocks: 2\n"
         "radial: {basis: 10, max: 0.1, hidden: [7, 9]}\n"
         "tracegrad: {hidden: 5, hidden_last: 4, z: 3, scale: 0}\ntrace_head: [8]\n"
-        "ranges: [[0.5, 1.25], [2, 3]]\ndecay: 0\noutput_scale: 0.02\nnorm_eps: 0.5\nreconstruct: spin-average\nh0: time-reversal\n"
+        "ranges: [[0.5, 1.25], [2, 3]]\ndecay: 0\noutput_scale: 0.02\nnorm_eps: 0.5\nreconstruct: "
+        "spin-average\nh0: time-reversal\n"
         "rydberg: 13.6\nonsite_copies: 2\n"
         "edge_scalars: 11\nalpha_hidden: [12, 13]\nlift: true\nedge_init: paper\n"
         "input: elements\ntarget: hamiltonian\n";
@@ -591,8 +592,10 @@ static void elements_seen(void **state)
     text = nh_elements_unseen(&e, &s);
     assert_string_equal(text, "");
     free(text);
-    static const char *const bad[][2] = {{"Ga", "Ga"},       {"Ga As", "Ga"},          {"Ga 0", "Ga"}, {"Ga -1", "Ga"},
-                                         {"Ga 1x", "Ga"},    {"Ga 2 Ga 3", "twice"},   {"Xx 1", "Xx"}, {"3", "'3'"},
+    static const char *const bad[][2] = {{"Ga", "Ga"},       {"Ga As", "Ga"},
+                                         {"Ga 0", "Ga"},     {"Ga -1", "Ga"},
+                                         {"Ga 1x", "Ga"},    {"Ga 2 Ga 3", "twice"},
+                                         {"Xx 1", "Xx"},     {"3", "'3'"},
                                          {"Fe1 2", "'Fe1'"}, {"H 99999999999999999999", "H"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(nh_elements_parse(bad[i][0], "f.nc: attribute elements", &back, &err), -1);
@@ -606,14 +609,13 @@ static void elements_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(elements_seen),
-        cmocka_unit_test(defaults_and_text),  cmocka_unit_test(every_key),
-        cmocka_unit_test(bad_configs),        cmocka_unit_test(types_as_printed),
-        cmocka_unit_test(out_matches_golden), cmocka_unit_test(paths_match_golden),
-        cmocka_unit_test(live_parameters),    cmocka_unit_test(shapes_of_the_table),
-        cmocka_unit_test(names_match_golden), cmocka_unit_test(dead_names),
-        cmocka_unit_test(table_of_elements),  cmocka_unit_test(rule_weights),
-        cmocka_unit_test(initialisation),
+        cmocka_unit_test(elements_seen),       cmocka_unit_test(defaults_and_text),
+        cmocka_unit_test(every_key),           cmocka_unit_test(bad_configs),
+        cmocka_unit_test(types_as_printed),    cmocka_unit_test(out_matches_golden),
+        cmocka_unit_test(paths_match_golden),  cmocka_unit_test(live_parameters),
+        cmocka_unit_test(shapes_of_the_table), cmocka_unit_test(names_match_golden),
+        cmocka_unit_test(dead_names),          cmocka_unit_test(table_of_elements),
+        cmocka_unit_test(rule_weights),        cmocka_unit_test(initialisation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

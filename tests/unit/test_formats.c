@@ -133,9 +133,12 @@ static void test_large_variables(void **state)
     static const struct {
         size_t n, length[3], chunk[3];
         nc_type type;
-    } cases[] = {{1, {70001}, {9000}, NC_DOUBLE},           {1, {65536}, {65536}, NC_DOUBLE},
-                 {3, {4, 20011, 2}, {1, 5003, 2}, NC_FLOAT}, {3, {7, 300, 41}, {2, 130, 41}, NC_DOUBLE},
-                 {3, {5, 130, 111}, {2, 60, 50}, NC_DOUBLE}, {2, {513, 129}, {64, 100}, NC_FLOAT}};
+    } cases[] = {{1, {70001}, {9000}, NC_DOUBLE},
+                 {1, {65536}, {65536}, NC_DOUBLE},
+                 {3, {4, 20011, 2}, {1, 5003, 2}, NC_FLOAT},
+                 {3, {7, 300, 41}, {2, 130, 41}, NC_DOUBLE},
+                 {3, {5, 130, 111}, {2, 60, 50}, NC_DOUBLE},
+                 {2, {513, 129}, {64, 100}, NC_FLOAT}};
     static const char *const dims[] = {"a", "b", "c"};
     const nh_common common = common_options();
     nh_error err;
@@ -228,7 +231,8 @@ static void test_carry_large(void **state)
         assert_int_equal(nc_inq_var_deflate(nh_nc_id(in), id, &shuffled, &deflated, NULL), 0);
         assert_true(shuffled && deflated);
         assert_int_equal(nc_inq_var_chunking(nh_nc_id(in), id, &storage, parts), 0);
-        assert_true(v == 2 ? memcmp(parts, chunk, sizeof parts) == 0 : parts[0] == 1 && parts[1] == 20001 && parts[2] == 2);
+        assert_true(v == 2 ? memcmp(parts, chunk, sizeof parts) == 0
+                           : parts[0] == 1 && parts[1] == 20001 && parts[2] == 2);
     }
     nh_nc_close(in);
     nh_threads_free(threads);
@@ -260,7 +264,8 @@ static void test_damaged_chunk(void **state)
             assert_int_equal(stat(path_a, &about), 0);
             FILE *const file = fopen(path_a, "r+b");
             assert_non_null(file);
-            assert_int_equal(fseek(file, about.st_size / 2, SEEK_SET), 0); /* nearly all of the file is the chunk */
+            assert_int_equal(fseek(file, about.st_size / 2, SEEK_SET),
+                             0); /* nearly all of the file is the chunk */
             const int byte = getc(file);
             assert_int_equal(fseek(file, about.st_size / 2, SEEK_SET), 0);
             putc(byte ^ 16, file);
@@ -447,13 +452,11 @@ static void test_abort(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_carry),
-        cmocka_unit_test(test_files_that_lie), cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_foreign),        cmocka_unit_test(test_abort),
-        cmocka_unit_test(test_large_variables),
-        cmocka_unit_test(test_carry_large),
-        cmocka_unit_test(test_damaged_chunk),
-        cmocka_unit_test(test_nothing_left),
+        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_carry),
+        cmocka_unit_test(test_files_that_lie),  cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_foreign),         cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_large_variables), cmocka_unit_test(test_carry_large),
+        cmocka_unit_test(test_damaged_chunk),   cmocka_unit_test(test_nothing_left),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

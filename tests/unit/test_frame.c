@@ -20,10 +20,11 @@ static const char *const CONFIG[] = {
 enum { N_CONFIG = sizeof CONFIG / sizeof *CONFIG };
 
 /* Along the axes and close to them, in the planes, without a direction twice, anywhere, and very short. */
-static const double VECTOR[][3] = {{0, 0, 2},       {0, 0, -2},     {1.5, 0, 0},        {-1.5, 0, 0},        {0, 3, 0},
-                                   {0, -3, 0},      {0, 0, 0},      {1e-9, 0, 1},       {0, -1e-17, -2},     {1e-160, 2e-160, 1},
-                                   {2, 1e-12, 0},   {1, 1, 0},      {0, -1, 1},         {0.3, -1.7, 2.2},    {-1.1, -0.4, -3.9},
-                                   {4.5, 3.1, 0.2}, {-0.2, 2.8, 1}, {1e-3, 2e-3, -3e-3}, {5.9, -4.1, -1e-4}, {0, 0, 0},
+static const double VECTOR[][3] = {{0, 0, 2},       {0, 0, -2},          {1.5, 0, 0},        {-1.5, 0, 0},
+                                   {0, 3, 0},       {0, -3, 0},          {0, 0, 0},          {1e-9, 0, 1},
+                                   {0, -1e-17, -2}, {1e-160, 2e-160, 1}, {2, 1e-12, 0},      {1, 1, 0},
+                                   {0, -1, 1},      {0.3, -1.7, 2.2},    {-1.1, -0.4, -3.9}, {4.5, 3.1, 0.2},
+                                   {-0.2, 2.8, 1},  {1e-3, 2e-3, -3e-3}, {5.9, -4.1, -1e-4}, {0, 0, 0},
                                    {0, 1e-9, -2e-9}};
 enum { N = sizeof VECTOR / sizeof *VECTOR };
 
@@ -74,7 +75,8 @@ static void tables(void **state)
                 next += of->mul;
                 for (int row = 0; row <= l3; row++) {
                     const struct nh_frame_row *r = &m.frame.row[g * ((size_t)m.frame.lmax + 1) + (size_t)row];
-                    const bool inside = path->channel >= r->first && path->channel + of->mul <= r->first + r->count;
+                    const bool inside =
+                        path->channel >= r->first && path->channel + of->mul <= r->first + r->count;
                     assert_int_equal(inside, l1 >= row && (row > 0 || !path->odd));
                 }
             }
@@ -100,8 +102,10 @@ static void tables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tables),          cmocka_unit_test(rotations_d), cmocka_unit_test(rotations_f), cmocka_unit_test(own_weights_d),
-        cmocka_unit_test(own_weights_f),   cmocka_unit_test(shared_weights_d), cmocka_unit_test(shared_weights_f),
+        cmocka_unit_test(tables),           cmocka_unit_test(rotations_d),
+        cmocka_unit_test(rotations_f),      cmocka_unit_test(own_weights_d),
+        cmocka_unit_test(own_weights_f),    cmocka_unit_test(shared_weights_d),
+        cmocka_unit_test(shared_weights_f),
     };
     return cmocka_run_group_tests_name("frames of the edges", tests, NULL, NULL);
 }

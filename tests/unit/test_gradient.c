@@ -292,7 +292,8 @@ static void check_differences(const model *m, size_t range, bool trace)
     if (m->config.tg_scale > 0) find_factors(net, &p, factor);
 #ifdef NH_TESTS_ON_DEVICE_H
     nh_network_d *placed = nh_network_d_make(&p, &w);
-    const double here = value(net, &p, factor), there = value(placed, &p, factor); /* a device, too, takes given factors */
+    const double here = value(net, &p, factor),
+                 there = value(placed, &p, factor); /* a device, too, takes given factors */
     assert_true(fabs(there - here) <= 1e-10 * fabs(here));
     nh_network_d_free(placed);
 #endif
@@ -482,8 +483,14 @@ static void golden_loss(golden_run *r)
         }
     nh_loss_terms t;
     OK(nh_loss_evaluate(r->loss,
-                        &(nh_loss_task){.options = &o, .n_state = 1, .state = &r->x.states, .ham = ham,
-                                        .trace = trace, .g_ham = g_ham, .g_trace = g_trace}, &t, &err));
+                        &(nh_loss_task){.options = &o,
+                                        .n_state = 1,
+                                        .state = &r->x.states,
+                                        .ham = ham,
+                                        .trace = trace,
+                                        .g_ham = g_ham,
+                                        .g_trace = g_trace},
+                        &t, &err));
     double *total = golden_read(r->nc, "loss_total");
     assert_close(1, &t.total, total, 1e-10, "loss_total");
     for (size_t k = 0; k < 4; k++)
@@ -827,7 +834,7 @@ static void update(void **state)
                                               &err));                                                        \
         }                                                                                                    \
         nh_weights expected = nh_network_##suffix##_gradient(&q, &second, NH_TAPE_RECOMPUTE, 0);             \
-        assert_close(q.g.n_edge * q.out.type.dim, p.ham, q.ham, tolerance, "edge_ham");                      \
+        assert_close(q.g.n_edge *q.out.type.dim, p.ham, q.ham, tolerance, "edge_ham");                       \
         assert_close(q.g.n_edge * m->types.n_shell_pair, p.output_trace, q.output_trace, tolerance,          \
                      "edge_trace");                                                                          \
         OK(call->norm(placed, &found, &err));                                                                \
@@ -892,7 +899,8 @@ static void odd_cases(void **state)
     if (!ON_DEVICE) {
         assert_int_equal(nh_network_d_backward(net, tape, nh_network_d_slopes, &p, &g, pool, NULL, &err), -1);
         assert_non_null(strstr(err.text, "2 threads"));
-        assert_int_equal(nh_network_d_backward(net, tape, nh_network_d_slopes, &p, NULL, NULL, NULL, &err), -1);
+        assert_int_equal(nh_network_d_backward(net, tape, nh_network_d_slopes, &p, NULL, NULL, NULL, &err),
+                         -1);
         assert_string_equal(err.text, "network: no gradients to add to");
     }
     OK(nh_weights_new(&m.params, false, &single, &err));

@@ -103,7 +103,8 @@ static void refused(void **state)
     nh_nc_close(f);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         assert_int_equal(nh_nc_open(in_folder(names[i]), &f, &err), -1);
-        if (strstr(err.text, names[i]) == NULL || strstr(err.text, "another file: refused") == NULL) fail_msg("%s", err.text);
+        if (strstr(err.text, names[i]) == NULL || strstr(err.text, "another file: refused") == NULL)
+            fail_msg("%s", err.text);
     }
 }
 

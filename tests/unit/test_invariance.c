@@ -378,12 +378,12 @@ static double breaking(const motion *m, nh_graph *moved, const size_t *map, nh_r
 {
     nh_error err;
     model->config.reconstruct = rule;
-    check(nh_predict(model, crystal,
-                     &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true},
-                     threads, NULL, NULL, &err), &err);
-    check(nh_predict(model, moved,
-                     &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true},
-                     threads, NULL, NULL, &err), &err);
+    check(nh_predict(model, crystal, &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true},
+                     threads, NULL, NULL, &err),
+          &err);
+    check(nh_predict(model, moved, &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true}, threads,
+                     NULL, NULL, &err),
+          &err);
     const nh_structure *s = &crystal->structure;
     static double turned[8 * MAX_ORBITALS * MAX_ORBITALS];
     double largest = 0, correction = 0;
@@ -465,13 +465,14 @@ static void test_hermitian(void **state)
     size_t where;
     for (int rule = 0; rule < 2; rule++) {
         model->config.reconstruct = rule == 0 ? NH_RECONSTRUCT_UU : NH_RECONSTRUCT_SPIN_AVERAGE;
-        check(nh_predict(model, crystal,
-                         &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true},
-                         threads, NULL, NULL, &err), &err);
+        check(nh_predict(model, crystal, &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true},
+                         threads, NULL, NULL, &err),
+              &err);
         check(nh_hermiticity(crystal, crystal->matrix[NH_H_PRED], &largest, &where, &err), &err);
         assert_true(largest == 0);
-        check(nh_predict(model, crystal,
-                         &(nh_predict_options){.precision = NH_DOUBLE}, threads, NULL, NULL, &err), &err);
+        check(nh_predict(model, crystal, &(nh_predict_options){.precision = NH_DOUBLE}, threads, NULL, NULL,
+                         &err),
+              &err);
         check(nh_hermiticity(crystal, crystal->matrix[NH_H_PRED], &largest, &where, &err), &err);
         assert_true(largest > 1e-6); /* nothing in the network enforces it (docs/network.md, trap 9) */
     }

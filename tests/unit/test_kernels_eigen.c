@@ -15,7 +15,8 @@
 static nh_threads *threads; /* one, to which BLAS keeps then */
 
 /* Hermitian h[n][n] and s[n][n], the latter with eigenvalues about 1, and `small` of them `least` or so. */
-static void random_problem(uint64_t *seed, size_t n, size_t small, double least, double complex *h, double complex *s)
+static void random_problem(uint64_t *seed, size_t n, size_t small, double least, double complex *h,
+                           double complex *s)
 {
     double complex *m = nh_calloc(n * n, sizeof *m);
     assert_non_null(m);
@@ -42,7 +43,10 @@ typedef struct problems {
 
 static problems problems_new(uint64_t seed, size_t n, size_t count)
 {
-    problems p = {.n = n, .count = count, .h = nh_calloc(count * n * n, sizeof *p.h), .s = nh_calloc(count * n * n, sizeof *p.s)};
+    problems p = {.n = n,
+                  .count = count,
+                  .h = nh_calloc(count * n * n, sizeof *p.h),
+                  .s = nh_calloc(count * n * n, sizeof *p.s)};
     assert_non_null(p.h);
     assert_non_null(p.s);
     for (size_t i = 0; i < count; i++)
@@ -87,7 +91,8 @@ static void answers_free(answers *a)
 }
 
 /* Queues batch after batch, two of them in hand; f and k, or the matrices of p. */
-static answers solve(const problems *p, const nh_fourier *f, const double *k, double threshold, const nh_band_choice *choice, size_t most)
+static answers solve(const problems *p, const nh_fourier *f, const double *k, double threshold,
+                     const nh_band_choice *choice, size_t most)
 {
     answers a = answers_new(p, most);
     const size_t n = p->n, size = n * n;
@@ -107,7 +112,8 @@ static answers solve(const problems *p, const nh_fourier *f, const double *k, do
             OK(nh_eigen_many_queue(w, more, f, f != NULL ? k + 3 * queued : NULL, &err));
         }
         OK(nh_eigen_many_solve(w, choice, most, a.rank + at, a.energy + at * n, a.first + at, a.count + at,
-                               most > 0 ? (double *)(a.vector + at * most * n) : NULL, threads, a.error + at, &err));
+                               most > 0 ? (double *)(a.vector + at * most * n) : NULL, threads, a.error + at,
+                               &err));
     }
     nh_eigen_many_free(w);
     return a;
@@ -126,8 +132,8 @@ static answers solve_on_cpu(const problems *p, double threshold, const nh_band_c
         memcpy(h, p->h + i * size, size * sizeof *h);
         memcpy(s, p->s + i * size, size * sizeof *s);
         a.error[i].text[0] = '\0';
-        nh_eigen_solve(w, (double *)h, (double *)s, choice, most, &a.rank[i], a.energy + i * n, &a.first[i], &a.count[i],
-                       most > 0 ? (double *)(a.vector + i * most * n) : NULL, &a.error[i]);
+        nh_eigen_solve(w, (double *)h, (double *)s, choice, most, &a.rank[i], a.energy + i * n, &a.first[i],
+                       &a.count[i], most > 0 ? (double *)(a.vector + i * most * n) : NULL, &a.error[i]);
     }
     nh_eigen_free(w);
     free(h);
@@ -156,7 +162,8 @@ static void compare(const problems *p, const answers *cpu, const answers *found,
             for (size_t r = 0; r < n; r++) {
                 double complex residual = 0, sc = 0;
                 for (size_t q = 0; q < n; q++) {
-                    residual += (h[r * n + q] - found->energy[i * n + found->first[i] + b] * s[r * n + q]) * c[b * n + q];
+                    residual += (h[r * n + q] - found->energy[i * n + found->first[i] + b] * s[r * n + q]) *
+                                c[b * n + q];
                     sc += s[r * n + q] * c[b * n + q];
                 }
                 /* with a projection it is zero in what is left only */
@@ -175,7 +182,8 @@ static void test_sizes(void **state)
     static const struct {
         size_t n, count;
     } cases[] = {{1, 1}, {1, 5}, {2, 2}, {3, 7}, {33, 1}, {33, 4}, {64, 9}};
-    const nh_band_choice all = {.kind = NH_BANDS_ALL}, some = {.kind = NH_BANDS_NEAREST, .count = 2, .centre = 0.5};
+    const nh_band_choice all = {.kind = NH_BANDS_ALL},
+                         some = {.kind = NH_BANDS_NEAREST, .count = 2, .centre = 0.5};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         problems p = problems_new(c + 1, cases[c].n, cases[c].count);
         for (int vectors = 0; vectors < 2; vectors++) {
@@ -202,7 +210,8 @@ static void test_large(void **state)
     p.s[p.n * p.n + 7 * p.n + 7] = -1; /* the second one's S */
     found = solve(&p, NULL, NULL, 0, &some, 3);
     assert_string_equal(found.error[0].text, "");
-    assert_non_null(strstr(found.error[1].text, "the overlap matrix is not positive definite: smallest eigenvalue -1."));
+    assert_non_null(
+        strstr(found.error[1].text, "the overlap matrix is not positive definite: smallest eigenvalue -1."));
     answers_free(&cpu);
     answers_free(&found);
     problems_free(&p);
@@ -227,7 +236,8 @@ static void test_not_positive(void **state)
             s[d * N + d] = i == 4 && d == 3 ? 1e-17 : d == N - 1 && i == 0 ? -1e-3 : 2;
     }
     answers cpu = solve_on_cpu(&p, 0, &all, N), found = solve(&p, NULL, NULL, 0, &all, N);
-    assert_non_null(strstr(found.error[0].text, "smallest eigenvalue -1.000e-03, largest 2.000e+00 (--s-threshold projects out)"));
+    assert_non_null(strstr(found.error[0].text,
+                           "smallest eigenvalue -1.000e-03, largest 2.000e+00 (--s-threshold projects out)"));
     assert_non_null(strstr(found.error[4].text, "smallest eigenvalue 1.000e-17"));
     assert_true(found.error[2].text[0] != '\0' && found.error[6].text[0] == '\0');
     compare(&p, &cpu, &found, N, 1e-11);
@@ -248,7 +258,8 @@ static void test_projection(void **state)
         problems p = problems_new(20 + c, n, count);
         uint64_t seed = c;
         for (size_t i = 0; i < count; i++)
-            random_problem(&seed, n, count == 1 ? 2 : i, i == 3 ? -1e-9 : 1e-9, p.h + i * n * n, p.s + i * n * n);
+            random_problem(&seed, n, count == 1 ? 2 : i, i == 3 ? -1e-9 : 1e-9, p.h + i * n * n,
+                           p.s + i * n * n);
         if (n == 4) { /* all of them are small */
             for (size_t k = 0; k < 16; k++)
                 p.s[4 * 16 + k] = k % 5 == 0 ? 1e-8 : 0;
@@ -259,7 +270,10 @@ static void test_projection(void **state)
         assert_int_equal(found.rank[0], count == 1 ? n - 2 : n);
         for (size_t i = 1; i < count && c < 2; i++)
             if (n != 4 || i < 4) assert_int_equal(found.rank[i], n - i);
-        if (n == 4) assert_string_equal(found.error[4].text, "no eigenvalue of the overlap matrix reaches the threshold 1e-05: the largest is 1.000e-08");
+        if (n == 4)
+            assert_string_equal(
+                found.error[4].text,
+                "no eigenvalue of the overlap matrix reaches the threshold 1e-05: the largest is 1.000e-08");
         answers_free(&cpu);
         answers_free(&found);
         problems_free(&p);
@@ -315,7 +329,8 @@ static void test_sums_not_positive(void **state)
     const double k[COUNT][3] = {{0.1}, {0.2}, {0.3}, {0.4}, {0.5}};
     nh_graph *g = random_chain(1, 3); /* with both neighbours, S = 1 + 2 s cos(2 pi k) nearly */
     for (size_t p = 0; p < g->pairs.count; p++)
-        if (g->pairs.pair[p].cell[0] == 1 || g->pairs.pair[p].cell[0] == -1) g->overlap[g->pairs.start[p]] = 0.7;
+        if (g->pairs.pair[p].cell[0] == 1 || g->pairs.pair[p].cell[0] == -1)
+            g->overlap[g->pairs.start[p]] = 0.7;
     nh_fourier *f;
     OK(nh_fourier_new(g, NH_H_LABEL, NULL, &f, &err));
     problems p = problems_new(1, nh_fourier_basis(f), COUNT);
@@ -323,7 +338,8 @@ static void test_sums_not_positive(void **state)
     OK(nh_fourier_place(f, device, &err));
     answers cpu = solve_on_cpu(&p, 0, &all, p.n), found = solve(&p, f, k[0], 0, &all, p.n);
     assert_string_equal(found.error[0].text, "");
-    assert_non_null(strstr(found.error[4].text, "the overlap matrix is not positive definite: smallest eigenvalue -"));
+    assert_non_null(
+        strstr(found.error[4].text, "the overlap matrix is not positive definite: smallest eigenvalue -"));
     compare(&p, &cpu, &found, p.n, 1e-10);
     answers_free(&cpu);
     answers_free(&found);
@@ -343,7 +359,8 @@ static void test_misuse(void **state)
     nh_error each;
     OK(nh_eigen_many_new(device, 1, 3, 0, false, &w, &err));
     assert_int_equal(nh_eigen_many_batch(w), 2);
-    assert_int_equal(nh_eigen_many_solve(w, &all, 0, &rank, &energy, &first, &count, NULL, NULL, &each, &err), -1);
+    assert_int_equal(nh_eigen_many_solve(w, &all, 0, &rank, &energy, &first, &count, NULL, NULL, &each, &err),
+                     -1);
     assert_string_equal(err.text, "the eigenproblem: no batch waits");
     for (int i = 0; i < 2; i++) {
         OK(nh_eigen_many_room(w, &h, &s, &err));
@@ -403,8 +420,9 @@ static int close_both(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_large),  cmocka_unit_test(test_not_positive),
-        cmocka_unit_test(test_projection), cmocka_unit_test(test_from_sums), cmocka_unit_test(test_sums_not_positive),
+        cmocka_unit_test(test_sizes),        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_not_positive), cmocka_unit_test(test_projection),
+        cmocka_unit_test(test_from_sums),    cmocka_unit_test(test_sums_not_positive),
         cmocka_unit_test(test_misuse),
 #ifndef NH_REAL_DEVICE
         cmocka_unit_test(test_memory),

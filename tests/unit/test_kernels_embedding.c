@@ -67,7 +67,9 @@ static fixture fixture_new(uint64_t seed, size_t n, nh_embedding_part part)
     for (size_t e = 0; e < n; e++) {
         const int other = (int)(3 * nh_random_uniform(&r));
         f.edge[e] = (nhk_block){f.n_elem, e % 3 == 2 ? other : 0, e % 3 == 2 ? (int)e % 2 : other};
-        f.n_elem += nh_species_orbitals(&f.s, (size_t)f.edge[e].a) * nh_species_orbitals(&f.s, (size_t)f.edge[e].b) + e % 2;
+        f.n_elem +=
+            nh_species_orbitals(&f.s, (size_t)f.edge[e].a) * nh_species_orbitals(&f.s, (size_t)f.edge[e].b) +
+            e % 2;
     }
     f.matrix = noise(8 * f.n_elem, seed);
     f.even = calloc(f.part.irreps.dim + 1, sizeof *f.even);
@@ -310,9 +312,11 @@ static bool crystal_in(const fixture *f, const nh_selection *answers, size_t mem
     emu_memory((size_t)8 << 30);
     const bool there = c != NULL;
     if (there) {
-        double *found = noise(f->n * dim, 0), *row = noise(dim, 0), *answer = noise(f->n * n_out, 3), *d = noise(f->n_elem, 0),
-               *expected = calloc(f->n_elem + 1, sizeof *expected), *block = noise(4096, 0);
-        double *tile = nhk_alloc(gpu, TILE * dim, sizeof *tile), *vector = up(answer, f->n * n_out * sizeof *answer);
+        double *found = noise(f->n * dim, 0), *row = noise(dim, 0), *answer = noise(f->n * n_out, 3),
+               *d = noise(f->n_elem, 0), *expected = calloc(f->n_elem + 1, sizeof *expected),
+               *block = noise(4096, 0);
+        double *tile = nhk_alloc(gpu, TILE * dim, sizeof *tile),
+               *vector = up(answer, f->n * n_out * sizeof *answer);
         int which[80];
         assert_non_null(expected);
         device->call->crystal->ends_d(c, &ends);
@@ -331,11 +335,13 @@ static bool crystal_in(const fixture *f, const nh_selection *answers, size_t mem
         int *list = up(which, f->n * sizeof *which);
         for (int run = 0; run < 2; run++) /* the second one answers for the edges from the third on */
             if (f->n > 2 || run == 0)
-                ends.sink(ends.context, f->n - 2 * (size_t)run, list + 2 * run, vector + 2 * (size_t)run * n_out, NULL);
+                ends.sink(ends.context, f->n - 2 * (size_t)run, list + 2 * run,
+                          vector + 2 * (size_t)run * n_out, NULL);
         OK(device->call->crystal->corrections(c, d, &err));
         for (size_t e = 0; e < f->n; e++) {
             const nhk_block b = f->edge[e];
-            const size_t n = nh_species_orbitals(&f->s, (size_t)b.a) * nh_species_orbitals(&f->s, (size_t)b.b);
+            const size_t n =
+                nh_species_orbitals(&f->s, (size_t)b.a) * nh_species_orbitals(&f->s, (size_t)b.b);
             nh_irreps_to_correction(&(nh_transform){f->e, answers, &f->s, f->slot}, b.a, b.b,
                                     answer + e * n_out, block);
             for (size_t i = 0; i < n; i++)
@@ -384,6 +390,7 @@ static int open_gpu(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(up_test), cmocka_unit_test(down_test), cmocka_unit_test(crystals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(up_test), cmocka_unit_test(down_test),
+                                       cmocka_unit_test(crystals)};
     return cmocka_run_group_tests(tests, open_gpu, close_device);
 }

@@ -84,7 +84,8 @@ static void sums_of_blocks(void **)
     double x[N], sum[3][BLOCKS];
     for (int i = 0; i < N; i++)
         x[i] = i;
-    double *dx = static_cast<double *>(nhk_alloc(g, N, sizeof *x)), *ds = static_cast<double *>(nhk_alloc(g, BLOCKS, 8));
+    double *dx = static_cast<double *>(nhk_alloc(g, N, sizeof *x)),
+           *ds = static_cast<double *>(nhk_alloc(g, BLOCKS, 8));
     nhk_upload(g, dx, x, sizeof x);
     for (int k = 0; k < 3; k++) {
         emu_seed((uint64_t)k * 77);
@@ -118,7 +119,8 @@ static void sum_often(int index, bool *good)
         double *dx = nhk_uploaded(g, x, N), *ds = static_cast<double *>(nhk_alloc(g, BLOCKS, sizeof *ds));
         NHK_RUN(g, block_sums, BLOCKS, 64, 2 * sizeof(double), (size_t)N, dx, ds);
         nhk_download(g, sum, ds, sizeof sum);
-        *good = *good && nhk_sync(g, nullptr) == 0 && sum[0] + sum[1] + sum[2] == N * (N - 1) / 2 + N * turn * index;
+        *good = *good && nhk_sync(g, nullptr) == 0 &&
+                sum[0] + sum[1] + sum[2] == N * (N - 1) / 2 + N * turn * index;
         nhk_free(g, dx);
         nhk_free(g, ds);
     }
@@ -208,8 +210,8 @@ static __global__ void add(int n, const int *a, int *b)
 static bool chained(nh_gpu *g, cudaStream_t other, cudaEvent_t e, bool wait)
 {
     enum { N = 100 };
-    int *p = static_cast<int *>(nhk_alloc(g, N, sizeof(int))), *q = static_cast<int *>(nhk_alloc(g, N, sizeof(int))),
-        out[N];
+    int *p = static_cast<int *>(nhk_alloc(g, N, sizeof(int))),
+        *q = static_cast<int *>(nhk_alloc(g, N, sizeof(int))), out[N];
     nhk_zero(g, p, N * sizeof(int));
     nhk_zero(g, q, N * sizeof(int));
     sync(g);
@@ -330,7 +332,7 @@ static void after_free(void)
     at(5, true);
 }
 
-#ifndef __SANITIZE_ADDRESS__ /* which reports it itself */
+#ifndef __SANITIZE_ADDRESS__   /* which reports it itself */
 static void in_the_slack(void) /* within the alignment behind 10 numbers */
 {
     nh_gpu *g = open_gpu();
@@ -477,7 +479,9 @@ static void shared_without_any(void)
 
 static void faults(void **)
 {
-    expect_fault(behind_the_end, "emu: write_at, block (0,0,0), thread (0,0,0): access out of bounds: byte 4096 of allocation");
+    expect_fault(
+        behind_the_end,
+        "emu: write_at, block (0,0,0), thread (0,0,0): access out of bounds: byte 4096 of allocation");
     expect_fault(before_the_beginning, "access out of bounds: byte -4 of allocation");
     expect_fault(after_free, "after cudaFree, at byte 20");
     expect_fault(free_twice, "is freed twice");
@@ -523,9 +527,15 @@ static void unwritten_memory_is_nan(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sums_of_blocks),    cmocka_unit_test(warp_functions),        cmocka_unit_test(integer_atomics),
-        cmocka_unit_test(streams_and_events), cmocka_unit_test(nothing_happens_early), cmocka_unit_test(memory_ends),
-        cmocka_unit_test(no_device),         cmocka_unit_test(faults),                cmocka_unit_test(unwritten_memory_is_nan),
+        cmocka_unit_test(sums_of_blocks),
+        cmocka_unit_test(warp_functions),
+        cmocka_unit_test(integer_atomics),
+        cmocka_unit_test(streams_and_events),
+        cmocka_unit_test(nothing_happens_early),
+        cmocka_unit_test(memory_ends),
+        cmocka_unit_test(no_device),
+        cmocka_unit_test(faults),
+        cmocka_unit_test(unwritten_memory_is_nan),
         cmocka_unit_test(threads_and_devices),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

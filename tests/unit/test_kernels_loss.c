@@ -48,23 +48,34 @@ static void check(const char *what, const setting *s, const nh_loss_options *o, 
     nhk_outputs *x;
     bool ready;
     OK(nh_loss_evaluate(s->d,
-                        &(nh_loss_task){.options = o, .n_state = s->n_state, .state = s->state,
-                                        .ham = s->ham, .trace = s->trace, .g_ham = gradients ? g_ham : NULL,
-                                        .g_trace = gradients ? g_trace : NULL}, &expected, &err));
+                        &(nh_loss_task){.options = o,
+                                        .n_state = s->n_state,
+                                        .state = s->state,
+                                        .ham = s->ham,
+                                        .trace = s->trace,
+                                        .g_ham = gradients ? g_ham : NULL,
+                                        .g_trace = gradients ? g_trace : NULL},
+                        &expected, &err));
     OK(call->outputs->make(device->gpu, s->dim, s->trace ? N_PAIR : 0, &x, &err));
     for (uint64_t i = 0; i < 3; i++) {
         emu_seed(7 * i);
         found[i] = noise(n, 1, "y");
         found_trace[i] = noise(m, 1, "y");
-        OK(nh_loss_begin(s->d, device,
-                         &(nh_loss_task){.n_state = s->n_state, .state = s->state, .outputs = x,
-                                         .with_gradients = gradients}, &ready, &err));
+        OK(nh_loss_begin(
+            s->d, device,
+            &(nh_loss_task){
+                .n_state = s->n_state, .state = s->state, .outputs = x, .with_gradients = gradients},
+            &ready, &err));
         assert_true(ready);
         OK(call->outputs->upload(x, s->ham, s->trace, &err));
         OK(nh_loss_evaluate(s->d,
-                            &(nh_loss_task){.options = o, .n_state = s->n_state, .state = s->state,
-                                            .outputs = x, .with_trace = s->trace != NULL,
-                                            .with_gradients = gradients}, &t[i], &err));
+                            &(nh_loss_task){.options = o,
+                                            .n_state = s->n_state,
+                                            .state = s->state,
+                                            .outputs = x,
+                                            .with_trace = s->trace != NULL,
+                                            .with_gradients = gradients},
+                            &t[i], &err));
         if (gradients) OK(call->outputs->download(x, true, found[i], found_trace[i], &err));
         assert_memory_equal(&t[0], &t[i], sizeof t[0]);
         assert_memory_equal(found[0], found[i], n * sizeof(double));
@@ -72,7 +83,8 @@ static void check(const char *what, const setting *s, const nh_loss_options *o, 
     }
     emu_seed(0);
     const double a[] = {t[0].total, t[0].loss_h, t[0].loss_trace, t[0].r, t[0].p, t[0].q, t[0].pq, t[0].mu},
-                 b[] = {expected.total, expected.loss_h, expected.loss_trace, expected.r, expected.p, expected.q, expected.pq, expected.mu};
+                 b[] = {expected.total, expected.loss_h, expected.loss_trace, expected.r,
+                        expected.p,     expected.q,      expected.pq,         expected.mu};
     for (size_t i = 0; i < sizeof a / sizeof *a; i++)
         compare(what, 1, &a[i], &b[i]);
     assert_true(expected.loss_h > 0 && (s->n_state == 0) == (expected.pq == 0));
@@ -93,7 +105,8 @@ static void check_kinds(const char *what, setting s)
     const double *trace = s.trace;
     for (int kind = 0; kind < 3; kind++)
         for (size_t n = 0; n <= s.n_state; n++) {
-            nh_loss_options o = {kind == 2 ? NH_LOSS_PAPER : NH_LOSS_REFERENCE, kind == 1, 0.2, 0.5, 0.2, 0.13, 0.17};
+            nh_loss_options o = {
+                kind == 2 ? NH_LOSS_PAPER : NH_LOSS_REFERENCE, kind == 1, 0.2, 0.5, 0.2, 0.13, 0.17};
             setting one = s;
             one.n_state = n;
             check(what, &one, &o, true);
@@ -121,12 +134,14 @@ static void golden(void **state)
             nh_config c;
             nh_selection part;
             setting s = {.n_state = 2, .state = two};
-            OK(nh_config_parse(average ? "basis: 2s1p1d\nreconstruct: spin-average\nranges: [[0, 3]]\n" : "basis: 2s1p1d\n", "config", &c,
-                               &err));
+            OK(nh_config_parse(average ? "basis: 2s1p1d\nreconstruct: spin-average\nranges: [[0, 3]]\n"
+                                       : "basis: 2s1p1d\n",
+                               "config", &c, &err));
             OK(nh_selection_new(e, average ? NH_PART_SCALAR : NH_PART_REAL, NULL, &part, &err));
             OK(nh_loss_data_new(&c, x.g, e, &part, padding, &s.d, &err));
             s.dim = part.irreps.dim;
-            double *ham = noise(x.n_edge * s.dim, 0.1, "ham"), *trace = noise(x.n_edge * N_PAIR, 0.3, "trace");
+            double *ham = noise(x.n_edge * s.dim, 0.1, "ham"),
+                   *trace = noise(x.n_edge * N_PAIR, 0.3, "trace");
             s.ham = ham;
             s.trace = trace;
             check_kinds(average ? "golden crystal, spin-average" : "golden crystal", s);
@@ -174,16 +189,18 @@ static void golden_numbers(void **state)
     }
     double *rows = golden_rows(&x, ham, DIM), *trace_rows = golden_rows(&x, trace, N_PAIR);
     OK(device->call->outputs->make(device->gpu, DIM, N_PAIR, &out, &err));
-    OK(nh_loss_begin(d, device,
-                     &(nh_loss_task){.n_state = 1, .state = &x.states, .outputs = out}, &ready, &err));
+    OK(nh_loss_begin(d, device, &(nh_loss_task){.n_state = 1, .state = &x.states, .outputs = out}, &ready,
+                     &err));
     assert_true(ready);
     OK(device->call->outputs->upload(out, rows, trace_rows, &err));
     for (int squared = 0; squared < 2; squared++) {
         const nh_loss_options o = {NH_LOSS_REFERENCE, squared, 0.2, 0.99955, 0.0002, 0.0001, 0.00015};
         nh_loss_terms t;
-        OK(nh_loss_evaluate(d,
-                            &(nh_loss_task){.options = &o, .n_state = 1, .state = &x.states, .outputs = out,
-                                            .with_trace = true}, &t, &err));
+        OK(nh_loss_evaluate(
+            d,
+            &(nh_loss_task){
+                .options = &o, .n_state = 1, .state = &x.states, .outputs = out, .with_trace = true},
+            &t, &err));
         double *official = golden_read(nc, squared ? "terms_mse" : "terms_l1"), *mu = golden_read(nc, "mu"),
                *loss_trace = golden_read(nc, "loss_trace");
         const double found[5] = {t.r, t.p, t.q, t.pq, t.loss_h};
@@ -214,14 +231,15 @@ static void made(void **state)
     (void)state;
     for (int n_spin = 1; n_spin <= 4; n_spin += 3) {
         nh_graph *g = made_crystal(n_spin, 6);
-        const size_t numbers = 2 * (size_t)n_spin * g->pairs.n_elem, basis = (n_spin == 4 ? 2 : 1) * nh_structure_orbitals(&g->structure),
-                     band = basis - 1;
+        const size_t numbers = 2 * (size_t)n_spin * g->pairs.n_elem,
+                     basis = (n_spin == 4 ? 2 : 1) * nh_structure_orbitals(&g->structure), band = basis - 1;
         g->matrix[NH_H0] = noise(numbers, 1, "h0");
         g->matrix[NH_H_LABEL] = noise(numbers, 1, "label");
         g->overlap = noise(g->pairs.n_elem, 0.5, "overlap");
         g->rydberg = 13.6;
         double *vector = noise(2 * band * basis, 0.4, "states");
-        const nh_kstates states[2] = {{{0.1, 0.2, -0.3}, band, basis, 5, vector}, {{0.4, 0, 0.25}, band, basis, 0, vector}};
+        const nh_kstates states[2] = {{{0.1, 0.2, -0.3}, band, basis, 5, vector},
+                                      {{0.4, 0, 0.25}, band, basis, 0, vector}};
         nh_config c;
         nh_embedding *e;
         nh_selection part;
@@ -232,7 +250,8 @@ static void made(void **state)
             setting s = {.n_state = 1, .state = states, .dim = part.irreps.dim};
             OK(nh_loss_data_new(&c, g, e, &part, padding, &s.d, &err));
             assert_true(nh_loss_edges(s.d) < g->pairs.count);
-            double *ham = noise(nh_loss_edges(s.d) * s.dim, 0.1, "ham"), *trace = noise(nh_loss_edges(s.d) * N_PAIR, 0.3, "trace");
+            double *ham = noise(nh_loss_edges(s.d) * s.dim, 0.1, "ham"),
+                   *trace = noise(nh_loss_edges(s.d) * N_PAIR, 0.3, "trace");
             s.ham = ham;
             s.trace = trace;
             check_kinds(n_spin == 1 ? "made crystal without spin" : "made crystal", s);
@@ -241,18 +260,24 @@ static void made(void **state)
             nhk_outputs *x; /* no P: its terms are 0 */
             const nh_loss_options o = {NH_LOSS_REFERENCE, true, 0, 0.5, 0.2, 0.13, 0.17};
             OK(device->call->outputs->make(device->gpu, s.dim, 0, &x, &err));
-            OK(nh_loss_begin(s.d, device,
-                             &(nh_loss_task){.n_state = 1, .state = &states[1], .outputs = x,
-                                             .with_gradients = true}, &ready, &err));
+            OK(nh_loss_begin(
+                s.d, device,
+                &(nh_loss_task){.n_state = 1, .state = &states[1], .outputs = x, .with_gradients = true},
+                &ready, &err));
             assert_true(ready);
-            OK(nh_loss_evaluate(s.d,
-                                &(nh_loss_task){.options = &o, .n_state = 1, .state = &states[1],
-                                                .outputs = x, .with_gradients = true}, &t, &err));
+            OK(nh_loss_evaluate(
+                s.d,
+                &(nh_loss_task){
+                    .options = &o, .n_state = 1, .state = &states[1], .outputs = x, .with_gradients = true},
+                &t, &err));
             assert_true(t.p == 0 && t.pq == 0 && t.q > 0);
             const nh_kstates wrong = {.n_basis = basis + 1, .n_band = 1, .vector = vector};
-            assert_int_equal(nh_loss_begin(s.d, device,
-                                           &(nh_loss_task){.n_state = 1, .state = &wrong, .outputs = x,
-                                                           .with_gradients = true}, &ready, &err), -1);
+            assert_int_equal(
+                nh_loss_begin(
+                    s.d, device,
+                    &(nh_loss_task){.n_state = 1, .state = &wrong, .outputs = x, .with_gradients = true},
+                    &ready, &err),
+                -1);
             assert_non_null(strstr(err.text, "the crystal has"));
             device->call->outputs->drop(x);
             nh_loss_data_free(s.d);
@@ -269,6 +294,7 @@ static void made(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(golden_numbers), cmocka_unit_test(golden), cmocka_unit_test(made)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(golden_numbers), cmocka_unit_test(golden),
+                                       cmocka_unit_test(made)};
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

@@ -36,7 +36,8 @@ typedef struct tables {
 
 static const char *const NETWORKS[] = {
     "{basis: 2s1p1d, mid: 6x0e+5x1o+3x1e+2x2e+1x2o, heads: 3, edge_scalars: 6, lift: true}",
-    "{basis: 2s1p1d, sh_lmax: 3, mid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x5e, heads: 2, edge_scalars: 8, lift: true}"};
+    "{basis: 2s1p1d, sh_lmax: 3, mid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x5e, heads: 2, edge_scalars: 8, "
+    "lift: true}"};
 
 static tables tables_new(const char *text)
 {
@@ -48,7 +49,8 @@ static tables tables_new(const char *text)
     OK(nh_layout_new(&t.types.gate_in, &t.gate, &err));
     OK(nh_layout_new(&t.types.last, &t.last, &err));
     OK(nh_linear_map_new(&t.types.heads, 0, NULL, &t.types.mid, 0, NULL, 0, &t.map, &err));
-    OK(nh_linear_map_new(&t.types.mid, 0, NULL, &t.types.post, 0, NULL, 0, &t.post, &err)); /* parts that nothing feeds */
+    OK(nh_linear_map_new(&t.types.mid, 0, NULL, &t.types.post, 0, NULL, 0, &t.post,
+                         &err)); /* parts that nothing feeds */
     OK(nh_product_new(&t.types, &t.product, &err));
     OK(nh_lift_new(&t.types, NULL, &t.lift, &err));
     size_t next = t.mid.group[0].mul;
@@ -132,7 +134,8 @@ static void same_bits(const char *what, size_t bytes, const void *p)
     assert_true(at_result < MOST_RESULTS);
     if (repeating) {
         assert_int_equal(result[at_result].bytes, bytes);
-        if (memcmp(result[at_result].p, p, bytes) != 0) fail_msg("%s: differs with the order of the blocks", what);
+        if (memcmp(result[at_result].p, p, bytes) != 0)
+            fail_msg("%s: differs with the order of the blocks", what);
     } else {
         result[at_result].bytes = bytes;
         result[at_result].p = malloc(bytes + 1);
@@ -218,8 +221,10 @@ static int open_gpu(void **state)
 int main(void)
 {
 #define BOTH(name) cmocka_unit_test(name##_d), cmocka_unit_test(name##_f)
-    const struct CMUnitTest tests[] = {BOTH(rows),      BOTH(sums),   BOTH(linear),    BOTH(norm), BOTH(gate),
-                                       BOTH(chains),    BOTH(tangents), BOTH(geometry), BOTH(product), BOTH(lift),
-                                       BOTH(heads),     BOTH(softmax), BOTH(invariants), BOTH(parameters), BOTH(optimiser), cmocka_unit_test(limits)};
+    const struct CMUnitTest tests[] = {
+        BOTH(rows),       BOTH(sums),       BOTH(linear),    BOTH(norm),
+        BOTH(gate),       BOTH(chains),     BOTH(tangents),  BOTH(geometry),
+        BOTH(product),    BOTH(lift),       BOTH(heads),     BOTH(softmax),
+        BOTH(invariants), BOTH(parameters), BOTH(optimiser), cmocka_unit_test(limits)};
     return cmocka_run_group_tests(tests, open_gpu, close_device);
 }

@@ -8,10 +8,11 @@
 #include <unistd.h>
 
 static const int SHELLS[4] = {0, 0, 1, 2};
-static const char SETTINGS[] =
-    "network: {basis: 2s1p1d, sh_lmax: 3, mid: 4x0e+2x1o+2x1e+2x2e, heads: 2, blocks: 2, trace_head: [8], edge_scalars: 4,\n"
-    "  tracegrad: {hidden: 8, hidden_last: 8, z: 8}, radial: {basis: 16, max: 8.0, hidden: [16, 16]}, ranges: [[0, 3], [3, 6]]}\n"
-    "run_dir: none\n";
+static const char SETTINGS[] = "network: {basis: 2s1p1d, sh_lmax: 3, mid: 4x0e+2x1o+2x1e+2x2e, heads: 2, "
+                               "blocks: 2, trace_head: [8], edge_scalars: 4,\n"
+                               "  tracegrad: {hidden: 8, hidden_last: 8, z: 8}, radial: {basis: 16, max: "
+                               "8.0, hidden: [16, 16]}, ranges: [[0, 3], [3, 6]]}\n"
+                               "run_dir: none\n";
 
 typedef struct training {
     nh_settings settings;
@@ -64,7 +65,8 @@ static void train(training *t, bool as_double, bool squared, const nh_device *on
 #else
     (void)room;
 #endif
-    OK(nh_stepper_evaluate(t->stepper, t->crystal, false, 0, &t->metrics, &t->evaluated, &err)); /* outputs that the next run must not see */
+    OK(nh_stepper_evaluate(t->stepper, t->crystal, false, 0, &t->metrics, &t->evaluated,
+                           &err)); /* outputs that the next run must not see */
     OK(nh_stepper_add_at(t->stepper, t->crystal, squared, 1, &t->golden.states, &t->terms, &err));
 }
 
@@ -79,7 +81,8 @@ static void end(training *t)
 
 static void expect(double found, double expected, double tolerance, const char *what)
 {
-    if (!(fabs(found - expected) <= tolerance * fabs(expected))) fail_msg("%s: %.15g, on the CPU %.15g", what, found, expected);
+    if (!(fabs(found - expected) <= tolerance * fabs(expected)))
+        fail_msg("%s: %.15g, on the CPU %.15g", what, found, expected);
 }
 
 static void compare(const training *a, const training *b, double tolerance)
@@ -98,11 +101,16 @@ static void compare(const training *a, const training *b, double tolerance)
         assert_true(norm > 0);
         for (size_t i = 0; i < p->count; i++)
             for (size_t k = 0; k < p->param[i].count; k++) {
-                const double u = x->real && x->real[i] ? x->real[i][k] : x->single && x->single[i] ? (double)x->single[i][k] : 0,
-                             v = y->real && y->real[i] ? y->real[i][k] : y->single && y->single[i] ? (double)y->single[i][k] : 0;
+                const double u = x->real && x->real[i]       ? x->real[i][k]
+                                 : x->single && x->single[i] ? (double)x->single[i][k]
+                                                             : 0,
+                             v = y->real && y->real[i]       ? y->real[i][k]
+                                 : y->single && y->single[i] ? (double)y->single[i][k]
+                                                             : 0;
                 difference += (u - v) * (u - v);
             }
-        if (!(sqrt(difference) <= tolerance * norm)) fail_msg("gradient of range%zu: %g of %g", r, sqrt(difference), norm);
+        if (!(sqrt(difference) <= tolerance * norm))
+            fail_msg("gradient of range%zu: %g of %g", r, sqrt(difference), norm);
     }
 }
 

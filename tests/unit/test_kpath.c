@@ -48,17 +48,20 @@ static nh_structure described(const kpath_case *c, const int n[3], const double 
     }
     for (size_t i = 0; i < 3; i++)
         for (size_t j = 0; j < 3; j++)
-            s.lattice[3 * i + j] = rows[3 * i] * turn[3 * j] + rows[3 * i + 1] * turn[3 * j + 1] + rows[3 * i + 2] * turn[3 * j + 2];
+            s.lattice[3 * i + j] = rows[3 * i] * turn[3 * j] + rows[3 * i + 1] * turn[3 * j + 1] +
+                                   rows[3 * i + 2] * turn[3 * j + 2];
     size_t at = 0;
     for (size_t a = 0; a < c->n_atom; a++)
         for (int i = 0; i < n[0]; i++)
             for (int j = 0; j < n[1]; j++)
                 for (int l = 0; l < n[2]; l++, at++) {
-                    const double f[3] = {c->position[3 * a] + i, c->position[3 * a + 1] + j, c->position[3 * a + 2] + l};
+                    const double f[3] = {c->position[3 * a] + i, c->position[3 * a + 1] + j,
+                                         c->position[3 * a + 2] + l};
                     for (size_t x = 0; x < 3; x++)
                         cart[x] = f[0] * c->cell[x] + f[1] * c->cell[3 + x] + f[2] * c->cell[6 + x];
                     for (size_t x = 0; x < 3; x++)
-                        s.position[3 * at + x] = cart[0] * turn[3 * x] + cart[1] * turn[3 * x + 1] + cart[2] * turn[3 * x + 2];
+                        s.position[3 * at + x] =
+                            cart[0] * turn[3 * x] + cart[1] * turn[3 * x + 1] + cart[2] * turn[3 * x + 2];
                     s.species[at] = c->species[a];
                 }
     return s;
@@ -86,12 +89,14 @@ static void published_points(void **state)
         if (nh_kpath_standard(&s, 1e-4, &p, &err) != 0) fail_msg("%s: %s", c->name, err.text);
         char *text = nh_kpath_text(&p);
         assert_non_null(text);
-        if (strcmp(p.lattice, c->lattice) != 0 || p.space_group != c->space_group || strstr(text, c->path) == NULL)
+        if (strcmp(p.lattice, c->lattice) != 0 || p.space_group != c->space_group ||
+            strstr(text, c->path) == NULL)
             fail_msg("%s: %s", c->name, text);
         for (size_t k = 0; k < p.count; k++)
             for (size_t x = 0; x < 3; x++)
                 if (fabs(p.node[k].k[x] - c->k[3 * k + x]) > 1e-6)
-                    fail_msg("%s: %s: k%zu is %.9f, not %.9f", c->name, p.node[k].label, x + 1, p.node[k].k[x], c->k[3 * k + x]);
+                    fail_msg("%s: %s: k%zu is %.9f, not %.9f", c->name, p.node[k].label, x + 1,
+                             p.node[k].k[x], c->k[3 * k + x]);
         free(text);
         nh_kpath_free(&p);
         nh_structure_free(&s);
@@ -137,7 +142,8 @@ static void the_same_bands_from_another_cell(void **state)
                     b[x] = middle ? 0.6 * q.node[k].k[x] + 0.4 * q.node[k + 1].k[x] : q.node[k].k[x];
                 }
                 const double e = band(s.lattice, a), f = band(t.lattice, b);
-                if (fabs(e - f) > 1e-5) fail_msg("%s: %s: %.8f in one cell, %.8f in the other", c->name, p.node[k].label, e, f);
+                if (fabs(e - f) > 1e-5)
+                    fail_msg("%s: %s: %.8f in one cell, %.8f in the other", c->name, p.node[k].label, e, f);
             }
         nh_kpath_free(&p);
         nh_kpath_free(&q);

@@ -402,8 +402,8 @@ static void paper_by_hand(void **state)
     const nh_kstates s = {{k[0], k[1], k[2]}, basis, basis, 11, (const double *)c};
     nh_loss_terms terms;
     const nh_loss_options o = {NH_LOSS_PAPER, true, 0, 0.5, 0.2, 0.13, 0.17};
-    OK(nh_loss_evaluate(d,
-                        &(nh_loss_task){.options = &o, .n_state = 1, .state = &s, .ham = ham}, &terms, &err));
+    OK(nh_loss_evaluate(d, &(nh_loss_task){.options = &o, .n_state = 1, .state = &s, .ham = ham}, &terms,
+                        &err));
     double p = 0, q = 0, pq = 0, trace_p = 0, trace_q = 0, shift = 0, square = 0, count = 0;
     for (size_t a = 0; a < basis; a++) {
         const double off = creal(times(h, basis, c + a * basis, c + a * basis)) - energy[a];

@@ -18,7 +18,8 @@
 
 static void assert_near(double found, double expected, double tolerance)
 {
-    if (!(fabs(found - expected) <= tolerance)) fail_msg("%.15g, expected %.15g within %g", found, expected, tolerance);
+    if (!(fabs(found - expected) <= tolerance))
+        fail_msg("%.15g, expected %.15g within %g", found, expected, tolerance);
 }
 
 /* --- occupations */
@@ -29,7 +30,8 @@ static void two_levels(void **state)
 {
     (void)state;
     const double weight[] = {0.5, 0.5}, energy[] = {-0.02, 0.02}, sigma = 0.01;
-    nh_levels l = {.n_k = 2, .n_band = 1, .weight = weight, .energy = energy, .electrons_per_band = 2, .n_search = 1};
+    nh_levels l = {
+        .n_k = 2, .n_band = 1, .weight = weight, .energy = energy, .electrons_per_band = 2, .n_search = 1};
     double f[2], mu, entropy;
     OK(nh_occupy(&l, 1, sigma, &mu, f, &entropy, &err));
     assert_near(mu, 0, 1e-9);
@@ -48,7 +50,8 @@ static void level_in_a_gap(void **state)
 {
     (void)state;
     const double weight[] = {1}, energy[] = {0, 1, 5, 7}, sigma = 0.01;
-    nh_levels l = {.n_k = 1, .n_band = 4, .weight = weight, .energy = energy, .electrons_per_band = 1, .n_search = 4};
+    nh_levels l = {
+        .n_k = 1, .n_band = 4, .weight = weight, .energy = energy, .electrons_per_band = 1, .n_search = 4};
     double f[4], mu, entropy;
     OK(nh_occupy(&l, 2, sigma, &mu, f, &entropy, &err));
     assert_near(mu, 3.5, 1e-12); /* (-0.02 + 7.02)/2 */
@@ -67,14 +70,16 @@ static void electrons_that_do_not_fit(void **state)
 {
     (void)state;
     const double weight[] = {1}, energy[] = {0, 1};
-    const nh_levels l = {.n_k = 1, .n_band = 2, .weight = weight, .energy = energy, .electrons_per_band = 1, .n_search = 2};
+    const nh_levels l = {
+        .n_k = 1, .n_band = 2, .weight = weight, .energy = energy, .electrons_per_band = 1, .n_search = 2};
     double f[2], mu, entropy;
     assert_int_equal(nh_occupy(&l, 3, 0.01, &mu, f, &entropy, &err), -1);
     assert_non_null(strstr(err.text, "3 electrons"));
     assert_int_equal(nh_occupy(&l, 1, 0, &mu, f, &entropy, &err), -1);
     assert_non_null(strstr(err.text, "smearing"));
     const double bad[] = {NAN, 1};
-    const nh_levels wrong = {.n_k = 1, .n_band = 2, .weight = weight, .energy = bad, .electrons_per_band = 1, .n_search = 2};
+    const nh_levels wrong = {
+        .n_k = 1, .n_band = 2, .weight = weight, .energy = bad, .electrons_per_band = 1, .n_search = 2};
     assert_int_equal(nh_occupy(&wrong, 1, 0.01, &mu, f, &entropy, &err), -1);
     assert_non_null(strstr(err.text, "finite"));
 }
@@ -96,7 +101,8 @@ static void mixing_solves_a_linear_model(void **state)
         fixed[i] = CMPLX(1.0 + i, 0.3 * i);
         in[i] = i == 0 ? fixed[0] : CMPLX(0.2 * i, -0.7);
     }
-    const nh_mixing_task task = {.n = WAVES, .g2 = g2, .weight = weight, .history = 8, .beta = 0.7, .kerker = 0.1};
+    const nh_mixing_task task = {
+        .n = WAVES, .g2 = g2, .weight = weight, .history = 8, .beta = 0.7, .kerker = 0.1};
     nh_mixing *m;
     OK(nh_mixing_new(&task, &m, &err));
     double distance = 0;
@@ -113,7 +119,9 @@ static void mixing_solves_a_linear_model(void **state)
     nh_mixing_free(m);
 
     /* The first step is beta K(G) of the residual; K has a floor of 0.1. */
-    OK(nh_mixing_new(&(nh_mixing_task){.n = WAVES, .g2 = g2, .weight = weight, .history = 1, .beta = 0.5, .kerker = 100}, &m, &err));
+    OK(nh_mixing_new(
+        &(nh_mixing_task){.n = WAVES, .g2 = g2, .weight = weight, .history = 1, .beta = 0.5, .kerker = 100},
+        &m, &err));
     for (int i = 0; i < WAVES; i++) {
         in[i] = 1;
         out[i] = 2;
@@ -165,7 +173,8 @@ static double *symmetric_matrix(const nh_graph *g, size_t seed)
         const size_t rows = nh_atom_orbitals(&g->structure, (size_t)g->pairs.pair[p].src),
                      columns = nh_atom_orbitals(&g->structure, (size_t)g->pairs.pair[p].dst);
         for (size_t i = 0; i < rows * columns; i++) {
-            const size_t at = g->pairs.start[p] + i, back = g->pairs.start[reverse[p]] + i % columns * rows + i / columns;
+            const size_t at = g->pairs.start[p] + i,
+                         back = g->pairs.start[reverse[p]] + i % columns * rows + i / columns;
             x[at] = exp(-0.8 * g->pairs.distance[p]) * (made_number(at + seed) + made_number(back + seed));
         }
     }
@@ -197,7 +206,9 @@ static void sums_are_those_of_the_definition(void **state)
         for (size_t q = 0; q < n_k; q++)
             for (size_t i = 0; i < rows * columns; i++)
                 expected[(q * n + start[pair->src] + i / columns) * n + start[pair->dst] + i % columns] +=
-                    cexp(2 * M_PI * I * (k[3 * q] * pair->cell[0] + k[3 * q + 1] * pair->cell[1] + k[3 * q + 2] * pair->cell[2])) *
+                    cexp(2 * M_PI * I *
+                         (k[3 * q] * pair->cell[0] + k[3 * q + 1] * pair->cell[1] +
+                          k[3 * q + 2] * pair->cell[2])) *
                     x[g->pairs.start[p] + i];
     }
     for (size_t e = 0; e < g->pairs.n_elem; e++)
@@ -220,10 +231,11 @@ static void sums_are_those_of_the_definition(void **state)
         for (size_t i = 0; i < rows * columns; i++) {
             double sum = 0;
             for (size_t c = 0; c < n_k; c++)
-                sum += weight[c] *
-                       creal(cexp(-2 * M_PI * I *
-                                  (k[3 * c] * pair->cell[0] + k[3 * c + 1] * pair->cell[1] + k[3 * c + 2] * pair->cell[2])) *
-                             expected[(c * n + start[pair->src] + i / columns) * n + start[pair->dst] + i % columns]);
+                sum += weight[c] * creal(cexp(-2 * M_PI * I *
+                                              (k[3 * c] * pair->cell[0] + k[3 * c + 1] * pair->cell[1] +
+                                               k[3 * c + 2] * pair->cell[2])) *
+                                         expected[(c * n + start[pair->src] + i / columns) * n +
+                                                  start[pair->dst] + i % columns]);
             assert_near(p[g->pairs.start[q] + i], sum, 1e-13);
         }
     }
@@ -250,7 +262,8 @@ typedef struct filled {
     size_t n_k;
 } filled;
 
-static filled fill(const nh_graph *g, const double *h, const double *grid, const int mesh[3], double n_electron, nh_threads *threads)
+static filled fill(const nh_graph *g, const double *h, const double *grid, const int mesh[3],
+                   double n_electron, nh_threads *threads)
 {
     filled f = {.p = calloc(g->pairs.n_elem, sizeof(double))};
     OK(nh_half_mesh(mesh, &f.n_k, &f.k, &f.weight, &err));
@@ -313,7 +326,8 @@ static void density_matrix_of_a_made_crystal(void **state)
         double *real = symmetric_matrix(g, 91), *h = calloc(2 * (size_t)n_spin * n_elem, sizeof *h);
         nh_threads *threads;
         OK(nh_threads_new(3, &threads, &err));
-        filled a = fill(g, h, real, (int[]){2, 3, 2}, 6, NULL), b = fill(g, h, real, (int[]){2, 3, 2}, 6, threads);
+        filled a = fill(g, h, real, (int[]){2, 3, 2}, 6, NULL),
+               b = fill(g, h, real, (int[]){2, 3, 2}, 6, threads);
         assert_near(a.charge, 6, 1e-9);
         assert_memory_equal(a.p, b.p, n_elem * sizeof *a.p);
         double energy = 0;
@@ -342,7 +356,8 @@ static void half_mesh_is_the_whole_one(void **state)
     OK(nh_kpoints_mesh(mesh, true, zero_shift, &all, &err));
     OK(nh_fourier_new(g, NH_H0, NULL, &fourier, &err));
     const size_t basis = nh_fourier_basis(fourier);
-    double *h = calloc(2 * basis * basis, sizeof *h), *s = calloc(2 * basis * basis, sizeof *s), *energy = calloc(basis, sizeof *energy);
+    double *h = calloc(2 * basis * basis, sizeof *h), *s = calloc(2 * basis * basis, sizeof *s),
+           *energy = calloc(basis, sizeof *energy);
     nh_eigen *eigen;
     OK(nh_eigen_new(basis, 0, false, &eigen, &err));
     double charge = 0, band = 0;
@@ -366,7 +381,8 @@ static void half_mesh_is_the_whole_one(void **state)
     assert_near(f.charge, 7, 1e-9);
 
     /* To first order a change of H moves the bands as nh_states_expect says: S itself moves them all by 1. */
-    double *change = calloc(8 * g->pairs.n_elem, sizeof *change), *moved = calloc(f.n_k * basis, sizeof *moved);
+    double *change = calloc(8 * g->pairs.n_elem, sizeof *change),
+           *moved = calloc(f.n_k * basis, sizeof *moved);
     for (size_t e = 0; e < g->pairs.n_elem; e++)
         change[2 * e] = change[6 * g->pairs.n_elem + 2 * e] = g->overlap[e];
     OK(nh_states_solve(f.states, NULL, &err));

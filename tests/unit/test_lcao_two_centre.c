@@ -18,7 +18,8 @@
 
 static void near(double a, double b, double tolerance, const char *what)
 {
-    if (!(fabs(a - b) <= tolerance)) fail_msg("%s: %.15g, %.15g expected (%.1e apart)", what, a, b, fabs(a - b));
+    if (!(fabs(a - b) <= tolerance))
+        fail_msg("%s: %.15g, %.15g expected (%.1e apart)", what, a, b, fabs(a - b));
 }
 
 /* --- functions on the sphere ------------------------------------------------------------------------------------- */
@@ -43,12 +44,13 @@ static void bessel_functions(void **state)
             sum += (double)(2 * l + 1) * uniform[l * N + i] * uniform[l * N + i];
         }
         if (x < 2) near(sum, 1, 1e-10, "sum rule");
-        near(uniform[N + i], x < 0.05 ? x / 3 * (1 - x * x / 10 * (1 - x * x / 28)) : sin(x) / (x * x) - cos(x) / x, 1e-13,
+        near(uniform[N + i],
+             x < 0.05 ? x / 3 * (1 - x * x / 10 * (1 - x * x / 28)) : sin(x) / (x * x) - cos(x) / x, 1e-13,
              "j1");
         /* the recursion holds across the border of series and recursion */
         for (size_t l = 1; l < LMAX; l++)
-            near(uniform[(l - 1) * N + i] + uniform[(l + 1) * N + i], (double)(2 * l + 1) / x * uniform[l * N + i], 1e-12,
-                 "recursion");
+            near(uniform[(l - 1) * N + i] + uniform[(l + 1) * N + i],
+                 (double)(2 * l + 1) / x * uniform[l * N + i], 1e-12, "recursion");
     }
 }
 
@@ -73,7 +75,8 @@ static void gaunt_coefficients(void **state)
             }
             for (int m1 = 0; m1 <= 2 * l1; m1++)
                 for (int m2 = 0; m2 <= 2 * l2; m2++)
-                    near(product[m1][m2], scale * scale * y[l1 * l1 + m1] * y[l2 * l2 + m2], 1e-13, "product");
+                    near(product[m1][m2], scale * scale * y[l1 * l1 + m1] * y[l2 * l2 + m2], 1e-13,
+                         "product");
         }
     nh_gaunt_free(&g);
     assert_int_equal(nh_gaunt_new(8, 8, &g, &err), -1);
@@ -137,8 +140,8 @@ static closed closed_form(double a, double b, const double v[3])
 
 static const double box[9] = {14, 0, 0, 0, 14, 0, 0, 0, 14};
 
-static nh_structure made_structure(size_t n_atom, const double *position, const int *species, size_t n_species,
-                                   const nh_species *of)
+static nh_structure made_structure(size_t n_atom, const double *position, const int *species,
+                                   size_t n_species, const nh_species *of)
 {
     nh_structure s;
     OK(nh_structure_new(n_atom, n_species, &s, &err));
@@ -179,7 +182,8 @@ static void gaussian_integrals(void **state)
     nh_species species[2] = {{.orbital = made_orbitals(2, sp, alpha[0], 6.5)},
                              {.orbital = made_orbitals(2, sp, alpha[1], 5.5)}};
     const double position[6] = {0.2, 0.1, -0.3, 0.9, -0.5, 0.4};
-    nh_structure s = made_structure(2, position, (int[]){1, 0}, 2, species); /* the first atom is of the second species */
+    nh_structure s =
+        made_structure(2, position, (int[]){1, 0}, 2, species); /* the first atom is of the second species */
     nh_pairs pairs = made_pairs(&s, species);
     nh_two_centre *t;
     const nh_two_centre_task task = {.n_species = 2, .species = species};
@@ -213,7 +217,8 @@ static void gaussian_integrals(void **state)
         const double *const xo = x + (size_t)i * pairs.n_elem + pairs.start[pair];
         near(xo[0], centre * c.s, 1e-9, "<s|r|s>");
         for (int j = 0; j < 3; j++) /* derivative by the second centre */
-            near(xo[1 + place[j]], (centre * c.ds[j] + (i == j ? a / (a + b) : 0) * c.s) / sqrt(a), 1e-9, "<s|r|p>");
+            near(xo[1 + place[j]], (centre * c.ds[j] + (i == j ? a / (a + b) : 0) * c.s) / sqrt(a), 1e-9,
+                 "<s|r|p>");
     }
     const size_t site = nh_pairs_find(&pairs, 1, 1, (int[]){0, 0, 0});
     for (size_t i = 0; i < 16; i++)
@@ -228,8 +233,10 @@ static void gaussian_integrals(void **state)
             const double shift = box[4 * k] * pairs.pair[p].cell[k] / NH_BOHR;
             for (size_t i = 0; i < 4; i++)
                 for (size_t j = 0; j < 4; j++) {
-                    const size_t here = pairs.start[p] + 4 * i + j, there = pairs.start[reverse[p]] + 4 * j + i;
-                    near(x[k * pairs.n_elem + here], x[k * pairs.n_elem + there] + shift * S[there], 1e-9, "hermitian r");
+                    const size_t here = pairs.start[p] + 4 * i + j,
+                                 there = pairs.start[reverse[p]] + 4 * j + i;
+                    near(x[k * pairs.n_elem + here], x[k * pairs.n_elem + there] + shift * S[there], 1e-9,
+                         "hermitian r");
                     assert_true(S[here] == S[there] && T[here] == T[there]);
                 }
         }
@@ -382,7 +389,8 @@ static void nonlocal_symmetries(void **state)
     nh_pairs_reverse(&w.pairs, reverse);
     double spin = 0;
     for (size_t i = 0; i < n; i++) { /* time reversal: dd = uu*, du = -ud* */
-        const double *const uu = w.v + 2 * i, *const ud = uu + 2 * n, *const du = ud + 2 * n, *const dd = du + 2 * n;
+        const double *const uu = w.v + 2 * i, *const ud = uu + 2 * n, *const du = ud + 2 * n,
+                            *const dd = du + 2 * n;
         assert_true(uu[0] == dd[0] && uu[1] == -dd[1] && ud[0] == -du[0] && ud[1] == du[1]);
         spin = fmax(spin, fabs(ud[1]));
     }
@@ -393,7 +401,8 @@ static void nonlocal_symmetries(void **state)
                 for (size_t j = 0; j < 9; j++) {
                     static const size_t adjoint[4] = {0, 2, 1, 3};
                     const double *const here = w.v + 2 * (s * n + w.pairs.start[p] + 9 * i + j);
-                    const double *const there = w.v + 2 * (adjoint[s] * n + w.pairs.start[reverse[p]] + 9 * j + i);
+                    const double *const there =
+                        w.v + 2 * (adjoint[s] * n + w.pairs.start[reverse[p]] + 9 * j + i);
                     assert_true(here[0] == there[0] && here[1] == -there[1]);
                 }
     /* without spin: the mean of uu and dd */
@@ -421,8 +430,8 @@ static void rotated_crystal(void **state)
     for (int k = 0; k < 2; k++) {
         world_new(&w[k], k == 1, some_d, NULL);
         matrix[k] = NH_ARRAY(double, 2 * w[k].pairs.n_elem);
-        OK(nh_two_centre_matrices(w[k].t, &w[k].s, &w[k].pairs, matrix[k], matrix[k] + w[k].pairs.n_elem, NULL, NULL,
-                                  &err));
+        OK(nh_two_centre_matrices(w[k].t, &w[k].s, &w[k].pairs, matrix[k], matrix[k] + w[k].pairs.n_elem,
+                                  NULL, NULL, &err));
     }
     assert_int_equal(w[0].pairs.count, w[1].pairs.count);
     const size_t n = w[0].pairs.n_elem;
@@ -527,7 +536,8 @@ static void reference_crystal(const char *name, size_t n, const char *const elem
     nh_graph *g;
     OK(nh_graph_read(f, NH_WANT_OVERLAP | NH_WANT_H0, &g, &err));
     const size_t ne = g->pairs.n_elem;
-    double *const kinetic = NH_ARRAY(double, ne), *const s = NH_ARRAY(double, ne), *const t = NH_ARRAY(double, ne);
+    double *const kinetic = NH_ARRAY(double, ne), *const s = NH_ARRAY(double, ne),
+                  *const t = NH_ARRAY(double, ne);
     double *const v = NH_ARRAY(double, 8 * ne);
     OK(nh_nc_get_double(f, "kinetic", 1, (const char *const[]){"elem"}, ne, kinetic, &err));
     nh_pairs pairs = made_pairs(&g->structure, species);
@@ -553,8 +563,8 @@ static void reference_crystal(const char *name, size_t n, const char *const elem
             worst[2] = fmax(worst[2], fabs(NH_RYDBERG * v[at] - h[at]));
         }
     }
-    print_message("%s: S %.1e, T %.1e eV, spin-orbit %.1e eV; %zu and %zu pairs\n", name, worst[0], worst[1], worst[2],
-                  pairs.count, g->pairs.count);
+    print_message("%s: S %.1e, T %.1e eV, spin-orbit %.1e eV; %zu and %zu pairs\n", name, worst[0], worst[1],
+                  worst[2], pairs.count, g->pairs.count);
     assert_true(worst[0] < 1e-7 && worst[1] < 1e-6 && worst[2] < 1e-6);
     nh_threads_free(threads);
     nh_two_centre_free(two);
@@ -578,18 +588,24 @@ static void reference_silicon(void **state)
 static void reference_gallium_arsenide(void **state)
 {
     (void)state;
-    static const char *const elements[][2] = {{"Ga", "gga_8au_100Ry_2s2p2d1f"}, {"As", "gga_7au_100Ry_2s2p1d"}};
+    static const char *const elements[][2] = {{"Ga", "gga_8au_100Ry_2s2p2d1f"},
+                                              {"As", "gga_7au_100Ry_2s2p1d"}};
     reference_crystal("GaAs", 2, elements);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bessel_functions),     cmocka_unit_test(gaunt_coefficients),
-        cmocka_unit_test(angular_momentum),     cmocka_unit_test(gaussian_integrals),
-        cmocka_unit_test(tables),               cmocka_unit_test(nonlocal_closed_form),
-        cmocka_unit_test(nonlocal_symmetries),  cmocka_unit_test(rotated_crystal),
-        cmocka_unit_test(published_numbers),    cmocka_unit_test(reference_silicon),
+        cmocka_unit_test(bessel_functions),
+        cmocka_unit_test(gaunt_coefficients),
+        cmocka_unit_test(angular_momentum),
+        cmocka_unit_test(gaussian_integrals),
+        cmocka_unit_test(tables),
+        cmocka_unit_test(nonlocal_closed_form),
+        cmocka_unit_test(nonlocal_symmetries),
+        cmocka_unit_test(rotated_crystal),
+        cmocka_unit_test(published_numbers),
+        cmocka_unit_test(reference_silicon),
         cmocka_unit_test(reference_gallium_arsenide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,9 +90,11 @@ static void golden_losses(void **state)
     for (int squared = 0; squared < 2; squared++) {
         nh_loss_terms t;
         f->o.squared = squared;
-        OK(nh_loss_evaluate(f->d,
-                            &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &f->x.states,
-                                            .ham = f->ham, .trace = f->trace}, &t, &err));
+        OK(nh_loss_evaluate(
+            f->d,
+            &(nh_loss_task){
+                .options = &f->o, .n_state = 1, .state = &f->x.states, .ham = f->ham, .trace = f->trace},
+            &t, &err));
         double *golden = golden_read(f->nc, squared ? "terms_mse" : "terms_l1");
         const double found[5] = {t.r, t.p, t.q, t.pq, t.loss_h};
         for (size_t i = 0; i < 5; i++)
@@ -182,8 +184,12 @@ static nh_loss_terms at(const setting *s, double a, const double *v, double b, c
         trace[i] = s->trace[i] + (x ? c * x[i] : 0);
     nh_loss_terms t;
     OK(nh_loss_evaluate(s->d,
-                        &(nh_loss_task){.options = &s->o, .n_state = s->n_state, .state = s->state,
-                                        .ham = ham, .trace = s->trace ? trace : NULL}, &t, &err));
+                        &(nh_loss_task){.options = &s->o,
+                                        .n_state = s->n_state,
+                                        .state = s->state,
+                                        .ham = ham,
+                                        .trace = s->trace ? trace : NULL},
+                        &t, &err));
     free(ham);
     free(trace);
     return t;
@@ -208,15 +214,22 @@ static void check_gradient(const setting *s, const char *what)
     double *v = noise(n, 1, "first"), *w = noise(n, 1, "second"), *x = noise(m, 1, "third");
     nh_loss_terms t, t0;
     OK(nh_loss_evaluate(s->d,
-                        &(nh_loss_task){.options = &s->o, .n_state = s->n_state, .state = s->state,
-                                        .ham = s->ham, .trace = s->trace, .g_ham = g, .g_trace = gt},
+                        &(nh_loss_task){.options = &s->o,
+                                        .n_state = s->n_state,
+                                        .state = s->state,
+                                        .ham = s->ham,
+                                        .trace = s->trace,
+                                        .g_ham = g,
+                                        .g_trace = gt},
                         &t, &err));
     setting no_trace = *s;
     no_trace.o.lambda_c = 0;
     no_trace.trace = NULL;
-    OK(nh_loss_evaluate(s->d,
-                        &(nh_loss_task){.options = &no_trace.o, .n_state = s->n_state, .state = s->state,
-                                        .ham = s->ham, .g_ham = plain}, &t0, &err));
+    OK(nh_loss_evaluate(
+        s->d,
+        &(nh_loss_task){
+            .options = &no_trace.o, .n_state = s->n_state, .state = s->state, .ham = s->ham, .g_ham = plain},
+        &t0, &err));
     assert_true(t0.loss_h == t.loss_h && t0.total == t.total && t.total == t.loss_h && t.loss_h > 0);
 
     const double mu_v = at(&no_trace, 1, v, 0, NULL, 0, NULL).mu - t.mu,
@@ -301,9 +314,11 @@ static void gradients_of_other_selections(void **state)
         double *g = calloc(f->x.n_edge * scalar.irreps.dim, sizeof *g);
         nh_loss_terms t;
         s.o.kind = NH_LOSS_REFERENCE;
-        OK(nh_loss_evaluate(d,
-                            &(nh_loss_task){.options = &s.o, .n_state = 1, .state = s.state, .ham = ham,
-                                            .trace = s.trace, .g_ham = g}, &t, &err));
+        OK(nh_loss_evaluate(
+            d,
+            &(nh_loss_task){
+                .options = &s.o, .n_state = 1, .state = s.state, .ham = ham, .trace = s.trace, .g_ham = g},
+            &t, &err));
         size_t silent = 0, rows = 0;
         for (size_t e = 0; e < f->x.n_edge; e++) {
             const bool outside = f->x.g->pairs.distance[e] >= 3;
@@ -398,12 +413,16 @@ static void without_spin(void **state)
     for (int kind = 0; kind < 3; kind++) {
         const nh_loss_options o = heavy(kind == 2 ? NH_LOSS_PAPER : NH_LOSS_REFERENCE, kind == 1);
         nh_loss_terms a, b;
-        OK(nh_loss_evaluate(d1,
-                            &(nh_loss_task){.options = &o, .n_state = 1, .state = &s1, .ham = f->ham,
-                                            .trace = f->trace, .g_ham = g1}, &a, &err));
-        OK(nh_loss_evaluate(d2,
-                            &(nh_loss_task){.options = &o, .n_state = 1, .state = &s2, .ham = f->ham,
-                                            .trace = f->trace, .g_ham = g2}, &b, &err));
+        OK(nh_loss_evaluate(
+            d1,
+            &(nh_loss_task){
+                .options = &o, .n_state = 1, .state = &s1, .ham = f->ham, .trace = f->trace, .g_ham = g1},
+            &a, &err));
+        OK(nh_loss_evaluate(
+            d2,
+            &(nh_loss_task){
+                .options = &o, .n_state = 1, .state = &s2, .ham = f->ham, .trace = f->trace, .g_ham = g2},
+            &b, &err));
         const double x[] = {a.total, a.r, a.p, a.q, a.pq, a.mu, a.loss_trace},
                      y[] = {b.total, b.r, b.p, b.q, b.pq, b.mu, b.loss_trace};
         for (size_t i = 0; i < sizeof x / sizeof *x; i++)
@@ -429,9 +448,14 @@ static void threads_do_not_matter(void **state)
         nh_threads *threads;
         OK(nh_threads_new(1 + 2 * i, &threads, &err));
         OK(nh_loss_evaluate(f->d,
-                            &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &f->x.states,
-                                            .ham = f->ham, .trace = f->trace, .g_ham = g[i],
-                                            .threads = threads}, &t[i], &err));
+                            &(nh_loss_task){.options = &f->o,
+                                            .n_state = 1,
+                                            .state = &f->x.states,
+                                            .ham = f->ham,
+                                            .trace = f->trace,
+                                            .g_ham = g[i],
+                                            .threads = threads},
+                            &t[i], &err));
         nh_threads_free(threads);
     }
     assert_memory_equal(&t[0], &t[1], sizeof t[0]);
@@ -452,8 +476,13 @@ static void perfect_prediction(void **state)
            *gt = calloc(f->x.n_edge * N_PAIR, sizeof *gt);
     nh_loss_terms t;
     OK(nh_loss_evaluate(f->d,
-                        &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &f->x.states,
-                                        .ham = f->ham, .trace = trace, .g_ham = grad, .g_trace = gt},
+                        &(nh_loss_task){.options = &f->o,
+                                        .n_state = 1,
+                                        .state = &f->x.states,
+                                        .ham = f->ham,
+                                        .trace = trace,
+                                        .g_ham = grad,
+                                        .g_trace = gt},
                         &t, &err));
     assert_true(t.loss_h == 0 && t.loss_trace == 0 && t.mu == 0);
     for (size_t i = 0; i < f->x.n_edge * DIM; i++)
@@ -473,9 +502,11 @@ static void nan_is_seen(void **state)
     while (f->x.g->pairs.distance[e] >= 6) /* nothing is asked there */
         e++;
     f->ham[e * DIM] = NAN;
-    OK(nh_loss_evaluate(f->d,
-                        &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &f->x.states,
-                                        .ham = f->ham, .trace = f->trace}, &t, &err));
+    OK(nh_loss_evaluate(
+        f->d,
+        &(nh_loss_task){
+            .options = &f->o, .n_state = 1, .state = &f->x.states, .ham = f->ham, .trace = f->trace},
+        &t, &err));
     assert_true(isnan(t.loss_h) && isnan(t.total));
 }
 
@@ -514,17 +545,21 @@ static void bad_input(void **state)
     nh_embedding_free(small);
     nh_kstates s = f->x.states;
     s.n_basis--;
-    refuse(nh_loss_evaluate(f->d,
-                            &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &s, .ham = f->ham,
-                                            .trace = f->trace}, &t, &err), "orbitals");
+    refuse(nh_loss_evaluate(
+               f->d,
+               &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &s, .ham = f->ham, .trace = f->trace},
+               &t, &err),
+           "orbitals");
     s = f->x.states;
     s.n_p = s.n_band + 1;
-    refuse(nh_loss_evaluate(f->d,
-                            &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &s, .ham = f->ham,
-                                            .trace = f->trace}, &t, &err), "in P");
-    refuse(nh_loss_evaluate(f->d,
-                            &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &f->x.states,
-                                            .ham = f->ham}, &t, &err),
+    refuse(nh_loss_evaluate(
+               f->d,
+               &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &s, .ham = f->ham, .trace = f->trace},
+               &t, &err),
+           "in P");
+    refuse(nh_loss_evaluate(
+               f->d, &(nh_loss_task){.options = &f->o, .n_state = 1, .state = &f->x.states, .ham = f->ham},
+               &t, &err),
            "lambda_c");
 }
 

@@ -72,7 +72,7 @@ static void grows_from_a_full_one(void **state)
 static void grows_one_by_one(void **state)
 {
     (void)state;
-    double (*a)[3] = NULL;
+    double(*a)[3] = NULL;
     for (size_t n = 0; n < 5000; n++) {
         assert_true(nh_grow_one(&a, n, sizeof *a));
         assert_true(malloc_usable_size(a) >= (n + 1) * sizeof *a);
@@ -80,7 +80,7 @@ static void grows_one_by_one(void **state)
     }
     for (size_t n = 0; n < 5000; n++)
         assert_true(a[n][2] == (double)n);
-    double (*const kept)[3] = a;
+    double(*const kept)[3] = a;
     assert_false(nh_grow_one(&a, SIZE_MAX / 2 + 1, sizeof *a));
     assert_false(nh_grow_one(&a, (size_t)1 << 62, sizeof *a));
     assert_true(a == kept);

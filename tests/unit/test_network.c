@@ -308,7 +308,8 @@ static void compare_probes(int nc, const result *r, double tolerance)
         for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
             if (k + 1 == r->blocks && !list[i].last) continue;
             snprintf(name, sizeof name, "r0_%s_%zu", list[i].text, k);
-            if (!strcmp(name, "r0_edge_3") && !golden_has(nc, name)) continue; /* too large to be shipped, and ham_nomask is made of it */
+            if (!strcmp(name, "r0_edge_3") && !golden_has(nc, name))
+                continue; /* too large to be shipped, and ham_nomask is made of it */
             compare(nc, name, list[i].found, tolerance);
         }
     }

@@ -48,7 +48,12 @@ static const char DESCRIPTION[] = "Reads a-b and C:\\dir, ~x^2 of `y'.\n.leading
 static void describe_program(run *r)
 {
     settings *s = &r->got;
-    *s = (settings){.h0 = true, .precision = 1, .seed = 1, .cutoff = 8, .window = {-INFINITY, INFINITY}, .device = NH_DEVICE_ONE};
+    *s = (settings){.h0 = true,
+                    .precision = 1,
+                    .seed = 1,
+                    .cutoff = 8,
+                    .window = {-INFINITY, INFINITY},
+                    .device = NH_DEVICE_ONE};
     const nh_option options[MAX_OPTIONS] = {
         {NH_OPT_FLAG, 'f', "flag", NULL, &s->flag, NULL, NULL, "a flag"},
         {NH_OPT_UNSET, 0, "no-h0", NULL, &s->h0, NULL, NULL, "without H0"},
@@ -357,8 +362,9 @@ static void devices(void **state)
         assert_true(c.kind == good[i].c.kind && c.n_index == good[i].c.n_index && c.tf32 == good[i].c.tf32);
         assert_memory_equal(c.index, good[i].c.index, sizeof c.index);
     }
-    static const char *const bad[] = {"", "cud", "cpu:0", "auto:1", "cuda:-1", "cuda:1x", "cuda:99999999999", "cuda,tf32,",
-                                      "cuda,1", "cuda:1,", "cuda:1,1", "cuda:0,,1", "cuda:0,tf32,1"};
+    static const char *const bad[] = {
+        "",           "cud",    "cpu:0",   "auto:1",   "cuda:-1",   "cuda:1x",      "cuda:99999999999",
+        "cuda,tf32,", "cuda,1", "cuda:1,", "cuda:1,1", "cuda:0,,1", "cuda:0,tf32,1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(nh_device_parse(bad[i], &c), -1);
     nh_error err;

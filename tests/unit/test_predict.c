@@ -37,9 +37,9 @@ static void predict(const nh_model *m, nh_graph *g, nh_precision precision, bool
                     nh_threads *threads)
 {
     nh_predict_report report;
-    OK(nh_predict(m, g,
-                  &(nh_predict_options){.precision = precision, .devices = TEST_DEVICES,
-                                        .hermitize = hermitize}, threads, &report, NULL, &err));
+    OK(nh_predict(
+        m, g, &(nh_predict_options){.precision = precision, .devices = TEST_DEVICES, .hermitize = hermitize},
+        threads, &report, NULL, &err));
     /* on a device H0 becomes features there */
     const bool here = TEST_DEVICES == NULL || m->config.input != NH_INPUT_H0 || g->features != NULL;
     assert_true(here == (report.embed > 0));
@@ -68,7 +68,8 @@ static void compare(const golden_graph *x, const double *h_pred, double toleranc
         fail_msg("largest difference %g of %g, %g", worst, largest, correction);
 }
 
-static void check_golden(const char *file, const char *config, const char *prefix, size_t n_shell, const int *shell_l)
+static void check_golden(const char *file, const char *config, const char *prefix, size_t n_shell,
+                         const int *shell_l)
 {
     const int nc = golden_open(file);
     golden_graph x = golden_graph_load(nc, n_shell, shell_l);
@@ -103,7 +104,8 @@ static void correction_of_the_golden_file(void **state)
     const int nc = golden_open("network_small.nc");
     size_t n_edge;
     const size_t count = golden_count(nc, "H0", &n_edge);
-    double *h0 = golden_read(nc, "H0"), *h_pred = golden_read(nc, "H_pred"), *d = golden_read(nc, "dH_uu_real");
+    double *h0 = golden_read(nc, "H0"), *h_pred = golden_read(nc, "H_pred"),
+           *d = golden_read(nc, "dH_uu_real");
     const size_t n = 10;
     assert_int_equal(count, n_edge * 8 * n * n);
     for (size_t k = 0; k < count; k++) {
@@ -213,9 +215,10 @@ static void many_crystals(void **state)
         int shell_l[6];
         size_t packed; /* no pair of these crystals is in the second of the four ranges */
     } crystals[] = {
-        {{3, 3}, {0, 0, 1, 0, 1, 2}, 3}, {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{2, 2}, {0, 1, 0, 1}, 3}, {{2, 1}, {0, 1, 0}, 0},
-        {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{1, 1}, {0, 0}, 3},             {{3, 1}, {0, 0, 1, 0}, 3}, {{3, 3}, {0, 0, 1, 0, 1, 2}, 0},
-        {{2, 1}, {0, 2, 0}, 3},          {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{2, 2}, {0, 1, 0, 1}, 3}, {{3, 1}, {0, 0, 1, 0}, 0},
+        {{3, 3}, {0, 0, 1, 0, 1, 2}, 3}, {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{2, 2}, {0, 1, 0, 1}, 3},
+        {{2, 1}, {0, 1, 0}, 0},          {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{1, 1}, {0, 0}, 3},
+        {{3, 1}, {0, 0, 1, 0}, 3},       {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{2, 1}, {0, 2, 0}, 3},
+        {{3, 3}, {0, 0, 1, 0, 1, 2}, 0}, {{2, 2}, {0, 1, 0, 1}, 3},       {{3, 1}, {0, 0, 1, 0}, 0},
     };
     nh_model *m = make_model(TINY, "");
     for (int precision = NH_SINGLE; precision <= NH_DOUBLE; precision++) {
@@ -231,7 +234,8 @@ static void many_crystals(void **state)
             OK(nh_predictor_run(p, g, NULL, &report, NULL, &err));
             assert_memory_equal(alone, g->matrix[NH_H_PRED], 8 * g->pairs.n_elem * sizeof(double));
             if (report.n_packed != crystals[i].packed)
-                fail_msg("crystal %zu: %zu sub-models packed, %zu expected", i, report.n_packed, crystals[i].packed);
+                fail_msg("crystal %zu: %zu sub-models packed, %zu expected", i, report.n_packed,
+                         crystals[i].packed);
             free(alone);
             nh_graph_free(g);
         }
@@ -480,8 +484,8 @@ static void targets(void **state)
 static void assert_refused(const nh_model *m, nh_graph *g, const char *expected)
 {
     if (!nh_predict(m, g,
-                    &(nh_predict_options){.precision = NH_SINGLE, .devices = TEST_DEVICES,
-                                          .hermitize = true}, NULL, NULL, NULL, &err))
+                    &(nh_predict_options){.precision = NH_SINGLE, .devices = TEST_DEVICES, .hermitize = true},
+                    NULL, NULL, NULL, &err))
         fail_msg("accepted; expected: %s", expected);
     if (!strstr(err.text, expected)) fail_msg("'%s' lacks '%s'", err.text, expected);
 }

@@ -36,8 +36,8 @@ static void put(const char *text)
 
 /* A small file: nine points (the tenth is dropped), two projectors p1/2 and p3/2. */
 #define INFO "<UPF version=\"2.0.1\">\n<PP_INFO>\n a < b & c\n<PP_INPUTFILE>\n</PP_INPUTFILE>\n</PP_INFO>\n"
-#define HEADER_OF(type, element, so, functional, proj)                                                                \
-    "<PP_HEADER element=\" " element "\" pseudo_type=\"" type "\" has_so=\"" so "\" core_correction=\"T\"\n"          \
+#define HEADER_OF(type, element, so, functional, proj)                                                       \
+    "<PP_HEADER element=\" " element "\" pseudo_type=\"" type "\" has_so=\"" so "\" core_correction=\"T\"\n" \
     "functional=\"" functional "\" z_valence=\"   4.00\" mesh_size=\"  10\" number_of_proj=\"" proj "\"/>\n"
 #define HEADER HEADER_OF("NC", "Si", "T", "PBE", "2")
 #define R_TEXT "<PP_R size=\"10\">0 .5 1 1.5 2 2.5 3 3.5\n4 4.5</PP_R>\n"
@@ -46,11 +46,12 @@ static void put(const char *text)
 #define BETA1 "<PP_BETA.1 angular_momentum=\"1\">0 1 2 3 1e-11 0 0 0 0 0</PP_BETA.1>\n"
 #define BETA2 "<PP_BETA.2 angular_momentum=\"1\">0 1 2 3 4 0 0 0 0 0</PP_BETA.2>\n"
 #define DIJ_TEXT "<PP_DIJ>1.5 0 0 2.5</PP_DIJ>\n"
-#define REST                                                                                                          \
-    "<PP_PSWFC><PP_CHI.1>1 2 3</PP_CHI.1></PP_PSWFC><PP_NLCC>9 8 7 6 5 4 3 2 1 0</PP_NLCC>\n"                         \
+#define REST                                                                                                 \
+    "<PP_PSWFC><PP_CHI.1>1 2 3</PP_CHI.1></PP_PSWFC><PP_NLCC>9 8 7 6 5 4 3 2 1 0</PP_NLCC>\n"                \
     "<PP_RHOATOM>0 1 1 1 1 1 1 1 0 0</PP_RHOATOM>\n"
-#define RELBETA                                                                                                       \
-    "<PP_SPIN_ORB><PP_RELBETA.1 lll=\"1\" jjj=\"0.5\"/><PP_RELBETA.2 lll=\"1\" jjj=\"1.5\"/></PP_SPIN_ORB>\n"
+#define RELBETA                                                                                              \
+    "<PP_SPIN_ORB><PP_RELBETA.1 lll=\"1\" jjj=\"0.5\"/><PP_RELBETA.2 lll=\"1\" "                             \
+    "jjj=\"1.5\"/></PP_SPIN_ORB>\n"
 #define TAIL "</UPF>\n"
 #define NONLOCAL "<PP_NONLOCAL>" BETA1 BETA2 DIJ_TEXT "</PP_NONLOCAL>\n"
 #define GOOD INFO HEADER MESH LOCAL_TEXT NONLOCAL REST RELBETA TAIL
@@ -108,7 +109,8 @@ static void refused_pseudopotentials(void **state)
         {INFO HEADER_OF("NC", "Si", "T", "PBESOL", "2") MESH TAIL, "PBESOL"},
         {INFO HEADER_OF("NC", "Si", "T", "PBE", "2e9") MESH TAIL, "number_of_proj"},
         {INFO HEADER_OF("NC", "Si", "T", "PBE", "-1") MESH TAIL, "number_of_proj"},
-        {INFO HEADER_OF("NC", "Si", "F", "PBE", "2") MESH LOCAL_TEXT NONLOCAL REST TAIL, "scalar-relativistic"},
+        {INFO HEADER_OF("NC", "Si", "F", "PBE", "2") MESH LOCAL_TEXT NONLOCAL REST TAIL,
+         "scalar-relativistic"},
         {INFO MESH HEADER TAIL, "before PP_HEADER"},
         {INFO TAIL, "no PP_HEADER"},
         {INFO HEADER MESH LOCAL_TEXT, "truncated"},
@@ -128,16 +130,21 @@ static void refused_pseudopotentials(void **state)
         {INFO HEADER "<PP_R>0 1 2 3 x 5 6 7 8 9</PP_R>" TAIL, "number 5"},
         {INFO HEADER "<PP_R>0 1 2 3 nan 5 6 7 8 9</PP_R>" TAIL, "not finite"},
         {INFO HEADER "<PP_R>0 1 2 3 <X/> 5 6 7 8 9</PP_R>" TAIL, "inside"},
-        {INFO HEADER "<PP_R>0 1 2 3 3 5 6 7 8 9</PP_R><PP_RAB>1 1 1 1 1 1 1 1 1 1</PP_RAB>" LOCAL_TEXT NONLOCAL REST
-             RELBETA TAIL, "out of order"},
+        {INFO HEADER
+         "<PP_R>0 1 2 3 3 5 6 7 8 9</PP_R><PP_RAB>1 1 1 1 1 1 1 1 1 1</PP_RAB>" LOCAL_TEXT NONLOCAL REST
+             RELBETA TAIL,
+         "out of order"},
         {INFO HEADER "<PP_BETA.3 angular_momentum=\"0\">" TAIL, "2 projectors"},
         {INFO HEADER "<PP_BETA.1>" TAIL, "angular_momentum"},
         {INFO HEADER MESH LOCAL_TEXT BETA1 BETA2 "<PP_DIJ>1.5 0 1 2.5</PP_DIJ>" REST RELBETA TAIL, "couples"},
-        {INFO HEADER MESH LOCAL_TEXT BETA1 BETA2 "<PP_DIJ>1.5 0 2.5</PP_DIJ>" REST RELBETA TAIL, "3 numbers where 4"},
+        {INFO HEADER MESH LOCAL_TEXT BETA1 BETA2 "<PP_DIJ>1.5 0 2.5</PP_DIJ>" REST RELBETA TAIL,
+         "3 numbers where 4"},
         {INFO HEADER MESH LOCAL_TEXT NONLOCAL REST
-         "<PP_RELBETA.1 jjj=\"0.5\"/><PP_RELBETA.2 jjj=\"2.5\"/>" TAIL, "j = 2.5"},
+         "<PP_RELBETA.1 jjj=\"0.5\"/><PP_RELBETA.2 jjj=\"2.5\"/>" TAIL,
+         "j = 2.5"},
         {INFO HEADER MESH LOCAL_TEXT NONLOCAL "<PP_NLCC>0 0 0 0 0 0 0 0 0 0</PP_NLCC>"
-         "<PP_RHOATOM>0 0 0 0 0 0 0 0 0 0</PP_RHOATOM>" RELBETA TAIL, "0 electrons"},
+                                              "<PP_RHOATOM>0 0 0 0 0 0 0 0 0 0</PP_RHOATOM>" RELBETA TAIL,
+         "0 electrons"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         nh_pseudo p;
@@ -165,11 +172,11 @@ static void truncated_anywhere(void **state)
     }
 }
 
-#define ORB_HEAD                                                                                                      \
-    "-----\nElement                     Si\nNumber of Sorbital-->       2\nNumber of Porbital-->       1\n-----\n"    \
+#define ORB_HEAD                                                                                             \
+    "-----\nElement                     Si\nNumber of Sorbital-->       2\nNumber of Porbital-->       "     \
+    "1\n-----\n"                                                                                             \
     "SUMMARY  END\n\n"
-#define ORB_BLOCKS                                                                                                    \
-    " Type L N\n 0 0 1\n 1 1 1 0\n Type L N\n 0 0 0\n 2 1 1 0\n Type L N\n 0 1 0\n 0 1 2 0\n"
+#define ORB_BLOCKS " Type L N\n 0 0 1\n 1 1 1 0\n Type L N\n 0 0 0\n 2 1 1 0\n Type L N\n 0 1 0\n 0 1 2 0\n"
 
 static void small_orbitals(void **state)
 {
@@ -237,7 +244,8 @@ static void published_files(void **state)
     static const struct {
         const char *element;
         double local, core;
-    } table[] = {{"Si", 18.693935222, 0.724254858}, {"Ga", 49.397480062, 7.957212163}, {"As", 5.178749729, 0}};
+    } table[] = {
+        {"Si", 18.693935222, 0.724254858}, {"Ga", 49.397480062, 7.957212163}, {"As", 5.178749729, 0}};
     const double pi = acos(-1);
     for (size_t i = 0; i < 3; i++) {
         char name[128];
@@ -262,9 +270,9 @@ static void published_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(small_file),           cmocka_unit_test(refused_pseudopotentials),
-        cmocka_unit_test(truncated_anywhere),   cmocka_unit_test(small_orbitals),
-        cmocka_unit_test(refused_orbitals),     cmocka_unit_test(published_files),
+        cmocka_unit_test(small_file),         cmocka_unit_test(refused_pseudopotentials),
+        cmocka_unit_test(truncated_anywhere), cmocka_unit_test(small_orbitals),
+        cmocka_unit_test(refused_orbitals),   cmocka_unit_test(published_files),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

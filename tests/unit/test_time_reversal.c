@@ -145,22 +145,19 @@ static void rule_of_a_model(void **state)
         nh_model *given = model("as-given"), *mean = model("time-reversal");
         const size_t n = 2 * (size_t)n_spin * g->pairs.n_elem;
         double *h0 = copy(g, g->matrix[NH_H0]);
-        OK(nh_predict(mean, g,
-                      &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true},
-                      NULL, NULL, NULL, &err));
+        OK(nh_predict(mean, g, &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true}, NULL, NULL,
+                      NULL, &err));
         assert_memory_equal(h0, g->matrix[NH_H0], n * sizeof *h0);
         double *found = copy(g, g->matrix[NH_H_PRED]);
-        OK(nh_predict(given, g,
-                      &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true},
-                      NULL, NULL, NULL, &err));
+        OK(nh_predict(given, g, &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true}, NULL, NULL,
+                      NULL, &err));
         double difference = 0;
         for (size_t i = 0; i < n; i++)
             difference = fmax(difference, fabs(found[i] - g->matrix[NH_H_PRED][i]));
         assert_true(difference > 0.1);
         nh_time_reversal_average(g, g->matrix[NH_H0]);
-        OK(nh_predict(given, g,
-                      &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true},
-                      NULL, NULL, NULL, &err));
+        OK(nh_predict(given, g, &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true}, NULL, NULL,
+                      NULL, &err));
         for (size_t i = 0; i < n; i++)
             assert_true(fabs(found[i] - g->matrix[NH_H_PRED][i]) < 1e-12);
 
@@ -182,9 +179,8 @@ static void rule_of_a_model(void **state)
                            NULL, x->value_double);
         x->irreps = nh_irreps_text(&s.irreps);
         x->shell_pairs = nh_selection_text(e, &s);
-        OK(nh_predict(mean, g,
-                      &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true},
-                      NULL, NULL, NULL, &err));
+        OK(nh_predict(mean, g, &(nh_predict_options){.precision = NH_DOUBLE, .hermitize = true}, NULL, NULL,
+                      NULL, &err));
         for (size_t i = 0; i < n; i++)
             assert_true(fabs(found[i] - g->matrix[NH_H_PRED][i]) < 1e-12);
         nh_selection_free(&s);

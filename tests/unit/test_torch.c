@@ -34,8 +34,26 @@ static void types(void **state)
     (void)state;
     static const double given[] = {0, -0.0, 1, -2.5, 1.0 / 3, 65504, 6e-8, 5e-8, 1e-3, 100.25};
     enum { N = sizeof given / sizeof *given };
-    static const double half[N] = {0, -0.0, 1, -2.5, 0.333251953125, 65504, 5.9604644775390625e-8, 5.9604644775390625e-8, 0.0010004043579101562, 100.25};
-    static const double bfloat[N] = {0, -0.0, 1, -2.5, 0.333984375, 65536, 6.007030606269836e-8, 5.005858838558197e-08, 0.00099945068359375, 100};
+    static const double half[N] = {0,
+                                   -0.0,
+                                   1,
+                                   -2.5,
+                                   0.333251953125,
+                                   65504,
+                                   5.9604644775390625e-8,
+                                   5.9604644775390625e-8,
+                                   0.0010004043579101562,
+                                   100.25};
+    static const double bfloat[N] = {0,
+                                     -0.0,
+                                     1,
+                                     -2.5,
+                                     0.333984375,
+                                     65536,
+                                     6.007030606269836e-8,
+                                     5.005858838558197e-08,
+                                     0.00099945068359375,
+                                     100};
     const size_t dim[2] = {2, 5};
     nh_tensor_out t[4];
     static const char *const names[] = {"half", "bfloat", "single", "double"};
@@ -44,7 +62,9 @@ static void types(void **state)
         t[i] = (nh_tensor_out){.name = names[i], .dtype = kinds[i], .n_dim = 2, .dim = dim, .values = given};
     nh_error err;
     nh_checkpoint *c;
-    if (nh_checkpoint_write(path, 4, t, "some: text\n", &err) != 0 || nh_checkpoint_open(path, NULL, &c, &err) != 0) fail_msg("%s", err.text);
+    if (nh_checkpoint_write(path, 4, t, "some: text\n", &err) != 0 ||
+        nh_checkpoint_open(path, NULL, &c, &err) != 0)
+        fail_msg("%s", err.text);
     assert_int_equal(c->n_tensor, 4);
     assert_string_equal(c->skipped, "nextham_config");
     for (size_t i = 0; i < 4; i++) {
@@ -53,8 +73,12 @@ static void types(void **state)
         assert_int_equal(c->tensor[at].dtype, kinds[i]);
         assert_int_equal(nh_checkpoint_values(c, at, back, &err), 0);
         for (size_t k = 0; k < N; k++) {
-            const double expected = i == 0 ? half[k] : i == 1 ? bfloat[k] : i == 2 ? (double)(float)given[k] : given[k];
-            if (back[k] != expected || signbit(back[k]) != signbit(expected)) fail_msg("%s: %.17g became %.17g, expected %.17g", names[i], given[k], back[k], expected);
+            const double expected = i == 0   ? half[k]
+                                    : i == 1 ? bfloat[k]
+                                    : i == 2 ? (double)(float)given[k]
+                                             : given[k];
+            if (back[k] != expected || signbit(back[k]) != signbit(expected))
+                fail_msg("%s: %.17g became %.17g, expected %.17g", names[i], given[k], back[k], expected);
         }
     }
     nh_checkpoint_free(c);
@@ -93,7 +117,8 @@ static void rewrite(const char *from, const char *to, size_t n)
     assert_non_null(at);
     memcpy(at, to, n);
     /* Checksums of 0 are not compared: in the local header and in the directory. */
-    for (unsigned char *d = memmem(bytes, size, "PK\1\2", 4); d != NULL; d = memmem(d + 4, size - (size_t)(d + 4 - bytes), "PK\1\2", 4))
+    for (unsigned char *d = memmem(bytes, size, "PK\1\2", 4); d != NULL;
+         d = memmem(d + 4, size - (size_t)(d + 4 - bytes), "PK\1\2", 4))
         memset(d + 16, 0, 4);
     rewind(f);
     assert_int_equal(fwrite(bytes, 1, size, f), size);
@@ -112,10 +137,12 @@ static void shapes_that_lie(void **state)
         size_t n;
         const char *message;
     } cases[] = {
-        {NUMBER("\3") "t(", NUMBER("\4") "t(", 12, "outside of its storage"},                                        /* shape 2x4 */
-        {"t(" NUMBER("\3"), "t(" NUMBER("\4"), 12, "outside of its storage"},                                        /* stride 4 */
-        {NUMBER("\2") NUMBER("\3"), NUMBER("\2") "\x8a\x08\0\0\0\0\0\0\0\x40", 20, "outside of its storage"}, /* shape 2 x 2^62 */
-        {NUMBER("\2") NUMBER("\3"), NUMBER("\2") "\x8a\x08\xff\xff\xff\xff\xff\xff\xff\xff", 20, "outside of its storage"},
+        {NUMBER("\3") "t(", NUMBER("\4") "t(", 12, "outside of its storage"}, /* shape 2x4 */
+        {"t(" NUMBER("\3"), "t(" NUMBER("\4"), 12, "outside of its storage"}, /* stride 4 */
+        {NUMBER("\2") NUMBER("\3"), NUMBER("\2") "\x8a\x08\0\0\0\0\0\0\0\x40", 20,
+         "outside of its storage"}, /* shape 2 x 2^62 */
+        {NUMBER("\2") NUMBER("\3"), NUMBER("\2") "\x8a\x08\xff\xff\xff\xff\xff\xff\xff\xff", 20,
+         "outside of its storage"},
         {NUMBER("\6"), NUMBER("\7"), 10, "a storage of 7 numbers in 48 bytes"},
         {"DoubleStorage", "DoubleStoragX", 13, "numbers of type DoubleStoragX"},
         {"_rebuild_tensor_v2", "_rebuild_tensor_v9", 18, "calls torch._utils._rebuild_tensor_v9"},
@@ -145,7 +172,8 @@ static unsigned char *slurp(const char *name, size_t *size)
 static void damaged(void **state)
 {
     (void)state;
-    static const char *const files[] = {"tests/data/torch/dict/model_range0_curr.pth.tar", "tests/data/torch/module/model_range0_curr.pth.tar"};
+    static const char *const files[] = {"tests/data/torch/dict/model_range0_curr.pth.tar",
+                                        "tests/data/torch/module/model_range0_curr.pth.tar"};
     nh_random random;
     nh_random_seed(&random, 7, "damage");
     size_t failed = 0;
@@ -159,7 +187,9 @@ static void damaged(void **state)
             for (int h = 0; h < hits; h++) {
                 /* The pickle comes first, the directory last: hit these more often than numbers. */
                 const double u = nh_random_uniform(&random), v = nh_random_uniform(&random);
-                const size_t at = u < 0.6 ? (size_t)(v * 30000) : u < 0.9 ? size - 1 - (size_t)(v * 12000) : (size_t)(v * (double)size);
+                const size_t at = u < 0.6   ? (size_t)(v * 30000)
+                                  : u < 0.9 ? size - 1 - (size_t)(v * 12000)
+                                            : (size_t)(v * (double)size);
                 bytes[at % size] = (unsigned char)(nh_random_uniform(&random) * 256);
             }
             FILE *out = fopen(path, "wb");
@@ -191,7 +221,8 @@ static void damaged(void **state)
 static void damaged_pickles(void **state)
 {
     (void)state;
-    static const char *const files[] = {"tests/data/torch/dict/model_range0_curr.pth.tar", "tests/data/torch/module/model_range0_curr.pth.tar"};
+    static const char *const files[] = {"tests/data/torch/dict/model_range0_curr.pth.tar",
+                                        "tests/data/torch/module/model_range0_curr.pth.tar"};
     nh_random random;
     nh_random_seed(&random, 8, "damage");
     size_t failed = 0, read = 0;
@@ -207,7 +238,8 @@ static void damaged_pickles(void **state)
         for (int n = 0; n < 3000; n++) {
             memcpy(bytes, begin, length);
             for (int h = 0; h < 1 + n % 3; h++)
-                bytes[(size_t)(nh_random_uniform(&random) * (double)length)] = (unsigned char)(nh_random_uniform(&random) * 256);
+                bytes[(size_t)(nh_random_uniform(&random) * (double)length)] =
+                    (unsigned char)(nh_random_uniform(&random) * 256);
             nh_error err = {""};
             nh_pickle *p;
             if (nh_pickle_read(bytes, length, "pickle", &p, &err) != 0) {
@@ -229,11 +261,8 @@ static void damaged_pickles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(types),
-        cmocka_unit_test(all_halves),
-        cmocka_unit_test(shapes_that_lie),
-        cmocka_unit_test(damaged),
-        cmocka_unit_test(damaged_pickles),
+        cmocka_unit_test(types),   cmocka_unit_test(all_halves),      cmocka_unit_test(shapes_that_lie),
+        cmocka_unit_test(damaged), cmocka_unit_test(damaged_pickles),
     };
     return cmocka_run_group_tests(tests, make_path, remove_path);
 }

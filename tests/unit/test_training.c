@@ -443,13 +443,15 @@ typedef struct training {
 /* The network of the official numbers, and a fast one where there is no need of them. */
 static const char SMALL[] = "network: {basis: 2s1p1d, mid: 8x0e+4x1o+4x1e+2x2e+2x2o+2x3e+2x3o+2x4e,\n"
                             "  tracegrad: {hidden: 1024, hidden_last: 64}}\nrun_dir: none\n",
-                  TINY[] = "network: {basis: 2s1p1d, sh_lmax: 3, mid: 4x0e+2x1o+2x1e+1x2e, heads: 2, blocks: 2, edge_scalars: 4,\n"
-                           "  tracegrad: {hidden: 8, hidden_last: 8, z: 8}, trace_head: [8], ranges: [[0, 3], [3, 5], [5, 8]]}\nrun_dir: none\n";
+                  TINY[] = "network: {basis: 2s1p1d, sh_lmax: 3, mid: 4x0e+2x1o+2x1e+1x2e, heads: 2, blocks: "
+                           "2, edge_scalars: 4,\n"
+                           "  tracegrad: {hidden: 8, hidden_last: 8, z: 8}, trace_head: [8], ranges: [[0, "
+                           "3], [3, 5], [5, 8]]}\nrun_dir: none\n";
 
 /* only: the sub-model that is trained; NO_ONE: all of them. */
 enum { NO_ONE = 99 };
-static void begin_part(training *t, const char *network, bool as_double, int threads, nh_memory_kind memory, double ema,
-                       size_t only, bool fresh)
+static void begin_part(training *t, const char *network, bool as_double, int threads, nh_memory_kind memory,
+                       double ema, size_t only, bool fresh)
 {
     nh_config config;
     nh_model *m;
@@ -484,7 +486,8 @@ static void begin_part(training *t, const char *network, bool as_double, int thr
     t->golden.g = NULL;
 }
 
-static void begin(training *t, const char *network, bool as_double, int threads, nh_memory_kind memory, double ema)
+static void begin(training *t, const char *network, bool as_double, int threads, nh_memory_kind memory,
+                  double ema)
 {
     begin_part(t, network, as_double, threads, memory, ema, NO_ONE, false);
 }
@@ -566,7 +569,8 @@ static void close_models(const training *a, const training *b, double tolerance)
     OK(nh_stepper_gather(a->stepper, &err));
     OK(nh_stepper_gather(b->stepper, &err));
     for (size_t r = 0; r < a->state.model->n_range; r++)
-        close_weights(&a->state.model->params, &a->state.model->weights[r], &b->state.model->weights[r], tolerance);
+        close_weights(&a->state.model->params, &a->state.model->weights[r], &b->state.model->weights[r],
+                      tolerance);
 }
 
 /* One thread or one for each sub-model: the same bits. */
@@ -666,7 +670,8 @@ static void averages(void **state)
         OK(nh_stepper_gather(t.stepper, &err));
         for (size_t i = 0; i < p->count; i++)
             for (size_t k = 0; expected.real[i] && k < p->param[i].count; k++)
-                expected.real[i][k] = 0.75 * expected.real[i][k] + 0.25 * t.state.model->weights[1].real[i][k];
+                expected.real[i][k] =
+                    0.75 * expected.real[i][k] + 0.25 * t.state.model->weights[1].real[i][k];
     }
     close_weights(p, &t.state.average[1], &expected, 1e-14);
     for (int s = 0; s < STEPS; s++) {
@@ -753,7 +758,8 @@ static void part_of_the_ensemble(void **state)
         end(&t);
     }
     /* to rounding: runs that are kept for the way back take the edges in other tiles */
-    assert_true(fabs(some.loss_h / all.loss_h - 1) < 1e-14 && fabs(some.loss_trace / all.loss_trace - 1) < 1e-14);
+    assert_true(fabs(some.loss_h / all.loss_h - 1) < 1e-14 &&
+                fabs(some.loss_trace / all.loss_trace - 1) < 1e-14);
     assert_true(one.loss_h != all.loss_h);
 }
 

@@ -123,7 +123,8 @@ static void orbitals_in_another_order(void **state)
     /* columns of the p shell of the second species: (y, z, x) as (z, x, y) with signs */
     for (size_t p = 0; p < c.pairs.count; p++) {
         const nh_pair *const q = &c.pairs.pair[p];
-        const size_t rows = nh_atom_orbitals(&c.s, (size_t)q->src), columns = nh_atom_orbitals(&c.s, (size_t)q->dst);
+        const size_t rows = nh_atom_orbitals(&c.s, (size_t)q->src),
+                     columns = nh_atom_orbitals(&c.s, (size_t)q->dst);
         if (c.s.species[q->dst] != 1) continue;
         for (size_t i = 0; i < rows; i++) {
             double *const x = c.overlap + c.pairs.start[p] + i * columns + 2;
@@ -163,7 +164,8 @@ static void another_structure(void **state)
     for (int k = 0; k < 9; k++)
         c.s.lattice[k] *= 1.3;
     measure_again(&c);
-    OK(nh_overlap_check(&c.s, &c.pairs, c.overlap, &err)); /* a scale alone cannot be seen without the orbitals */
+    OK(nh_overlap_check(&c.s, &c.pairs, c.overlap,
+                        &err)); /* a scale alone cannot be seen without the orbitals */
     crystal_free(&c);
 }
 

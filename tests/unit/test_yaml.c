@@ -223,8 +223,9 @@ static void bounded_values(void **state)
 {
     (void)state;
     static const char *const words[] = {"adam", "adamw", NULL}, *const known[] = {"a", NULL};
-    nh_yaml *y = parse("real: 0.5\nedge: 1\nsize: 12\nminus: -3\nword: adamw\nother: sgd\nmemory: 1.5 gb\n"
-                       "wrong: 3 apples\nbelow: -1 MB\nname: x/y.nc\nroot: /z.nc\nnone: ''\nmap: {a: 1}\nodd: {b: 1}\n");
+    nh_yaml *y = parse(
+        "real: 0.5\nedge: 1\nsize: 12\nminus: -3\nword: adamw\nother: sgd\nmemory: 1.5 gb\n"
+        "wrong: 3 apples\nbelow: -1 MB\nname: x/y.nc\nroot: /z.nc\nnone: ''\nmap: {a: 1}\nodd: {b: 1}\n");
     nh_error err;
     double real = 7;
     size_t size = 7;
@@ -279,11 +280,9 @@ static void bounded_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tree_with_lines),  cmocka_unit_test(empty_documents),
-        cmocka_unit_test(values),           cmocka_unit_test(wrong_types),
-        cmocka_unit_test(bounded_values),
-        cmocka_unit_test(unknown_keys),     cmocka_unit_test(bad_documents),
-        cmocka_unit_test(depth_is_limited), cmocka_unit_test(cut_anywhere),
+        cmocka_unit_test(tree_with_lines), cmocka_unit_test(empty_documents),  cmocka_unit_test(values),
+        cmocka_unit_test(wrong_types),     cmocka_unit_test(bounded_values),   cmocka_unit_test(unknown_keys),
+        cmocka_unit_test(bad_documents),   cmocka_unit_test(depth_is_limited), cmocka_unit_test(cut_anywhere),
     };
     return cmocka_run_group_tests_name("yaml", tests, NULL, NULL);
 }

@@ -116,30 +116,31 @@ static void report(const char *name, double seconds, double bytes, double flops,
     printf("%-26s %9.1f %8.1f %6.0f%% %9.1f %6.0f%% %9.1e  %8.0f %8.0f %7.1f %7.1f%s\n", name, 1e6 * seconds,
            1e-9 * bytes / seconds, 100 * bytes / seconds / copy_rate, 1e-9 * flops / seconds,
            100 * flops / seconds / product_rate, error, bytes / (double)n, flops / (double)n,
-           1e6 * roofline(false, bytes, flops), 1e6 * roofline(true, bytes, flops), error < 1e-4 ? "" : "  WRONG");
+           1e6 * roofline(false, bytes, flops), 1e6 * roofline(true, bytes, flops),
+           error < 1e-4 ? "" : "  WRONG");
     fflush(stdout);
     if (!(error < 1e-4)) wrong = true;
 }
 
 /* Times a call on the device. The first run is not counted. */
-#define TIME(seconds, call)                                                                                       \
-    do {                                                                                                          \
-        call;                                                                                                     \
-        sync();                                                                                                   \
-        const double start = nh_seconds();                                                                        \
-        for (int i = 0; i < repetitions; i++) {                                                                   \
-            call;                                                                                                 \
-        }                                                                                                         \
-        sync();                                                                                                   \
-        seconds = (nh_seconds() - start) / repetitions;                                                           \
+#define TIME(seconds, call)                                                                                  \
+    do {                                                                                                     \
+        call;                                                                                                \
+        sync();                                                                                              \
+        const double start = nh_seconds();                                                                   \
+        for (int i = 0; i < repetitions; i++) {                                                              \
+            call;                                                                                            \
+        }                                                                                                    \
+        sync();                                                                                              \
+        seconds = (nh_seconds() - start) / repetitions;                                                      \
     } while (0)
 /* For calls that write their result anew. */
-#define COMPARE(name, out, bytes, flops, host_call, device_call)                                                  \
-    do {                                                                                                          \
-        double taken;                                                                                             \
-        host_call;                                                                                                \
-        TIME(taken, device_call);                                                                                 \
-        report(name, taken, bytes, flops, difference(&(out)));                                                    \
+#define COMPARE(name, out, bytes, flops, host_call, device_call)                                             \
+    do {                                                                                                     \
+        double taken;                                                                                        \
+        host_call;                                                                                           \
+        TIME(taken, device_call);                                                                            \
+        report(name, taken, bytes, flops, difference(&(out)));                                               \
     } while (0)
 
 typedef struct tables {
@@ -188,9 +189,11 @@ static void peaks(const nh_device *device)
     double seconds;
     TIME(seconds, nhk_copy(gpu, b.device, a.device, a.count * sizeof(float)));
     copy_rate = 2.0 * (double)a.count * sizeof(float) / seconds;
-    TIME(seconds, nhk_dense_forward_f(gpu, SIZE, SIZE, SIZE, a.device, a.device + SIZE * SIZE, NULL, false, b.device));
+    TIME(seconds,
+         nhk_dense_forward_f(gpu, SIZE, SIZE, SIZE, a.device, a.device + SIZE * SIZE, NULL, false, b.device));
     product_rate = 2.0 * SIZE * SIZE * SIZE / seconds;
-    printf("device: %s\ncopy: %.0f GB/s; matrix product %d x %d x %d: %.0f GFLOP/s; percentages are of these\n\n",
+    printf("device: %s\ncopy: %.0f GB/s; matrix product %d x %d x %d: %.0f GFLOP/s; percentages are of "
+           "these\n\n",
            device->call->name(gpu), 1e-9 * copy_rate, SIZE, SIZE, SIZE, 1e-9 * product_rate);
     free_array(&a);
     free_array(&b);
@@ -201,7 +204,8 @@ static double linear_flops(const nh_linear_map *map)
     double flops = 0;
     for (size_t g = 0; g < map->out.count; g++)
         if (map->block[g].in != SIZE_MAX)
-            flops += 2.0 * (double)n * (double)map->out.group[g].rows * (double)map->block[g].cin * (double)map->block[g].cout;
+            flops += 2.0 * (double)n * (double)map->out.group[g].rows * (double)map->block[g].cin *
+                     (double)map->block[g].cout;
     return flops;
 }
 
@@ -209,8 +213,9 @@ static void rows_and_norms(const tables *t)
 {
     const size_t mid = t->mid.dim, gate = t->gate.dim, channels = t->mid.channels;
     const double s = 4.0 * (double)n * (double)mid, s_gate = 4.0 * (double)n * (double)gate;
-    array x = random_array(n * mid), y = random_array(n * mid), z = random_array(n * mid), gain = random_array(channels),
-          shift = random_array(t->mid.group[0].mul), in = random_array(n * gate), g_in = random_array(n * gate);
+    array x = random_array(n * mid), y = random_array(n * mid), z = random_array(n * mid),
+          gain = random_array(channels), shift = random_array(t->mid.group[0].mul),
+          in = random_array(n * gate), g_in = random_array(n * gate);
     size_t *row = NH_ARRAY(size_t, n);
     int *row_i = NH_ARRAY(int, n);
     need(row);
@@ -220,11 +225,13 @@ static void rows_and_norms(const tables *t)
     int *row_d = int_array(n, row_i);
     COMPARE("rows_load", y, 2 * s, 0, nh_rows_load_f(&t->mid, n, row, x.host, y.host),
             nhk_rows_load_f(gpu, &t->mid, n, row_d, 0, x.device, y.device));
-    COMPARE("norm", y, 2 * s, 6 * s / 4, nh_norm_forward_f(&t->mid, n, x.host, 1e-5, gain.host, shift.host, y.host),
+    COMPARE("norm", y, 2 * s, 6 * s / 4,
+            nh_norm_forward_f(&t->mid, n, x.host, 1e-5, gain.host, shift.host, y.host),
             nhk_norm_forward_f(gpu, &t->mid, n, x.device, 1e-5, gain.device, shift.device, y.device));
     COMPARE("norm, backward", y, 3 * s, 14 * s / 4,
             nh_norm_backward_f(&t->mid, n, z.host, x.host, 1e-5, gain.host, y.host, false, NULL, NULL),
-            nhk_norm_backward_f(gpu, &t->mid, n, z.device, x.device, 1e-5, gain.device, y.device, false, NULL, NULL));
+            nhk_norm_backward_f(gpu, &t->mid, n, z.device, x.device, 1e-5, gain.device, y.device, false, NULL,
+                                NULL));
     COMPARE("gate", y, s + s_gate, 4 * s / 4,
             nh_gate_forward_f(&t->gate, &t->mid, t->first, n, in.host, y.host),
             nhk_gate_forward_f(gpu, &t->gate, &t->mid, t->first, n, in.device, y.device));
@@ -263,7 +270,7 @@ static void geometry(const tables *t)
     array m = random_array(n * n_m);
     double seconds;
     TIME(seconds, nhk_coupling_forward_f(gpu, &t->product_d, n, y.device, m.device));
-    float *across = NH_ARRAY(float, n * n_y), *m_across = NH_ARRAY(float, n * n_m);
+    float *across = NH_ARRAY(float, n *n_y), *m_across = NH_ARRAY(float, n *n_m);
     need(across);
     need(m_across);
     for (size_t i = 0; i < n; i++)
@@ -291,13 +298,14 @@ static void product(const tables *t)
 {
     const nh_product *p = &t->product;
     const size_t in = p->in.dim, n_m = p->n_matrix, n_w = p->n_weight;
-    array x = random_array(n * in), m = random_array(n * n_m), w = random_array(n * n_w), out = random_array(n * p->out.dim),
-          gx = random_array(n * in), heads = random_array(n * t->heads.dim), lin = random_array(t->value.n_weight);
+    array x = random_array(n * in), m = random_array(n * n_m), w = random_array(n * n_w),
+          out = random_array(n * p->out.dim), gx = random_array(n * in),
+          heads = random_array(n * t->heads.dim), lin = random_array(t->value.n_weight);
     double flops = 0, seconds;
     for (size_t g = 0; g < p->out.count; g++)
         for (size_t k = p->first_path[g]; k < p->first_path[g + 1]; k++)
             flops += 2.0 * (double)n * (double)(p->path[k].mul * p->path[k].rows * p->out.group[g].rows);
-    float *across = NH_ARRAY(float, n * n_m);
+    float *across = NH_ARRAY(float, n *n_m);
     need(across);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < n_m; k++)
@@ -312,14 +320,15 @@ static void product(const tables *t)
 
     memset(gx.host, 0, n * in * sizeof(float));
     for (size_t g = 0; g < p->out.count; g++)
-        nh_product_backward_f(p, g, n, out.host + n * p->out.group[g].offset, x.host, across, w.host, n_w, gx.host, NULL);
-    TIME(seconds, nhk_zero(gpu, gx.device, n * in * sizeof(float));
-         for (size_t g = 0; g < p->out.count; g++)
-             nhk_product_backward_f(gpu, &t->product_d, g, n, out.device + n * p->out.group[g].offset, x.device, m.device,
-                                    w.device, n_w, gx.device, NULL));
+        nh_product_backward_f(p, g, n, out.host + n * p->out.group[g].offset, x.host, across, w.host, n_w,
+                              gx.host, NULL);
+    TIME(seconds, nhk_zero(gpu, gx.device, n * in * sizeof(float)); for (size_t g = 0; g < p->out.count; g++)
+             nhk_product_backward_f(gpu, &t->product_d, g, n, out.device + n * p->out.group[g].offset,
+                                    x.device, m.device, w.device, n_w, gx.device, NULL));
     report("product, backward", seconds, bytes + 4.0 * (double)n * (double)in, 2 * flops, difference(&gx));
     COMPARE("linear, product to heads", heads,
-            4.0 * (double)n * (double)(p->out.dim + t->heads.dim) + 4.0 * (double)t->value.n_weight, linear_flops(&t->value),
+            4.0 * (double)n * (double)(p->out.dim + t->heads.dim) + 4.0 * (double)t->value.n_weight,
+            linear_flops(&t->value),
             nh_linear_forward_f(&t->value, n, out.host, lin.host, NULL, false, heads.host),
             nhk_linear_forward_f(gpu, &t->value, n, out.device, lin.device, NULL, false, heads.device));
     free(across);
@@ -333,8 +342,9 @@ static void attention(const tables *t)
     enum { EDGES = 64 }; /* of a node */
     const nh_layout *l = &t->heads;
     const size_t heads = t->config.heads, dim = l->dim, parts = (n + EDGES - 1) / EDGES;
-    array a = random_array(n * heads), copies = random_array(n), v = random_array(n * dim), y = random_array(n * dim),
-          max = random_array(parts * heads), sum = random_array(parts * heads), value = random_array(parts * dim);
+    array a = random_array(n * heads), copies = random_array(n), v = random_array(n * dim),
+          y = random_array(n * dim), max = random_array(parts * heads), sum = random_array(parts * heads),
+          value = random_array(parts * dim);
     int *begin = NH_ARRAY(int, parts + 1);
     size_t *row = NH_ARRAY(size_t, n);
     need(begin);
@@ -351,11 +361,12 @@ static void attention(const tables *t)
     COMPARE("heads", y, 2 * s, s / 4, nh_heads_forward_f(l, heads, n, n, row, a.host, v.host, y.host),
             nhk_heads_forward_f(gpu, l, heads, n, n, NULL, 0, a.device, v.device, y.device));
     for (size_t p = 0; p < parts; p++)
-        nh_softmax_partial_forward_f(l, heads, n, (size_t)begin[p], (size_t)(begin[p + 1] - begin[p]), a.host, copies.host,
-                                     v.host, max.host + p * heads, sum.host + p * heads, value.host + p * dim);
+        nh_softmax_partial_forward_f(l, heads, n, (size_t)begin[p], (size_t)(begin[p + 1] - begin[p]), a.host,
+                                     copies.host, v.host, max.host + p * heads, sum.host + p * heads,
+                                     value.host + p * dim);
     double seconds;
-    TIME(seconds, nhk_softmax_partial_forward_f(gpu, l, heads, n, parts, begin_d, 0, a.device, copies.device, v.device,
-                                                max.device, sum.device, value.device));
+    TIME(seconds, nhk_softmax_partial_forward_f(gpu, l, heads, n, parts, begin_d, 0, a.device, copies.device,
+                                                v.device, max.device, sum.device, value.device));
     report("softmax, partial sums", seconds, s + 4.0 * (double)(parts * dim), 3 * s / 4, difference(&value));
     free(begin);
     free(row);
@@ -368,7 +379,8 @@ static void attention(const tables *t)
 static void invariants(const tables *t)
 {
     const size_t mid = t->mid.dim, pairs = t->mid.pairs, z = t->config.tg_z, width[5] = {pairs, z, z, z, z};
-    array x = random_array(n * mid), q = random_array(n * pairs), gx = random_array(n * mid), y = random_array(n * z);
+    array x = random_array(n * mid), q = random_array(n * pairs), gx = random_array(n * mid),
+          y = random_array(n * z);
     array part[4][4];
     float *weight[2][4][4];
     for (size_t i = 0; i < 4; i++) {
@@ -445,7 +457,8 @@ static void seed(void *context, size_t count, const size_t *edge, float *g_ham, 
 }
 
 /* Steps of Adam with the gradient that is on the device; the first one compared with the CPU's. Smallest of three times. */
-static double update(const tables *t, const nh_device *device, nh_network_f *net, const nh_weights *first, double *error)
+static double update(const tables *t, const nh_device *device, nh_network_f *net, const nh_weights *first,
+                     double *error)
 {
     static const nh_optimizer_settings o = {.beta = {0.9, 0.999}, .eps = 1e-8};
     const nhk_training_f_calls *call = device->call->training_f;
@@ -456,8 +469,10 @@ static double update(const tables *t, const nh_device *device, nh_network_f *net
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         if (nh_weights_zero_like(&t->params, first, list[i], &err)) die("moments");
     nh_weights_copy(&t->params, &w, first);
-    if (nh_network_f_gradients_new(net, &gradient, &err) || call->read(placed, NHK_GRADIENT, gradient.single, &err) ||
-        call->write(placed, NHK_WEIGHTS, w.single, &err) || call->write(placed, NHK_FIRST_MOMENT, m.single, &err) ||
+    if (nh_network_f_gradients_new(net, &gradient, &err) ||
+        call->read(placed, NHK_GRADIENT, gradient.single, &err) ||
+        call->write(placed, NHK_WEIGHTS, w.single, &err) ||
+        call->write(placed, NHK_FIRST_MOMENT, m.single, &err) ||
         call->write(placed, NHK_SECOND_MOMENT, v.single, &err))
         die("training on the device");
     nh_adam_step(&o, &t->params, 1e-3, 1, 1, &gradient, &m, &v, &w, NULL);
@@ -517,8 +532,8 @@ static void submodel(const tables *t, const nh_device *device, size_t n_edge)
     nh_network_f *net;
     nh_network_f_tape *tape;
     if (nh_weights_new(&t->params, false, &w, &err) || nh_weights_init(&t->params, 1, RANGE, &w, &err) ||
-        nh_network_f_new(&t->config, &t->types, &t->params, &w, RANGE, &t->types.out, entry, &t->types.out, entry, false,
-                         NH_KERNELS_FAST, NULL, &net, &err) ||
+        nh_network_f_new(&t->config, &t->types, &t->params, &w, RANGE, &t->types.out, entry, &t->types.out,
+                         entry, false, NH_KERNELS_FAST, NULL, &net, &err) ||
         nh_network_f_tape_new(NH_TAPE_RECOMPUTE, &tape, &err) ||
         nh_network_f_forward(net, &c.g, source, &c, sink, &c, false, NULL, NULL, NULL, &err))
         die("sub-model");
@@ -528,7 +543,8 @@ static void submodel(const tables *t, const nh_device *device, size_t n_edge)
     double most = 0, scale = 1e-30, begin = 0, forward = INFINITY, backward = INFINITY;
     for (int i = 0; i < 3; i++) {
         begin = nh_seconds();
-        if (nh_network_f_forward(net, &c.g, source, &c, sink, &c, false, NULL, NULL, NULL, &err)) die("forward");
+        if (nh_network_f_forward(net, &c.g, source, &c, sink, &c, false, NULL, NULL, NULL, &err))
+            die("forward");
         forward = fmin(forward, nh_seconds() - begin);
     }
     for (size_t i = 0; i < n_edge * c.out; i++) {
@@ -545,7 +561,8 @@ static void submodel(const tables *t, const nh_device *device, size_t n_edge)
     const double error = most / scale;
     double stepped;
     const double step = update(t, device, net, &w, &stepped); /* with steps of 1e-3 */
-    printf("\nsub-model, %zu edges: forward %.4f s (%.0f edges/s), forward and backward %.4f s (%.0f edges/s), difference "
+    printf("\nsub-model, %zu edges: forward %.4f s (%.0f edges/s), forward and backward %.4f s (%.0f "
+           "edges/s), difference "
            "%.1e%s; Adam %.4f s, difference %.1e%s\n",
            n_edge, forward, (double)n_edge / forward, backward, (double)n_edge / backward, error,
            error < 1e-3 ? "" : "  WRONG", step, stepped, stepped < 1e-6 ? "" : "  WRONG");
@@ -576,15 +593,17 @@ static void transforms(const tables *t)
         slot[i] = i;
     if (nh_embedding_new(slots, t->config.shell_l, &e, &err) || nh_structure_new(1, 1, &s, &err) ||
         nh_structure_set_shells(&s, &slots, t->config.shell_l, &err) ||
-        nh_selection_new(e, NH_PART_ALL, NULL, &all, &err) || nh_selection_new(e, NH_PART_REAL, NULL, &real, &err) ||
+        nh_selection_new(e, NH_PART_ALL, NULL, &all, &err) ||
+        nh_selection_new(e, NH_PART_REAL, NULL, &real, &err) ||
         nh_embedding_tables(&(nh_transform){e, &all, &s, slot}, NULL, &host[0], &err) ||
         nh_embedding_tables(&(nh_transform){e, &real, &s, slot}, NULL, &host[1], &err))
         die("transforms");
     for (size_t i = 0; i < 2; i++)
         on[i] = nhk_embedding_new(gpu, &host[i]);
-    const size_t orbitals = nh_species_orbitals(&s, 0), size = orbitals * orbitals, dim = all.irreps.dim, n_out = real.irreps.dim;
-    double *matrix = NH_ARRAY(double, 8 * n * size), *row = NH_ARRAY(double, dim), *d = NH_ARRAY(double, n *size),
-           *found = NH_ARRAY(double, size);
+    const size_t orbitals = nh_species_orbitals(&s, 0), size = orbitals * orbitals, dim = all.irreps.dim,
+                 n_out = real.irreps.dim;
+    double *matrix = NH_ARRAY(double, 8 * n * size), *row = NH_ARRAY(double, dim),
+           *d = NH_ARRAY(double, n *size), *found = NH_ARRAY(double, size);
     need(found);
     nhk_block *block = NH_ARRAY(nhk_block, n);
     need(matrix);
@@ -595,15 +614,18 @@ static void transforms(const tables *t)
         matrix[i] = next_random();
     for (size_t i = 0; i < n; i++)
         block[i].start = i * size;
-    double *matrix_d = nhk_alloc(gpu, 8 * n * size, sizeof *matrix_d), *d_d = nhk_alloc(gpu, n * size, sizeof *d_d), seconds;
+    double *matrix_d = nhk_alloc(gpu, 8 * n * size, sizeof *matrix_d),
+           *d_d = nhk_alloc(gpu, n * size, sizeof *d_d), seconds;
     nhk_block *block_d = nhk_alloc(gpu, n, sizeof *block_d);
     nhk_upload(gpu, matrix_d, matrix, 8 * n * size * sizeof *matrix);
     nhk_upload(gpu, block_d, block, n * sizeof *block);
     array x = random_array(n * dim), y = random_array(n * n_out), back = random_array(n * n_out);
-    double terms[2] = {0, 0}, down = 0; /* of the features, of the transposed corrections, which have two of the four channels */
+    double terms[2] = {0, 0},
+           down = 0; /* of the features, of the transposed corrections, which have two of the four channels */
     for (size_t k = 0; k < 2; k++)
         for (int i = 0; i < host[k].dim; i++)
-            for (int q = host[k].up_start[host[k].number[i].row]; q < host[k].up_start[host[k].number[i].row + 1]; q++)
+            for (int q = host[k].up_start[host[k].number[i].row];
+                 q < host[k].up_start[host[k].number[i].row + 1]; q++)
                 terms[k] += k == 0 || host[k].up[q].channel % 2 == 0;
     for (size_t p = 0; p < slots * slots; p++) {
         const int first = host[1].down_row[p], rows = host[1].width[p / slots] * host[1].width[p % slots];
@@ -617,7 +639,8 @@ static void transforms(const tables *t)
         for (size_t k = 0; k < dim; k++)
             x.host[i * dim + k] = (float)row[k];
     }
-    report("features of H0", seconds, (double)n * (64 * (double)size + 4 * (double)dim), 2 * (double)n * terms[0], difference(&x));
+    report("features of H0", seconds, (double)n * (64 * (double)size + 4 * (double)dim),
+           2 * (double)n * terms[0], difference(&x));
 
     TIME(seconds, nhk_irreps_to_correction_f(gpu, &on[1], n, block_d, NULL, y.device, 1, false, d_d));
     nhk_download(gpu, d, d_d, n * size * sizeof *d);
@@ -632,7 +655,8 @@ static void transforms(const tables *t)
             scale = fmax(scale, fabs(found[k]));
         }
     }
-    report("corrections", seconds, (double)n * (8 * (double)size + 4 * (double)n_out), 2 * (double)n * down, most / scale);
+    report("corrections", seconds, (double)n * (8 * (double)size + 4 * (double)n_out), 2 * (double)n * down,
+           most / scale);
 
     TIME(seconds, nhk_correction_to_irreps_adjoint_f(gpu, &on[1], n, block_d, d_d, 1, back.device));
     for (size_t i = 0; i < n; i++) {
@@ -640,8 +664,8 @@ static void transforms(const tables *t)
         for (size_t k = 0; k < n_out; k++)
             back.host[i * n_out + k] = (float)row[k];
     }
-    report("corrections, transposed", seconds, (double)n * (8 * (double)size + 4 * (double)n_out), 2 * (double)n * terms[1],
-           difference(&back));
+    report("corrections, transposed", seconds, (double)n * (8 * (double)size + 4 * (double)n_out),
+           2 * (double)n * terms[1], difference(&back));
     for (size_t i = 0; i < 2; i++) {
         nhk_embedding_free(gpu, &on[i]);
         nh_embedding_tables_free(&host[i]);
@@ -681,9 +705,11 @@ static nh_graph *made_graph(size_t n_atom)
     need(reverse);
     for (size_t i = 0; i < count; i++) {
         const int c = (int)(i % CELLS);
-        pair[i] = (nh_pair){(int)(i / CELLS / n_atom), (int)(i / CELLS % n_atom), {c / 9 - 1, c / 3 % 3 - 1, c % 3 - 1}};
+        pair[i] = (nh_pair){
+            (int)(i / CELLS / n_atom), (int)(i / CELLS % n_atom), {c / 9 - 1, c / 3 % 3 - 1, c % 3 - 1}};
     }
-    if (nh_structure_new(n_atom, 1, &g->structure, &err) || nh_structure_set_shells(&g->structure, &n_shell, shells, &err))
+    if (nh_structure_new(n_atom, 1, &g->structure, &err) ||
+        nh_structure_set_shells(&g->structure, &n_shell, shells, &err))
         die("crystal");
     for (size_t i = 0; i < n_atom; i++)
         g->structure.position[3 * i] = (double)i;
@@ -705,16 +731,18 @@ static nh_graph *made_graph(size_t n_atom)
             for (size_t c = 0; c < N && reverse[p] >= p; c++) {
                 s = s * 6364136223846793005u + 1442695040888963407u;
                 const bool unit = reverse[p] == p && r == c;
-                const double v = unit ? 1 : 0.5 * ((double)(s >> 11) * 0x1p-53 - 0.5) / (double)(N * CELLS * n_atom);
-                g->overlap[g->pairs.start[p] + N * r + c] = g->overlap[g->pairs.start[reverse[p]] + N * c + r] = v;
+                const double v =
+                    unit ? 1 : 0.5 * ((double)(s >> 11) * 0x1p-53 - 0.5) / (double)(N * CELLS * n_atom);
+                g->overlap[g->pairs.start[p] + N * r + c] =
+                    g->overlap[g->pairs.start[reverse[p]] + N * c + r] = v;
             }
     free(reverse);
     return g;
 }
 
 /* All k-points twice; seconds of the second time. energy[n_k][basis] */
-static double solve_bands(const nh_device *device, const nh_fourier *f, size_t n_k, const double *k, double threshold, bool vectors,
-                          double *energy)
+static double solve_bands(const nh_device *device, const nh_fourier *f, size_t n_k, const double *k,
+                          double threshold, bool vectors, double *energy)
 {
     const size_t basis = nh_fourier_basis(f), most = vectors ? basis : 0;
     const nh_band_choice all = {.kind = NH_BANDS_ALL};
@@ -722,7 +750,8 @@ static double solve_bands(const nh_device *device, const nh_fourier *f, size_t n
     double begin = 0;
     if (nh_eigen_many_new(device, basis, n_k, threshold, vectors, &w, &err)) die("bands");
     const size_t batch = nh_eigen_many_batch(w);
-    size_t *rank = NH_ARRAY(size_t, batch), *first = NH_ARRAY(size_t, batch), *count = NH_ARRAY(size_t, batch);
+    size_t *rank = NH_ARRAY(size_t, batch), *first = NH_ARRAY(size_t, batch),
+           *count = NH_ARRAY(size_t, batch);
     nh_error *each = NH_ARRAY(nh_error, batch);
     double *vector = NH_ARRAY(double, 2 * batch * most * basis + 1);
     need(rank);
@@ -734,8 +763,11 @@ static double solve_bands(const nh_device *device, const nh_fourier *f, size_t n
         begin = nh_seconds();
         for (size_t at = 0, queued = 0; at < n_k; at += batch) {
             for (; queued < n_k && queued < at + 2 * batch; queued += batch)
-                if (nh_eigen_many_queue(w, n_k - queued < batch ? n_k - queued : batch, f, k + 3 * queued, &err)) die("bands");
-            if (nh_eigen_many_solve(w, &all, most, rank, energy + at * basis, first, count, vectors ? vector : NULL, NULL, each, &err))
+                if (nh_eigen_many_queue(w, n_k - queued < batch ? n_k - queued : batch, f, k + 3 * queued,
+                                        &err))
+                    die("bands");
+            if (nh_eigen_many_solve(w, &all, most, rank, energy + at * basis, first, count,
+                                    vectors ? vector : NULL, NULL, each, &err))
                 die("bands");
             if (each[0].text[0] != '\0') {
                 err = each[0];
@@ -770,11 +802,13 @@ static void bands(const nh_device *device, size_t n_atom, size_t n_k)
     nh_fourier *f;
     nh_eigen *w;
     if (nh_fourier_new(g, NH_H0, NULL, &f, &err)) die("bands");
-    const size_t basis = nh_fourier_basis(f), size = 2 * basis * basis, compared = n_k < COMPARED ? n_k : COMPARED;
+    const size_t basis = nh_fourier_basis(f), size = 2 * basis * basis,
+                 compared = n_k < COMPARED ? n_k : COMPARED;
     const nh_band_choice all = {.kind = NH_BANDS_ALL};
-    double *k = NH_ARRAY(double, 3 * n_k), *h = NH_ARRAY(double, COMPARED * size), *s = NH_ARRAY(double, COMPARED * size),
-           *h_device = NH_ARRAY(double, COMPARED * size), *s_device = NH_ARRAY(double, COMPARED * size),
-           *cpu = NH_ARRAY(double, COMPARED * basis), *energy = NH_ARRAY(double, n_k * basis);
+    double *k = NH_ARRAY(double, 3 * n_k), *h = NH_ARRAY(double, COMPARED *size),
+           *s = NH_ARRAY(double, COMPARED *size), *h_device = NH_ARRAY(double, COMPARED *size),
+           *s_device = NH_ARRAY(double, COMPARED *size), *cpu = NH_ARRAY(double, COMPARED *basis),
+           *energy = NH_ARRAY(double, n_k *basis);
     need(k);
     need(h);
     need(s);
@@ -791,24 +825,28 @@ static void bands(const nh_device *device, size_t n_atom, size_t n_k)
         if (nh_fourier_at(f, compared, k, h_device, s_device, &err)) die("H(k)");
         sums = fmin(sums, (nh_seconds() - begin) / (double)compared);
     }
-    const double error_h = fmax(largest_difference(compared * size, h, h_device), largest_difference(compared * size, s, s_device));
+    const double error_h = fmax(largest_difference(compared * size, h, h_device),
+                                largest_difference(compared * size, s, s_device));
     begin = nh_seconds();
     if (nh_eigen_new(basis, 0, false, &w, &err)) die("bands");
     for (size_t i = 0; i < compared; i++) {
         size_t rank, first, count;
-        if (nh_eigen_solve(w, h + i * size, s + i * size, &all, 0, &rank, cpu + i * basis, &first, &count, NULL, &err)) die("bands");
+        if (nh_eigen_solve(w, h + i * size, s + i * size, &all, 0, &rank, cpu + i * basis, &first, &count,
+                           NULL, &err))
+            die("bands");
     }
     const double on_cpu = (nh_seconds() - begin) / (double)compared;
     nh_eigen_free(w);
-    printf("%zu x %zu, %zu k-points, ms for each: H(k), S(k) to the host %.3f (differ %.1e%s); energies on the CPU %.3f;", basis, basis, n_k,
-           1e3 * sums, error_h, error_h < 1e-12 ? "" : "  WRONG", 1e3 * on_cpu);
+    printf("%zu x %zu, %zu k-points, ms for each: H(k), S(k) to the host %.3f (differ %.1e%s); energies on "
+           "the CPU %.3f;",
+           basis, basis, n_k, 1e3 * sums, error_h, error_h < 1e-12 ? "" : "  WRONG", 1e3 * on_cpu);
     bool good = error_h < 1e-12;
     for (int kind = 0; kind < 3; kind++) {
         static const char *const names[] = {"energies", "with vectors", "energies, --s-threshold"};
         const double seconds = solve_bands(device, f, n_k, k, kind == 2 ? 1e-6 : 0, kind == 1, energy);
         const double error = largest_difference(compared * basis, cpu, energy);
-        printf(" %s %.3f (differ %.1e%s)%s", names[kind], 1e3 * seconds / (double)n_k, error, error < 1e-9 ? "" : "  WRONG",
-               kind < 2 ? ";" : "\n");
+        printf(" %s %.3f (differ %.1e%s)%s", names[kind], 1e3 * seconds / (double)n_k, error,
+               error < 1e-9 ? "" : "  WRONG", kind < 2 ? ";" : "\n");
         good = good && error < 1e-9;
     }
     if (!good) wrong = true;
@@ -836,10 +874,12 @@ int main(int argc, char **argv)
     gpu = device->gpu;
     make_tables(&t, "pipelines/standard.yaml");
     peaks(device);
-    printf("%zu rows, single precision; the last four columns are estimates: bytes and flops of a row, and the time of the n rows\n"
+    printf("%zu rows, single precision; the last four columns are estimates: bytes and flops of a row, and "
+           "the time of the n rows\n"
            "that the rates of the data sheets of an A100 and an H100 (SXM) would allow, us\n"
            "%-26s %9s %8s %7s %9s %7s %9s  %8s %8s %7s %7s\n",
-           n, "kernel", "us", "GB/s", "copy", "GFLOP/s", "gemm", "differs", "B/row", "FLOP/row", "A100", "H100");
+           n, "kernel", "us", "GB/s", "copy", "GFLOP/s", "gemm", "differs", "B/row", "FLOP/row", "A100",
+           "H100");
     rows_and_norms(&t);
     geometry(&t);
     product(&t);
