@@ -22,6 +22,9 @@ bool nh_size_add(size_t a, size_t b, size_t *out)
 
 void *nh_calloc(size_t count, size_t size)
 {
+    size_t bytes;
+    if (!nh_size_mul(count, size, &bytes))
+        return NULL; /* calloc says so too; AddressSanitizer's ends the program */
     return calloc(count > 0 ? count : 1, size);
 }
 

@@ -93,7 +93,8 @@ static inline double *golden_features(int nc, size_t n_shell, const int *shell_l
 {
     size_t n_edge, n_row;
     golden_count(nc, "edge_src", &n_edge);
-    *dim = golden_count(nc, "H0_irreps", &n_row) / n_row;
+    const size_t n_number = golden_count(nc, "H0_irreps", &n_row);
+    *dim = n_number / n_row;
     double *official = golden_read(nc, "H0_irreps");
     if (n_row == n_edge) return official;
     golden_graph x = golden_graph_load(nc, n_shell, shell_l);

@@ -645,10 +645,7 @@ static nh_graph *graph_of(const char *stru, const nh_abacus_sources *sources, nh
     nh_structure_file file;
     assert_int_equal(nh_structure_file_read(stru, NULL, &file, err), 0);
     set_tiny_shells(&file.structure);
-    free(file.orbital_file[0]);
-    free(file.orbital_file[1]);
-    free(file.orbital_file);
-    file.orbital_file = NULL;
+    nh_structure_file_forget(&file); /* the graph takes the structure over, and with it their number */
     nh_graph *g;
     nh_abacus_graph(&file.structure, sources, 4, NH_RYDBERG, NULL, NULL, &g, err);
     nh_structure_file_free(&file);
@@ -799,14 +796,10 @@ static void real_eigenvalues(void **state)
     const nh_abacus_sources sources = {.label = {"pipelines/GaAs/scf/OUT.ABACUS/data-HR-sparse_SPIN0.csr.xz"},
                                        .overlap = "pipelines/GaAs/scf/OUT.ABACUS/data-SR-sparse_SPIN0.csr.xz",
                                        .radius = radius};
-    char **orbital_file = file.orbital_file;
-    file.orbital_file = NULL;
+    nh_structure_file_forget(&file);
     nh_graph *g;
     if (nh_abacus_graph(&file.structure, &sources, 8, NH_RYDBERG, NULL, NULL, &g, &err))
         fail_msg("%s", err.text);
-    free(orbital_file[0]);
-    free(orbital_file[1]);
-    free(orbital_file);
     const size_t dim = 2 * nh_structure_orbitals(&g->structure);
     number *h = NH_ARRAY(number, dim * dim), *s = NH_ARRAY(number, dim * dim);
     double *w = NH_ARRAY(double, dim), *band = NH_ARRAY(double, dim), worst = 0;
