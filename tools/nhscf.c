@@ -3,6 +3,8 @@
 #include "base/options.h"
 #include "base/ranks.h"
 #include "base/threads.h"
+#include "device/choice.h"
+#include "device/device.h"
 #include "formats/netcdf/graph.h"
 #include "formats/netcdf/scf.h"
 #include "formats/pseudo/library.h"
@@ -25,6 +27,7 @@ typedef struct arguments {
     int start, mesh[3], iterations, history, precision;
     double smearing, threshold, mixing, kerker, ecut, memory;
     nh_library library;
+    nh_checked device;
 } arguments;
 
 /* A run: the file, the crystal in its orbitals, and where the pairs of the file are among those of the crystal. */
@@ -37,6 +40,7 @@ typedef struct job {
     nh_nc *in;
     nh_graph *g;
     nh_threads *threads;
+    nh_device *device; /* of the grid; NULL: the CPU */
     nh_species *species;
     double ecut; /* Ry */
     nh_lcao *l;
@@ -50,6 +54,7 @@ static void job_free(job *j)
 {
     nh_graph_free(j->own);
     nh_lcao_free(j->l);
+    nh_device_close(j->device);
     if (j->species != NULL) nh_species_free(j->species, j->g->structure.n_species);
     free(j->species);
     nh_graph_free(j->g);
@@ -148,7 +153,8 @@ static int make_crystal(job *j, nh_error *err)
                                .cutoff = j->g->cutoff,
                                .memory = (size_t)(a->memory * gigabyte),
                                .keep = (size_t)(a->memory * gigabyte / 2),
-                               .threads = j->threads};
+                               .threads = j->threads,
+                               .device = j->device};
     if (nh_lcao_new(&task, &j->l, err) != 0) return nh_fail_at(err, "%s", nh_nc_name(j->in));
     j->index = NH_ARRAY(size_t, j->g->pairs.count);
     if (j->index == NULL) return nh_fail_memory(err, "pairs");
@@ -353,9 +359,12 @@ static int run_check(job *j, nh_error *err)
 static int run(job *j, bool *converged, nh_error *err)
 {
     const arguments *const a = j->a;
+    nh_error note;
     if (nh_ranks_begin(&j->ranks, err) || nh_threads_new(j->common->threads, &j->threads, err) ||
-        read_input(j, err) || make_crystal(j, err))
+        nh_device_open(a->device.text, nh_device_local_rank(), &j->device, &note, err))
         return -1;
+    if (note.text[0] != '\0') nh_warn(j->program, j->common, "%s", note.text);
+    if (read_input(j, err) || make_crystal(j, err)) return -1;
     j->task = (nh_scf_task){.lcao = j->l,
                             .mesh = {a->mesh[0], a->mesh[1], a->mesh[2]},
                             .smearing = a->smearing / NH_RYDBERG,
@@ -398,7 +407,9 @@ int main(int argc, char **argv)
                    .history = 8,
                    .ecut = 100,
                    .precision = 1,
-                   .memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1e9};
+                   .memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1e9,
+                   .device = NH_DEVICE_ONE};
+    const nh_option on_device = NH_DEVICE_ONE_ROW(a.device);
     const nh_option options[] = {
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "The crystal"},
         {NH_OPT_STRING, 0, "pseudo-dir", "DIR", &a.library.pseudo, NULL, NULL,
@@ -459,12 +470,15 @@ int main(int argc, char **argv)
             "Small matrices are shared among threads by k-point, large ones solved one after another with a "
             "threaded LAPACK. Several "
             "processes (mpirun -n 4 nhscf ...) share the k-points; each does the work on the grid.\n\n"
+            "With --device cuda the grid is the device's: matrix elements, densities, Hartree and "
+            "exchange-correlation potentials; the eigenproblems stay on the CPU.\n\n"
             "A loop that does not converge ends with exit status 3; the file is written and has converged = "
             "0.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
         .computes = true,
+        .device = &on_device,
         .example = "h0build GaAs.vasp | nhscf --mesh 6 6 6 -o label.nc\n"
                    "nhscf --start h_pred --mesh 6 6 6 -o refined.nc ham.nc\n"
                    "nhscf --check --mesh 6 6 6 ham.nc",

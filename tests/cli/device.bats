@@ -241,3 +241,18 @@ END
     [[ "$output" == *memory* ]]
     [ ! -e "$T/none.nc" ]
 }
+
+@test "nhscf: the loop with its grid on the device ends where the CPU's does; the certificate, too" {
+    /usr/bin/python3 tests/data/make_species.py "$T"
+    export NEXTHAM_PSEUDO=$T/pseudo NEXTHAM_ORBITAL=$T/orbital
+    printf 'BN\n1\n0 1.8 1.8\n1.8 0 1.8\n1.8 1.8 0\nB N\n1 1\nDirect\n.1 .12 .14\n.36 .35 .4\n' > "$T/POSCAR"
+    "$BIN/h0build" -q --ecut 15 "$T/POSCAR" -o "$T/graph.nc"
+    "$BIN/nhscf" -q --mesh 2 2 2 -o "$T/cpu.nc" "$T/graph.nc"
+    "$BIN/nhscf" -q --mesh 2 2 2 --device cuda -o "$T/device.nc" "$T/graph.nc"
+    within 1e-9 "$T/cpu.nc" "$T/device.nc" h_label
+    "$BIN/nhscf" -q --check --start h0 --mesh 2 2 2 "$T/graph.nc" > "$T/one"
+    "$BIN/nhscf" -q --check --start h0 --mesh 2 2 2 --device cuda "$T/graph.nc" > "$T/two"
+    cmp "$T/one" "$T/two"
+    run "$BIN/nhscf" --mesh 2 2 2 --device cuda:0,1 "$T/graph.nc"
+    [ "$status" -eq 2 ]
+}
