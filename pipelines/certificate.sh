@@ -10,6 +10,8 @@ export LC_ALL=C.UTF-8
 bin=${BIN:-$(dirname "$0")/../bin}
 list=$1 out=$2
 [ -f "$list" ] || { echo "certificate.sh: $list: no such file" >&2; exit 1; }
+# The picture's name stands in gnuplot's strings.
+case $out in *["'\\\"\`"]* | *$'\n'*) echo "certificate.sh: $out: a folder without quotes and backslashes expected" >&2; exit 2 ;; esac
 mkdir -p "$out/each"
 export bin out
 one() {
@@ -68,8 +70,9 @@ if command -v gnuplot > /dev/null; then
     gnuplot << END
 set terminal svg size 560,460 dynamic font 'sans,12' background rgb 'white'
 set output '$out/certificate.svg'
-set logscale xy; set grid; unset key
+set logscale xy; set grid; set key right bottom
 set xlabel 'residual without a label: Gauge MAE of H[n[H]] - H, meV'; set ylabel 'error: Gauge MAE against the label, meV'
-plot '$out/certificate.tsv' using 2:5 with points pt 7 ps .6 lc rgb '#2060a0', '' using 2:5:1 with labels font ',6' offset 0,.5
+plot x with lines dt (4,4) lc rgb '#808080' title 'residual = error', \\
+     '$out/certificate.tsv' using 2:5 with points pt 7 ps .7 lc rgb '#2c5f9e' title 'crystals'
 END
 fi
