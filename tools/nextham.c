@@ -538,16 +538,20 @@ static int list_programs(void)
     return fflush(stdout) == 0 ? 0 : 1;
 }
 
-static int run_program(int argc, char **argv)
+static int run_program(char **argv)
 {
-    char *bin = own_folder(), *path = NULL;
-    (void)argc;
-    for (size_t i = 0; bin != NULL && PROGRAMS[i] != NULL; i++) {
-        if (strcmp(PROGRAMS[i], argv[1]) != 0 || asprintf(&path, "%s/%s", bin, argv[1]) < 0) continue;
+    char *const bin = own_folder();
+    bool known = false;
+    for (size_t i = 0; bin != NULL && PROGRAMS[i] != NULL && !known; i++) {
+        char *path;
+        known = strcmp(PROGRAMS[i], argv[1]) == 0;
+        if (!known || asprintf(&path, "%s/%s", bin, argv[1]) < 0) continue;
         execv(path, argv + 1);
         fprintf(stderr, "nextham: %s: %s\n", path, strerror(errno));
-        return 1;
+        free(path);
     }
+    free(bin);
+    if (known) return 1;
     fprintf(stderr, "nextham: '%s' is neither bands nor a program (nextham --list)\n", argv[1]);
     return 2;
 }
@@ -601,7 +605,7 @@ int main(int argc, char **argv)
     };
     if (argc > 1 && strcmp(argv[1], "--list") == 0) return list_programs();
     const bool chain_wanted = argc > 1 && strcmp(argv[1], "bands") == 0;
-    if (argc > 1 && argv[1][0] != '-' && !chain_wanted) return run_program(argc, argv);
+    if (argc > 1 && argv[1][0] != '-' && !chain_wanted) return run_program(argv);
     nh_common common;
     nh_error err;
     if (chain_wanted) program.min_inputs = 1;

@@ -1,5 +1,6 @@
 # nextham: the whole chain on one crystal, and the other programs by their names.
 load helper
+bats_require_minimum_version 1.5.0
 
 setup() {
     T=$BATS_TEST_TMPDIR
@@ -69,7 +70,7 @@ setup() {
     run "$BIN/nextham" bands --mesh 0 1 1 pipelines/GaAs
     [ "$status" -eq 2 ]
     mkdir "$T/empty"
-    run "$BIN/nextham" bands -q --no-check -o "$T/out" "$T/empty"
+    run "$BIN/nextham" bands -q --no-check -m pipelines/model.nc -o "$T/out" "$T/empty"
     [ "$status" -eq 1 ]
     [[ "${lines[0]}" == "mkgraph: $T/empty"* ]]
     [ "${lines[1]}" = "nextham: mkgraph: exit status 1" ]
