@@ -7,6 +7,8 @@
 #include "formats/netcdf/model.h"
 
 #include <errno.h>
+#include <sys/file.h>
+#include <fcntl.h>
 #include <hdf5.h>
 #include <inttypes.h>
 #include <math.h>
@@ -25,6 +27,7 @@ struct nh_run_folder {
     bool needs_h0;
     char *config, *metrics, *script, *last, *best, *k_folder;
     pthread_mutex_t lock; /* netCDF is for one thread at a time */
+    int locked;           /* DIR/.lock, held by the run; -1: another process is the leader */
 };
 
 static char *in_folder(const char *folder, const char *name)
@@ -43,6 +46,7 @@ void nh_run_folder_free(nh_run_folder *r)
     free(r->best);
     free(r->k_folder);
     pthread_mutex_destroy(&r->lock);
+    if (r->locked >= 0) close(r->locked);
     free(r);
 }
 
@@ -530,6 +534,31 @@ int nh_run_folder_read_state(const nh_settings *s, const char *path, nh_train_st
 
 /* --- the folder --- */
 
+/* One run at a time: two would write each other's files. The system gives the lock back however a process ends. */
+static int lock_folder(const char *dir, int *out, nh_error *err)
+{
+    char *path = in_folder(dir, ".lock");
+    if (!path) return nh_fail_memory(err, dir);
+    const int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    free(path);
+    if (file < 0) return nh_fail(err, "%s/.lock: %s", dir, strerror(errno));
+    if (flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        close(file);
+        return nh_fail(err, "%s: another nhtrain works in this folder", dir);
+    }
+    *out = file; /* file systems without locks: nothing to hold */
+    return 0;
+}
+
+/* A run that was killed before it saved anything left rows of nothing: it begins again. */
+static int forget_rows(const nh_run_folder *r, const char *dir, nh_error *err)
+{
+    if (access(r->metrics, F_OK) != 0) return 0;
+    if (!r->common->quiet)
+        fprintf(stderr, "nhtrain: %s: a run that ended before its first state was saved: begun again\n", dir);
+    return unlink(r->metrics) == 0 ? 0 : nh_fail(err, "%s: %s", r->metrics, strerror(errno));
+}
+
 int nh_run_folder_open(const nh_settings *s, const nh_train_state *state, bool resume, bool leader,
                        const nh_common *common, nh_run_folder **out, nh_error *err)
 {
@@ -538,6 +567,7 @@ int nh_run_folder_open(const nh_settings *s, const nh_train_state *state, bool r
     *out = NULL;
     if (!r) return nh_fail_memory(err, dir);
     pthread_mutex_init(&r->lock, NULL);
+    r->locked = -1;
     r->settings = s;
     r->common = common;
     r->needs_h0 = nh_config_needs_h0(&state->model->config);
@@ -551,9 +581,13 @@ int nh_run_folder_open(const nh_settings *s, const nh_train_state *state, bool r
     int status = r->config && r->metrics && r->script && r->last && r->best && r->k_folder && text
                      ? 0
                      : nh_fail_memory(err, dir);
-    if (!status && leader && !resume && (!access(r->last, F_OK) || !access(r->metrics, F_OK)))
+    if (!status && leader && !resume && !access(r->last, F_OK))
         status = nh_fail(err, "%s: holds a run already: --resume it, or choose another run_dir", dir);
     if (!status && leader) status = make_folders(r->k_folder, err);
+    if (!status && leader) status = lock_folder(dir, &r->locked, err);
+    if (!status && leader && !resume && !access(r->last, F_OK)) /* of a run that ended meanwhile */
+        status = nh_fail(err, "%s: holds a run already: --resume it, or choose another run_dir", dir);
+    if (!status && leader && !resume) status = forget_rows(r, dir, err);
     if (!status && leader) status = write_text(r->config, text, strlen(text), err);
     if (!status && leader) status = write_text(r->script, script_text, sizeof script_text - 1, err);
     if (!status && leader && resume) status = cut_metrics(r, state->epoch, err);

@@ -468,8 +468,9 @@ static int finish_epoch(nh_trainer *t, nh_epoch_report *r, nh_error *err)
     s->epoch++;
     s->position = 0;
     memset(s->sum, 0, sizeof s->sum);
-    const bool last = s->epoch >= (uint64_t)t->settings->schedule.epochs;
-    return last || t->unsaved >= t->settings->checkpoint_steps ? save(t, err) : 0;
+    /* After the first epoch, too: a killed run that has rows can be resumed. */
+    const bool due = s->epoch == 1 || s->epoch >= (uint64_t)t->settings->schedule.epochs;
+    return due || t->unsaved >= t->settings->checkpoint_steps ? save(t, err) : 0;
 }
 
 int nh_trainer_run(nh_trainer *t, const volatile sig_atomic_t *stop, bool *stopped, nh_error *err)

@@ -394,3 +394,28 @@ END
     short good
     ncdump -h "$xyz/good/last.nc" | grep -q ':orbital_hash = "Cl:22 Li:11"'
 }
+
+@test "a run that was killed before a checkpoint was due is resumed, or begun again where nothing was saved" {
+    "$BIN/nhtrain" --no-history -q -j 1 -c pipelines/train-tiny.yaml --set schedule.epochs=500 --set run_dir="$T/early" &
+    pid=$!
+    for _ in $(seq 1000); do [ -s "$T/early/metrics.tsv" ] && [ -e "$T/early/last.nc" ] && break; sleep 0.01; done
+    kill -9 "$pid"
+    wait "$pid" || true
+    "$BIN/nhtrain" --no-history -q -j 1 --resume "$T/early" --set schedule.epochs=3
+    rm "$T/early/last.nc"
+    run "$BIN/nhtrain" --no-history -j 1 -c pipelines/train-tiny.yaml --set schedule.epochs=2 --set run_dir="$T/early"
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"$T/early: a run that ended before its first state was saved: begun again"* ]]
+    [ "$(wc -l < "$T/early/metrics.tsv")" -eq 3 ]
+}
+
+@test "two trainers in one folder: the second one is refused" {
+    "$BIN/nhtrain" --no-history -q -j 1 -c pipelines/train-tiny.yaml --set schedule.epochs=500 --set run_dir="$T/two" &
+    pid=$!
+    for _ in $(seq 1000); do [ -e "$T/two/last.nc" ] && break; sleep 0.01; done
+    run "$BIN/nhtrain" --no-history -q -j 1 --resume "$T/two"
+    kill -9 "$pid"
+    wait "$pid" || true
+    fails 1 "nhtrain: $T/two: another nhtrain works in this folder"
+    "$BIN/nhtrain" --no-history -q -j 1 --resume "$T/two" --set schedule.epochs=1
+}
