@@ -35,6 +35,11 @@ size_t nh_dtype_size(nh_dtype t)
     return TYPES[t].size;
 }
 
+const char *nh_dtype_storage(nh_dtype t)
+{
+    return TYPES[t].storage;
+}
+
 bool nh_dtype_from_name(const char *name, nh_dtype *out)
 {
     for (size_t i = 0; i < N_TYPES; i++)

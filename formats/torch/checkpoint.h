@@ -29,6 +29,7 @@ typedef enum nh_dtype {
 const char *nh_dtype_name(nh_dtype t); /* "float32" */
 bool nh_dtype_from_name(const char *name, nh_dtype *out);
 size_t nh_dtype_size(nh_dtype t);
+const char *nh_dtype_storage(nh_dtype t); /* "FloatStorage": PyTorch's class of what holds its numbers */
 
 typedef struct nh_tensor {
     char *name; /* owned */

@@ -62,13 +62,6 @@ static void pickle_size(bytes *b, size_t n)
     put_number(b, n, 8);
 }
 
-static const char *const STORAGE[] = {
-    [NH_FLOAT16] = "HalfStorage",   [NH_BFLOAT16] = "BFloat16Storage", [NH_FLOAT32] = "FloatStorage",
-    [NH_FLOAT64] = "DoubleStorage", [NH_INT8] = "CharStorage",         [NH_UINT8] = "ByteStorage",
-    [NH_INT16] = "ShortStorage",    [NH_INT32] = "IntStorage",         [NH_INT64] = "LongStorage",
-    [NH_BOOL] = "BoolStorage",
-};
-
 static size_t count_of(const nh_tensor_out *t)
 {
     size_t n = 1;
@@ -85,7 +78,7 @@ static void pickle_tensor(bytes *b, const nh_tensor_out *t, size_t number)
     put_text(b, "ctorch._utils\n_rebuild_tensor_v2\n((");
     pickle_text(b, "storage");
     put_text(b, "ctorch\n");
-    put_text(b, STORAGE[t->dtype]);
+    put_text(b, nh_dtype_storage(t->dtype));
     put_text(b, "\n");
     pickle_text(b, key);
     pickle_text(b, "cpu");
