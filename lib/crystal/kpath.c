@@ -1,6 +1,7 @@
 #include "crystal/kpath.h"
 
 #include "base/memory.h"
+#include "crystal/lattice.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -229,14 +230,8 @@ static const char *variant_name(const char *bravais, int space_group, const cell
 
 static int invert(const double m[9], double out[9])
 {
-    const double det = m[0] * (m[4] * m[8] - m[5] * m[7]) - m[1] * (m[3] * m[8] - m[5] * m[6]) +
-                       m[2] * (m[3] * m[7] - m[4] * m[6]);
-    if (!(fabs(det) > 0)) return -1;
-    for (int i = 0; i < 3; i++)
-        for (int j = 0; j < 3; j++) {
-            const int r1 = (j + 1) % 3, r2 = (j + 2) % 3, c1 = (i + 1) % 3, c2 = (i + 2) % 3;
-            out[3 * i + j] = (m[3 * r1 + c1] * m[3 * r2 + c2] - m[3 * r1 + c2] * m[3 * r2 + c1]) / det;
-        }
+    if (!(fabs(nh_lattice_volume(m)) > 0)) return -1;
+    nh_lattice_inverse(m, out);
     return 0;
 }
 
@@ -433,9 +428,7 @@ static int standard_path(const nh_structure *s, const SpglibDataset *d, nh_kpath
     out->space_group = d->spacegroup_number;
     snprintf(out->international, sizeof out->international, "%s", d->international_symbol);
     snprintf(out->lattice, sizeof out->lattice, "%s", v->name);
-    const double *m = to_user;
-    out->primitive_cells = fabs(m[0] * (m[4] * m[8] - m[5] * m[7]) - m[1] * (m[3] * m[8] - m[5] * m[6]) +
-                                m[2] * (m[3] * m[7] - m[4] * m[6]));
+    out->primitive_cells = fabs(nh_lattice_volume(to_user));
     return corners(v, p, to_user, out, err);
 }
 
