@@ -19,10 +19,10 @@
 enum { MOST_WORDS = 48, MOST_STEPS = 12 };
 
 typedef struct arguments {
-    const char *model, *folder, *path, *pseudo, *orbital, *engine;
+    const char *model, *folder, *path, *pseudo, *orbital;
     int mesh[3], points, nspin;
     double ecut, window[2];
-    bool has_mesh, has_ecut, has_nspin, has_window, dry, no_check, keep;
+    bool has_mesh, has_ecut, has_nspin, has_window, dry, no_check;
 } arguments;
 
 /* One program to run; words are owned. `out`: where standard output goes; NULL: nowhere of its own. */
@@ -40,7 +40,6 @@ typedef struct chain {
     char *bin; /* folder of the programs */
     double seconds[MOST_STEPS];
     bool failed[MOST_STEPS];
-    nh_error *err;
     bool broken; /* out of memory while it was put together */
 } chain;
 
