@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/stream.h"
+#include "formats/abacus/orbitals.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -569,13 +570,6 @@ int nh_csr_read(const char *path, nh_csr *out, nh_error *err)
 
 /* --- to pair blocks --- */
 
-size_t nh_abacus_orbital(int l, size_t index, double *sign)
-{
-    const int m = index % 2 == 1 ? (int)(index + 1) / 2 : -(int)(index / 2);
-    *sign = m % 2 == 0 ? 1 : -1;
-    return (size_t)(m + l);
-}
-
 int nh_csr_spinor(const nh_csr *m, const nh_structure *s, size_t *spinor, nh_error *err)
 {
     const size_t n = nh_structure_orbitals(s);
@@ -583,34 +577,6 @@ int nh_csr_spinor(const nh_csr *m, const nh_structure *s, size_t *spinor, nh_err
     if (n > 0 && m->dimension == *spinor * n) return 0;
     return nh_fail(err, "%s: the matrix dimension %zu does not fit the basis: %zu orbitals (%zu with spin)",
                    m->name, m->dimension, n, 2 * n);
-}
-
-/* Where each row (or column) of the matrix goes. */
-typedef struct place {
-    int atom;
-    unsigned orbital; /* in its atom, file order */
-    double sign;
-} place;
-
-static place *places(const nh_structure *s)
-{
-    place *out = NH_ARRAY(place, nh_structure_orbitals(s));
-    if (out == NULL) return NULL;
-    place *p = out;
-    for (size_t atom = 0; atom < s->n_atom; atom++) {
-        size_t first = 0;
-        const size_t species = (size_t)s->species[atom];
-        for (size_t shell = s->shell_start[species]; shell < s->shell_start[species + 1]; shell++) {
-            const int l = s->shell_l[shell];
-            const size_t n = 2 * (size_t)l + 1;
-            for (size_t i = 0; i < n; i++, p++) {
-                p->orbital = (unsigned)(first + nh_abacus_orbital(l, i, &p->sign));
-                p->atom = (int)atom;
-            }
-            first += n;
-        }
-    }
-    return out;
 }
 
 static double size_of(const nh_csr *m, size_t i)
@@ -622,7 +588,7 @@ int nh_csr_pairs(const nh_csr *m, const nh_structure *s, size_t *count, nh_pair 
 {
     size_t spinor;
     if (nh_csr_spinor(m, s, &spinor, err)) return -1;
-    place *at = places(s);
+    nh_abacus_place *at = nh_abacus_places(s, NULL);
     size_t *seen =
         NH_ARRAY(size_t, s->n_atom); /* 1 + the last (cell, row atom) in which the atom was a column */
     size_t room = *count;
@@ -672,7 +638,7 @@ int nh_csr_scatter(const nh_csr *m, const nh_structure *s, const nh_pairs *pairs
     if (nh_csr_spinor(m, s, &spinor, err)) return -1;
     if (spinor == 2 && (n_spin != 4 || spin_block >= 0))
         return nh_fail(err, "%s: a matrix with spin inside where one without is expected", m->name);
-    place *at = places(s);
+    nh_abacus_place *at = nh_abacus_places(s, NULL);
     block_cache cache = {NH_ARRAY(size_t, s->n_atom), NH_ARRAY(size_t, s->n_atom),
                          NH_ARRAY(size_t, s->n_atom)};
     int status = at == NULL || cache.stamp == NULL || cache.start == NULL || cache.width == NULL
@@ -682,7 +648,7 @@ int nh_csr_scatter(const nh_csr *m, const nh_structure *s, const nh_pairs *pairs
         for (size_t i = m->start[c]; i < m->start[c + 1]; i++) {
             if (size_of(m, i) == 0) continue;
             const size_t row = (size_t)m->row[i], column = (size_t)m->column[i];
-            const place *a = &at[row / spinor], *b = &at[column / spinor];
+            const nh_abacus_place *a = &at[row / spinor], *b = &at[column / spinor];
             if ((status = cached_block(m, s, pairs, &cache, c * s->n_atom + (size_t)a->atom + 1, a->atom,
                                        b->atom, m->cell[c], err)) != 0)
                 break;

@@ -48,8 +48,4 @@ int nh_csr_pairs(const nh_csr *m, const nh_structure *s, size_t *count, nh_pair 
 int nh_csr_scatter(const nh_csr *m, const nh_structure *s, const nh_pairs *pairs, double factor, int n_spin,
                    int spin_block, double *out, nh_error *err);
 
-/* ABACUS orders m = 0, +1, -1, +2, -2, ... with the sign (-1)^m. For each orbital of a shell of degree l in
- * that order: its place in m = -l..l; *sign is the factor. */
-size_t nh_abacus_orbital(int l, size_t index, double *sign);
-
 #endif

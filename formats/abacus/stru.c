@@ -299,6 +299,14 @@ size_t nh_stru_types(const nh_structure *s)
     return n;
 }
 
+void nh_stru_order(const nh_structure *s, size_t *atom)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_species; i++)
+        for (size_t a = 0; a < s->n_atom && first_of_element(s, i) == i; a++)
+            if (first_of_element(s, (size_t)s->species[a]) == i) atom[n++] = a;
+}
+
 void nh_stru_write(FILE *out, const nh_structure *s, const char *const *pseudo, const char *const *orbital)
 {
     fprintf(out, "ATOMIC_SPECIES\n"); /* masses matter to moving atoms only */

@@ -14,6 +14,8 @@ int nh_stru_parse(nh_text *t, const char *latname, nh_structure_file *out, nh_er
 
 /* Writes a STRU: species by element in the order of their first atom's species, atoms of a species together. pseudo, orbital:
  * [n_species] names of files for each species of `s`; may be NULL (no orbitals). */
+void nh_stru_order(const nh_structure *s,
+                   size_t *atom); /* [n_atom]: the atoms in the order in which they will stand there */
 size_t nh_stru_types(const nh_structure *s); /* species that it will have */
 void nh_stru_write(FILE *out, const nh_structure *s, const char *const *pseudo, const char *const *orbital);
 

@@ -14,6 +14,8 @@
 #include "formats/abacus/run.h"
 #include "formats/abacus/stru.h"
 #include "formats/abacus/orb.h"
+#include "formats/abacus/orbitals.h"
+#include "formats/abacus/write.h"
 #include "formats/structure/file.h"
 
 #include <complex.h>
