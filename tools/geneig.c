@@ -151,8 +151,9 @@ static int take_vectors(void *context, size_t k, const double *vector, nh_error 
     return nh_eigen_put_vectors(j->out, k, j->most, j->q->s.basis, vector, err);
 }
 
-/* most > 0: with vectors, `most` at each k-point, written to `out`. */
-static int solve_all(source *q, const nh_band_choice *choice, double threshold, size_t most, nh_nc *out,
+/* most > 0: with vectors, `most` at each k-point, written to `out`. Otherwise energies alone; with --vectors as they will be
+ * then. */
+static int solve_all(source *q, const arguments *a, const nh_band_choice *choice, size_t most, nh_nc *out,
                      nh_spectrum *spectrum, nh_error *err)
 {
     job j = {q, out, most};
@@ -163,9 +164,10 @@ static int solve_all(source *q, const nh_band_choice *choice, double threshold, 
         .k = q->s.k.k,
         .fourier = q->fourier,
         .read = read_matrices,
-        .threshold = threshold,
+        .threshold = a->threshold,
         .choice = *choice,
         .most = most,
+        .as_with_vectors = a->vectors,
         .take = take_vectors,
         .context = &j,
         .threads = q->common->threads,
@@ -174,6 +176,26 @@ static int solve_all(source *q, const nh_band_choice *choice, double threshold, 
     const int status = nh_spectrum_solve(&task, spectrum, err);
     nh_progress_end(task.progress);
     return status;
+}
+
+/* Says where the overlap matrix is nearly singular: there, small errors of H(k) make ghost states. */
+static void warn_overlap(const source *q, const arguments *a, const nh_spectrum *v)
+{
+    size_t n = 0, worst = 0;
+    for (size_t k = 0; k < v->n_k; k++) {
+        if (!(v->s_smallest[k] < NH_SMALL_OVERLAP)) continue;
+        if (n++ == 0 || v->s_smallest[k] < v->s_smallest[worst]) worst = k;
+    }
+    if (n == 0) return;
+    const double *k = q->s.k.k + 3 * worst, small = v->s_smallest[worst], large = v->s_largest[worst];
+    char kappa[48] = "";
+    if (small > 0) snprintf(kappa, sizeof kappa, ", kappa(S) %.1e", large / small);
+    nh_warn(
+        q->program, q->common,
+        "%s: the overlap matrix is ill-conditioned at %zu of %zu k-points, most at k-point %zu (%g %g %g): "
+        "smallest eigenvalue %.1e%s%s",
+        nh_nc_name(q->in), n, v->n_k, worst + 1, k[0], k[1], k[2], small, kappa,
+        a->has_threshold ? "" : " (--s-threshold projects out)");
 }
 
 /* The chosen columns of all energies. */
@@ -228,7 +250,7 @@ static int find_fermi_level(source *q, const arguments *a, nh_error *err)
     int status = nh_spectrum_new(mesh.k.count, mesh.basis, &v, err);
     if (status == 0) {
         const nh_band_choice all = {.kind = NH_BANDS_ALL, .count = mesh.basis};
-        status = solve_all(q, &all, a->threshold, 0, NULL, &v, err);
+        status = solve_all(q, a, &all, 0, NULL, &v, err);
         q->filled = status == 0 ? mesh_fermi_level(&mesh, &v) : NAN;
         if (status == 0 && isnan(q->filled))
             status = nh_fail(err, "%s: --fermi-mesh: %g electrons do not fill these bands", nh_nc_name(q->in),
@@ -255,17 +277,21 @@ static int write_facts(nh_nc *out, const source *q, const nh_spectrum *v, const 
     if (!isnan(mesh_level) && nh_nc_set_double(out, "efermi_mesh", mesh_level, err) != 0) return -1;
     if (!a->has_threshold) return 0;
     size_t dropped = 0, worst = 0;
+    size_t *each = NH_ARRAY(size_t, b->k.count);
+    if (each == NULL) return nh_fail_memory(err, "bands");
     for (size_t k = 0; k < b->k.count; k++) {
-        const size_t n = v->basis - v->rank[k];
-        dropped += n;
-        worst = n > worst ? n : worst;
+        each[k] = v->basis - v->rank[k];
+        dropped += each[k];
+        worst = each[k] > worst ? each[k] : worst;
     }
+    const int status = nh_eigen_put_dropped(out, b->k.count, each, err);
+    free(each);
     if (dropped > 0)
         nh_warn(q->program, q->common,
                 "%zu eigenvectors of S with eigenvalues below %g projected out at %zu k-points, at most %zu "
                 "at one",
                 dropped, a->threshold, b->k.count, worst);
-    return nh_nc_set_double(out, "s_threshold", a->threshold, err) != 0 ||
+    return status != 0 || nh_nc_set_double(out, "s_threshold", a->threshold, err) != 0 ||
                    nh_nc_set_double(out, "s_dropped", (double)dropped, err) != 0
                ? -1
                : 0;
@@ -342,14 +368,15 @@ static int solve(source *q, const arguments *a, nh_error *err)
     const bool window = choice.kind == NH_BANDS_WINDOW;
     size_t n_band = choice.count;
     int status = a->has_fermi_mesh ? find_fermi_level(q, a, err) : 0;
-    if (status == 0 && window) status = solve_all(q, &choice, a->threshold, 0, NULL, &v, err);
+    if (status == 0 && window) status = solve_all(q, a, &choice, 0, NULL, &v, err);
     if (status == 0 && window) status = count_window(q, a, &v, &n_band, err);
     if (status == 0)
         status =
             create(q, a, n_band, window || choice.kind == NH_BANDS_NEAREST || a->has_threshold, &out, err);
     if (status == 0 && (!window || a->vectors))
-        status = solve_all(q, &choice, a->threshold, a->vectors ? n_band : 0, out, &v, err);
+        status = solve_all(q, a, &choice, a->vectors ? n_band : 0, out, &v, err);
     if (status == 0 && q->graph == NULL) warn_hermitian(q);
+    if (status == 0) warn_overlap(q, a, &v);
     if (status == 0) status = write_bands(out, q, a, &v, n_band, err);
     if (status == 0) {
         status = nh_nc_commit(out, err);

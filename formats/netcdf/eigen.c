@@ -72,6 +72,19 @@ int nh_eigen_put_vectors(nh_nc *f, size_t k, size_t n_band, size_t basis, const 
     return nh_nc_put_slab(f, "eigenvector", k, 1, 2 * n_band * basis, vector, err);
 }
 
+int nh_eigen_put_dropped(nh_nc *f, size_t n_k, const size_t *dropped, nh_error *err)
+{
+    double *number = NH_ARRAY(double, n_k);
+    if (number == NULL) return nh_fail_memory(err, "bands");
+    for (size_t k = 0; k < n_k; k++)
+        number[k] = (double)dropped[k];
+    int status = nh_nc_def_var(f, "overlap_dropped", NC_INT, 1, DIMS("kpoint"), NULL, "1",
+                               "eigenvectors of the overlap matrix that were projected out", err);
+    if (status == 0) status = nh_nc_put_slab(f, "overlap_dropped", 0, n_k, 1, number, err);
+    free(number);
+    return status;
+}
+
 static const char *const CONDITION[][3] = {
     {"s_norm", "1", "largest eigenvalue of the overlap matrix"},
     {"s_condition", "1", "largest over smallest eigenvalue of the overlap matrix"},

@@ -15,6 +15,8 @@ int nh_eigen_put(nh_nc *f, const nh_bands *b, nh_error *err);
 /* All bands of one k-point: vector[n_band][basis][2], NaN where there is none. */
 int nh_eigen_put_vectors(nh_nc *f, size_t k, size_t n_band, size_t basis, const double *vector,
                          nh_error *err);
+/* How many eigenvectors of S were projected out at each k-point, dropped[n_k]: overlap_dropped(kpoint). */
+int nh_eigen_put_dropped(nh_nc *f, size_t n_k, const size_t *dropped, nh_error *err);
 /* What geneig --against adds: s_norm, s_condition, h_difference_norm, the attributes against and
  * h_difference_mu. */
 int nh_eigen_put_condition(nh_nc *f, const nh_condition *c, const char *against, nh_error *err);

@@ -31,10 +31,19 @@ void nh_bands_choose(const nh_band_choice *choice, size_t n, const double *energ
 
 typedef struct nh_eigen nh_eigen; /* work space of one thread */
 
+/* Below this smallest eigenvalue of S errors of H(k) of 1 meV can move bands by 100 eV: worth a warning. */
+#define NH_SMALL_OVERLAP 1e-5
+
 /* For matrices of n x n. threshold > 0: eigenvectors of S with eigenvalues below it are projected out;
- * otherwise an S that is not positive definite (or singular to working precision) is an error. */
+ * otherwise an S that is not positive definite (or singular to working precision) is an error. Without
+ * `vectors` large matrices take LAPACK's two-stage reduction, which is twice as fast; energies then differ
+ * from those with vectors by rounding. */
 int nh_eigen_new(size_t n, double threshold, bool vectors, nh_eigen **out, nh_error *err);
 void nh_eigen_free(nh_eigen *w); /* NULL is fine */
+
+/* Smallest and largest eigenvalue of the S last solved with; estimates within some percent, or exact with a
+ * threshold. NaN where the smallest is certainly not below NH_SMALL_OVERLAP. */
+void nh_eigen_overlap(const nh_eigen *w, double *smallest, double *largest);
 
 /* Solves for h, s [n][n][2], row-major and Hermitian (only one triangle is looked at), both overwritten.
  * *rank: number of bands there are, n without projection. energy[n]: all of them, ascending, NaN from *rank

@@ -19,9 +19,15 @@ int nh_spectrum_new(size_t n_k, size_t basis, nh_spectrum *out, nh_error *err)
     out->first = NH_ARRAY(size_t, n_k);
     out->count = NH_ARRAY(size_t, n_k);
     out->rank = NH_ARRAY(size_t, n_k);
-    if (out->energy && out->first && out->count && out->rank) return 0;
-    nh_spectrum_free(out);
-    return nh_fail_memory(err, "band energies");
+    out->s_smallest = NH_ARRAY(double, n_k);
+    out->s_largest = NH_ARRAY(double, n_k);
+    if (!out->energy || !out->first || !out->count || !out->rank || !out->s_smallest || !out->s_largest) {
+        nh_spectrum_free(out);
+        return nh_fail_memory(err, "band energies");
+    }
+    for (size_t k = 0; k < n_k; k++)
+        out->s_smallest[k] = out->s_largest[k] = NAN;
+    return 0;
 }
 
 void nh_spectrum_free(nh_spectrum *s)
@@ -30,6 +36,8 @@ void nh_spectrum_free(nh_spectrum *s)
     free(s->first);
     free(s->count);
     free(s->rank);
+    free(s->s_smallest);
+    free(s->s_largest);
     *s = (nh_spectrum){0};
 }
 
@@ -72,6 +80,7 @@ static void solve_one(void *context, size_t index, int thread)
                        v->task->most, &s->rank[k], s->energy + k * basis, &s->first[k], &s->count[k], vector,
                        &v->error[index]) == 0)
         clear_behind(v, index);
+    nh_eigen_overlap(v->work[thread], &s->s_smallest[k], &s->s_largest[k]);
 }
 
 static int solve_group(solver *v, size_t n, nh_error *err)
@@ -142,7 +151,7 @@ static int solver_new(const nh_spectrum_task *t, nh_spectrum *out, solver *v, nh
     if (!v->error || (t->most > 0 && !v->vector)) return nh_fail_memory(err, "the eigenproblem");
     if (nh_threads_new((int)v->n_thread, &v->threads, err)) return -1;
     for (size_t i = 0; v->work && i < v->n_thread; i++)
-        if (nh_eigen_new(basis, t->threshold, t->most > 0, &v->work[i], err)) return -1;
+        if (nh_eigen_new(basis, t->threshold, t->most > 0 || t->as_with_vectors, &v->work[i], err)) return -1;
     if (blas_threads) openblas_set_num_threads(t->threads);
     return 0;
 }

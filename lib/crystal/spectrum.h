@@ -15,6 +15,7 @@ typedef struct nh_spectrum {
     double *energy; /* [n_k][basis] eV, ascending, NaN from rank[k] on; owned, as the others */
     size_t *first, *count,
         *rank; /* [n_k] the chosen bands first..first+count-1; how many there are (nh_eigen_solve) */
+    double *s_smallest, *s_largest; /* [n_k] of S(k) (nh_eigen_overlap); NaN from a device */
 } nh_spectrum;
 
 typedef struct nh_spectrum_task {
@@ -30,6 +31,7 @@ typedef struct nh_spectrum_task {
     /* most > 0: with vectors, of up to that many chosen bands; `take` (may be NULL) receives those of each
      * k-point, in order: vector[most][basis][2], NaN behind the last. */
     size_t most;
+    bool as_with_vectors; /* without vectors, but to the last bit the energies that come with them */
     int (*take)(void *context, size_t k, const double *vector, nh_error *err);
     void *context;
     int threads;

@@ -100,6 +100,21 @@ CDL
     [ "$status" -eq 1 ]
 }
 
+@test "an ill-conditioned S: k-point and kappa(S) on stderr; projected: how many in the file" {
+    hk -1 0.5 0 2 0.999998
+    run "$BIN/geneig" -o "$T/eig.nc" "$T/hk.nc"
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"ill-conditioned at 1 of 1 k-points, most at k-point 1 (0.5 0 0.25): smallest eigenvalue 2.0e-06, kappa(S) 1.0e+06"* ]]
+    one_line
+    [ -z "$("$BIN/geneig" -q -o "$T/eig.nc" "$T/hk.nc" 2>&1)" ]
+    "$BIN/geneig" -q --s-threshold 1e-4 -o "$T/eig.nc" "$T/hk.nc"
+    [ "$(values "$T/eig.nc" overlap_dropped)" = 1 ]
+    "$BIN/bandplot-data" -q --efermi 0 --format json "$T/eig.nc" > /dev/null
+    hk -1 0.5 0 2 0.99
+    run "$BIN/geneig" -o "$T/eig.nc" "$T/hk.nc"
+    [ -z "$output" ]
+}
+
 @test "Fermi level: carried from the input, or from filling a mesh" {
     sed 's/:cutoff = 2.5 ;/:cutoff = 2.5 ; :nelec = 1. ;/' "$DATA/chain.cdl" | ncgen -k nc4 -o "$T/n.nc"
     "$BIN/geneig" --matrix h_label --mesh 400 1 1 -o "$T/eig.nc" "$T/n.nc"

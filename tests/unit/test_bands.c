@@ -65,6 +65,80 @@ static void energies(nh_graph *g, const double k[3], double *e)
 
 /* --- Fourier and eigenproblem --- */
 
+/* A matrix that is large enough for the two-stage reduction, with S = 1: the energies that come with vectors. */
+static void test_two_stage(void **state)
+{
+    (void)state;
+    enum { N = 520 };
+    nh_error err;
+    uint64_t seed = 5;
+    double complex *h = nh_calloc(N * N, sizeof *h), *s = nh_calloc(N * N, sizeof *s);
+    double *e[2] = {NH_ARRAY(double, N), NH_ARRAY(double, N)};
+    for (int vectors = 0; vectors < 2; vectors++) {
+        nh_eigen *w;
+        size_t rank, first, count;
+        seed = 5;
+        memset(s, 0, N * N * sizeof *s);
+        for (size_t i = 0; i < N; i++) {
+            s[i * N + i] = 1;
+            for (size_t j = 0; j <= i; j++) {
+                h[i * N + j] = CMPLX(noise(&seed), i == j ? 0 : noise(&seed));
+                h[j * N + i] = conj(h[i * N + j]);
+            }
+        }
+        assert_int_equal(nh_eigen_new(N, 0, vectors == 1, &w, &err), 0);
+        assert_int_equal(nh_eigen_solve(w, (double *)h, (double *)s, &(nh_band_choice){.kind = NH_BANDS_ALL},
+                                        0, &rank, e[vectors], &first, &count, NULL, &err),
+                         0);
+        nh_eigen_free(w);
+    }
+    for (size_t i = 0; i < N; i++)
+        assert_near(e[0][i], e[1][i], 1e-10);
+    for (int i = 0; i < 2; i++)
+        free(e[i]);
+    free(h);
+    free(s);
+}
+
+/* The extreme eigenvalues of S: 3, and `least` of two functions that are nearly the same; NaN where S is good. */
+static void test_overlap_estimate(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    nh_error err;
+    const double least[2] = {3e-7, 1e-3};
+    double complex *h = nh_calloc(N * N, sizeof *h), *s = nh_calloc(N * N, sizeof *s);
+    double *e = NH_ARRAY(double, N);
+    for (int good = 0; good < 2; good++)
+        for (int projected = 0; projected < 2; projected++) {
+            nh_eigen *w;
+            size_t rank, first, count;
+            double smallest, largest;
+            for (size_t i = 0; i < N; i++)
+                for (size_t j = 0; j < N; j++) {
+                    h[i * N + j] = i == j ? 1 : 0;
+                    s[i * N + j] = i == j ? (i == 7 ? 3 : 1) : 0;
+                }
+            s[1] = s[N] = 1 - least[good];
+            assert_int_equal(nh_eigen_new(N, projected ? 1e-9 : 0, true, &w, &err), 0);
+            assert_int_equal(nh_eigen_solve(w, (double *)h, (double *)s,
+                                            &(nh_band_choice){.kind = NH_BANDS_ALL}, 0, &rank, e, &first,
+                                            &count, NULL, &err),
+                             0);
+            nh_eigen_overlap(w, &smallest, &largest);
+            if (good && !projected) {
+                assert_true(isnan(smallest) && isnan(largest));
+            } else {
+                assert_near(smallest, least[good], 0.05 * least[good]);
+                assert_near(largest, 3, 0.15);
+            }
+            nh_eigen_free(w);
+        }
+    free(e);
+    free(h);
+    free(s);
+}
+
 static void test_chain(void **state)
 {
     (void)state;
@@ -603,6 +677,8 @@ static void test_compare(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_two_stage),
+        cmocka_unit_test(test_overlap_estimate),
         cmocka_unit_test(test_chain),
         cmocka_unit_test(test_assembly),
         cmocka_unit_test(test_batches),
