@@ -218,7 +218,7 @@ int main(int argc, char **argv)
         .summary = "structure in, graph with its zeroth-step Hamiltonian out",
         .synopsis = (const char *const[]){"[options] [STRUCTURE] [-o GRAPH.nc]", NULL},
         .description =
-            "Reads a crystal (ABACUS STRU, VASP POSCAR, extended XYZ: told apart by their contents) and "
+            "Reads a crystal (ABACUS STRU, VASP POSCAR, CIF, extended XYZ: told apart by their contents) and "
             "computes the overlap and the "
             "zeroth-step Hamiltonian of its numerical atomic orbitals: kinetic energy, norm-conserving "
             "pseudopotentials with spin-orbit "

@@ -45,7 +45,7 @@ int main(int argc, char **argv)
         .synopsis =
             (const char *const[]){"[options] --pseudo-dir DIR --orbital-dir DIR --outdir DIR [STRUCTURE]",
                                   NULL},
-        .description = "Reads a crystal (ABACUS STRU, VASP POSCAR, extended XYZ: told apart by their "
+        .description = "Reads a crystal (ABACUS STRU, VASP POSCAR, CIF, extended XYZ: told apart by their "
                        "contents) and writes INPUT, KPT and STRU "
                        "for a run of ABACUS that leaves H(R) and S(R): with --run h0 the zeroth-step "
                        "Hamiltonian, that of superposed atomic "

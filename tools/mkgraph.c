@@ -81,7 +81,7 @@ int main(int argc, char **argv)
         .summary = "structure (and matrices) in, graph out",
         .synopsis = (const char *const[]){"[options] [STRUCTURE] [-o GRAPH.nc]",
                                           "[options] --abacus RUN [--abacus-h0 RUN0] [-o GRAPH.nc]", NULL},
-        .description = "Reads a crystal (ABACUS STRU, VASP POSCAR, extended XYZ: told apart by their "
+        .description = "Reads a crystal (ABACUS STRU, VASP POSCAR, CIF, extended XYZ: told apart by their "
                        "contents) and, where given, "
                        "ABACUS's sparse matrices (text or binary, plain, gzip or xz, every dialect since "
                        "2.x; nspin 1, 2, 4), and "

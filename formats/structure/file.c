@@ -3,6 +3,7 @@
 #include "base/stream.h"
 #include "crystal/neighbours.h"
 #include "formats/abacus/stru.h"
+#include "formats/structure/cif.h"
 #include "formats/structure/poscar.h"
 #include "formats/structure/xyz.h"
 
@@ -18,6 +19,7 @@ static const struct {
     {"ABACUS STRU", nh_stru_recognise, nh_stru_parse},
     {"extended XYZ", nh_xyz_recognise, nh_xyz_parse},
     {"VASP POSCAR", nh_poscar_recognise, nh_poscar_parse},
+    {"CIF", nh_cif_recognise, nh_cif_parse},
 };
 
 int nh_structure_file_read(const char *path, const char *latname, nh_structure_file *out, nh_error *err)
@@ -31,7 +33,8 @@ int nh_structure_file_read(const char *path, const char *latname, nh_structure_f
     while (i < sizeof formats / sizeof formats[0] && !formats[i].recognise(text))
         i++;
     if (i == sizeof formats / sizeof formats[0]) {
-        nh_fail(err, "%s: no structure file (ABACUS STRU, VASP POSCAR or extended XYZ expected)", t.name);
+        nh_fail(err, "%s: no structure file (ABACUS STRU, VASP POSCAR, CIF or extended XYZ expected)",
+                t.name);
     } else {
         out->format = formats[i].name;
         status = formats[i].parse(&t, latname, out, err);

@@ -113,7 +113,7 @@ dump() { ncdump -p 9,17 "$@"; }
     [[ "$output" == *"float h_label"* ]]
 }
 
-@test "structure alone: POSCAR, extended XYZ, STRU with a basis" {
+@test "structure alone: POSCAR, extended XYZ, CIF, STRU with a basis" {
     printf 'GaAs\n5.653\n0 .5 .5\n.5 0 .5\n.5 .5 0\nGa As\n1 1\nDirect\n0 0 0\n.25 .25 .25\n' > POSCAR
     printf '2\nLattice="0 2.8265 2.8265 2.8265 0 2.8265 2.8265 2.8265 0" Properties=species:S:1:pos:R:3\nGa 0 0 0\nAs 1.41325 1.41325 1.41325\n' > a.xyz
     for f in POSCAR a.xyz; do
@@ -122,6 +122,18 @@ dump() { ncdump -p 9,17 "$@"; }
         [[ "$output" == *"pair = 198 ;"* ]]
         [[ "$output" == *"shell_l = 0, 0, 1, 1, 2, 2, 3, 0, 0, 1, 1, 2"* ]]
     done
+    # the conventional cell of the same crystal: four times the pairs
+    printf 'data_GaAs\n_cell_length_a 5.653(1)\n_cell_length_b 5.653(1)\n_cell_length_c 5.653(1)\n' > a.cif
+    printf '_cell_angle_%s 90\n' alpha beta gamma >> a.cif
+    printf "_symmetry_space_group_name_H-M 'F -4 3 m'\nloop_\n" >> a.cif
+    printf '_atom_site_%s\n' label fract_x fract_y fract_z >> a.cif
+    printf 'Ga1 0 0 0\nAs1 0.25 0.25 0.25\n' >> a.cif
+    "$BIN/mkgraph" --basis Ga:2s2p2d1f,As:2s2p1d a.cif -o cif.nc
+    run -0 ncdump -h cif.nc
+    [[ "$output" == *"atom = 8 ;"* && "$output" == *"pair = 792 ;"* && "$output" == *':title = "GaAs"'* ]]
+    sed 's/F -4 3 m/F d -3 m/' a.cif > bad.cif
+    run "$BIN/mkgraph" --basis Ga:2s,As:2s bad.cif -o out.nc
+    refused bad.cif "several settings"
     run "$BIN/mkgraph" POSCAR -o out.nc
     refused "shells of Ga" "--basis"
     run "$BIN/mkgraph" --basis Ga:2s POSCAR -o out.nc
