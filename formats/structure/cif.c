@@ -13,7 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
-static const double same_place = 0.05, too_near = 0.3; /* Å */
+static const double same_place = 0.05, too_near = 0.3;       /* Å */
 static const double thinnest_cell = 0.5, longest_cell = 1e4; /* Å */
 
 bool nh_cif_recognise(const char *text)
@@ -51,13 +51,14 @@ static int choose_block(const nh_cif *c, size_t *out, nh_error *err)
         if (nh_cif_find(c, b, "_atom_site_label", "_atom_site_type_symbol") == NULL) continue;
         *out = b;
         if (at < sizeof names)
-            at += (size_t)snprintf(names + at, sizeof names - at, "%s%.40s", found > 0 ? ", " : "", c->block[b]);
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s%.40s", found > 0 ? ", " : "",
+                                   c->block[b]);
         found++;
     }
     if (found == 0) return nh_fail(err, "%s: no atoms (_atom_site_label or _atom_site_type_symbol)", c->name);
     if (found > 1)
-        return nh_fail(err, "%s: %zu crystals (data blocks %.150s): leave the wanted one in the file", c->name, found,
-                       names);
+        return nh_fail(err, "%s: %zu crystals (data blocks %.150s): leave the wanted one in the file",
+                       c->name, found, names);
     return 0;
 }
 
@@ -86,11 +87,15 @@ static int read_cell(reader *r, nh_error *err)
     const double degree = acos(-1) / 180;
     double cosine[3];
     for (int k = 0; k < 3; k++)
-        cosine[k] = x[3 + k] == 90 ? 0 : x[3 + k] == 120 ? -0.5 : x[3 + k] == 60 ? 0.5 : cos(x[3 + k] * degree);
+        cosine[k] = x[3 + k] == 90    ? 0
+                    : x[3 + k] == 120 ? -0.5
+                    : x[3 + k] == 60  ? 0.5
+                                      : cos(x[3 + k] * degree);
     const double sine = sqrt(1 - cosine[2] * cosine[2]);
     const double y = (cosine[0] - cosine[1] * cosine[2]) / sine, z2 = 1 - cosine[1] * cosine[1] - y * y;
     if (!(z2 > 0)) return nh_fail(err, "%s: the angles of the cell span no volume", r->cif->name);
-    const double a[9] = {x[0], 0, 0, x[1] * cosine[2], x[1] * sine, 0, x[2] * cosine[1], x[2] * y, x[2] * sqrt(z2)};
+    const double a[9] = {x[0],           0, 0, x[1] * cosine[2], x[1] * sine, 0, x[2] * cosine[1], x[2] * y,
+                         x[2] * sqrt(z2)};
     memcpy(r->s->lattice, a, sizeof a);
     nh_lattice_inverse(a, r->inverse);
     for (int k = 0; k < 3; k++) { /* the distance of two faces is 1 / |reciprocal vector| */
@@ -105,8 +110,7 @@ static int read_cell(reader *r, nh_error *err)
 
 static int read_group(const reader *r, nh_space_group *g, nh_error *err)
 {
-    const nh_cif_value *const h_m =
-        single(r, "_space_group_name_H-M_alt", "_symmetry_space_group_name_H-M");
+    const nh_cif_value *const h_m = single(r, "_space_group_name_H-M_alt", "_symmetry_space_group_name_H-M");
     const nh_cif_value *const hall = single(r, "_space_group_name_Hall", "_symmetry_space_group_name_Hall");
     const nh_cif_value *const number = single(r, "_space_group_IT_number", "_symmetry_Int_Tables_number");
     double x = 0;
@@ -114,8 +118,8 @@ static int read_group(const reader *r, nh_space_group *g, nh_error *err)
     if (number != NULL) {
         if (nh_cif_real(r->cif, number, "the number of a space group", &x, err)) return -1;
         if (!(x >= 1 && x <= 230) || x != floor(x))
-            return nh_fail(err, "%s:%zu: there is no space group of number \"%.20s\"", r->cif->name, number->line,
-                           number->text);
+            return nh_fail(err, "%s:%zu: there is no space group of number \"%.20s\"", r->cif->name,
+                           number->line, number->text);
         g->number = (int)x;
     }
     return 0;
@@ -125,21 +129,24 @@ static int read_symmetry(reader *r, nh_error *err)
 {
     const nh_cif *const c = r->cif;
     nh_space_group group;
-    if (nh_cif_find(c, r->block, "_space_group_symop_magn_operation.xyz", "_space_group_symop_magn_operation_xyz"))
+    if (nh_cif_find(c, r->block, "_space_group_symop_magn_operation.xyz",
+                    "_space_group_symop_magn_operation_xyz"))
         return nh_fail(err, "%s: magnetic space groups are not read", c->name);
     if (read_group(r, &group, err)) return -1;
     const nh_cif_item *const item =
         nh_cif_find(c, r->block, "_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz");
     if (item == NULL || (item->count == 1 && !nh_cif_known(nh_cif_at(c, item, 0)))) {
         if (group.h_m == NULL && group.hall == NULL && group.number == 0)
-            return nh_fail(err, "%s: neither symmetry operations nor a space group (for P 1 add _space_group_IT_number 1)",
-                           c->name);
+            return nh_fail(
+                err,
+                "%s: neither symmetry operations nor a space group (for P 1 add _space_group_IT_number 1)",
+                c->name);
         if (nh_symmetry_find(&group, r->s->lattice, r->symmetry, err)) return nh_fail_at(err, "%s", c->name);
         return 0;
     }
     if (item->count > NH_MOST_OPERATIONS)
-        return nh_fail(err, "%s: %zu symmetry operations (a space group has at most %d)", c->name, item->count,
-                       (int)NH_MOST_OPERATIONS);
+        return nh_fail(err, "%s: %zu symmetry operations (a space group has at most %d)", c->name,
+                       item->count, (int)NH_MOST_OPERATIONS);
     r->symmetry->count = item->count;
     for (size_t i = 0; i < item->count; i++) {
         const nh_cif_value *const v = nh_cif_at(c, item, i);
@@ -148,8 +155,11 @@ static int read_symmetry(reader *r, nh_error *err)
     }
     if (nh_symmetry_check(r->symmetry, r->s->lattice, err)) return nh_fail_at(err, "%s", c->name);
     if (!nh_symmetry_count_fits(&group, item->count))
-        return nh_fail(err, "%s: %zu symmetry operations, which the space group that it names (%s) has not", c->name,
-                       item->count, group.h_m != NULL ? group.h_m : group.hall != NULL ? group.hall : "by number");
+        return nh_fail(err, "%s: %zu symmetry operations, which the space group that it names (%s) has not",
+                       c->name, item->count,
+                       group.h_m != NULL    ? group.h_m
+                       : group.hall != NULL ? group.hall
+                                            : "by number");
     return 0;
 }
 
@@ -228,12 +238,13 @@ static int add_images(reader *r, double x[3], int number, size_t *count, nh_erro
 }
 
 /* A column of the sites; NULL where it is absent. One that is there has as many rows as the sites. */
-static int column(const reader *r, const char *tag, const char *other, size_t rows, const nh_cif_item **out, nh_error *err)
+static int column(const reader *r, const char *tag, const char *other, size_t rows, const nh_cif_item **out,
+                  nh_error *err)
 {
     *out = nh_cif_find(r->cif, r->block, tag, other);
     if (*out != NULL && (*out)->count != rows)
-        return nh_fail(err, "%s:%zu: %zu values of %s for %zu sites", r->cif->name, (*out)->line, (*out)->count,
-                       (*out)->tag, rows);
+        return nh_fail(err, "%s:%zu: %zu values of %s for %zu sites", r->cif->name, (*out)->line,
+                       (*out)->count, (*out)->tag, rows);
     return 0;
 }
 
@@ -248,15 +259,16 @@ static int read_sites(reader *r, nh_error *err)
         column(r, "_atom_site_type_symbol", NULL, rows, &type, err) ||
         column(r, "_atom_site_occupancy", NULL, rows, &occupancy, err) ||
         column(r, "_atom_site_calc_flag", NULL, rows, &flag, err) ||
-        column(r, "_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity", rows, &multiplicity, err))
+        column(r, "_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity", rows,
+               &multiplicity, err))
         return -1;
     for (int k = 0; k < 3; k++) {
         if (column(r, axis[k], NULL, rows, &x[k], err)) return -1;
         if (x[k] == NULL)
             return nh_fail(err, "%s: no %s%s", c->name, axis[k],
-                           nh_cif_find(c, r->block, "_atom_site_Cartn_x", NULL) != NULL ?
-                               " (Cartesian coordinates are not read)" :
-                               "");
+                           nh_cif_find(c, r->block, "_atom_site_Cartn_x", NULL) != NULL
+                               ? " (Cartesian coordinates are not read)"
+                               : "");
     }
     for (size_t i = 0; i < rows; i++) {
         const nh_cif_value *const name = nh_cif_at(c, label != NULL ? label : type, i);
@@ -265,7 +277,8 @@ static int read_sites(reader *r, nh_error *err)
         const int number = element_of(typed ? symbol->text : name->text, typed);
         if (number == 0)
             return nh_fail(err, "%s:%zu: no chemical element in \"%.30s\"%s", c->name, name->line,
-                           typed ? symbol->text : name->text, typed ? "" : " (_atom_site_type_symbol would tell)");
+                           typed ? symbol->text : name->text,
+                           typed ? "" : " (_atom_site_type_symbol would tell)");
         if (flag != NULL && strcasecmp(nh_cif_at(c, flag, i)->text, "dum") == 0)
             return nh_fail(err, "%s:%zu: site %.30s is a dummy", c->name, name->line, name->text);
         double f[3], part = 1, wanted = 0;
@@ -276,14 +289,14 @@ static int read_sites(reader *r, nh_error *err)
             nh_cif_real(c, nh_cif_at(c, occupancy, i), "an occupancy", &part, err))
             return -1;
         if (part != 1)
-            return nh_fail(err, "%s:%zu: site %.30s has the occupancy %g (disorder is not read; 1 expected)", c->name,
-                           name->line, name->text, part);
+            return nh_fail(err, "%s:%zu: site %.30s has the occupancy %g (disorder is not read; 1 expected)",
+                           c->name, name->line, name->text, part);
         if (add_images(r, f, number, &count, err)) return -1;
         if (multiplicity != NULL && nh_cif_known(nh_cif_at(c, multiplicity, i))) {
             if (nh_cif_real(c, nh_cif_at(c, multiplicity, i), "a multiplicity", &wanted, err)) return -1;
             if (wanted != (double)count)
-                return nh_fail(err, "%s:%zu: site %.30s has the multiplicity %g, and %zu images", c->name, name->line,
-                               name->text, wanted, count);
+                return nh_fail(err, "%s:%zu: site %.30s has the multiplicity %g, and %zu images", c->name,
+                               name->line, name->text, wanted, count);
         }
     }
     return 0;
@@ -331,8 +344,8 @@ static int check_formula(const reader *r, nh_error *err)
     for (int z = 0; z < 256; z++)
         if (fabs(wanted[z] / of_wanted - found[z] / of_found) > tolerance) {
             char *const own = nh_structure_formula(r->s);
-            nh_fail(err, "%s:%zu: the sites give %.60s, but the formula says %.60s", r->cif->name, formula->line,
-                    own != NULL ? own : "another", formula->text);
+            nh_fail(err, "%s:%zu: the sites give %.60s, but the formula says %.60s", r->cif->name,
+                    formula->line, own != NULL ? own : "another", formula->text);
             free(own);
             return -1;
         }
@@ -346,12 +359,14 @@ static int check_distances(const reader *r, nh_error *err)
     if (nh_structure_check(r->s, err) || nh_neighbours(r->s, too_near, &n, &pair, err))
         return nh_fail_at(err, "%s", r->cif->name);
     size_t k = 0;
-    while (k < n && pair[k].src == pair[k].dst && pair[k].cell[0] == 0 && pair[k].cell[1] == 0 && pair[k].cell[2] == 0)
+    while (k < n && pair[k].src == pair[k].dst && pair[k].cell[0] == 0 && pair[k].cell[1] == 0 &&
+           pair[k].cell[2] == 0)
         k++;
     const int status =
-        k == n ? 0 :
-                 nh_fail(err, "%s: atoms %d and %d are nearer than %g Å (a split site, or a site listed twice?)",
-                         r->cif->name, pair[k].src + 1, pair[k].dst + 1, too_near);
+        k == n
+            ? 0
+            : nh_fail(err, "%s: atoms %d and %d are nearer than %g Å (a split site, or a site listed twice?)",
+                      r->cif->name, pair[k].src + 1, pair[k].dst + 1, too_near);
     free(pair);
     return status;
 }
@@ -383,11 +398,11 @@ int nh_cif_parse(nh_text *t, const char *latname, nh_structure_file *out, nh_err
     if (nh_cif_parse_text(t, &cif, err)) return -1;
     nh_symmetry *const symmetry = NH_ARRAY(nh_symmetry, 1);
     reader r = {.cif = &cif, .symmetry = symmetry, .s = &out->structure};
-    const int status = symmetry == NULL ? nh_fail_memory(err, "the symmetry operations") :
-                       choose_block(&cif, &r.block, err) || read_cell(&r, err) || read_symmetry(&r, err) ||
-                               read_sites(&r, err) || make_structure(&r, err) ?
-                                          -1 :
-                                          0;
+    const int status = symmetry == NULL ? nh_fail_memory(err, "the symmetry operations")
+                       : choose_block(&cif, &r.block, err) || read_cell(&r, err) || read_symmetry(&r, err) ||
+                               read_sites(&r, err) || make_structure(&r, err)
+                           ? -1
+                           : 0;
     free(r.fraction);
     free(r.number);
     free(symmetry);

@@ -132,8 +132,12 @@ static int add_item(nh_cif *c, const nh_cif_value *tag, nh_error *err)
         return nh_fail(err, "%s:%zu: \"%.60s\" is there twice", c->name, tag->line, tag->text);
     if (!nh_grow(&c->item, &c->item_room, c->n_item + 1, sizeof *c->item))
         return nh_fail_memory(err, "the tags of a CIF file");
-    c->item[c->n_item++] = (nh_cif_item){
-        .tag = tag->text, .block = c->n_block - 1, .first = c->n_value, .stride = 1, .count = 1, .line = tag->line};
+    c->item[c->n_item++] = (nh_cif_item){.tag = tag->text,
+                                         .block = c->n_block - 1,
+                                         .first = c->n_value,
+                                         .stride = 1,
+                                         .count = 1,
+                                         .line = tag->line};
     return 0;
 }
 
@@ -190,7 +194,8 @@ int nh_cif_parse_text(nh_text *t, nh_cif *out, nh_error *err)
                 status = nh_fail(err, "%s:%zu: \"%.60s\" has no value", out->name, tag.line, tag.text);
             if (status == 0) status = add_value(out, &k.value, err);
         } else {
-            status = nh_fail(err, "%s:%zu: a value without a tag: \"%.40s\"", out->name, k.value.line, k.value.text);
+            status = nh_fail(err, "%s:%zu: a value without a tag: \"%.40s\"", out->name, k.value.line,
+                             k.value.text);
         }
         if (status == 0) status = next_token(&x, &k, err);
     }
@@ -235,7 +240,8 @@ int nh_cif_real(const nh_cif *c, const nh_cif_value *v, const char *what, double
     const double x = n > 0 ? strtod(v->text, &end) : NAN;
     if (n == 0 || end != rest || !(*rest == '\0' || (digits > 0 && strcmp(rest + 1 + digits, ")") == 0)))
         return nh_fail(err, "%s:%zu: %s expected, \"%.40s\" found", c->name, v->line, what, v->text);
-    if (!isfinite(x)) return nh_fail(err, "%s:%zu: %s is not finite (\"%.40s\")", c->name, v->line, what, v->text);
+    if (!isfinite(x))
+        return nh_fail(err, "%s:%zu: %s is not finite (\"%.40s\")", c->name, v->line, what, v->text);
     *out = x;
     return 0;
 }

@@ -144,16 +144,18 @@ int nh_symmetry_check(const nh_symmetry *s, const double lattice[9], nh_error *e
             if (same(&s->operation[i], &s->operation[j]))
                 return nh_fail(err, "symmetry operations %zu and %zu are the same", j + 1, i + 1);
         if (!keeps_metric(s->operation[i].turn, lattice))
-            return nh_fail(err, "symmetry operation %zu does not fit the lengths and angles of the cell", i + 1);
+            return nh_fail(err, "symmetry operation %zu does not fit the lengths and angles of the cell",
+                           i + 1);
     }
     for (size_t i = 0; i < s->count; i++)
         for (size_t j = 0; j < s->count; j++) {
             nh_operation both;
             product(&s->operation[i], &s->operation[j], &both);
             if (!contains(s, &both))
-                return nh_fail(err,
-                               "the symmetry operations are no group: the product of numbers %zu and %zu is missing",
-                               i + 1, j + 1);
+                return nh_fail(
+                    err,
+                    "the symmetry operations are no group: the product of numbers %zu and %zu is missing",
+                    i + 1, j + 1);
         }
     return 0;
 }
@@ -169,7 +171,8 @@ static void squeeze(const char *text, size_t length, char out[NAME])
 {
     size_t n = 0;
     for (size_t i = 0; i < length && n + 1 < NAME; i++)
-        if (!isspace((unsigned char)text[i]) && text[i] != '_') out[n++] = (char)tolower((unsigned char)text[i]);
+        if (!isspace((unsigned char)text[i]) && text[i] != '_')
+            out[n++] = (char)tolower((unsigned char)text[i]);
     out[n] = '\0';
 }
 
@@ -239,7 +242,8 @@ static size_t candidates(const nh_space_group *g, int hall_number[N_HALL])
         hall_number[0] = of_hall;
         n = 1;
     }
-    return n;
+    /* an unknown Hall symbol alone says nothing */
+    return n_hall == 0 && g->number == 0 && name.symbol[0] == '\0' ? 0 : n;
 }
 
 static int operations_of(int hall_number, nh_symmetry *out, nh_error *err)
@@ -299,7 +303,8 @@ int nh_symmetry_find(const nh_space_group *g, const double lattice[9], nh_symmet
     }
     if (n_fit == 0) return nh_fail(err, "the cell does not fit the space group %s", group);
     if (n_fit > 1)
-        return nh_fail(err, "space group %s has several settings (%.300s): the symmetry operations are needed",
+        return nh_fail(err,
+                       "space group %s has several settings (%.300s): the symmetry operations are needed",
                        group, list);
     return operations_of(found, out, err);
 }

@@ -54,40 +54,52 @@ static void crystals(void **state)
     } table[] = {
         {"# zincblende\ndata_GaAs\n" CELL(5.6533(2), 5.6533(2), 5.6533(2), 90, 90,
                                           90.) "_symmetry_space_group_name_H-M 'F -4 3 m'\n" SITES
-         "Ga1 0 0 0\nAs1 0.25 .25 2.5e-1(3)\n",
+                                               "Ga1 0 0 0\nAs1 0.25 .25 2.5e-1(3)\n",
          8, "Ga4As4", 0, 5.6533 * 0.43301270189, 4},
-        {"data_diamond\n" CELL(3.567, 3.567, 3.567, 90, 90, 90) "_space_group_name_H-M_alt \"F d -3 m :2\"\n" SITES
-         "C 0.125 0.125 0.125\n",
+        {"data_diamond\n" CELL(3.567, 3.567, 3.567, 90, 90,
+                               90) "_space_group_name_H-M_alt \"F d -3 m :2\"\n" SITES
+                                   "C 0.125 0.125 0.125\n",
          8, "C8", 3, 3.567 * 0.43301270189, 4},
-        {"data_diamond\n" CELL(3.567, 3.567, 3.567, 90, 90, 90) "_symmetry_space_group_name_H-M 'F d -3 m S'\n" SITES
-         "C 0 0 0\n",
+        {"data_diamond\n" CELL(3.567, 3.567, 3.567, 90, 90,
+                               90) "_symmetry_space_group_name_H-M 'F d -3 m S'\n" SITES "C 0 0 0\n",
          8, "C8", 0, 3.567 * 0.43301270189, 4},
-        {"data_diamond\n" CELL(3.567, 3.567, 3.567, 90, 90, 90)
-         "_space_group_name_H-M_alt 'F d -3 m'\n_space_group_name_Hall '-F 4vw 2vw 3'\n" SITES "C 0.125 0.125 0.125\n",
+        {"data_diamond\n" CELL(
+             3.567, 3.567, 3.567, 90, 90,
+             90) "_space_group_name_H-M_alt 'F d -3 m'\n_space_group_name_Hall '-F 4vw 2vw 3'\n" SITES
+                 "C 0.125 0.125 0.125\n",
          8, "C8", 0, 3.567 * 0.43301270189, 4},
         /* 0.3333 is 1/3 where the symmetry says so; capitals of a type symbol; a formula; multiplicities */
-        {"data_MoS2\n" CELL(3.16, 3.16, 12.294, 90, 90, 120)
-         "_symmetry_Int_Tables_number 194\n_chemical_formula_sum 'Mo S2'\nloop_\n_atom_site_type_symbol\n"
-         "_atom_site_label\n_atom_site_symmetry_multiplicity\n_atom_site_fract_x\n_atom_site_fract_y\n"
-         "_atom_site_fract_z\n_atom_site_occupancy\nMO4+ Mo1 2 0.3333 0.6667 0.25 1.0\nS2- S1 4 0.3333 0.6667 0.621 1\n",
+        {"data_MoS2\n" CELL(3.16, 3.16, 12.294, 90, 90,
+                            120) "_symmetry_Int_Tables_number 194\n_chemical_formula_sum 'Mo "
+                                 "S2'\nloop_\n_atom_site_type_symbol\n"
+                                 "_atom_site_label\n_atom_site_symmetry_multiplicity\n_atom_site_fract_x\n_"
+                                 "atom_site_fract_y\n"
+                                 "_atom_site_fract_z\n_atom_site_occupancy\nMO4+ Mo1 2 0.3333 0.6667 0.25 "
+                                 "1.0\nS2- S1 4 0.3333 0.6667 0.621 1\n",
          6, "Mo2S4", 0, 0, 6},
-        {"data_Bi2Te3\n" CELL(4.386, 4.386, 30.497, 90, 90, 120) "_symmetry_space_group_name_H-M 'R -3 m'\n" SITES
-         "Bi 0 0 0.4\nTe1 0 0 0\nTe2 0 0 0.2095\n",
+        {"data_Bi2Te3\n" CELL(4.386, 4.386, 30.497, 90, 90,
+                              120) "_symmetry_space_group_name_H-M 'R -3 m'\n" SITES
+                                   "Bi 0 0 0.4\nTe1 0 0 0\nTe2 0 0 0.2095\n",
          15, "Bi6Te9", 0, 0, 3},
-        {"data_Bi2Te3\n" CELL(10.476, 10.476, 10.476, 24.16, 24.16, 24.16) "_space_group_IT_number 166\n" SITES
-         "Bi 0.4 0.4 0.4\nTe1 0 0 0\nTe2 0.2095 0.2095 0.2095\n",
+        {"data_Bi2Te3\n" CELL(10.476, 10.476, 10.476, 24.16, 24.16,
+                              24.16) "_space_group_IT_number 166\n" SITES
+                                     "Bi 0.4 0.4 0.4\nTe1 0 0 0\nTe2 0.2095 0.2095 0.2095\n",
          5, "Bi2Te3", 0, 0, 3},
         /* a molecule's crystal: listed operations, D for H, text of several lines, comments, blocks without sites */
         {"#\\#CIF_1.1\ndata_global\n_publ_title\n;\n a 'title'; with _tags and\nloop_\n;\ndata_ice\n"
-         "_cell_length_a 4.5\n_cell_length_b 5\n_cell_length_c 6\n_cell_angle_alpha 90\n_cell_angle_beta 100\n"
-         "_cell_angle_gamma 90\n_symmetry_space_group_name_H-M 'P 1 21/c 1'\nloop_ _symmetry_equiv_pos_site_id\n"
+         "_cell_length_a 4.5\n_cell_length_b 5\n_cell_length_c 6\n_cell_angle_alpha 90\n_cell_angle_beta "
+         "100\n"
+         "_cell_angle_gamma 90\n_symmetry_space_group_name_H-M 'P 1 21/c 1'\nloop_ "
+         "_symmetry_equiv_pos_site_id\n"
          "_symmetry_equiv_pos_as_xyz\n1 'x, y, z'\n2 -x,1/2+y,1/2-z\n3 \"-X, -Y, -Z\" 4 'x,-y+0.5, +z +1/2'\n"
-         "_chemical_formula_sum 'H2 O'\n" SITES "O1 0.2 0.2 0.2 # comment\nD1 0.35 0.3 0.2\nH1B 0.1 .2 0.32\n",
+         "_chemical_formula_sum 'H2 O'\n" SITES
+         "O1 0.2 0.2 0.2 # comment\nD1 0.35 0.3 0.2\nH1B 0.1 .2 0.32\n",
          12, "O4H8", 0, 0, 0},
-        {"\xef\xbb\xbf" "data_P1\n" CELL(3, 3, 3, 90, 90, 90) "_space_group_IT_number 1\n" SITES "Fe2+ -0.1 1.3 0\n", 1, "Fe",
-         0, 3, 6},
+        {"\xef\xbb\xbf"
+         "data_P1\n" CELL(3, 3, 3, 90, 90, 90) "_space_group_IT_number 1\n" SITES "Fe2+ -0.1 1.3 0\n",
+         1, "Fe", 0, 3, 6},
         {"data_\n" CELL(3.9, 3.9, 3.9, 90, 90, 90) "_space_group_name_H-M_alt 'Pm-3m'\n" SITES
-         "Ba1 .5 .5 .5\nTi1 0 0 0\nO1 0.5 0 0\n",
+                                                   "Ba1 .5 .5 .5\nTi1 0 0 0\nO1 0.5 0 0\n",
          5, "BaTiO3", 1, 1.95, 6},
         {"data_mono\r\n_cell_length_a 5\r\n_cell_length_b 6\r\n_cell_length_c 7\r\n_cell_angle_alpha 90\r\n"
          "_cell_angle_beta 95\r\n_cell_angle_gamma 90\r\n_symmetry_space_group_name_H-M 'P 21/n'\r\n"
@@ -114,8 +126,10 @@ static void crystals(void **state)
                 nh_pair_vector(s, &pair[k], v);
                 const double r = sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
                 if (pair[k].src != table[i].atom || r < 1e-9) continue;
-                if (pass == 0) nearest = fmin(nearest, r);
-                else near += r < nearest + 1e-6;
+                if (pass == 0)
+                    nearest = fmin(nearest, r);
+                else
+                    near += r < nearest + 1e-6;
             }
         free(pair);
         if (table[i].n_near > 0 && near != table[i].n_near) fail_msg("case %zu: %zu neighbours", i, near);
@@ -129,8 +143,9 @@ static void positions(void **state)
 {
     (void)state;
     nh_structure_file file;
-    const char *const text = "data_a\n" CELL(5, 6, 7, 90, 95, 90) "_symmetry_space_group_name_H-M 'P 1 21/n 1'\n" SITES
-                             "Si1 0.1 0.2 0.3\n";
+    const char *const text =
+        "data_a\n" CELL(5, 6, 7, 90, 95, 90) "_symmetry_space_group_name_H-M 'P 1 21/n 1'\n" SITES
+                                             "Si1 0.1 0.2 0.3\n";
     if (read_cif(text, &file)) fail_msg("%s", err.text);
     const double x[4][3] = {{0.1, 0.2, 0.3}, {0.9, 0.8, 0.7}, {0.4, 0.7, 0.2}, {0.6, 0.3, 0.8}};
     const double beta = 95 * acos(-1) / 180, *const a = file.structure.lattice;
@@ -140,8 +155,8 @@ static void positions(void **state)
         bool found = false;
         for (int k = 0; k < 4; k++) {
             const double *const r = file.structure.position + 3 * k;
-            found = found || (fabs(r[0] - (5 * x[i][0] + a[6] * x[i][2])) < 1e-9 && fabs(r[1] - 6 * x[i][1]) < 1e-9 &&
-                              fabs(r[2] - a[8] * x[i][2]) < 1e-9);
+            found = found || (fabs(r[0] - (5 * x[i][0] + a[6] * x[i][2])) < 1e-9 &&
+                              fabs(r[1] - 6 * x[i][1]) < 1e-9 && fabs(r[2] - a[8] * x[i][2]) < 1e-9);
         }
         assert_true(found);
     }
@@ -165,7 +180,9 @@ static void refused(void **state)
         {HEAD "_symmetry_Int_Tables_number 227\n" SITES ONE, "several settings"},
         {HEAD "_symmetry_space_group_name_H-M 'F d -3 m'\n" SITES ONE, "several settings"},
         {HEAD "_symmetry_space_group_name_H-M 'F d -3 n'\n" SITES ONE, "no space group \"F d -3 n\""},
-        {HEAD "_symmetry_Int_Tables_number 194\n" SITES ONE, "the cell does not fit the space group number 194"},
+        {HEAD "_symmetry_space_group_name_Hall 'P 99'\n" SITES ONE, "no space group \"P 99\""},
+        {HEAD "_symmetry_Int_Tables_number 194\n" SITES ONE,
+         "the cell does not fit the space group number 194"},
         {HEAD "_space_group_IT_number 225\n" OPERATIONS("x,y,z\n") SITES ONE, "1 symmetry operations"},
         {HEAD OPERATIONS("x,y,z\n-x,-y\n") SITES ONE, "three parts"},
         {HEAD OPERATIONS("x,y,z\n-x,-y,-z,x\n") SITES ONE, "three parts"},
@@ -194,8 +211,9 @@ static void refused(void **state)
         {HEAD P1 "loop_\n_atom_site_label\n_atom_site_calc_flag\n_atom_site_fract_x\n_atom_site_fract_y\n"
                  "_atom_site_fract_z\nSi1 dum 0 0 0\n",
          "dummy"},
-        {HEAD P1 "loop_\n_atom_site_label\n_atom_site_symmetry_multiplicity\n_atom_site_fract_x\n_atom_site_fract_y\n"
-                 "_atom_site_fract_z\nSi1 2 0 0 0\n",
+        {HEAD P1
+         "loop_\n_atom_site_label\n_atom_site_symmetry_multiplicity\n_atom_site_fract_x\n_atom_site_fract_y\n"
+         "_atom_site_fract_z\nSi1 2 0 0 0\n",
          "multiplicity 2, and 1 images"},
         {HEAD P1 "loop_\n_atom_site_label\n_atom_site_Cartn_x\nSi1 0\n", "Cartesian"},
         {HEAD P1 "_chemical_formula_sum 'Si H4'\n" SITES ONE, "the formula says Si H4"},
@@ -230,8 +248,8 @@ static void refused(void **state)
 static void cut_off(void **state)
 {
     (void)state;
-    const char *const text = "data_a 'x'\n" CELL(3, 4, 5, 90, 90, 90) OPERATIONS("'x, y, z'\n'-x, -y, 1/2+z'\n")
-        SITES "Si1 0.1 0.2 0.3\n;\ntext\n;\n";
+    const char *const text = "data_a 'x'\n" CELL(3, 4, 5, 90, 90, 90)
+        OPERATIONS("'x, y, z'\n'-x, -y, 1/2+z'\n") SITES "Si1 0.1 0.2 0.3\n;\ntext\n;\n";
     char copy[1024];
     for (size_t n = 0; n <= strlen(text); n++) {
         nh_structure_file file;
@@ -244,10 +262,12 @@ static void cut_off(void **state)
 static void settings(void **state)
 {
     (void)state;
-    static const double cubic[9] = {5, 0, 0, 0, 5, 0, 0, 0, 5}, hexagonal[9] = {5, 0, 0, -2.5, 4.33012701892, 0, 0, 0, 7};
-    static const char *const hall[] = {"P 1", "-P 2ybc", "C 2c -2", "P 2ac 2ab", "-F 2uv 2vw", "I 4bw 2bw -1bw", "-R 3 2\"c",
-                                       "P 61 2 (0 0 5)", "-P 6c 2c", "F 4d 2 3 -1d", "-I 4bd 2c 3"};
-    static const size_t count[] = {1, 4, 8, 4, 32, 32, 36, 12, 24, 192, 96};
+    static const double cubic[9] = {5, 0, 0, 0, 5, 0, 0, 0, 5},
+                        hexagonal[9] = {5, 0, 0, -2.5, 4.33012701892, 0, 0, 0, 7};
+    static const char *const hall[] = {"P 1",        "-P 2ybc",        "C 2c -2",    "P 2ac 2ab",
+                                       "-F 2uv 2vw", "I 4bw 2bw -1bw", "-R 3 2\"c",  "P 61",
+                                       "-P 6c 2c",   "F 4d 2 3 -1d",   "-I 4bd 2c 3"};
+    static const size_t count[] = {1, 4, 8, 4, 32, 32, 36, 6, 24, 192, 96};
     nh_symmetry *const s = test_malloc(sizeof *s);
     for (size_t i = 0; i < sizeof hall / sizeof hall[0]; i++) {
         const nh_space_group g = {.hall = hall[i]};
