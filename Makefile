@@ -38,16 +38,19 @@ endif
 ifeq ($(WERROR),1)
   WARN += -Werror
 endif
-CPPFLAGS += -D_GNU_SOURCE -Ilib -I. -DNH_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS))
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
+CPPFLAGS += -D_GNU_SOURCE -Ilib -I. -DNH_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
 # Several processes in nhtrain, where OpenMPI is there (MPI=0: without).
 MPI ?= $(if $(filter 1,$(SAN)),0,$(shell pkg-config --exists ompi-c && echo 1))
 ifeq ($(MPI),1)
-  CPPFLAGS += -DNH_MPI $(shell pkg-config --cflags-only-I ompi-c)
+  MPI_CFLAGS := $(shell pkg-config --cflags-only-I ompi-c)
+  CPPFLAGS += -DNH_MPI $(MPI_CFLAGS)
   LDLIBS_MPI := $(shell pkg-config --libs ompi-c)
 endif
 CFLAGS   += -std=c11 $(OPT) -g $(WARN) -pthread
 LDFLAGS  += $(filter -fsanitize%,$(OPT)) -pthread
-LDLIBS   += $(shell pkg-config --libs $(PKGS)) -lm -Wl,--as-needed $(LDLIBS_MPI)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS))
+LDLIBS   += $(PKG_LIBS) -lm -Wl,--as-needed $(LDLIBS_MPI)
 
 # Sources compiled for float and for double (lib/base/real.h).
 TWICE := $(wildcard lib/ops/*.c lib/network/*.c) lib/ensemble/feature_rows.c lib/ensemble/predict_io.c lib/training/submodel.c
@@ -63,7 +66,7 @@ $(BUILD)/tools/nextham.o: CPPFLAGS += -DNH_PROGRAMS='$(foreach p,$(PROGRAMS),"$(
 
 include kernels/kernels.mk
 .DEFAULT_GOAL := all
-.PHONY: all help check check-quick check-vectors unit bench demo install dist deps clean man format format-check
+.PHONY: all help check check-quick check-vectors unit bench demo install dist deb deps clean man format format-check
 .SECONDARY:
 
 all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter release portable,$(KIND)),man $(if $(NVCC),cuda))
@@ -176,7 +179,7 @@ deps:
 	@missing=; for p in $(DEBIAN); do \
 	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update -qq && \
-	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; fi
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
 # --- the library for other programs: public headers, a shared library with what they declare, nextham.pc -----------------
 ABI    := 0
@@ -260,10 +263,20 @@ install: all shared
 	install -d $(TO)/share/bash-completion/completions
 	install -m 644 docs/nextham.bash $(TO)/share/bash-completion/completions/nhinfer
 	for p in $(filter-out nhinfer,$(PROGRAMS)); do ln -sf nhinfer $(TO)/share/bash-completion/completions/$$p; done
+	install -d $(TO)/share/zsh/site-functions
+	sed 's/@PROGRAMS@/$(PROGRAMS)/' docs/nextham.zsh > $(TO)/share/zsh/site-functions/_nextham
 
 # The committed tree as nextham-VERSION.tar.gz.
 dist:
 	git archive --prefix=nextham-$(VERSION)/ -o nextham-$(VERSION).tar.gz HEAD
+
+# Debian packages of the committed tree, in build/deb (packaging/README.md).
+deb:
+	rm -rf build/deb
+	mkdir -p build/deb/nextham-$(VERSION)
+	git archive HEAD | tar -x -C build/deb/nextham-$(VERSION)
+	cp -r packaging/debian build/deb/nextham-$(VERSION)/debian
+	cd build/deb/nextham-$(VERSION) && dpkg-buildpackage -us -uc
 
 # C, C++ and CUDA in one style (.clang-format); format-check: names what is not, changes nothing.
 SOURCES = $(shell git ls-files "*.c" "*.h" "*.inc" "*.cu" "*.cc")
@@ -282,6 +295,7 @@ help:
 	@echo 'make check-cuda the tests of the kernels on the CUDA device   make bench-cuda their times'
 	@echo 'make PORTABLE=1 for any x86-64: in build/portable, the instruction set is chosen when a program starts'
 	@echo 'make install PREFIX=/usr/local [DESTDIR=] [PORTABLE=1]   programs and library    make shared    make dist    make clean'
+	@echo 'make deb        Debian packages, in build/deb'
 	@echo 'make format     clang-format over C, C++ and CUDA          make format-check changes nothing'
 
 clean:

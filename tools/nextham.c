@@ -5,6 +5,7 @@
 #include "crystal/kpoints.h"
 #include "formats/netcdf/graph.h"
 #include "formats/netcdf/nc.h"
+#include "formats/shipped.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -198,38 +199,6 @@ static int run_chain(chain *c, size_t shown, size_t of, bool quiet, nh_error *er
 }
 
 /* --- where things are --- */
-
-/* Folder of this program, where the others are. */
-static char *own_folder(void)
-{
-    char path[4096];
-    const ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (n <= 0) return NULL;
-    path[n] = '\0';
-    *strrchr(path, '/') = '\0';
-    return nh_strdup(path);
-}
-
-static char *if_there(char *path)
-{
-    if (path != NULL && access(path, R_OK) == 0) return path;
-    free(path);
-    return NULL;
-}
-
-/* -m, $NEXTHAM_MODEL, $NEXTHAM_DATA/model.nc, the installed one, the repository's. */
-static char *find_model(const arguments *a, chain *c, nh_error *err)
-{
-    const char *own = getenv("NEXTHAM_MODEL"), *data = getenv("NEXTHAM_DATA");
-    char *found = NULL;
-    if (a->model != NULL) return text_of(c, "%s", a->model);
-    if (own != NULL && *own != '\0') return text_of(c, "%s", own);
-    if (data != NULL && *data != '\0') found = if_there(text_of(c, "%s/model.nc", data));
-    if (found == NULL) found = if_there(text_of(c, "%s/../share/nextham/pipelines/model.nc", c->bin));
-    if (found == NULL) found = if_there(text_of(c, "%s/../pipelines/model.nc", c->bin));
-    if (found == NULL) nh_fail(err, "no model: -m MODEL.nc, or NEXTHAM_DATA, a folder with model.nc");
-    return found;
-}
 
 typedef enum input_kind { INPUT_RUN, INPUT_GRAPH, INPUT_STRUCTURE } input_kind;
 
@@ -480,13 +449,13 @@ static int bands(const arguments *a, const nh_common *common, nh_error *err)
 {
     const char *input = common->inputs.item[0];
     input_kind kind;
-    chain c = {.bin = own_folder()};
+    chain c = {.bin = nh_own_folder()};
     results r = {0};
     char *name = stem(input), *folder = NULL, *model = NULL;
     int status = c.bin == NULL || name == NULL ? nh_fail_memory(err, "names") : kind_of(input, &kind, err);
     if (status == 0) {
         folder = strcmp(common->output, "-") != 0 ? nh_strdup(common->output) : text_of(&c, "%s-bands", name);
-        model = find_model(a, &c, err);
+        model = nh_find_model(a->model, err);
         status = folder == NULL ? nh_fail_memory(err, "names") : model == NULL ? -1 : 0;
     }
     if (status == 0 && !a->dry && mkdir(folder, 0777) != 0 && errno != EEXIST)
@@ -509,7 +478,7 @@ static const char *const PROGRAMS[] = {NH_PROGRAMS NULL};
 
 static int list_programs(void)
 {
-    char *bin = own_folder();
+    char *bin = nh_own_folder();
     for (size_t i = 0; bin != NULL && PROGRAMS[i] != NULL; i++) {
         char *command = NULL, line[512];
         if (strcmp(PROGRAMS[i], "nextham") == 0 || asprintf(&command, "'%s/%s' --help", bin, PROGRAMS[i]) < 0)
@@ -539,7 +508,7 @@ static int list_programs(void)
 
 static int run_program(char **argv)
 {
-    char *const bin = own_folder();
+    char *const bin = nh_own_folder();
     bool known = false;
     for (size_t i = 0; bin != NULL && PROGRAMS[i] != NULL && !known; i++) {
         char *path;

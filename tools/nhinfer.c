@@ -7,6 +7,7 @@
 #include "device/choice.h"
 #include "formats/netcdf/graph.h"
 #include "formats/netcdf/model.h"
+#include "formats/shipped.h"
 #include "ensemble/predict.h"
 
 #include <errno.h>
@@ -351,15 +352,13 @@ static int run(session *s, nh_error *err)
 static int check(const arguments *a, const nh_common *c)
 {
     const char *wrong = NULL;
-    if (!a->model)
-        wrong = "--model missing";
-    else if (!a->batch != !a->outdir)
+    if (!a->batch != !a->outdir)
         wrong = "--batch and --outdir go together";
     else if (a->batch && (c->inputs.count > 0 || strcmp(c->output, "-")))
         wrong = "with --batch the inputs stand in the list, the outputs go to --outdir";
-    else if (!a->batch && !strcmp(a->model, "-") && !strcmp(nh_input(c), "-"))
+    else if (!a->batch && a->model && !strcmp(a->model, "-") && !strcmp(nh_input(c), "-"))
         wrong = "model and crystal cannot both come from standard input";
-    else if (a->batch && !strcmp(a->model, "-") && !strcmp(a->batch, "-"))
+    else if (a->batch && a->model && !strcmp(a->model, "-") && !strcmp(a->batch, "-"))
         wrong = "model and list cannot both come from standard input";
     if (wrong) fprintf(stderr, "nhinfer: %s (nhinfer --help)\n", wrong);
     return wrong ? 2 : 0;
@@ -369,13 +368,14 @@ int main(int argc, char **argv)
 {
     static const char *const precisions[] = {"single", "double", NULL};
     static const char *const kernels[] = {"fast", "reference", NULL};
-    static const char *const synopsis[] = {"-m MODEL.nc [options] [-o ham.nc] [embedded.nc|graph.nc]",
-                                           "-m MODEL.nc [options] --batch LIST --outdir DIR", NULL};
+    static const char *const synopsis[] = {"[-m MODEL.nc] [options] [-o ham.nc] [embedded.nc|graph.nc]",
+                                           "[-m MODEL.nc] [options] --batch LIST --outdir DIR", NULL};
     arguments a = {
         .precision = NH_SINGLE, .kernels = NH_KERNELS_FAST, .device = NH_DEVICE_SEVERAL, .hermitize = true};
     const nh_option on_device = NH_DEVICE_SEVERAL_ROW(a.device);
     const nh_option options[] = {
-        {NH_OPT_STRING, 'm', "model", "FILE", &a.model, NULL, NULL, "model file"},
+        {NH_OPT_STRING, 'm', "model", "FILE", &a.model, NULL, NULL,
+         "model file [$NEXTHAM_MODEL, $NEXTHAM_DATA/model.nc, or the one that came with the programs]"},
         {NH_OPT_CHOICE, 0, "precision", NULL, &a.precision, precisions, NULL,
          "precision of the network [single]"},
         {NH_OPT_CHOICE, 0, "kernels", NULL, &a.kernels, kernels, NULL,
@@ -435,11 +435,16 @@ int main(int argc, char **argv)
     status = check(&a, &common);
     if (!status) {
         session s = {.program = &program, .a = &a, .common = &common};
-        if (run(&s, &err)) status = nh_report(&program, &err);
+        const bool asked = a.model != NULL;
+        char *const found = nh_find_model(a.model, &err);
+        a.model = found;
+        if (found != NULL && !asked) nh_warn(&program, &common, "with the model %s", found);
+        if (found == NULL || run(&s, &err)) status = nh_report(&program, &err);
         nh_threads_free(s.threads);
         nh_predictor_free(s.predictor);
         nh_devices_close(&s.devices);
         nh_model_free(s.model);
+        free(found);
     }
     nh_common_free(&common);
     return status;

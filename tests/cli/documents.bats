@@ -132,6 +132,23 @@ follow() {
     done
 }
 
+@test "zsh completes what --help prints" {
+    command -v zsh > /dev/null || skip "no zsh"
+    sed 's/@PROGRAMS@/nhinfer/' docs/nextham.zsh > "$T/_nextham"
+    # a line of zle with the key that completes, in a terminal of zsh's own
+    cat > "$T/try.zsh" <<'X'
+zmodload zsh/zpty
+zpty z "PATH=$1:$PATH zsh -f -i"
+zpty -w z "PS1=; fpath=($2 \$fpath); autoload -U compinit; compinit -u -D; bindkey '^I' complete-word"
+zpty -n -w z $'nhinfer --keep-fea\t'
+sleep 2
+zpty -r -t z text '*--keep-features*' && print -r -- found
+zpty -d z
+X
+    run zsh -f "$T/try.zsh" "$BIN" "$T"
+    [[ $output == *found* ]]
+}
+
 @test "the check of commands sees one that fails, one that warns, an unknown target" {
     printf '```sh\ntrue\nfalse\n```\n' > "$T/x.md"
     run follow "$T/x.md" 1

@@ -27,6 +27,19 @@ edited_model() { # SED-SCRIPT OUT
     ncgen -4 -o "$2" "$T/model.cdl"
 }
 
+@test "without -m the model of the environment is taken, and named; where there is none, that is an error" {
+    NEXTHAM_MODEL=$T/model.nc run "$BIN/nhinfer" -j 1 "$T/graph.nc" -o "$T/default.nc"
+    [ "$status" -eq 0 ] && [[ $output == *"with the model $T/model.nc"* ]]
+    mkdir "$T/data" && cp "$T/model.nc" "$T/data"
+    NEXTHAM_DATA=$T/data run "$BIN/nhinfer" -q -j 1 "$T/graph.nc" -o "$T/default.nc"
+    [ "$status" -eq 0 ] && [ -z "$output" ]
+    ncdump -h "$T/default.nc" | grep -q ":model = \"$T/data/model.nc\""
+    mkdir -p "$T/alone/bin" && cp "$BIN/nhinfer" "$T/alone/bin"
+    run env -u NEXTHAM_MODEL -u NEXTHAM_DATA "$T/alone/bin/nhinfer" "$T/graph.nc" -o "$T/none.nc"
+    fails 1 "nhinfer:" "no model"
+    [ ! -e "$T/none.nc" ]
+}
+
 @test "help, version, manual page, wrong command lines" {
     run "$BIN/nhinfer" --help
     [ "$status" -eq 0 ]
@@ -35,8 +48,6 @@ edited_model() { # SED-SCRIPT OUT
     [ "$status" -eq 0 ]
     run bash -c "'$BIN/nhinfer' --man | groff -man -Tascii -ww 2>&1 >/dev/null"
     [ "$status" -eq 0 ] && [ -z "$output" ]
-    run "$BIN/nhinfer" "$T/graph.nc" -o "$T/ham.nc"
-    fails 2 "nhinfer:" "--model missing"
     run "$BIN/nhinfer" -m "$T/model.nc" --precision half "$T/graph.nc" -o "$T/ham.nc"
     fails 2 "nhinfer:" "half"
     run "$BIN/nhinfer" -m "$T/model.nc" --batch "$T/list"
