@@ -1,11 +1,14 @@
 #include "formats/import.h"
 
 #include "base/memory.h"
+#include "formats/abacus/csr.h"
 #include "formats/abacus/run.h"
 #include "formats/abacus/stru.h"
 #include "formats/abacus/orb.h"
 #include "formats/pseudo/library.h"
 #include "formats/structure/file.h"
+#include "crystal/lattice.h"
+#include "crystal/neighbours.h"
 #include "crystal/overlap.h"
 #include "lcao/verify.h"
 
@@ -26,6 +29,8 @@ typedef struct job {
     double *radius;
     nh_abacus_log log;
     double efermi, nelec;
+    int convergence; /* of the label, as nh_graph has it */
+    bool strange[2]; /* the atoms in the log of the run are not those of its STRU */
 } job;
 
 enum { RUN_H0, RUN_LABEL };
@@ -78,6 +83,7 @@ static int split_files(const nh_list *list, const char *option, char **copy, con
 
 static int find_runs(job *j, nh_error *err)
 {
+    const long step = j->set->step;
     const char *folder = j->set->abacus, *folder0 = j->set->abacus_h0;
     char *h0 = NULL, *scf = NULL;
     int status = asprintf(&h0, "%s/h0", folder) < 0 || asprintf(&scf, "%s/scf", folder) < 0
@@ -85,14 +91,15 @@ static int find_runs(job *j, nh_error *err)
                      : 0;
     nh_abacus_run one = {.folder = NULL};
     if (status == 0 && folder0 != NULL) {
-        status = nh_abacus_run_find(folder0, &j->run[RUN_H0], err);
-        if (status == 0) status = nh_abacus_run_find(folder, &j->run[RUN_LABEL], err);
+        status = nh_abacus_run_find(folder0, 0, &j->run[RUN_H0], err);
+        if (status == 0) status = nh_abacus_run_find(folder, step, &j->run[RUN_LABEL], err);
     } else if (status == 0 && nh_abacus_is_run(folder)) {
-        status = nh_abacus_run_find(folder, &one, err);
+        status = nh_abacus_run_find(folder, step, &one, err);
         if (status == 0) j->run[one.scf_nmax == 1 ? RUN_H0 : RUN_LABEL] = one;
     } else if (status == 0 && (nh_abacus_is_run(h0) || nh_abacus_is_run(scf))) {
-        if (nh_abacus_is_run(h0)) status = nh_abacus_run_find(h0, &j->run[RUN_H0], err);
-        if (status == 0 && nh_abacus_is_run(scf)) status = nh_abacus_run_find(scf, &j->run[RUN_LABEL], err);
+        if (nh_abacus_is_run(h0)) status = nh_abacus_run_find(h0, 0, &j->run[RUN_H0], err);
+        if (status == 0 && nh_abacus_is_run(scf))
+            status = nh_abacus_run_find(scf, step, &j->run[RUN_LABEL], err);
     } else if (status == 0) {
         status = nh_fail(
             err, "%s: no ABACUS run folder: no STRU, no INPUT, no folders h0 and scf that have them", folder);
@@ -137,42 +144,95 @@ static int compare_structures(const nh_structure *a, const nh_structure *b, cons
     return 0;
 }
 
-static int read_run_structure(const nh_abacus_run *run, nh_abacus_log *log, nh_structure_file *out,
+/* Lattice and positions of a matrix file's header in place of the file's. */
+static int take_crystal(const nh_csr *m, nh_structure *s, nh_error *err)
+{
+    const nh_csr_crystal *c = &m->crystal;
+    if (c->n_atom != s->n_atom)
+        return nh_fail(err, "%s: the matrix is that of %zu atoms, the structure file has %zu", m->name,
+                       c->n_atom, s->n_atom);
+    memcpy(s->lattice, c->lattice, sizeof s->lattice);
+    for (size_t i = 0; i < s->n_atom; i++)
+        nh_lattice_apply(c->fraction + 3 * i, s->lattice, s->position + 3 * i);
+    return nh_atoms_check(s, err) ? nh_fail_at(err, "%s", m->name) : 0;
+}
+
+/* The structure that the run's matrices belong to: the STRU that it began with, or what ABACUS wrote of a later step. */
+static int read_run_structure(job *j, int which, long wanted, nh_abacus_log *log, nh_structure_file *out,
                               nh_error *err)
 {
-    if (nh_structure_file_read(run->stru, run->latname, out, err)) return -1;
-    if (run->log == NULL) return 0;
-    if (nh_abacus_log_read(run->log, log, err)) {
-        nh_structure_file_free(out);
-        return -1;
+    nh_abacus_run *const run = &j->run[which];
+    nh_csr head = {.step = 0};
+    char *path = NULL;
+    int status = run->log != NULL ? nh_abacus_log_read(run->log, log, err) : 0;
+    if (status == 0 && run->hamiltonian[0] != NULL)
+        status = nh_csr_peek(run->hamiltonian[0], wanted, &head, err);
+    if (head.step > 0) run->step = head.step;
+    const bool moved = run->step > 1, inside = moved && head.crystal.n_atom > 0;
+    if (status == 0) status = nh_abacus_run_structure(run, log, inside ? 1 : run->step, &path, err);
+    if (status == 0) status = nh_structure_file_read(path, run->latname, out, err);
+    if (status == 0 && inside) {
+        status = take_crystal(&head, &out->structure, err);
+        if (status != 0) nh_structure_file_free(out);
     }
-    nh_abacus_log_adopt(log, &out->structure);
-    return 0;
+    if (status == 0 && moved)
+        say(j, false, "ionic step %ld: the structure is that of %s", run->step, inside ? head.name : path);
+    j->strange[which] = status == 0 && !moved && run->log != NULL && log->n_atom > 0 &&
+                        !nh_abacus_log_adopt(log, &out->structure);
+    nh_csr_free(&head);
+    free(path);
+    return status;
+}
+
+/* What the log says of the label's step, and the header of its file. */
+static void take_log(job *j, long step, bool label)
+{
+    const nh_abacus_log_step of = nh_abacus_log_of_step(&j->log, step);
+    j->efermi = of.efermi;
+    if (!label) return;
+    j->convergence = of.convergence;
+    if (of.convergence < 0)
+        say(j, true,
+            "the self-consistency of the label did not converge: the file says so, and nhtrain refuses it");
 }
 
 static int take_runs(job *j, nh_error *err)
 {
     if (find_runs(j, err)) return -1;
     const int main_run = j->run[RUN_LABEL].folder != NULL ? RUN_LABEL : RUN_H0;
-    const nh_abacus_run *run = &j->run[main_run], *other = &j->run[1 - main_run];
-    if (read_run_structure(run, &j->log, &j->file, err)) return -1;
+    nh_abacus_run *run = &j->run[main_run], *other = &j->run[1 - main_run];
+    if (read_run_structure(j, main_run, j->set->step, &j->log, &j->file, err)) return -1;
     if (other->folder != NULL) {
         nh_structure_file second;
         nh_abacus_log log = {.n_atom = 0};
-        if (read_run_structure(other, &log, &second, err)) return -1;
-        const int status =
-            compare_structures(&j->file.structure, &second.structure, run->stru, other->stru, err);
-        nh_structure_file_free(&second);
+        int status = read_run_structure(j, 1 - main_run, 0, &log, &second, err);
         nh_abacus_log_free(&log);
         if (status != 0) return -1;
+        status = compare_structures(&j->file.structure, &second.structure, run->stru, other->stru, err);
+        nh_structure_file_free(&second);
+        if (status != 0) return -1;
     }
+    for (int r = RUN_H0; r <= RUN_LABEL; r++)
+        if (j->strange[r])
+            say(j, true, "%s: the atoms in the log are not those of %s", j->run[r].log, j->run[r].stru);
     if (take_hamiltonian(&j->run[RUN_H0], j->sources.h0, err) ||
         take_hamiltonian(&j->run[RUN_LABEL], j->sources.label, err))
         return -1;
+    if (j->sources.h0[0] == NULL && run->zeroth[0] != NULL) { /* beside H in one run */
+        j->sources.h0[0] = run->zeroth[0];
+        j->sources.h0[1] = run->zeroth[1];
+    }
     j->sources.overlap = run->overlap != NULL ? run->overlap : other->overlap;
+    j->sources.position = run->position != NULL ? run->position : other->position;
+    j->sources.step = j->set->step;
+    j->sources.gamma_only = run->gamma_only || other->gamma_only;
     if (j->sources.overlap == NULL) say(j, true, "%s: no S(R) in the run's output", run->folder);
-    j->efermi = j->log.efermi;
-    j->nelec = (run->nelec > 0 ? run->nelec : j->log.nelec) + run->nelec_delta;
+    if (run->log != NULL) take_log(j, run->step, main_run == RUN_LABEL);
+    if (j->log.nspin != 0 && run->nspin != 0 && j->log.nspin != run->nspin)
+        say(j, true, "%s: nspin %d, but INPUT means %d: left from another run?", run->log, j->log.nspin,
+            run->nspin);
+    const double nelec = run->nelec > 0 ? run->nelec : run->log != NULL ? j->log.nelec : NAN;
+    j->nelec = nelec + run->nelec_delta;
     return 0;
 }
 
@@ -184,12 +244,15 @@ static int take_files(job *j, nh_error *err)
         split_files(&set->label, "--label", &j->split[1], j->sources.label, err))
         return -1;
     j->sources.overlap = set->overlap;
+    j->sources.position = set->position;
+    j->sources.step = set->step;
     if (j->sources.h0[0] != NULL || j->sources.label[0] != NULL || j->sources.overlap != NULL)
         nh_structure_wrap(&j->file.structure);
     if (set->log == NULL) return 0;
     if (nh_abacus_log_read(set->log, &j->log, err)) return -1;
-    nh_abacus_log_adopt(&j->log, &j->file.structure);
-    j->efermi = j->log.efermi;
+    if (set->step <= 1 && j->log.n_atom > 0 && !nh_abacus_log_adopt(&j->log, &j->file.structure))
+        say(j, true, "%s: the atoms in the log are not those of %s", set->log, set->structure);
+    take_log(j, set->step, j->sources.label[0] != NULL);
     j->nelec = j->log.nelec;
     return 0;
 }
@@ -334,6 +397,7 @@ static int make(job *j, nh_threads *threads, nh_graph **g, nh_error *err)
 {
     const nh_import_settings *set = j->set;
     if (set->abacus != NULL ? take_runs(j, err) : take_files(j, err)) return -1;
+    if (j->file.remark != NULL) say(j, true, "%s: %s", set->structure, j->file.remark);
     say(j, false, "%s: %s, %zu atoms", set->abacus != NULL ? set->abacus : set->structure, j->file.format,
         j->file.structure.n_atom);
     if (set_basis(j, err)) return -1;
@@ -353,8 +417,14 @@ static int make(job *j, nh_threads *threads, nh_graph **g, nh_error *err)
     nh_species_free(species, species != NULL ? n_species : 0);
     free(species);
     if (status != 0) return -1;
-    (*g)->efermi = isnan(set->efermi) ? j->efermi : set->efermi;
+    if (fabs((*g)->efermi - j->efermi) > 1e-3)
+        say(j, true,
+            "Fermi level %.6g eV in the log, %.6g eV in the header of the label: left from another run?",
+            j->efermi, (*g)->efermi);
+    if (!isnan(j->efermi)) (*g)->efermi = j->efermi;
+    if (!isnan(set->efermi)) (*g)->efermi = set->efermi;
     (*g)->nelec = isnan(set->nelec) ? j->nelec : set->nelec;
+    if ((*g)->matrix[NH_H_LABEL] != NULL) (*g)->convergence = j->convergence;
     return 0;
 }
 
@@ -362,7 +432,7 @@ int nh_import(const nh_import_settings *set, nh_threads *threads, const nh_log *
               nh_error *err)
 {
     *out = NULL;
-    job j = {.set = set, .messages = messages, .efermi = NAN, .nelec = NAN};
+    job j = {.set = set, .messages = messages, .log = {.nelec = NAN}, .efermi = NAN, .nelec = NAN};
     const int status = make(&j, threads, out, err);
     job_free(&j);
     return status;

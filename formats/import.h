@@ -12,7 +12,8 @@ typedef struct nh_import_settings {
     double efermi, nelec;   /* NaN: what the log says */
     nh_list h0, label;      /* file names, also several in one with commas between them */
     /* The rest may be NULL. `abacus`: a run folder, or one that has the runs h0/ and scf/; with `abacus_h0` the label's. */
-    const char *overlap, *log, *basis, *orbital_dir, *abacus, *abacus_h0;
+    const char *overlap, *position, *log, *basis, *orbital_dir, *abacus, *abacus_h0;
+    int step;       /* ionic step of the matrices (csr.h), from 1; 0: the only one */
     bool no_verify; /* the overlap is not compared with that of the structure */
 } nh_import_settings;
 

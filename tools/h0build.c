@@ -77,11 +77,7 @@ static int write_more(const arguments *a, const nh_lcao *l, nh_nc *f, const doub
         status = nh_nc_def_var(f, "kinetic", type, 1, DIMS("elem"), NULL, "eV", "kinetic energy (spinless)",
                                err) ||
                  nh_nc_put_late(f, "kinetic", kinetic, err);
-    if (status == 0 && position != NULL)
-        status =
-            nh_nc_def_var(f, "position_matrix", type, 2, DIMS("xyz", "elem"), NULL, "angstrom",
-                          "<phi_a| r |phi_b in cell R>, from the origin of the home cell (spinless)", err) ||
-            nh_nc_put_late(f, "position_matrix", position, err);
+    if (status == 0 && position != NULL) status = nh_graph_put_position(f, position, a->precision == 0, err);
     return status != 0 ? -1 : 0;
 }
 
@@ -130,6 +126,7 @@ static int run(const arguments *a, const nh_program *program, const nh_common *c
     if (status == 0) status = nh_device_open(a->device.text, nh_device_local_rank(), &device, &note, err);
     if (status == 0 && note.text[0] != '\0') nh_warn(program, common, "%s", note.text);
     if (status == 0) status = nh_structure_file_read(input, NULL, &file, err);
+    if (status == 0 && file.remark != NULL) nh_warn(program, common, "%s: %s", input, file.remark);
     if (status == 0 && file.structure.title == NULL)
         file.structure.title = nh_structure_formula(&file.structure);
     if (status == 0) status = nh_library_read(&library, &file, &species, err);

@@ -56,7 +56,8 @@ int main(int argc, char **argv)
                        "Gaussian smearing of "
                        "0.01 Ry, scf_thr 1e-6, no symmetry. --set changes them.\n"
                        "\n"
-                       "STRU lists the atoms element by element: mkgraph --abacus reads them in that order.",
+                       "STRU lists the atoms element by element: mkgraph --abacus reads them in that order. "
+                       "Species of a STRU keep their labels, masses and starting moments.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
@@ -82,8 +83,11 @@ int main(int argc, char **argv)
         in.zeroth = run == 0;
         in.nspin = spin == 0 ? 4 : 1;
         if (nh_structure_file_read(nh_input(&common), NULL, &file, &err) ||
-            nh_abacus_input_write(&in, &file.structure, folder, &err))
+            nh_abacus_input_write(&in, &file, folder, &err))
             status = nh_report(&program, &err);
+        if (status == 0 && file.remark != NULL) nh_warn(&program, &common, "%s", file.remark);
+        if (status == 0 && file.moment != NULL && in.nspin == 1)
+            nh_warn(&program, &common, "STRU has starting moments, which nspin 1 has no use for");
         nh_structure_file_free(&file);
     }
     nh_list_free(&in.set);

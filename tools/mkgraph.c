@@ -37,10 +37,12 @@ static int write_graph(const nh_program *program, const nh_common *common, const
 /* One line about options that do not go together, or NULL. */
 static const char *misuse(const nh_import_settings *set, const nh_common *common)
 {
-    const bool files = set->h0.count > 0 || set->label.count > 0 || set->overlap != NULL || set->log != NULL;
+    const bool files = set->h0.count > 0 || set->label.count > 0 || set->overlap != NULL ||
+                       set->position != NULL || set->log != NULL;
     if (set->abacus == NULL && set->abacus_h0 != NULL) return "--abacus-h0 goes with --abacus";
     if (set->abacus != NULL && (files || common->inputs.count > 0))
         return "--abacus finds structure, matrices and log by itself: they cannot be given as well";
+    if (set->step < 0) return "--step: a number from 1 expected";
     if (!(set->cutoff > 0)) return "--cutoff: a positive length expected";
     if (!(set->rydberg > 0)) return "--rydberg: a positive energy expected";
     return NULL;
@@ -60,6 +62,10 @@ int main(int argc, char **argv)
         {NH_OPT_LIST, 0, "h0", "CSR", &set.h0, NULL, NULL, "zeroth-step H(R); nspin 2: two files, UP,DOWN"},
         {NH_OPT_LIST, 0, "label", "CSR", &set.label, NULL, NULL, "self-consistent H(R), likewise"},
         {NH_OPT_STRING, 0, "overlap", "CSR", (void *)&set.overlap, NULL, NULL, "S(R)"},
+        {NH_OPT_STRING, 0, "position", "CSR", (void *)&set.position, NULL, NULL,
+         "r(R), data-rR-sparse.csr: variable position_matrix"},
+        {NH_OPT_INT, 0, "step", "N", &set.step, NULL, NULL,
+         "ionic step of the matrices, from 1, of files that hold several [the only one]"},
         {NH_OPT_STRING, 0, "log", "FILE", (void *)&set.log, NULL, NULL,
          "running_scf.log: Fermi level, electrons, shells"},
         {NH_OPT_STRING, 0, "basis", "El:SHELLS,...", (void *)&set.basis, NULL, NULL,

@@ -113,7 +113,7 @@ static int find_files(const nh_structure *s, const char *folder, const char *suf
 /* All that stands in the three files. */
 typedef struct content {
     const nh_abacus_input *in;
-    const nh_structure *s;
+    const nh_structure_file *file;
     const char *pseudo_dir, *orbital_dir;
     files pseudo, orbital;
     int mesh[3];
@@ -121,7 +121,7 @@ typedef struct content {
 
 static void put_stru(FILE *out, const content *c)
 {
-    nh_stru_write(out, c->s, c->pseudo.name, c->orbital.name);
+    nh_stru_write_file(out, c->file, c->pseudo.name, c->orbital.name);
 }
 
 static void put_kpt(FILE *out, const content *c)
@@ -131,7 +131,7 @@ static void put_kpt(FILE *out, const content *c)
 
 static void put_input(FILE *out, const content *c)
 {
-    write_input(out, c->in, nh_stru_types(c->s), c->pseudo_dir, c->orbital_dir);
+    write_input(out, c->in, nh_stru_types(c->file), c->pseudo_dir, c->orbital_dir);
 }
 
 static int put(const char *folder, const char *name, void (*write)(FILE *out, const content *c),
@@ -152,10 +152,11 @@ static int put(const char *folder, const char *name, void (*write)(FILE *out, co
     return nh_outfile_commit(o, err);
 }
 
-static int write_files(const nh_abacus_input *in, const nh_structure *s, const char *folder,
+static int write_files(const nh_abacus_input *in, const nh_structure_file *file, const char *folder,
                        const char *pseudo_dir, const char *orbital_dir, nh_error *err)
 {
-    content c = {.in = in, .s = s, .pseudo_dir = pseudo_dir, .orbital_dir = orbital_dir};
+    const nh_structure *s = &file->structure;
+    content c = {.in = in, .file = file, .pseudo_dir = pseudo_dir, .orbital_dir = orbital_dir};
     int status = find_files(s, pseudo_dir, ".upf", &c.pseudo, err);
     if (status == 0) status = find_files(s, orbital_dir, ".orb", &c.orbital, err);
     if (status == 0) status = choose_mesh(in, s, c.mesh, err);
@@ -169,7 +170,8 @@ static int write_files(const nh_abacus_input *in, const nh_structure *s, const c
     return status;
 }
 
-int nh_abacus_input_write(const nh_abacus_input *in, const nh_structure *s, const char *folder, nh_error *err)
+int nh_abacus_input_write(const nh_abacus_input *in, const nh_structure_file *file, const char *folder,
+                          nh_error *err)
 {
     for (size_t i = 0; i < in->set.count; i++)
         if (strchr(in->set.item[i], '=') == NULL)
@@ -182,7 +184,7 @@ int nh_abacus_input_write(const nh_abacus_input *in, const nh_structure *s, cons
     else if (orbital == NULL)
         nh_fail(err, "%s: %s", in->orbital_dir, strerror(errno));
     else
-        status = write_files(in, s, folder, pseudo, orbital, err);
+        status = write_files(in, file, folder, pseudo, orbital, err);
     free(pseudo);
     free(orbital);
     return status;

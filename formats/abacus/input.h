@@ -3,7 +3,7 @@
 #define NH_FORMATS_ABACUS_INPUT_H
 
 #include "base/options.h"
-#include "crystal/structure.h"
+#include "formats/structure/parser.h"
 
 typedef struct nh_abacus_input {
     bool zeroth;            /* one step from superposed atomic densities: H0; otherwise to self-consistency */
@@ -17,7 +17,7 @@ typedef struct nh_abacus_input {
 
 /* Writes FOLDER/INPUT, KPT, STRU; the folder is made where it is missing. Errors: a missing or ambiguous file
  * of an element, an element without symbol, "KEY=VALUE" without '='. */
-int nh_abacus_input_write(const nh_abacus_input *in, const nh_structure *s, const char *folder,
+int nh_abacus_input_write(const nh_abacus_input *in, const nh_structure_file *file, const char *folder,
                           nh_error *err);
 
 #endif

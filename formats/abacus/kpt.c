@@ -193,7 +193,8 @@ static int read_rows(lines *l, const double lattice[9], double lattice_constant,
         if (m == CARTESIAN || m == LINE_CARTESIAN) to_fractional(lattice, lattice_constant, node[i].k);
         node[i].points = (size_t)points;
         node[i].jump = points == 1 && i + 1 < count; /* as ABACUS breaks a path */
-        if (set_label(l, take_word(&l->comment), node[i].label, err) != 0) goto done;
+        const char *word = take_word(&l->comment);   /* a long one is no label, but a comment as others */
+        if (word != NULL && strlen(word) < NH_K_LABEL) strcpy(node[i].label, word);
         if (!path) {
             memcpy(list.k + 3 * i, node[i].k, sizeof node[i].k);
             list.weight[i] = weight;

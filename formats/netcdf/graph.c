@@ -216,6 +216,7 @@ int nh_graph_read(const nh_nc *f, unsigned want, nh_graph **out, nh_error *err)
     g->efermi = NAN;
     g->nelec = NAN;
     g->rydberg = NH_RYDBERG;
+    double converged = NAN;
     size_t n_spin;
     int failure = nh_nc_dim(f, "spin", &n_spin, err);
     if (!failure && n_spin != 1 && n_spin != 4)
@@ -227,9 +228,11 @@ int nh_graph_read(const nh_nc *f, unsigned want, nh_graph **out, nh_error *err)
                   nh_nc_att_double(f, "efermi", &g->efermi, err) ||
                   nh_nc_att_double(f, "nelec", &g->nelec, err) ||
                   nh_nc_att_double(f, "rydberg", &g->rydberg, err) ||
+                  nh_nc_att_double(f, "converged", &converged, err) ||
                   nh_nc_att_text(f, "orbital_hash", &g->orbital_hash, err) ||
                   nh_nc_att_text(f, "pseudo_hash", &g->pseudo_hash, err);
     }
+    g->convergence = isnan(converged) ? 0 : converged > 0 ? 1 : -1;
     if (!failure && !(g->cutoff > 0))
         failure = nh_fail(err, "%s: attribute cutoff: expected a positive number of Å", nh_nc_name(f));
     if (!failure && !(g->rydberg > 13 && g->rydberg < 14))
@@ -353,6 +356,16 @@ int nh_graph_put_overlap(nh_nc *f, const nh_graph *g, bool single, nh_error *err
                : 0;
 }
 
+int nh_graph_put_position(nh_nc *f, const double *position, bool single, nh_error *err)
+{
+    return nh_nc_def_var(f, "position_matrix", single ? NC_FLOAT : NC_DOUBLE, 2, DIMS("xyz", "elem"), NULL,
+                         "angstrom",
+                         "<phi_a| r |phi_b in cell R>, from the origin of the home cell (spinless)", err) ||
+                   nh_nc_put_late(f, "position_matrix", position, err)
+               ? -1
+               : 0;
+}
+
 int nh_graph_def_features(nh_nc *f, size_t n_edge, const size_t *edge_pair, const nh_feature_type *type,
                           nh_error *err)
 {
@@ -382,11 +395,12 @@ int nh_graph_write(nh_nc *f, const nh_graph *g, bool single, nh_error *err)
         nh_nc_set_double(f, "rydberg", g->rydberg, err) ||
         (!isnan(g->efermi) && nh_nc_set_double(f, "efermi", g->efermi, err)) ||
         (!isnan(g->nelec) && nh_nc_set_double(f, "nelec", g->nelec, err)) ||
+        (g->convergence != 0 && nh_nc_set_double(f, "converged", g->convergence > 0, err)) ||
         (g->orbital_hash != NULL && nh_nc_set_text(f, "orbital_hash", g->orbital_hash, err)) ||
         (g->pseudo_hash != NULL && nh_nc_set_text(f, "pseudo_hash", g->pseudo_hash, err)))
         return -1;
     if (g->overlap != NULL && nh_graph_put_overlap(f, g, single, err) != 0) return -1;
     for (int m = 0; m < NH_N_MATRIX; m++)
         if (g->matrix[m] != NULL && nh_graph_put_matrix(f, g, (nh_matrix)m, single, err)) return -1;
-    return 0;
+    return g->position_matrix != NULL ? nh_graph_put_position(f, g->position_matrix, single, err) : 0;
 }

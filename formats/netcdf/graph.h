@@ -19,6 +19,8 @@ int nh_graph_write(nh_nc *f, const nh_graph *g, bool single, nh_error *err);
  * too. */
 int nh_graph_put_matrix(nh_nc *f, const nh_graph *g, nh_matrix m, bool single, nh_error *err);
 int nh_graph_put_overlap(nh_nc *f, const nh_graph *g, bool single, nh_error *err);
+/* [3][n_elem] Å; must live until commit. */
+int nh_graph_put_position(nh_nc *f, const double *position, bool single, nh_error *err);
 /* What a feature vector holds, as the file says it. */
 typedef struct nh_feature_type {
     size_t n_component;

@@ -45,15 +45,25 @@ int nh_structure_file_read(const char *path, const char *latname, nh_structure_f
     return status;
 }
 
+static void free_names(char ***names, size_t n)
+{
+    for (size_t i = 0; *names != NULL && i < n; i++)
+        free((*names)[i]);
+    free(*names);
+    *names = NULL;
+}
+
 void nh_structure_file_forget(nh_structure_file *f)
 {
-    char **const names[] = {f->orbital_file, f->pseudo_file};
-    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
-        for (size_t i = 0; names[k] != NULL && i < f->structure.n_species; i++)
-            free(names[k][i]);
-        free(names[k]);
-    }
-    f->orbital_file = f->pseudo_file = NULL;
+    free_names(&f->orbital_file, f->structure.n_species);
+    free_names(&f->pseudo_file, f->structure.n_species);
+    free_names(&f->label, f->structure.n_species);
+    free(f->mass);
+    free(f->magnetism);
+    free(f->moment);
+    free(f->moment_size);
+    f->mass = f->magnetism = f->moment = NULL;
+    f->moment_size = NULL;
 }
 
 void nh_structure_file_free(nh_structure_file *f)

@@ -115,6 +115,19 @@ static int read_atoms(nh_text *t, const columns *c, size_t n_atom, double *posit
     return 0;
 }
 
+/* pbc="F F F": what ABACUS does not have. */
+static const char *periodicity(const char *line)
+{
+    char *value = value_of(line, "pbc");
+    bool open = false;
+    for (const char *at = value; at != NULL && *at != '\0'; at++)
+        open = open || *at == 'F' || *at == 'f' || *at == '0';
+    free(value);
+    return open ? "pbc says that it is not periodic in all directions: taken as a crystal of this lattice, "
+                  "as ABACUS does"
+                : NULL;
+}
+
 int nh_xyz_parse(nh_text *t, const char *latname, nh_structure_file *out, nh_error *err)
 {
     (void)latname;
@@ -128,6 +141,7 @@ int nh_xyz_parse(nh_text *t, const char *latname, nh_structure_file *out, nh_err
     double lattice[9];
     columns c;
     if (second == NULL) return nh_text_fail(t, err, "the second line is missing");
+    out->remark = periodicity(second);
     if (read_lattice(t, second, lattice, err) || read_columns(t, second, &c, err)) return -1;
 
     double *position = NH_ARRAY(double, 3 * n_atom);

@@ -26,6 +26,7 @@ void nh_graph_free(nh_graph *g)
     nh_structure_free(&g->structure);
     nh_pairs_free(&g->pairs);
     free(g->overlap);
+    free(g->position_matrix);
     for (int m = 0; m < NH_N_MATRIX; m++)
         free(g->matrix[m]);
     nh_features_free(g->features);

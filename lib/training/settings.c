@@ -29,14 +29,16 @@ static int get_long(const nh_yaml *map, const char *name, const char *key, long 
 
 static int get_data(const nh_yaml *root, const char *name, const char *folder, nh_settings *s, nh_error *err)
 {
-    static const char *const known[] = {"train", "validation", "test", "cache", "prefetch", NULL};
+    static const char *const known[] = {"train",    "validation",  "test", "cache",
+                                        "prefetch", "unconverged", NULL};
     const nh_yaml *map;
     if (nh_yaml_get_map(root, name, "data", known, &map, err) || !map) return map ? -1 : 0;
     return nh_yaml_get_path(map, name, "train", folder, &s->train, err) ||
                    nh_yaml_get_path(map, name, "validation", folder, &s->validation, err) ||
                    nh_yaml_get_path(map, name, "test", folder, &s->test, err) ||
                    nh_yaml_get_bytes(map, name, "cache", &s->cache, err) ||
-                   nh_yaml_get_size(map, name, "prefetch", 1, 1000, &s->prefetch, err)
+                   nh_yaml_get_size(map, name, "prefetch", 1, 1000, &s->prefetch, err) ||
+                   nh_yaml_get_bool(map, name, "unconverged", &s->unconverged, err)
                ? -1
                : 0;
 }

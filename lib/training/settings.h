@@ -63,6 +63,7 @@ typedef struct nh_settings {
     char *train, *validation, *test; /* list files; NULL where left out */
     double cache;                    /* bytes of prepared crystals kept in memory */
     size_t prefetch;                 /* crystals prepared ahead */
+    bool unconverged;                /* labels whose self-consistency did not converge are taken */
     char *run_dir;
     uint64_t seed;
     bool as_double;

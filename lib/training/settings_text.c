@@ -56,7 +56,7 @@ char *nh_settings_text(const nh_settings *s, const nh_config *network)
     put_name(f, "  validation: ", s->validation);
     put_name(f, "  test: ", s->test);
     put_real(f, "  cache: ", s->cache);
-    fprintf(f, "\n  prefetch: %zu\n", s->prefetch);
+    fprintf(f, "\n  prefetch: %zu\n  unconverged: %s\n", s->prefetch, s->unconverged ? "true" : "false");
     put_name(f, "run_dir: ", s->run_dir);
     fprintf(f, "zero_output: %s\n", s->zero_output ? "true" : "false");
     fprintf(f, "seed: %llu\nprecision: %s\nensemble: ", (unsigned long long)s->seed,

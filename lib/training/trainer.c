@@ -205,6 +205,11 @@ int nh_trainer_check(nh_trainer *t, nh_error *err)
         nh_graph *g = NULL;
         const char *path = path_of(t, i, &list, &line);
         status = t->hooks->read(t->hooks->context, path, 0, &g, err);
+        if (!status && g->convergence < 0 && !t->settings->unconverged)
+            status = nh_fail(
+                err,
+                "%s: the self-consistency of its label did not converge (unconverged: true in data takes it)",
+                path);
         if (!status) status = nh_sample_check(&t->kind, path, g, err);
         if (!status) status = check_basis(t, &b, g, i, err);
         if (!status && list == TRAIN) {

@@ -85,8 +85,8 @@ dump() { ncdump -p 9,17 "$@"; }
 
 @test "every dialect of the label gives the same bytes" {
     "$BIN/mkgraph" --label "$HR" --overlap "$SR" --no-history "$RUN/STRU" -o text.nc
-    for f in c.csr.gz steps.csr.gz d.dat d_always.dat e.dat; do
-        "$BIN/mkgraph" --label "$TINY/dialects/$f" --overlap "$SR" --no-history "$RUN/STRU" -o other.nc
+    for f in c.csr.gz "steps.csr.gz --step 2" d.dat d_always.dat e.dat; do
+        "$BIN/mkgraph" --label "$TINY/dialects/"$f --overlap "$SR" --no-history "$RUN/STRU" -o other.nc
         cmp text.nc other.nc
     done
     xz -k -c "$HR" > label.csr.xz
@@ -99,8 +99,8 @@ dump() { ncdump -p 9,17 "$@"; }
     [[ "$output" == *"dialect B (text, STEP line), complex, dimension 18"* ]]
     [[ "$output" == *"B: 2s1p"* ]]
     [[ "$output" == *"ABACUS STRU, 2 atoms"* ]]
-    run -0 "$BIN/mkgraph" -v --label "$TINY/dialects/steps.csr.gz" "$RUN/STRU" -o out.nc
-    [[ "$output" == *"the last of several steps"* ]]
+    run -0 "$BIN/mkgraph" -v --step 2 --label "$TINY/dialects/steps.csr.gz" "$RUN/STRU" -o out.nc
+    [[ "$output" == *", ionic step 2"* ]]
 }
 
 @test "options: rydberg, efermi, nelec, cutoff, precision" {

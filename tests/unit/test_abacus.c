@@ -150,7 +150,8 @@ static void text_variants(void **state)
         "2\n9 9 9 0\n-1 0 2 1\n 3\n 0\n 0 0 1\n",
         " --- Ionic Step 1 ---\n # print H matrix in real space H(R)\n 2 # number of localized basis\n 9 # "
         "number of Bravais lattice vector R\n"
-        "\n X\n 1 1 1 1\n #---#\n # CSR format #\n #---#\n\n -1 -1 -1 1\n # CSR values\n 8\n # CSR column "
+        "\n X\n 1\n 1 0 0\n 0 1 0\n 0 0 1\n H\n 1\n Direct\n 0 0 0\n\n #---#\n # CSR format #\n #---#\n\n -1 "
+        "-1 -1 1\n # CSR values\n 8\n # CSR column "
         "indices\n 0\n # CSR row pointers\n 0 1 1\n"
         " --- Ionic Step 2 ---\n # print H matrix in real space H(R)\n 2 # number of localized basis\n "
         "#---#\n # CSR format #\n #---#\n"
@@ -575,7 +576,7 @@ static void logs(void **state)
     nh_error err = {""};
     nh_abacus_log log;
     assert_int_equal(nh_abacus_log_read("pipelines/GaAs/scf/OUT.ABACUS/running_scf.log.xz", &log, &err), 0);
-    assert_true(log.efermi == 7.709013411);
+    assert_true(nh_abacus_log_of_step(&log, 0).efermi == 7.709013411);
     assert_true(log.nelec == 18);
     assert_int_equal(log.nspin, 4);
     assert_int_equal(log.n_type, 2);
@@ -588,12 +589,12 @@ static void logs(void **state)
     nh_abacus_log_free(&log);
     put_text(" E_Fermi   1.0  13.6\n E_Fermi_up  2.0  27.2\n E_Fermi  1.5   20.4\n");
     assert_int_equal(nh_abacus_log_read(scratch_file, &log, &err), 0);
-    assert_true(log.efermi == 20.4);
+    assert_true(nh_abacus_log_of_step(&log, 0).efermi == 20.4);
     assert_true(isnan(log.nelec));
     nh_abacus_log_free(&log);
     put_text(" EFERMI = 1.25 eV\n EFERMI = 6.5 eV\n E_Fermi  1.5   20.4\n EFERMI = 0.5 Ry\n");
     assert_int_equal(nh_abacus_log_read(scratch_file, &log, &err), 0);
-    assert_true(log.efermi == 6.5);
+    assert_true(nh_abacus_log_of_step(&log, 0).efermi == 6.5);
     nh_abacus_log_free(&log);
     put_text("no log at all\n");
     assert_int_equal(nh_abacus_log_read(scratch_file, &log, &err), -1);
@@ -604,20 +605,20 @@ static void run_folders(void **state)
     (void)state;
     nh_error err = {""};
     nh_abacus_run run;
-    assert_int_equal(nh_abacus_run_find("pipelines/GaAs/h0", &run, &err), 0);
+    assert_int_equal(nh_abacus_run_find("pipelines/GaAs/h0", 0, &run, &err), 0);
     assert_int_equal(run.scf_nmax, 1);
     assert_int_equal(run.nspin, 4);
     assert_string_equal(run.hamiltonian[0], "pipelines/GaAs/h0/OUT.ABACUS/data-HR-sparse_SPIN0.csr.xz");
     assert_null(run.hamiltonian[1]);
     assert_null(run.overlap);
     nh_abacus_run_free(&run);
-    assert_int_equal(nh_abacus_run_find(TINY "nspin2", &run, &err), 0);
+    assert_int_equal(nh_abacus_run_find(TINY "nspin2", 0, &run, &err), 0);
     assert_int_equal(run.scf_nmax, 2);
     assert_int_equal(run.nspin, 2);
     assert_string_equal(run.hamiltonian[1], TINY "nspin2/OUT.tiny/data-HR-sparse_SPIN1.csr");
     assert_string_equal(run.overlap, TINY "nspin2/OUT.tiny/data-SR-sparse_SPIN0.csr");
     nh_abacus_run_free(&run);
-    assert_int_equal(nh_abacus_run_find("tests", &run, &err), -1);
+    assert_int_equal(nh_abacus_run_find("tests", 0, &run, &err), -1);
     assert_non_null(strstr(err.text, "tests"));
     assert_true(nh_abacus_is_run(TINY "nspin1"));
     assert_false(nh_abacus_is_run(TINY));
