@@ -157,7 +157,8 @@ static int take_crystal(const nh_csr *m, nh_structure *s, nh_error *err)
     return nh_atoms_check(s, err) ? nh_fail_at(err, "%s", m->name) : 0;
 }
 
-/* The structure that the run's matrices belong to: the STRU that it began with, or what ABACUS wrote of a later step. */
+/* The structure that the run's matrices belong to: the STRU that it began with, or what ABACUS wrote of a
+ * later step. */
 static int read_run_structure(job *j, int which, long wanted, nh_abacus_log *log, nh_structure_file *out,
                               nh_error *err)
 {

@@ -1,5 +1,5 @@
-/* import.h - from what a user has (a structure file, matrices, ABACUS run folders) to a graph: finds the files, the basis, the
- * Fermi level and the number of electrons. */
+/* import.h - from what a user has (a structure file, matrices, ABACUS run folders) to a graph: finds the
+ * files, the basis, the Fermi level and the number of electrons. */
 #ifndef NH_FORMATS_IMPORT_H
 #define NH_FORMATS_IMPORT_H
 
@@ -11,7 +11,8 @@ typedef struct nh_import_settings {
     double cutoff, rydberg; /* Å, eV */
     double efermi, nelec;   /* NaN: what the log says */
     nh_list h0, label;      /* file names, also several in one with commas between them */
-    /* The rest may be NULL. `abacus`: a run folder, or one that has the runs h0/ and scf/; with `abacus_h0` the label's. */
+    /* The rest may be NULL. `abacus`: a run folder, or one that has the runs h0/ and scf/; with `abacus_h0`
+     * the label's. */
     const char *overlap, *position, *log, *basis, *orbital_dir, *abacus, *abacus_h0;
     int step;       /* ionic step of the matrices (csr.h), from 1; 0: the only one */
     bool no_verify; /* the overlap is not compared with that of the structure */

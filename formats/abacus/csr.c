@@ -198,7 +198,8 @@ static bool split_rank(const char *path, size_t *prefix, unsigned long *rank, co
     return true;
 }
 
-/* The files of a folder whose names differ from the given one in their number only: the largest number, and how many. */
+/* The files of a folder whose names differ from the given one in their number only: the largest number, and
+ * how many. */
 static int count_ranks(const char *path, size_t prefix, const char *ending, unsigned long *last,
                        size_t *count, nh_error *err)
 {

@@ -11,8 +11,8 @@
  *       branch). The name of any of them stands for all
  * Plain, gzip or xz. Binary files have no mark: they are walked with each layout and must end exactly.
  *
- * A file can hold several ionic steps, one after another. They count from 1, as ABACUS's own "Ionic Step n"; the "STEP: n"
- * of the older dialects counts from 0. */
+ * A file can hold several ionic steps, one after another. They count from 1, as ABACUS's own "Ionic Step n";
+ * the "STEP: n" of the older dialects counts from 0. */
 #ifndef NH_FORMATS_ABACUS_CSR_H
 #define NH_FORMATS_ABACUS_CSR_H
 
@@ -29,7 +29,8 @@ typedef struct nh_csr_crystal {
     int *number;       /* [n_atom] atomic numbers, 0 where the label is no element; owned */
 } nh_csr_crystal;
 
-/* The matrix as in the file: ABACUS's order and signs of orbitals, Ry (r: bohr), row = orbital in the home cell. */
+/* The matrix as in the file: ABACUS's order and signs of orbitals, Ry (r: bohr), row = orbital in the home
+ * cell. */
 typedef struct nh_csr {
     size_t dimension; /* orbitals, times two where spin is inside (nspin 4) */
     size_t n_cell;
@@ -49,11 +50,12 @@ typedef struct nh_csr {
     char *name; /* of the file; owned */
 } nh_csr;
 
-/* Reads the last step of the file, or with step > 0 that one of several. Checks everything that does not need the basis: sizes,
- * row pointers, indices, finite numbers, each cell once. */
+/* Reads the last step of the file, or with step > 0 that one of several. Checks everything that does not need
+ * the basis: sizes, row pointers, indices, finite numbers, each cell once. */
 int nh_csr_read(const char *path, nh_csr *out, nh_error *err);
 int nh_csr_read_step(const char *path, long step, nh_csr *out, nh_error *err);
-/* data-rR-sparse.csr: the position operator, x, y and z, in bohr; dialects A, B and D. On failure nothing is left to free. */
+/* data-rR-sparse.csr: the position operator, x, y and z, in bohr; dialects A, B and D. On failure nothing is
+ * left to free. */
 int nh_csr_read_position(const char *path, long step, nh_csr out[3], nh_error *err);
 /* Only what the header of a step says (step 0: the first one): step, quantity, crystal, folded, efermi. */
 int nh_csr_peek(const char *path, long step, nh_csr *out, nh_error *err);

@@ -1,9 +1,10 @@
-/* csr_blocks.c - dialect F of ABACUS's matrices (csr.h): dense blocks of orbitals, from each process its share.
+/* csr_blocks.c - dialect F of ABACUS's matrices (csr.h): dense blocks of orbitals, from each process its
+ * share.
  *
- * A pair of atoms has the rows and columns that one process holds, as indices into the whole matrix, and for each cell R
- * the values row by row. Text: "STEP n", "WORD n_pairs", then for each pair "WORD i j n_row n_column n_R", "WORD
- * rows", "WORD columns", and for each R "WORD Rx Ry Rz" and the values: real, "(re,im)", or re and im. Binary: int32
- * step, n_pairs; i j n_row n_column n_R; rows; columns; Rx Ry Rz; doubles. */
+ * A pair of atoms has the rows and columns that one process holds, as indices into the whole matrix, and for
+ * each cell R the values row by row. Text: "STEP n", "WORD n_pairs", then for each pair "WORD i j n_row
+ * n_column n_R", "WORD rows", "WORD columns", and for each R "WORD Rx Ry Rz" and the values: real, "(re,im)",
+ * or re and im. Binary: int32 step, n_pairs; i j n_row n_column n_R; rows; columns; Rx Ry Rz; doubles. */
 #include "base/memory.h"
 #include "formats/abacus/csr_internal.h"
 
@@ -214,7 +215,8 @@ static bool take(cursor *f, size_t n, int *out)
     return true;
 }
 
-/* Walks the file with `width` doubles a value, and puts what it finds into b (NULL: only walks). -1: does not fit. */
+/* Walks the file with `width` doubles a value, and puts what it finds into b (NULL: only walks). -1: does not
+ * fit. */
 static int walk(cursor f, size_t width, nh_csr_blocks *b, nh_error *err)
 {
     int head[2], pair[5];

@@ -5,7 +5,8 @@
 #include "base/stream.h"
 #include "formats/abacus/csr.h"
 
-/* A matrix in the making. Room grows as numbers really come, so that a header that lies cannot ask for terabytes. */
+/* A matrix in the making. Room grows as numbers really come, so that a header that lies cannot ask for
+ * terabytes. */
 typedef struct nh_csr_builder {
     nh_csr m;
     size_t cell_room, value_room, width; /* width: doubles a value, 0 before the first one is seen */
@@ -40,7 +41,8 @@ typedef struct nh_csr_block_head {
     long step;
     size_t n_pair;
 } nh_csr_block_head;
-/* Dialects A, B, C; `head`: the first four bytes, taken already. blocks->is_f: it is F, and was not read further. */
+/* Dialects A, B, C; `head`: the first four bytes, taken already. blocks->is_f: it is F, and was not read
+ * further. */
 int nh_csr_read_text(nh_stream *s, nh_csr_reading *r, const char head[4], nh_csr_block_head *blocks,
                      nh_error *err);
 /* D, D', E. *blocks: it is F. *data: the file, [*size], which the caller frees, on failure too. */

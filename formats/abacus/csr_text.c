@@ -1,4 +1,5 @@
-/* csr_text.c - dialects A, B and C of ABACUS's sparse matrices (csr.h). Their lines reach gigabytes: read by token. */
+/* csr_text.c - dialects A, B and C of ABACUS's sparse matrices (csr.h). Their lines reach gigabytes: read by
+ * token. */
 #include "base/memory.h"
 #include "formats/abacus/csr_internal.h"
 
@@ -203,8 +204,8 @@ static int read_title_c(nh_stream *s, const char *line, char *quantity, nh_error
     return 0;
 }
 
-/* The lines of the structure in dialect C, one after another: name of the lattice, its constant in Å, three vectors in
- * units of it, labels, counts, "Direct", coordinates. */
+/* The lines of the structure in dialect C, one after another: name of the lattice, its constant in Å, three
+ * vectors in units of it, labels, counts, "Direct", coordinates. */
 typedef struct crystal_lines {
     size_t n; /* lines that were taken */
     double constant;

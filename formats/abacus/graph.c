@@ -69,8 +69,8 @@ static void read_one(void *context, size_t i, int thread)
 
 /* --- the crystal in the files --- */
 
-/* The header's crystal against the structure: the same but for whole lattice vectors, by which the atoms are moved onto the
- * header's: the cells of the matrix refer to those. */
+/* The header's crystal against the structure: the same but for whole lattice vectors, by which the atoms are
+ * moved onto the header's: the cells of the matrix refer to those. */
 static int compare_crystal(const nh_csr *m, nh_structure *s, nh_error *err)
 {
     const nh_csr_crystal *c = &m->crystal;
@@ -285,8 +285,8 @@ static void orbital_kinds(const nh_structure *s, size_t species, int *kind)
             *kind++ = 64 * s->shell_l[shell] + m;
 }
 
-/* On one atom only equal harmonics overlap, and every orbital has norm 1 (*norm: the worst): a basis with its shells in another
- * order has the right dimension and fails here. */
+/* On one atom only equal harmonics overlap, and every orbital has norm 1 (*norm: the worst): a basis with its
+ * shells in another order has the right dimension and fails here. */
 static int check_onsite(const nh_graph *g, const char *name, double *norm, nh_error *err)
 {
     const nh_structure *s = &g->structure;

@@ -16,8 +16,8 @@ typedef struct nh_log {
 typedef struct nh_abacus_sources {
     /* File names, NULL where absent; two of a kind: spin up and down (nspin 2). position: r(R). */
     const char *h0[2], *label[2], *overlap, *position;
-    /* Ionic step of label, overlap and position, from 1. 0: a file with several of them is refused, unless its
-     * header has the structure. */
+    /* Ionic step of label, overlap and position, from 1. 0: a file with several of them is refused, unless
+     * its header has the structure. */
     long step;
     bool gamma_only;      /* INPUT says so: matrices with the cell 0 0 0 alone are folded, and refused */
     const double *radius; /* [n_species] Å, beyond which orbitals are zero; NaN or NULL where not known */
@@ -27,9 +27,9 @@ typedef struct nh_abacus_sources {
  * `rydberg`), file order, spin = 4 where any Hamiltonian has spin (and where there is none at all), else 1.
  * The structure must have its shells; it is taken over (emptied) where this succeeds. Checks: dimensions
  * against the basis, H(R) = H(-R)^dagger within 1e-6 Ry, S real and symmetric, S_ud = 0, S_uu = S_dd, on-site
- * blocks of S those of orthogonal harmonics, no overlap beyond the radii, the crystal in the headers of dialect C that of the
- * structure (atoms are moved by lattice vectors onto it), no gamma_only matrices. The files are read side by side by
- * `threads` (may be NULL). */
+ * blocks of S those of orthogonal harmonics, no overlap beyond the radii, the crystal in the headers of
+ * dialect C that of the structure (atoms are moved by lattice vectors onto it), no gamma_only matrices. The
+ * files are read side by side by `threads` (may be NULL). */
 int nh_abacus_graph(nh_structure *s, const nh_abacus_sources *sources, double cutoff, double rydberg,
                     nh_threads *threads, const nh_log *messages, nh_graph **out, nh_error *err);
 

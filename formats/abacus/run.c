@@ -131,8 +131,8 @@ static int enter_step(nh_abacus_log *log, scan *state, long step, nh_error *err)
     return 0;
 }
 
-/* Lines that begin a step: "STEP OF MOLECULAR DYNAMICS : 0", "RELAX IONS : 2 (in total: 3)", "RELAX CELL : 2" where there
- * are none of the former, "STEP OF ION RELAXATION : 2", "RELAX STEP: 2". */
+/* Lines that begin a step: "STEP OF MOLECULAR DYNAMICS : 0", "RELAX IONS : 2 (in total: 3)", "RELAX CELL : 2"
+ * where there are none of the former, "STEP OF ION RELAXATION : 2", "RELAX STEP: 2". */
 static int scan_step(nh_abacus_log *log, scan *state, const char *line, nh_error *err)
 {
     const char *at = skip_blank(line), *total = strcasestr(at, "(in total:");
@@ -389,8 +389,8 @@ static int find_output(const nh_abacus_run *run, const char *suffix, char **out,
 /* Kinds of files; H and H0 of both spins. */
 enum { UP, DOWN, ZEROTH_UP, ZEROTH_DOWN, OVERLAP, ZEROTH_OVERLAP, POSITION, N_KIND };
 
-/* '#': the ionic step. A number before the name counts from 0, one behind a g from 1. Of the block files of all
- * processes the first one stands for all. */
+/* '#': the ionic step. A number before the name counts from 0, one behind a g from 1. Of the block files of
+ * all processes the first one stands for all. */
 static const struct {
     int kind;
     const char *name;
@@ -473,7 +473,8 @@ static int fail_two(const char *folder, const found *a, const char *b, nh_error 
         folder, a->name, b);
 }
 
-/* Takes a file, or leaves it: of one name the uncompressed file, of several steps the wanted one or the last. */
+/* Takes a file, or leaves it: of one name the uncompressed file, of several steps the wanted one or the
+ * last. */
 static int consider(const char *folder, const char *name, size_t pattern, long step, long wanted, found *out,
                     nh_error *err)
 {

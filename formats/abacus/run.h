@@ -59,11 +59,13 @@ typedef struct nh_abacus_run {
     long step;     /* the ionic step in the names of the files (hrs1g3_nao.csr), from 1; 0: they have none */
 } nh_abacus_run;
 
-/* Finds the files: STRU must be there. `step` > 0 chooses among files that have it in their names, else the last of them is
- * taken. Files that only other versions or kinds of runs can have left beside these are an error that names both. */
+/* Finds the files: STRU must be there. `step` > 0 chooses among files that have it in their names, else the
+ * last of them is taken. Files that only other versions or kinds of runs can have left beside these are an
+ * error that names both. */
 int nh_abacus_run_find(const char *folder, long step, nh_abacus_run *out, nh_error *err);
-/* The structure file of an ionic step (1 and 0: the run's STRU): what ABACUS wrote after the step before, or at its end. Where
- * there is none that surely is of this step: an error that says what to do. The caller frees *path. */
+/* The structure file of an ionic step (1 and 0: the run's STRU): what ABACUS wrote after the step before, or
+ * at its end. Where there is none that surely is of this step: an error that says what to do. The caller
+ * frees *path. */
 int nh_abacus_run_structure(const nh_abacus_run *run, const nh_abacus_log *log, long step, char **path,
                             nh_error *err);
 void nh_abacus_run_free(nh_abacus_run *run);

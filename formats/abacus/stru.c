@@ -73,8 +73,9 @@ static void free_stru(stru *f)
     free(f->species);
 }
 
-/* What a section of one line a species has: names (the first words), and of ATOMIC_SPECIES masses and pseudopotentials
- * (the second and third), where asked for. *n_token: tokens of the line after, 0 at the end. */
+/* What a section of one line a species has: names (the first words), and of ATOMIC_SPECIES masses and
+ * pseudopotentials (the second and third), where asked for. *n_token: tokens of the line after, 0 at the
+ * end. */
 static int read_words(nh_text *t, char *token[NH_TEXT_TOKENS], size_t *n_token, char ***word, double **mass,
                       char ***third, size_t *n, nh_error *err)
 {
@@ -106,8 +107,8 @@ static int read_reals(nh_text *t, const char *what, size_t n, double *out, nh_er
     return 0;
 }
 
-/* What follows x y z: flags of moving (m 1 1 1, or without the m), velocities, and the starting moment: "mag" with one
- * number or three, angles of it. The others are of no concern here. */
+/* What follows x y z: flags of moving (m 1 1 1, or without the m), velocities, and the starting moment: "mag"
+ * with one number or three, angles of it. The others are of no concern here. */
 static int read_moment(const nh_text *t, char *token[NH_TEXT_TOKENS], size_t n, double m[3], int *size,
                        nh_error *err)
 {
@@ -168,8 +169,8 @@ static int read_one_species(nh_text *t, stru *f, const char *label, nh_error *er
     return 0;
 }
 
-/* The species of each block: the one in the same place, as ABACUS pairs them; where labels are in another order, the one with
- * the label, of which there must be one only. */
+/* The species of each block: the one in the same place, as ABACUS pairs them; where labels are in another
+ * order, the one with the label, of which there must be one only. */
 static int find_species(const nh_text *t, const stru *f, size_t block, int *species, nh_error *err)
 {
     const char *label = f->block[block];
@@ -395,8 +396,8 @@ static bool same_shells(const nh_structure *s, size_t a, size_t b)
            memcmp(s->shell_l + s->shell_start[a], s->shell_l + s->shell_start[b], n * sizeof(int)) == 0;
 }
 
-/* The first species that is the same as this one in STRU: of the same element and basis, but where species have labels
- * each is one of its own. */
+/* The first species that is the same as this one in STRU: of the same element and basis, but where species
+ * have labels each is one of its own. */
 static size_t first_like(const nh_structure *s, bool labelled, size_t species)
 {
     size_t i = labelled ? species : 0;

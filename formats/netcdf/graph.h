@@ -1,5 +1,5 @@
-/* graph.h - the real-space file: graph.nc, embedded.nc, ham.nc (formats/README.md; schema graph.cdl beside this
- * file). */
+/* graph.h - the real-space file: graph.nc, embedded.nc, ham.nc (formats/README.md; schema graph.cdl beside
+ * this file). */
 #ifndef NH_FORMATS_NETCDF_GRAPH_H
 #define NH_FORMATS_NETCDF_GRAPH_H
 

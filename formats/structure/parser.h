@@ -13,7 +13,8 @@ typedef struct nh_structure_file {
     char **label; /* [n_species] STRU's labels of the species (Fe1, Fe2); NULL in other formats; owned */
     double *mass; /* [n_species] STRU's, NULL in other formats; owned */
     /* Starting moments of STRU, Bohr magnetons; NULL where no atom has one. moment: [n_atom][3]; moment_size:
-     * [n_atom] numbers that the atom has, 0, 1 or 3; both owned. magnetism: [n_species] of all its atoms; owned. */
+     * [n_atom] numbers that the atom has, 0, 1 or 3; both owned. magnetism: [n_species] of all its atoms;
+     * owned. */
     double *magnetism, *moment;
     int *moment_size;
     const char *remark; /* something that the user should know, static; NULL */

@@ -61,8 +61,8 @@ size_t nh_graph_edges(const nh_graph *g, double cutoff, size_t *edge)
     return n;
 }
 
-/* A spin block of a pair seen from both sides: element (a, b) of block (s, t) and its partner, element (b, a) of block
- * (t, s) of the reverse pair. */
+/* A spin block of a pair seen from both sides: element (a, b) of block (s, t) and its partner, element (b, a)
+ * of block (t, s) of the reverse pair. */
 typedef struct two_sides {
     bool begun;
     size_t pair, reverse, spin;
@@ -70,8 +70,8 @@ typedef struct two_sides {
     size_t here, there; /* first elements */
 } two_sides;
 
-/* The next block, from one of zeros on, each once. 1; 0 after the last one; -1 where a pair has no reverse. An on-site pair is its own
- * reverse: its blocks meet each of their elements twice. */
+/* The next block, from one of zeros on, each once. 1; 0 after the last one; -1 where a pair has no reverse.
+ * An on-site pair is its own reverse: its blocks meet each of their elements twice. */
 static int next_block(const nh_graph *g, two_sides *t, nh_error *err)
 {
     if (t->begun && ++t->spin == (size_t)g->n_spin) {

@@ -33,13 +33,11 @@ typedef struct nh_graph {
     int n_spin;                  /* 4: uu, ud, du, dd; 1: uu = dd and nothing else */
     double *overlap;             /* [n_elem]; NULL where absent or not asked for */
     double *matrix[NH_N_MATRIX]; /* [n_spin][n_elem][2] eV; NULL where absent or not asked for */
-    double *
-        position_matrix; /* [3][n_elem] Å, <phi_a| r |phi_b R> from the origin of the home cell; NULL where absent, and
-                                    never read */
-    double efermi, nelec;  /* NaN where not known */
-    int convergence;       /* of h_label: 1; -1: its self-consistency did not end; 0: not known */
-    double rydberg;        /* factor with which the matrices were made eV; NH_RYDBERG by default */
-    nh_features *features; /* NULL where absent or not asked for */
+    double *position_matrix; /* [3][n_elem] Å, <phi_a| r |phi_b R>; NULL where absent; written, never read */
+    double efermi, nelec;    /* NaN where not known */
+    int convergence;         /* of h_label: 1; -1: its self-consistency did not end; 0: not known */
+    double rydberg;          /* factor with which the matrices were made eV; NH_RYDBERG by default */
+    nh_features *features;   /* NULL where absent or not asked for */
     char *orbital_hash,
         *pseudo_hash; /* names of the files of the basis (basis_names.h); NULL: not known; owned */
 } nh_graph;

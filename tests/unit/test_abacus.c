@@ -297,7 +297,8 @@ static void corrupted_matrices(void **state)
     }
 }
 
-/* The pairs of a matrix behind those that are there, which have no room to spare: 255 of them were once followed by two in room for 256. */
+/* The pairs of a matrix behind those that are there, which have no room to spare: 255 of them were once
+ * followed by two in room for 256. */
 static void pairs_behind_others(void **state)
 {
     (void)state;
