@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "crystal/fourier_placed.h"
+#include "crystal/projection.h"
 #include "crystal/spectrum.h"
 #include "device/choice.h"
 #include "device/device.h"
@@ -22,8 +23,9 @@ static const double HERMITIAN_WITHIN = 1e-6 * NH_RYDBERG;
 typedef struct arguments {
     nh_kpoint_options k;
     nh_checked device;
-    int matrix, against, nev;
+    int matrix, against, nev, project;
     bool has_matrix, has_against, has_bands, has_window, has_nev, has_sigma, has_threshold, vectors;
+    bool has_project, spin;
     double bands[2], window[2], sigma, threshold;
     int fermi_mesh[3];
     bool has_fermi_mesh;
@@ -95,6 +97,14 @@ static int source_open(source *q, const arguments *a, nh_error *err)
             "%s: neither a reciprocal-space file (variable hk) nor a real-space file (variable pair_src)",
             nh_nc_name(q->in));
     if (kspace) {
+        if (a->has_project || a->spin) {
+            nh_fail(
+                err,
+                "%s: a reciprocal-space file does not say which atom an orbital belongs to: --project and "
+                "--spin need the real-space file (ham.nc)",
+                nh_nc_name(q->in));
+            return 2;
+        }
         if (nh_kpoint_options_given(&a->k) || a->has_matrix || a->has_against || a->has_fermi_mesh) {
             nh_fail(err,
                     "%s: a reciprocal-space file has its k-points and its matrix: no --kpath, --path, "
@@ -135,8 +145,9 @@ static int choose_bands(const arguments *a, size_t basis, const char *name, nh_b
 /* What the solution of all k-points needs of this program: matrices of a reciprocal-space file, and where vectors go. */
 typedef struct job {
     source *q;
-    nh_nc *out;
+    nh_nc *out; /* NULL: vectors are not written */
     size_t most;
+    nh_weigher *weigher; /* NULL: no projections, no spin */
 } job;
 
 static int read_matrices(void *context, size_t first, size_t n, double *h, double *s, nh_error *err)
@@ -148,15 +159,24 @@ static int read_matrices(void *context, size_t first, size_t n, double *h, doubl
 static int take_vectors(void *context, size_t k, const double *vector, nh_error *err)
 {
     const job *j = context;
+    if (j->out == NULL) return 0;
     return nh_eigen_put_vectors(j->out, k, j->most, j->q->s.basis, vector, err);
 }
 
-/* most > 0: with vectors, `most` at each k-point, written to `out`. Otherwise energies alone; with --vectors as they will be
- * then. */
-static int solve_all(source *q, const arguments *a, const nh_band_choice *choice, size_t most, nh_nc *out,
-                     nh_spectrum *spectrum, nh_error *err)
+static int weigh(void *context, size_t k, int thread, size_t count, const double *s, const double *vector,
+                 nh_error *err)
 {
-    job j = {q, out, most};
+    (void)err;
+    nh_weigher_take(((const job *)context)->weigher, k, thread, count, s, vector);
+    return 0;
+}
+
+/* most > 0: with vectors, `most` at each k-point: written to `out` (NULL: not), and given to `weigher` (NULL: not). Otherwise
+ * energies alone; with --vectors, --project, --spin as they will be then. */
+static int solve_all(source *q, const arguments *a, const nh_band_choice *choice, size_t most, nh_nc *out,
+                     nh_weigher *weigher, nh_spectrum *spectrum, nh_error *err)
+{
+    job j = {q, out, most, weigher};
     const nh_spectrum_task task = {
         .name = nh_nc_name(q->in),
         .n_k = q->s.k.count,
@@ -167,8 +187,9 @@ static int solve_all(source *q, const arguments *a, const nh_band_choice *choice
         .threshold = a->threshold,
         .choice = *choice,
         .most = most,
-        .as_with_vectors = a->vectors,
+        .as_with_vectors = a->vectors || a->has_project || a->spin,
         .take = take_vectors,
+        .measure = weigher != NULL ? weigh : NULL,
         .context = &j,
         .threads = q->common->threads,
         .device = q->device,
@@ -206,6 +227,8 @@ static int pack(const source *q, const nh_spectrum *v, size_t n_band, nh_bands *
     b->efermi = e->efermi;
     b->nelec = e->nelec;
     b->electrons_per_band = e->electrons_per_band;
+    b->has_lattice = e->has_lattice;
+    memcpy(b->lattice, e->lattice, sizeof b->lattice);
     if ((e->title != NULL && (b->title = nh_strdup(e->title)) == NULL) ||
         (e->matrix != NULL && (b->matrix = nh_strdup(e->matrix)) == NULL)) {
         nh_bands_free(b);
@@ -250,7 +273,7 @@ static int find_fermi_level(source *q, const arguments *a, nh_error *err)
     int status = nh_spectrum_new(mesh.k.count, mesh.basis, &v, err);
     if (status == 0) {
         const nh_band_choice all = {.kind = NH_BANDS_ALL, .count = mesh.basis};
-        status = solve_all(q, a, &all, 0, NULL, &v, err);
+        status = solve_all(q, a, &all, 0, NULL, NULL, &v, err);
         q->filled = status == 0 ? mesh_fermi_level(&mesh, &v) : NAN;
         if (status == 0 && isnan(q->filled))
             status = nh_fail(err, "%s: --fermi-mesh: %g electrons do not fill these bands", nh_nc_name(q->in),
@@ -335,6 +358,8 @@ static int create(const source *q, const arguments *a, size_t n_band, bool ragge
     b.nelec = q->s.electrons.nelec;
     b.title = q->s.electrons.title;
     b.matrix = q->s.electrons.matrix;
+    b.has_lattice = q->s.electrons.has_lattice;
+    memcpy(b.lattice, q->s.electrons.lattice, sizeof b.lattice);
     int status = nh_nc_create(q->common->output, q->program->name, q->common, q->in, out, err);
     if (status == 0) status = nh_eigen_define(*out, &b, a->vectors ? q->s.basis : 0, ragged, err);
     b.title = b.matrix = NULL; /* not its own */
@@ -356,11 +381,22 @@ static int write_bands(nh_nc *out, const source *q, const arguments *a, const nh
     return status;
 }
 
+static int new_weigher(const source *q, const arguments *a, size_t most, nh_weigher *out, nh_error *err)
+{
+    const nh_group_kind kind = (nh_group_kind)a->project;
+    return nh_weigher_new(q->graph, a->has_project ? &kind : NULL, a->spin, q->s.k.count, most,
+                          q->common->threads, out, err) == 0
+               ? 0
+               : nh_fail_at(err, "%s", nh_nc_name(q->in));
+}
+
 static int solve(source *q, const arguments *a, nh_error *err)
 {
     nh_band_choice choice;
     nh_spectrum v;
     nh_nc *out = NULL;
+    nh_weigher weigher = {0};
+    const bool weighs = a->has_project || a->spin;
     if (choose_bands(a, q->s.basis, nh_nc_name(q->in), &choice, err) != 0 ||
         nh_spectrum_new(q->s.k.count, q->s.basis, &v, err) != 0)
         return -1;
@@ -368,21 +404,25 @@ static int solve(source *q, const arguments *a, nh_error *err)
     const bool window = choice.kind == NH_BANDS_WINDOW;
     size_t n_band = choice.count;
     int status = a->has_fermi_mesh ? find_fermi_level(q, a, err) : 0;
-    if (status == 0 && window) status = solve_all(q, a, &choice, 0, NULL, &v, err);
+    if (status == 0 && window) status = solve_all(q, a, &choice, 0, NULL, NULL, &v, err);
     if (status == 0 && window) status = count_window(q, a, &v, &n_band, err);
     if (status == 0)
         status =
             create(q, a, n_band, window || choice.kind == NH_BANDS_NEAREST || a->has_threshold, &out, err);
-    if (status == 0 && (!window || a->vectors))
-        status = solve_all(q, a, &choice, a->vectors ? n_band : 0, out, &v, err);
+    if (status == 0 && weighs) status = new_weigher(q, a, n_band, &weigher, err);
+    if (status == 0 && (!window || a->vectors || weighs))
+        status = solve_all(q, a, &choice, a->vectors || weighs ? n_band : 0, a->vectors ? out : NULL,
+                           weighs ? &weigher : NULL, &v, err);
     if (status == 0 && q->graph == NULL) warn_hermitian(q);
     if (status == 0) warn_overlap(q, a, &v);
     if (status == 0) status = write_bands(out, q, a, &v, n_band, err);
+    if (status == 0 && weighs) status = nh_eigen_put_weights(out, &weigher.states, err);
     if (status == 0) {
         status = nh_nc_commit(out, err);
         out = NULL;
     }
     nh_nc_close(out);
+    nh_weigher_free(&weigher);
     nh_spectrum_free(&v);
     return status;
 }
@@ -432,6 +472,10 @@ int main(int argc, char **argv)
          "[no projection: an S "
          "that is not positive definite is an error]"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "From a real-space file"},
+        {NH_OPT_CHOICE, 0, "project", NULL, &a.project, nh_group_kinds, &a.has_project,
+         "also write which part of each state is on which elements, atoms or shells (Mulliken)"},
+        {NH_OPT_FLAG, 0, "spin", NULL, &a.spin, NULL, NULL,
+         "also write <sigma_x>, <sigma_y>, <sigma_z> of each state"},
         {NH_OPT_CHOICE, 0, "matrix", NULL, &a.matrix, MATRIX_NAMES, &a.has_matrix,
          "the Hamiltonian [h_pred]"},
         {NH_OPT_CHOICE, 0, "against", NULL, &a.against, MATRIX_NAMES, &a.has_against,

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 enum { MOST_WORDS = 48, MOST_STEPS = 12 };
+static const double MESH_LENGTH = 25; /* Å: where the Fermi level and the gap are looked for */
 
 typedef struct arguments {
     const char *model, *folder, *path, *pseudo, *orbital;
@@ -232,15 +232,6 @@ static char *stem(const char *path)
     return name;
 }
 
-/* About 25 Å / |a_i| points along each axis: where the Fermi level and the gap are looked for. */
-static void choose_mesh(const nh_structure *s, int mesh[3])
-{
-    for (size_t i = 0; i < 3; i++) {
-        const double *a = s->lattice + 3 * i;
-        mesh[i] = (int)fmax(1, ceil(25 / sqrt(a[0] * a[0] + a[1] * a[1] + a[2] * a[2])));
-    }
-}
-
 /* --- bands --- */
 
 typedef struct results {
@@ -429,7 +420,7 @@ static int do_chain(chain *c, const arguments *a, const nh_common *common, input
     int status = run_chain(c, 0, all, common->quiet, err);
     if (status == 0) status = read_graph(r->ham, &g, err);
     if (status == 0) {
-        if (!a->has_mesh) choose_mesh(&g->structure, mesh);
+        if (!a->has_mesh) nh_mesh_of_length(g->structure.lattice, MESH_LENGTH, mesh);
         second_half(&rest, a, common, mesh, r);
         status = rest.broken ? nh_fail_memory(err, "the commands")
                              : run_chain(&rest, before, all, common->quiet, err);

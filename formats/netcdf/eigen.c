@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define DIMS(...) ((const char *const[]){__VA_ARGS__})
 
@@ -20,7 +21,13 @@ static size_t band_count(const nh_bands *b, size_t k)
 
 int nh_eigen_define(nh_nc *f, const nh_bands *b, size_t basis, bool ragged, nh_error *err)
 {
-    const nh_electrons electrons = {b->efermi, b->nelec, b->electrons_per_band, b->title, b->matrix};
+    nh_electrons electrons = {.efermi = b->efermi,
+                              .nelec = b->nelec,
+                              .electrons_per_band = b->electrons_per_band,
+                              .title = b->title,
+                              .matrix = b->matrix,
+                              .has_lattice = b->has_lattice};
+    memcpy(electrons.lattice, b->lattice, sizeof b->lattice);
     if (nh_electrons_write(f, &electrons, err) != 0 || nh_nc_def_dim(f, "kpoint", NC_UNLIMITED, err) != 0 ||
         nh_nc_def_dim(f, "band", b->n_band, err) != 0 || nh_kpoints_write(f, &b->k, err) != 0)
         return -1;
@@ -103,6 +110,114 @@ int nh_eigen_put_condition(nh_nc *f, const nh_condition *c, const char *against,
     return nh_nc_set_double(f, "h_difference_mu", c->mu, err);
 }
 
+int nh_eigen_put_weights(nh_nc *f, const nh_state_weights *w, nh_error *err)
+{
+    const size_t rows = w->n_k < 16 ? w->n_k : 16;
+    if (w->n_group > 0) {
+        const size_t chunk[3] = {rows, w->n_band, w->n_group};
+        if (nh_nc_def_dim(f, "group", w->n_group, err) != 0 ||
+            nh_nc_def_var(f, "group_name", NC_STRING, 1, DIMS("group"), NULL, NULL,
+                          "element, atom or shell of a group of orbitals", err) != 0 ||
+            nh_nc_def_var(f, "projection", NC_DOUBLE, 3, DIMS("kpoint", "band", "group"), chunk, "1",
+                          "part of a state on a group of orbitals, after Mulliken", err) != 0 ||
+            nh_nc_set_text(f, "projected_by", nh_group_kinds[w->kind], err) != 0 ||
+            nh_nc_put_slab(f, "projection", 0, w->n_k, w->n_band * w->n_group, w->weight, err) != 0)
+            return -1;
+        for (size_t i = 0; i < w->n_group; i++)
+            if (nh_nc_put_string(f, "group_name", i, w->name[i], err) != 0) return -1;
+    }
+    if (w->spin == NULL) return 0;
+    const size_t chunk[3] = {rows, w->n_band, 3};
+    if (nh_nc_def_var(f, "spin", NC_DOUBLE, 3, DIMS("kpoint", "band", "xyz"), chunk, "1",
+                      "<sigma_x>, <sigma_y>, <sigma_z> of a state", err) != 0)
+        return -1;
+    return nh_nc_put_slab(f, "spin", 0, w->n_k, 3 * w->n_band, w->spin, err);
+}
+
+static int read_kind(const nh_nc *f, nh_group_kind *kind, nh_error *err)
+{
+    char *text;
+    size_t i = 0;
+    if (nh_nc_att_text(f, "projected_by", &text, err) != 0) return -1;
+    while (text != NULL && i < NH_N_GROUP_KIND && strcmp(text, nh_group_kinds[i]) != 0)
+        i++;
+    const bool known = text != NULL && i < NH_N_GROUP_KIND;
+    if (known)
+        *kind = (nh_group_kind)i;
+    else
+        nh_fail(err, "%s: attribute projected_by: \"%s\", expected element, atom, shell or atom-shell",
+                nh_nc_name(f), text != NULL ? text : "");
+    free(text);
+    return known ? 0 : -1;
+}
+
+/* A name is one word: what would break a table or a script becomes '_'. */
+static int read_group_names(const nh_nc *f, nh_state_weights *w, nh_error *err)
+{
+    char **text = NH_ARRAY(char *, w->n_group);
+    w->name = nh_calloc(w->n_group, sizeof *w->name);
+    if (text == NULL || w->name == NULL) {
+        free(text);
+        return nh_fail_memory(err, "the projections");
+    }
+    const int status = nh_nc_get_strings(f, "group_name", w->n_group, text, err);
+    for (size_t i = 0; i < w->n_group; i++) {
+        if (status == 0) {
+            strncpy(w->name[i], text[i][0] != '\0' ? text[i] : "_", NH_GROUP_NAME - 1);
+            for (char *c = w->name[i]; *c != '\0'; c++)
+                if ((unsigned char)*c <= ' ' || *c == 127) *c = '_';
+        }
+        free(text[i]);
+    }
+    free(text);
+    return status;
+}
+
+/* A number for each state, and for no other. */
+static int check_states(const nh_nc *f, const char *variable, const nh_bands *b, size_t n, const double *v,
+                        nh_error *err)
+{
+    for (size_t state = 0; state < b->k.count * b->n_band; state++)
+        for (size_t i = 0; i < n && !isnan(b->energy[state]); i++)
+            if (!isfinite(v[state * n + i]))
+                return nh_fail(err, "%s: variable %s: k-point %zu, band %zu: %g", nh_nc_name(f), variable,
+                               state / b->n_band + 1, state % b->n_band + 1, v[state * n + i]);
+    return 0;
+}
+
+static int read_projections(const nh_nc *f, const nh_bands *b, nh_state_weights *w, nh_error *err)
+{
+    size_t size;
+    if (nh_nc_dim(f, "group", &w->n_group, err) != 0 || read_kind(f, &w->kind, err) != 0) return -1;
+    if (w->n_group == 0 || !nh_size_mul(w->n_k * w->n_band, w->n_group, &size) || size > SIZE_MAX / 64)
+        return nh_fail(err, "%s: dimension group: %zu", nh_nc_name(f), w->n_group);
+    w->weight = NH_ARRAY(double, size);
+    if (w->weight == NULL) return nh_fail_memory(err, "the projections");
+    if (read_group_names(f, w, err) != 0 ||
+        nh_nc_get_double(f, "?projection", 3, DIMS("kpoint", "band", "group"), size, w->weight, err) != 0)
+        return -1;
+    return check_states(f, "projection", b, w->n_group, w->weight, err);
+}
+
+static int read_spin(const nh_nc *f, const nh_bands *b, nh_state_weights *w, nh_error *err)
+{
+    w->spin = NH_ARRAY(double, 3 * w->n_k * w->n_band);
+    if (w->spin == NULL) return nh_fail_memory(err, "the spin of the states");
+    if (nh_nc_get_double(f, "?spin", 3, DIMS("kpoint", "band", "xyz"), 3 * w->n_k * w->n_band, w->spin,
+                         err) != 0)
+        return -1;
+    return check_states(f, "spin", b, 3, w->spin, err);
+}
+
+int nh_eigen_read_weights(const nh_nc *f, const nh_bands *b, nh_state_weights *out, nh_error *err)
+{
+    *out = (nh_state_weights){.n_k = b->k.count, .n_band = b->n_band};
+    int status = nh_nc_has(f, "projection") ? read_projections(f, b, out, err) : 0;
+    if (status == 0 && nh_nc_has(f, "spin")) status = read_spin(f, b, out, err);
+    if (status != 0) nh_state_weights_free(out);
+    return status;
+}
+
 static int read_condition(const nh_nc *f, nh_bands *b, nh_error *err)
 {
     if (nh_nc_att_text(f, "against", &b->against, err) != 0) return -1;
@@ -180,6 +295,8 @@ int nh_eigen_read(const nh_nc *f, nh_bands *out, nh_error *err)
     out->electrons_per_band = electrons.electrons_per_band;
     out->title = electrons.title;
     out->matrix = electrons.matrix;
+    out->has_lattice = electrons.has_lattice;
+    memcpy(out->lattice, electrons.lattice, sizeof out->lattice);
     electrons = (nh_electrons){0};
     status = nh_nc_get_double(f, "?eigenvalue", 2, DIMS("kpoint", "band"), size, out->energy, err);
     if (status == 0) status = read_first(f, out, err);

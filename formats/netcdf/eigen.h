@@ -3,6 +3,7 @@
 #define NH_FORMATS_NETCDF_EIGEN_H
 
 #include "crystal/bands.h"
+#include "crystal/projection.h"
 #include "formats/netcdf/nc.h"
 
 /* Defines the file's dimensions and variables and writes the k-points and, as attributes, the electrons.
@@ -21,7 +22,13 @@ int nh_eigen_put_dropped(nh_nc *f, size_t n_k, const size_t *dropped, nh_error *
  * h_difference_mu. */
 int nh_eigen_put_condition(nh_nc *f, const nh_condition *c, const char *against, nh_error *err);
 
-/* Reads everything but eigenvectors. */
+/* What geneig --project and --spin add: projection(kpoint, band, group) with group_name(group) and the attribute
+ * projected_by; spin(kpoint, band, xyz). */
+int nh_eigen_put_weights(nh_nc *f, const nh_state_weights *w, nh_error *err);
+/* What there is of it, for the bands of the file; n_group 0, spin NULL: not there. */
+int nh_eigen_read_weights(const nh_nc *f, const nh_bands *b, nh_state_weights *out, nh_error *err);
+
+/* Reads everything but eigenvectors, projections and spin. */
 int nh_eigen_read(const nh_nc *f, nh_bands *out, nh_error *err);
 
 #endif

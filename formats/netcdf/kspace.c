@@ -21,8 +21,11 @@ void nh_electrons_free(nh_electrons *e)
 int nh_electrons_of(const nh_graph *g, nh_matrix m, nh_electrons *out, nh_error *err)
 {
     const char *title = g->structure.title;
-    *out =
-        (nh_electrons){.efermi = g->efermi, .nelec = g->nelec, .electrons_per_band = g->n_spin == 1 ? 2 : 1};
+    *out = (nh_electrons){.efermi = g->efermi,
+                          .nelec = g->nelec,
+                          .electrons_per_band = g->n_spin == 1 ? 2 : 1,
+                          .has_lattice = true};
+    memcpy(out->lattice, g->structure.lattice, sizeof out->lattice);
     out->title = title != NULL && *title != '\0' ? nh_strdup(title) : nh_structure_formula(&g->structure);
     out->matrix = nh_strdup(nh_matrix_name(m));
     if (out->title != NULL && out->matrix != NULL) return 0;
@@ -38,6 +41,9 @@ int nh_electrons_read(const nh_nc *f, nh_electrons *out, nh_error *err)
         nh_nc_att_double(f, "electrons_per_band", &out->electrons_per_band, err) != 0 ||
         nh_nc_att_text(f, "title", &out->title, err) != 0 ||
         nh_nc_att_text(f, "matrix", &out->matrix, err) != 0)
+        goto fail;
+    out->has_lattice = nh_nc_has(f, "lattice");
+    if (out->has_lattice && nh_nc_get_double(f, "lattice", 2, DIMS("xyz", "xyz"), 9, out->lattice, err) != 0)
         goto fail;
     if (out->electrons_per_band != 1 && out->electrons_per_band != 2) {
         nh_fail(err, "%s: attribute electrons_per_band: %g, expected 1 or 2", nh_nc_name(f),
@@ -56,6 +62,11 @@ int nh_electrons_write(nh_nc *f, const nh_electrons *e, nh_error *err)
     if (!isnan(e->nelec) && nh_nc_set_double(f, "nelec", e->nelec, err) != 0) return -1;
     if (e->title != NULL && nh_nc_set_text(f, "title", e->title, err) != 0) return -1;
     if (e->matrix != NULL && nh_nc_set_text(f, "matrix", e->matrix, err) != 0) return -1;
+    if (e->has_lattice && (nh_nc_def_dim(f, "xyz", 3, err) != 0 ||
+                           nh_nc_def_var(f, "lattice", NC_DOUBLE, 2, DIMS("xyz", "xyz"), NULL, "angstrom",
+                                         "lattice vectors, one a row", err) != 0 ||
+                           nh_nc_put_double(f, "lattice", e->lattice, err) != 0))
+        return -1;
     return nh_nc_set_double(f, "electrons_per_band", e->electrons_per_band, err);
 }
 

@@ -12,6 +12,8 @@ typedef struct nh_electrons {
     double efermi, nelec;      /* eV, electrons of the cell; NaN where not known */
     double electrons_per_band; /* 1; 2 without spin */
     char *title, *matrix;      /* formula; "h0", "h_label", "h_pred"; may be NULL; owned */
+    bool has_lattice;
+    double lattice[9]; /* rows a1, a2, a3, Å */
 } nh_electrons;
 
 void nh_electrons_free(nh_electrons *e);

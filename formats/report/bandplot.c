@@ -1,5 +1,7 @@
 #include "formats/report/bandplot.h"
 
+#include "formats/report/plot.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -143,52 +145,20 @@ static void write_kpoints(FILE *out, const nh_bandplot *p)
 
 /* --- JSON --- */
 
-static void json_text(FILE *out, const char *text)
-{
-    fputc('"', out);
-    for (const char *c = text; *c != '\0'; c++) {
-        if (*c == '"' || *c == '\\')
-            fprintf(out, "\\%c", *c);
-        else if ((unsigned char)*c < ' ')
-            fprintf(out, "\\u%04x", (unsigned)(unsigned char)*c);
-        else
-            fputc(*c, out);
-    }
-    fputc('"', out);
-}
-
-static void json_real(FILE *out, double v)
-{
-    if (isfinite(v))
-        fprintf(out, "%.10g", v);
-    else
-        fprintf(out, "null");
-}
-
-static void json_reals(FILE *out, const char *name, size_t n, const double *v)
-{
-    fprintf(out, "\"%s\": [", name);
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0) fprintf(out, ", ");
-        json_real(out, v[i]);
-    }
-    fputc(']', out);
-}
-
 static void json_curve(FILE *out, const nh_bandplot *p, const nh_band_curve *c)
 {
     const band_range r = bands_in_window(p, c);
     fprintf(out, "\"name\": ");
-    json_text(out, c->name);
+    nh_json_text(out, c->name);
     fprintf(out, ",\n  \"efermi_eV\": %.10g,\n  \"efermi_from\": ", c->efermi);
-    json_text(out, c->efermi_from);
+    nh_json_text(out, c->efermi_from);
     fprintf(out, ",\n  \"shift_eV\": %.10g,\n  \"band_first\": %zu,\n  \"bands_eV\": [", c->efermi - c->zero,
             r.first + 1);
     for (size_t i = r.first; i < r.end; i++) {
         fprintf(out, "%s\n    [", i > r.first ? "," : "");
         for (size_t k = 0; k < c->bands->k.count; k++) {
             if (k > 0) fprintf(out, ", ");
-            json_real(out, round(1e7 * energy(c, k, i)) / 1e7);
+            nh_json_real(out, round(1e7 * energy(c, k, i)) / 1e7);
         }
         fputc(']', out);
     }
@@ -199,14 +169,14 @@ static void json_errors(FILE *out, const nh_bandplot *p)
 {
     const nh_band_errors *e = p->errors;
     fprintf(out, ",\n  \"errors\": {\n    \"reference\": ");
-    json_text(out, p->reference[0].name);
+    nh_json_text(out, p->reference[0].name);
     fprintf(out, ",\n    \"shift_eV\": %.10g,\n    \"mean_eV\": %.10g,\n    \"max_eV\": %.10g,\n", e->shift,
             e->mean, e->max);
     fprintf(out, "    \"states\": %zu,\n    \"up_to_eV_above_fermi\": %.10g,\n    \"band_first\": %zu,\n    ",
             e->n_state, p->top, e->first + 1);
-    json_reals(out, "band_mean_eV", e->n_band, e->band_mean);
+    nh_json_reals(out, "band_mean_eV", e->n_band, e->band_mean);
     fprintf(out, ",\n    ");
-    json_reals(out, "band_max_eV", e->n_band, e->band_max);
+    nh_json_reals(out, "band_max_eV", e->n_band, e->band_max);
     fprintf(out, ",\n    \"ghost_threshold_eV\": %.10g,\n    \"ghost_kpoints\": [", e->threshold);
     bool any = false;
     for (size_t k = 0; k < e->n_k; k++)
@@ -225,7 +195,7 @@ static void json_gap(FILE *out, const nh_bandplot *p)
 {
     const nh_gap *g = &p->gap;
     fprintf(out, ",\n  \"gap\": {\"gap_eV\": %.10g, \"kind\": ", gap_size(g));
-    json_text(out, gap_kind(g));
+    nh_json_text(out, gap_kind(g));
     fprintf(
         out,
         ", \"vbm_eV\": %.10g, \"vbm_index\": %zu, \"cbm_eV\": %.10g, \"cbm_index\": %zu, \"occupied\": %zu}",
@@ -236,19 +206,19 @@ static void write_json(FILE *out, const nh_bandplot *p)
 {
     const nh_kpoints *q = &p->curve.bands->k;
     fprintf(out, "{\n  \"title\": ");
-    json_text(out, p->title != NULL ? p->title : "");
+    nh_json_text(out, p->title != NULL ? p->title : "");
     fprintf(out, ",\n  \"kpoint\": [");
     for (size_t k = 0; k < q->count; k++)
         fprintf(out, "%s[%.10g, %.10g, %.10g]", k > 0 ? ", " : "", q->k[3 * k], q->k[3 * k + 1],
                 q->k[3 * k + 2]);
     fprintf(out, "],\n  ");
-    json_reals(out, "k_distance", q->count, q->distance);
+    nh_json_reals(out, "k_distance", q->count, q->distance);
     fprintf(out, ",\n  ");
-    json_reals(out, "k_weight", q->count, q->weight);
+    nh_json_reals(out, "k_weight", q->count, q->weight);
     fprintf(out, ",\n  \"label\": [");
     for (size_t k = 0; k < q->count; k++) {
         if (k > 0) fprintf(out, ", ");
-        json_text(out, q->label[k]);
+        nh_json_text(out, q->label[k]);
     }
     fprintf(out, "],\n  ");
     json_curve(out, p, &p->curve);
@@ -263,17 +233,6 @@ static void write_json(FILE *out, const nh_bandplot *p)
 }
 
 /* --- gnuplot --- */
-
-/* In single quotes, where only the quote itself is special. A line break would end the string. */
-static void plot_text(FILE *out, const char *text)
-{
-    for (const char *c = text; *c != '\0'; c++) {
-        if (*c == '\'')
-            fprintf(out, "''");
-        else
-            fputc((unsigned char)*c < ' ' ? ' ' : *c, out);
-    }
-}
 
 /* The path's Gamma has one of these names; "G" only where no other is there, being a point of its own in some lattices. */
 static bool is_gamma(const nh_kpoints *q, const char *label)
@@ -300,7 +259,7 @@ static void plot_label(FILE *out, const nh_kpoints *q, const char *label)
             fputs(greek[i][1], out);
             label += strlen(greek[i][0]);
         }
-    plot_text(out, label);
+    nh_plot_text(out, label);
 }
 
 static bool same_place(const nh_kpoints *q, size_t a, size_t b)
@@ -380,12 +339,12 @@ static void plot_axis(FILE *out, const nh_kpoints *q)
 static void plot_title(FILE *out, const nh_bandplot *p)
 {
     fprintf(out, "set title '");
-    if (p->title != NULL) plot_text(out, p->title);
+    if (p->title != NULL) nh_plot_text(out, p->title);
     fprintf(out, "'.\"\\n\".'");
     if (p->errors != NULL) {
-        plot_text(out, p->curve.name);
+        nh_plot_text(out, p->curve.name);
         fprintf(out, " against ");
-        plot_text(out, p->reference[0].name);
+        nh_plot_text(out, p->reference[0].name);
         fprintf(out, ": mean %.1f meV, max %.1f meV, %zu ghost k-point%s", 1e3 * p->errors->mean,
                 1e3 * p->errors->max, p->errors->n_ghost, p->errors->n_ghost == 1 ? "" : "s");
     } else if (p->has_gap) {
@@ -415,7 +374,7 @@ static void plot_command(FILE *out, const nh_bandplot *p)
             fprintf(out, ", \\\n  for [i=2:%zu] $bands%zu using 1:i with %s %s notitle", r.end - r.first + 1,
                     number, with, style);
         fprintf(out, ", \\\n  NaN with %s %s title '", with, style);
-        plot_text(out, c->name);
+        nh_plot_text(out, c->name);
         fprintf(out, "' noenhanced");
     }
     fputc('\n', out);
@@ -423,24 +382,7 @@ static void plot_command(FILE *out, const nh_bandplot *p)
 
 static void write_gnuplot(FILE *out, const nh_bandplot *p)
 {
-    fprintf(out, "# gnuplot FILE writes the picture; gnuplot -e \"picture='other.svg'\" FILE another one "
-                 "(.png, .svg, .pdf).\n");
-    fprintf(out, "if (!exists('picture')) picture = '");
-    plot_text(out, p->picture);
-    fprintf(out, "'\n"
-                 "suffix = strlen(picture) > 4 ? picture[strlen(picture)-3:] : ''\n"
-                 "set encoding utf8\n"
-                 "if (suffix eq '.svg') {\n"
-                 "  set terminal svg size 900,680 dynamic font 'sans,13' background rgb 'white'\n"
-                 "} else { if (suffix eq '.pdf') {\n"
-                 "  set terminal pdfcairo size 15cm,11.3cm font 'sans,10'\n"
-                 "} else { if (strstrt(GPVAL_TERMINALS, 'pngcairo') > 0) {\n"
-                 "  set terminal pngcairo size 1350,1020 font 'sans,13' fontscale 1.5 linewidth 1.5\n"
-                 "} else {\n"
-                 "  set terminal png size 1350,1020 large\n"
-                 "}}}\n"
-                 "set output picture\n"
-                 "set datafile missing 'NaN'\n");
+    nh_plot_begin(out, p->picture);
     plot_data(out, p, &p->curve, 0);
     for (size_t i = 0; i < p->n_reference; i++)
         plot_data(out, p, &p->reference[i], i + 1);

@@ -17,6 +17,8 @@ typedef struct nh_bands {
     double efermi, nelec; /* NaN where not known */
     double electrons_per_band; /* 2 without spin, otherwise 1 */
     char *title, *matrix;      /* formula, and the Hamiltonian ("h_pred"); may be NULL; owned */
+    bool has_lattice;
+    double lattice[9]; /* rows a1, a2, a3, Å; where the file says it */
     char *against; /* the Hamiltonian that `condition` bounds the distance to; NULL: no such numbers; owned */
     nh_condition condition; /* owned */
 } nh_bands;

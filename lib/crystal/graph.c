@@ -160,3 +160,20 @@ void nh_time_reversal_average(const nh_graph *g, double *matrix)
         du[im] = ud[im] = (ud[im] + du[im]) / 2;
     }
 }
+
+double nh_time_reversal_defect(const nh_graph *g, const double *matrix)
+{
+    const size_t n = 2 * g->pairs.n_elem;
+    double largest = 0;
+    if (g->n_spin == 1) {
+        for (size_t i = 1; i < n; i += 2)
+            largest = fmax(largest, 2 * fabs(matrix[i]));
+        return largest;
+    }
+    const double *uu = matrix, *ud = uu + n, *du = ud + n, *dd = du + n;
+    for (size_t re = 0, im = 1; re < n; re += 2, im += 2) {
+        largest = fmax(largest, hypot(uu[re] - dd[re], uu[im] + dd[im]));
+        largest = fmax(largest, hypot(ud[re] + du[re], ud[im] - du[im]));
+    }
+    return largest;
+}

@@ -61,6 +61,8 @@ int nh_hermitize(const nh_graph *g, double *matrix, nh_error *err);
  * Charge part (the spin average) real, spin part imaginary: without magnetisation there is nothing else.
  */
 void nh_time_reversal_average(const nh_graph *g, double *matrix);
+/* Largest element of H - T H T^-1 with the same T, eV: 0 where H(-k) is the time reversal of H(k). */
+double nh_time_reversal_defect(const nh_graph *g, const double *matrix);
 
 #ifdef __cplusplus
 }

@@ -84,6 +84,26 @@ int nh_kpoints_mesh(const int n[3], bool gamma, const double shift[3], nh_kpoint
     return 0;
 }
 
+void nh_mesh_of_length(const double lattice[9], double length, int n[3])
+{
+    for (size_t i = 0; i < 3; i++) {
+        const double *a = lattice + 3 * i;
+        n[i] = (int)fmax(1, ceil(length / sqrt(a[0] * a[0] + a[1] * a[1] + a[2] * a[2])));
+    }
+}
+
+size_t nh_mesh_opposite(const int n[3], size_t i)
+{
+    size_t opposite = 0, stride = 1;
+    for (size_t x = 0; x < 3; x++) {
+        const size_t points = (size_t)n[x], at = i % points;
+        opposite += stride * ((points - at) % points);
+        stride *= points;
+        i /= points;
+    }
+    return opposite;
+}
+
 /* A number or a fraction "1/3"; moves *at behind it. */
 static bool parse_fraction(const char **at, double *out)
 {

@@ -45,6 +45,11 @@ double nh_k_length(const double b[9], const double k[3]);
  * = 1..n: Gamma-centred (i - 1 + shift)/n, Monkhorst-Pack (2 i - n - 1 + shift)/(2 n). */
 int nh_kpoints_mesh(const int n[3], bool gamma, const double shift[3], nh_kpoints *out, nh_error *err);
 
+/* At least length/|a_i| points along each lattice vector (length in Å): the same density of points for any cell. */
+void nh_mesh_of_length(const double lattice[9], double length, int n[3]);
+/* Index of -k of point i of a Gamma-centred mesh. */
+size_t nh_mesh_opposite(const int n[3], size_t i);
+
 /* "G 0 0 0; X .5 0 .5; U 5/8 1/4 5/8 | K 3/8 3/8 3/4; G 0 0 0": corners between ';' (label optional, numbers
  * or fractions),
  * '|' in place of ';' breaks the path. *node is allocated, the caller frees. Every corner gets `points`. */

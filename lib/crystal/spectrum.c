@@ -52,6 +52,7 @@ typedef struct solver {
     size_t queued;   /* k-points that the device has been given */
     double *h, *s;   /* [group][basis][basis][2]; not on the device */
     double *vector;  /* [group][most][basis][2] or NULL */
+    double *kept;    /* [n_thread][basis][basis][2] S(k), for `measure`; else NULL */
     nh_error *error; /* [group] */
     size_t at;       /* first k-point of the group */
 } solver;
@@ -75,11 +76,15 @@ static void solve_one(void *context, size_t index, int thread)
     nh_spectrum *s = v->out;
     const size_t basis = v->task->basis, size = 2 * basis * basis, k = v->at + index;
     double *vector = v->vector ? v->vector + index * vector_size(v) : NULL;
+    double *kept = v->kept ? v->kept + (size_t)thread * size : NULL;
     v->error[index].text[0] = '\0';
+    if (kept) memcpy(kept, v->s + index * size, size * sizeof *kept); /* the solution overwrites it */
     if (nh_eigen_solve(v->work[thread], v->h + index * size, v->s + index * size, &v->task->choice,
                        v->task->most, &s->rank[k], s->energy + k * basis, &s->first[k], &s->count[k], vector,
-                       &v->error[index]) == 0)
+                       &v->error[index]) == 0) {
         clear_behind(v, index);
+        if (kept) v->task->measure(v->task->context, k, thread, s->count[k], kept, vector, &v->error[index]);
+    }
     nh_eigen_overlap(v->work[thread], &s->s_smallest[k], &s->s_largest[k]);
 }
 
@@ -110,8 +115,13 @@ static int solve_group_placed(solver *v, size_t n, nh_error *err)
     if (nh_eigen_many_solve(v->many, &t->choice, t->most, s->rank + at, s->energy + at * t->basis,
                             s->first + at, s->count + at, v->vector, v->threads, v->error, err))
         return -1;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         clear_behind(v, i);
+        if (!v->kept || v->error[i].text[0]) continue;
+        if (nh_fourier_at(t->fourier, 1, t->k + 3 * (at + i), NULL, v->kept, err)) return -1;
+        t->measure(t->context, at + i, 0, s->count[at + i], v->kept, v->vector + i * vector_size(v),
+                   &v->error[i]);
+    }
     return 0;
 }
 
@@ -124,6 +134,7 @@ static void solver_free(solver *v)
     free(v->h);
     free(v->s);
     free(v->vector);
+    free(v->kept);
     free(v->error);
     nh_threads_free(v->threads);
 }
@@ -148,7 +159,11 @@ static int solver_new(const nh_spectrum_task *t, nh_spectrum *out, solver *v, nh
     v->error = NH_ARRAY(nh_error, v->group);
     if (t->most > 0 && nh_size_mul(2 * basis * sizeof(double), t->most, &room))
         v->vector = nh_calloc_aligned(v->group, room);
-    if (!v->error || (t->most > 0 && !v->vector)) return nh_fail_memory(err, "the eigenproblem");
+    if (t->measure && t->device && !t->fourier)
+        return nh_fail(err, "S(k) of a file is not at hand beside a device's solution");
+    if (t->measure) v->kept = nh_calloc_aligned(v->n_thread, size * sizeof *v->kept);
+    if (!v->error || (t->most > 0 && !v->vector) || (t->measure && !v->kept))
+        return nh_fail_memory(err, "the eigenproblem");
     if (nh_threads_new((int)v->n_thread, &v->threads, err)) return -1;
     for (size_t i = 0; v->work && i < v->n_thread; i++)
         if (nh_eigen_new(basis, t->threshold, t->most > 0 || t->as_with_vectors, &v->work[i], err)) return -1;

@@ -33,6 +33,10 @@ typedef struct nh_spectrum_task {
     size_t most;
     bool as_with_vectors; /* without vectors, but to the last bit the energies that come with them */
     int (*take)(void *context, size_t k, const double *vector, nh_error *err);
+    /* Called for the chosen bands of each k-point by the thread that solved it (numbers below `threads`; several at a time), with
+     * S(k) [basis][basis][2] and vector[count][basis][2]; may be NULL, needs most > 0. */
+    int (*measure)(void *context, size_t k, int thread, size_t count, const double *s, const double *vector,
+                   nh_error *err);
     void *context;
     int threads;
     const struct nh_device *device; /* NULL: the CPU */

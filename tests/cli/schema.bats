@@ -139,6 +139,8 @@ kpoints=(Conventions source history title matrix k_mode kpoint k_weight k_distan
     follows "$T/eig.nc" eigen "${kpoints[@]}" eigenvalue eigenvector electrons_per_band band_first
     "$BIN/geneig" --path "G 0 0 0; X .5 0 0" -n 4 --window -9: -o "$T/eig.nc" "$T/chain.nc"
     follows "$T/eig.nc" eigen "${kpoints[@]}" eigenvalue
+    "$BIN/geneig" --path "G 0 0 0; X .5 0 0" -n 4 --project element --spin -o "$T/eig.nc" "$T/chain.nc"
+    follows "$T/eig.nc" eigen eigenvalue lattice projection group_name projected_by spin
     "$BIN/geneig" --path "G 0 0 0; X .5 0 0" -n 4 --against h_label -o "$T/eig.nc" "$T/chain.nc"
     follows "$T/eig.nc" eigen eigenvalue s_norm s_condition h_difference_norm against h_difference_mu
 }
