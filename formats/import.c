@@ -1,6 +1,7 @@
 #include "formats/import.h"
 
 #include "base/memory.h"
+#include "base/stream.h"
 #include "formats/abacus/csr.h"
 #include "formats/abacus/run.h"
 #include "formats/abacus/stru.h"
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* All that is collected before the graph is made. */
 typedef struct job {
@@ -157,6 +159,26 @@ static int take_crystal(const nh_csr *m, nh_structure *s, nh_error *err)
     return nh_atoms_check(s, err) ? nh_fail_at(err, "%s", m->name) : 0;
 }
 
+/* The structure of a matrix file's header alone. */
+static int structure_of_header(const nh_csr *m, nh_structure_file *out, nh_error *err)
+{
+    const nh_csr_crystal *c = &m->crystal;
+    nh_structure *s = &out->structure;
+    *out = (nh_structure_file){.format = "header of the matrix"};
+    if (c->n_atom == 0) return nh_fail(err, "%s: no structure in its header, and no structure file", m->name);
+    if (nh_structure_new(c->n_atom, c->n_species, s, err)) return -1;
+    int status = 0;
+    for (size_t i = 0; i < c->n_atom && status == 0; i++) {
+        s->species[i] = c->species[i];
+        s->atomic_number[c->species[i]] = c->number[i];
+        if (c->number[i] == 0)
+            status = nh_fail(err, "%s: the label of atom %zu is no element", m->name, i + 1);
+    }
+    if (status == 0) status = take_crystal(m, s, err);
+    if (status != 0) nh_structure_file_free(out);
+    return status;
+}
+
 /* The structure that the run's matrices belong to: the STRU that it began with, or what ABACUS wrote of a
  * later step. */
 static int read_run_structure(job *j, int which, long wanted, nh_abacus_log *log, nh_structure_file *out,
@@ -170,6 +192,11 @@ static int read_run_structure(job *j, int which, long wanted, nh_abacus_log *log
         status = nh_csr_peek(run->hamiltonian[0], wanted, &head, err);
     if (head.step > 0) run->step = head.step;
     const bool moved = run->step > 1, inside = moved && head.crystal.n_atom > 0;
+    if (status == 0 && !run->has_stru) {
+        status = structure_of_header(&head, out, err);
+        nh_csr_free(&head);
+        return status;
+    }
     if (status == 0) status = nh_abacus_run_structure(run, log, inside ? 1 : run->step, &path, err);
     if (status == 0) status = nh_structure_file_read(path, run->latname, out, err);
     if (status == 0 && inside) {
@@ -195,6 +222,13 @@ static void take_log(job *j, long step, bool label)
     if (of.convergence < 0)
         say(j, true,
             "the self-consistency of the label did not converge: the file says so, and nhtrain refuses it");
+}
+
+/* One file of H(R) where the log says that there are two. */
+static int check_spins(const job *j, const char *log, nh_error *err)
+{
+    if (j->log.nspin != 2 || j->sources.label[0] == NULL || j->sources.label[1] != NULL) return 0;
+    return nh_fail(err, "%s: nspin 2, but there is one file of H(R): two are needed, UP,DOWN", log);
 }
 
 static int take_runs(job *j, nh_error *err)
@@ -232,15 +266,42 @@ static int take_runs(job *j, nh_error *err)
     if (j->log.nspin != 0 && run->nspin != 0 && j->log.nspin != run->nspin)
         say(j, true, "%s: nspin %d, but INPUT means %d: left from another run?", run->log, j->log.nspin,
             run->nspin);
+    if (check_spins(j, run->log, err)) return -1;
     const double nelec = run->nelec > 0 ? run->nelec : run->log != NULL ? j->log.nelec : NAN;
     j->nelec = nelec + run->nelec_delta;
     return 0;
 }
 
+/* True where a file begins as a matrix of dialect C does: it has a structure in its header. */
+static bool is_matrix(const char *path)
+{
+    static const char head[] = "--- Ionic Step";
+    nh_stream *s;
+    nh_error ignored;
+    struct stat of; /* a pipe can be read once only */
+    if (stat(path, &of) != 0 || !S_ISREG(of.st_mode) || nh_stream_open(path, &s, &ignored)) return false;
+    nh_skip_space(s);
+    size_t n = 0;
+    while (n + 1 < sizeof head && nh_stream_get(s) == head[n])
+        n++;
+    nh_stream_close(s);
+    return n + 1 == sizeof head;
+}
+
+static int read_structure(const nh_import_settings *set, nh_structure_file *out, nh_error *err)
+{
+    if (!is_matrix(set->structure)) return nh_structure_file_read(set->structure, NULL, out, err);
+    nh_csr m;
+    if (nh_csr_peek(set->structure, set->step, &m, err)) return -1;
+    const int status = structure_of_header(&m, out, err);
+    nh_csr_free(&m);
+    return status;
+}
+
 static int take_files(job *j, nh_error *err)
 {
     const nh_import_settings *set = j->set;
-    if (nh_structure_file_read(set->structure, NULL, &j->file, err) ||
+    if (read_structure(set, &j->file, err) ||
         split_files(&set->h0, "--h0", &j->split[0], j->sources.h0, err) ||
         split_files(&set->label, "--label", &j->split[1], j->sources.label, err))
         return -1;
@@ -255,7 +316,7 @@ static int take_files(job *j, nh_error *err)
         say(j, true, "%s: the atoms in the log are not those of %s", set->log, set->structure);
     take_log(j, set->step, j->sources.label[0] != NULL);
     j->nelec = j->log.nelec;
-    return 0;
+    return check_spins(j, set->log, err);
 }
 
 /* --- basis --- */

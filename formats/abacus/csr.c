@@ -17,6 +17,7 @@ void nh_csr_crystal_free(nh_csr_crystal *c)
 {
     free(c->fraction);
     free(c->number);
+    free(c->species);
     *c = (nh_csr_crystal){.n_atom = 0};
 }
 

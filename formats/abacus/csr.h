@@ -27,6 +27,8 @@ typedef struct nh_csr_crystal {
     size_t n_atom;     /* 0: there is no crystal in the file */
     double *fraction;  /* [n_atom][3], as ABACUS holds them: the cells of the matrix refer to these; owned */
     int *number;       /* [n_atom] atomic numbers, 0 where the label is no element; owned */
+    size_t n_species;
+    int *species; /* [n_atom]; owned */
 } nh_csr_crystal;
 
 /* The matrix as in the file: ABACUS's order and signs of orbitals, Ry (r: bohr), row = orbital in the home
@@ -46,6 +48,7 @@ typedef struct nh_csr {
     long step;           /* its number, from 1; 0 where the file does not say */
     bool folded;         /* gamma_only: all periodic images are summed into the cell 0 0 0 */
     double efermi;       /* eV; NaN where the file does not say (C since 2026) */
+    int spins, spin;     /* C: files of the run (2 with nspin 2), and which this is, from 1; 0: not said */
     nh_csr_crystal crystal;
     char *name; /* of the file; owned */
 } nh_csr;

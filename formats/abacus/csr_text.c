@@ -262,11 +262,15 @@ static int take_atom(nh_stream *s, crystal_lines *l, const char *line, nh_error 
     if (!three_reals(line, x) || l->c.n_atom == l->n_listed)
         return fail_crystal(s, "coordinates of as many atoms as announced", line, err);
     if (!nh_grow_one(&l->c.fraction, l->c.n_atom, 3 * sizeof *l->c.fraction) ||
-        !nh_grow_one(&l->c.number, l->c.n_atom, sizeof *l->c.number))
+        !nh_grow_one(&l->c.number, l->c.n_atom, sizeof *l->c.number) ||
+        !nh_grow_one(&l->c.species, l->c.n_atom, sizeof *l->c.species))
         return nh_fail_memory(err, "the atoms");
+    const size_t before = l->type;
     while (l->last[l->type] <= l->c.n_atom)
         l->type++;
+    l->c.n_species += l->c.n_atom == 0 || l->type != before; /* species without atoms do not count */
     memcpy(l->c.fraction + 3 * l->c.n_atom, x, sizeof x);
+    l->c.species[l->c.n_atom] = (int)l->c.n_species - 1;
     l->c.number[l->c.n_atom++] = l->number[l->type];
     return 0;
 }
@@ -299,6 +303,7 @@ typedef struct header_c {
     long step;
     char quantity;
     bool in_crystal, box, folded;
+    int spins, spin;
     double efermi;
     crystal_lines crystal;
 } header_c;
@@ -316,6 +321,8 @@ static int take_header_line(nh_stream *s, header_c *h, char *line, nh_error *err
     if (strcasestr(comment, "localized basis") != NULL) h->dimension = strtoul(line, NULL, 10);
     if (strcasestr(comment, "Bravais") != NULL && isdigit((unsigned char)line[strspn(line, " ")]))
         h->in_crystal = true;
+    if (strcasestr(comment, "spin directions") != NULL) h->spins = atoi(line);
+    if (strcasestr(comment, "spin index") != NULL) h->spin = atoi(line);
     if (strcasestr(comment, "CSR") != NULL) h->box = true;
     if (strcasestr(comment, "gamma-only") != NULL) h->folded = true;
     const char *efermi = strcasestr(comment, "E_Fermi");
@@ -352,6 +359,8 @@ static int read_step_c(nh_stream *s, nh_csr_reading *r, char line[LINE], nh_erro
     m->crystal = h.crystal.c;
     m->efermi = h.efermi;
     m->folded = h.folded;
+    m->spins = h.spins;
+    m->spin = h.spin;
     if (status == 0 && r->count > 1) status = nh_fail(err, "%s: a position matrix r(R) expected", m->name);
     if (status == 0 && nh_csr_begin_step(r, h.step, h.dimension, h.quantity, "C (text, comments)", err))
         status = fail_here(s, err);

@@ -183,6 +183,10 @@ static int read_sources(nh_structure *s, const nh_abacus_sources *sources, const
         if (half && (spinor[i] != 1 || spinor[i - 1] != 1))
             return nh_fail(err, "%s: two files of nspin 2 have no spin inside, this one has dimension %zu",
                            m[i].name, spinor[i] != 1 ? m[i].dimension : m[i - 1].dimension);
+        if (m[i].spins == 2 && i < OVERLAP &&
+            (i % 2 == 0 ? file[i + 1] == NULL || m[i].spin != 1 : m[i].spin != 2))
+            return nh_fail(err, "%s: spin %d of two: both files are needed, up and down in this order",
+                           m[i].name, m[i].spin);
         char step[48] = "";
         if (m[i].step > 0) snprintf(step, sizeof step, ", ionic step %ld", m[i].step);
         say(messages, false, "%s: dialect %s, %s, dimension %zu, %zu cells, %zu elements%s%s", m[i].name,

@@ -437,8 +437,9 @@ static const struct {
     {POSITION, "data-rR-sparse.csr"},
     {POSITION, "data-rR-sparse_SPIN0.csr"},
     {POSITION, "#_data-rR-sparse.csr"},
+    {POSITION, "rr_nao.txt"},
+    {POSITION, "rr_nao.csr"},
     {POSITION, "rr.csr"},
-    {POSITION, "rR.csr"},
 };
 
 /* True where a name is the pattern, also with .gz or .xz; *step from 1, 0: none. */
@@ -587,11 +588,11 @@ int nh_abacus_run_find(const char *folder, long step, nh_abacus_run *out, nh_err
         out->folder == NULL ? nh_fail_memory(err, "a file name") : keep(&out->calculation, "scf", err);
     if (status == 0) status = read_input(out, &in, err);
     if (status == 0) status = join(folder, in.stru_file != NULL ? in.stru_file : "STRU", &out->stru, err);
-    if (status == 0 && !exists(out->stru)) {
-        status = nh_fail(err, "%s: no such file (no ABACUS run folder?)", out->stru);
-    }
+    out->has_stru = status == 0 && exists(out->stru);
     if (status == 0) status = find_output(out, in.suffix, &out->output, err);
     if (status == 0) status = find_all(out, step, err);
+    if (status == 0 && !out->has_stru && out->hamiltonian[0] == NULL)
+        status = nh_fail(err, "%s: no such file (no ABACUS run folder?)", out->stru);
     if (status == 0 && out->nspin == 0 && in.exists) out->nspin = in.spinor ? 4 : 1;
     if (status == 0 && out->nspin != 0 && out->nspin != 2) { /* left over from another run */
         forget(&out->hamiltonian[1]);

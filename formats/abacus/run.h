@@ -42,7 +42,8 @@ bool nh_abacus_log_adopt(const nh_abacus_log *log, nh_structure *s);
 /* File names are NULL where there is none. */
 typedef struct nh_abacus_run {
     char *folder, *output; /* the run's, and its OUT.suffix */
-    char *stru;
+    char *stru;            /* may be missing where the matrices have the structure in their headers */
+    bool has_stru;
     char *hamiltonian[2]; /* second one: spin down of nspin 2 */
     char *zeroth[2]; /* H0 of programs that write it beside H (data-H0R-sparse_SPIN0.csr, h0rs1_nao.csr) */
     char *overlap;
@@ -59,7 +60,7 @@ typedef struct nh_abacus_run {
     long step;     /* the ionic step in the names of the files (hrs1g3_nao.csr), from 1; 0: they have none */
 } nh_abacus_run;
 
-/* Finds the files: STRU must be there. `step` > 0 chooses among files that have it in their names, else the
+/* Finds the files: STRU or H must be there. `step` > 0 chooses among files that have it in their names, else the
  * last of them is taken. Files that only other versions or kinds of runs can have left beside these are an
  * error that names both. */
 int nh_abacus_run_find(const char *folder, long step, nh_abacus_run *out, nh_error *err);

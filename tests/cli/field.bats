@@ -222,6 +222,48 @@ bohr_near() { # bohr_near GRAPH X: the first lattice vector begins with X bohr
     done
 }
 
+@test "no STRU: the structure in the header of the matrices is enough" {
+    stru 10 > STRU
+    crystal_file H 1 5.29177 "0 0 0" -0.1 > hrs1_nao.csr
+    crystal_file S 1 5.29177 "0 0 0" 0.1 > sr_nao.csr
+    "$BIN/mkgraph" --no-history --basis H:1s --label hrs1_nao.csr --overlap sr_nao.csr STRU -o want.nc
+    "$BIN/mkgraph" --no-history --basis H:1s --label hrs1_nao.csr --overlap sr_nao.csr hrs1_nao.csr -o g.nc
+    cmp <(values want.nc h_label) <(values g.nc h_label)
+    bohr_near g.nc 10
+    mkdir -p r/OUT.ABACUS
+    cp hrs1_nao.csr sr_nao.csr r/OUT.ABACUS
+    echo INPUT_PARAMETERS > r/INPUT
+    "$BIN/mkgraph" --no-history --basis H:1s --abacus r -o g.nc
+    cmp <(values want.nc h_label) <(values g.nc h_label)
+    rm g.nc
+    chain H 0 -0.1 > r/OUT.ABACUS/hrs1_nao.csr
+    run "$BIN/mkgraph" --basis H:1s --abacus r -o g.nc
+    refused "no structure in its header"
+    rm r/OUT.ABACUS/hrs1_nao.csr
+    run "$BIN/mkgraph" --basis H:1s --abacus r -o g.nc
+    refused "r/STRU: no such file"
+    sed 's/^ H$/ Qq/' hrs1_nao.csr > label.csr
+    run "$BIN/mkgraph" --basis H:1s label.csr -o g.nc
+    refused "label of atom 1"
+}
+
+@test "one of the two files of nspin 2 is no matrix for both spins" {
+    stru 10 > STRU
+    crystal_file H 1 5.29177 "0 0 0" -0.1 | sed 's/^ 1 # number of spin/ 2 # number of spin/' > up.csr
+    crystal_file H 1 5.29177 "0 0 0" -0.2 | sed 's/^ 1 # number of spin/ 2 # number of spin/; s/^ 1 # spin index/ 2 # spin index/' > down.csr
+    run "$BIN/mkgraph" STRU --basis H:1s --label up.csr -o g.nc
+    refused "spin 1 of two"
+    run "$BIN/mkgraph" STRU --basis H:1s --label down.csr,up.csr -o g.nc
+    refused "spin 2 of two"
+    "$BIN/mkgraph" STRU --basis H:1s --label up.csr,down.csr -o g.nc
+    ncdump -h g.nc | grep -q 'spin = 4 ;'
+    rm g.nc
+    chain H 0 -0.1 > h.csr
+    printf ' EFERMI = 1 eV\n  nspin = 2\n' > log
+    run "$BIN/mkgraph" STRU --basis H:1s --label h.csr --log log -o g.nc
+    refused "log: nspin 2"
+}
+
 @test "gamma_only matrices are no H(R)" {
     stru 10 > STRU
     note='# representation: gamma-only folded matrix; stored R-space contributions are summed into R = (0, 0, 0)'
@@ -401,7 +443,7 @@ bohr_near() { # bohr_near GRAPH X: the first lattice vector begins with X bohr
     mkdir -p r/OUT.ABACUS/matrix
     cp "$TINY/nspin1/STRU" r
     for names in "data-HR-sparse_SPIN0.csr data-SR-sparse_SPIN0.csr" "hrs1_nao.csr srs1_nao.csr" "hrs1_nao.csr sr_nao.csr" "hrs1_nao.dat sr_nao.dat" \
-        "hr_nao.csr SR.csr" "hrs1g1_nao.csr srs1g1_nao.csr" "matrix/0_data-HR-sparse_SPIN0.csr matrix/0_data-SR-sparse_SPIN0.csr" "hrs1_nao.csr.gz s0r_nao.csr"; do
+        "hr_nao.csr SR.csr" "hrs1_nao.csr srg1_nao.csr" "hrs1g1_nao.csr srs1g1_nao.csr" "matrix/0_data-HR-sparse_SPIN0.csr matrix/0_data-SR-sparse_SPIN0.csr" "hrs1_nao.csr.gz s0r_nao.csr"; do
         set -- $names
         if [[ $1 == *.gz ]]; then gzip -c "$H" > "r/OUT.ABACUS/$1"; else cp "$H" "r/OUT.ABACUS/$1"; fi
         cp "$S" "r/OUT.ABACUS/$2"

@@ -118,6 +118,8 @@ static void dialects_agree(void **state)
         {TINY "nspin4/scf/OUT.tiny/data-HR-sparse_SPIN0.csr", TINY "dialects/d_always.dat", "D'", 0, 1},
         {TINY "nspin4/scf/OUT.tiny/data-HR-sparse_SPIN0.csr", TINY "dialects/e.dat", "E", 0, 1},
         {TINY "nspin1/OUT.tiny/data-HR-sparse_SPIN0.csr", TINY "dialects/real_e.dat", "E", 0, 1},
+        {TINY "nspin1/OUT.tiny/data-HR-sparse_SPIN0.csr", TINY "dialects/f_0.dat", "F (bin", 0, 1},
+        {TINY "nspin1/OUT.tiny/data-HR-sparse_SPIN0.csr", TINY "dialects/f_text_1.dat", "F (text", 0, 1},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         nh_error err;
@@ -240,7 +242,10 @@ static void truncated_matrices(void **state)
 {
     (void)state;
     static const char *const files[] = {TINY "nspin1/OUT.tiny/data-SR-sparse_SPIN0.csr",
-                                        TINY "dialects/d.dat", TINY "dialects/e.dat",
+                                        TINY "dialects/d.dat",
+                                        TINY "dialects/e.dat",
+                                        TINY "dialects/f_0.dat",
+                                        TINY "dialects/f_text_1.dat",
                                         TINY "dialects/steps.csr.gz"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         nh_error err;
@@ -263,7 +268,8 @@ static void truncated_matrices(void **state)
 static void corrupted_matrices(void **state)
 {
     (void)state;
-    static const char *const files[] = {TINY "dialects/e.dat",
+    static const char *const files[] = {TINY "dialects/e.dat", TINY "dialects/f_0.dat",
+                                        TINY "dialects/f_text_1.dat",
                                         TINY "nspin4/scf/OUT.tiny/data-HR-sparse_SPIN0.csr"};
     uint64_t seed = 12345;
     for (size_t file = 0; file < sizeof files / sizeof files[0]; file++) {
@@ -284,8 +290,9 @@ static void corrupted_matrices(void **state)
             if (nh_csr_read(scratch_file, &m, &err) == 0) {
                 for (size_t i = 0; i < m.n_value; i++)
                     assert_true(m.row[i] >= 0 && (size_t)m.row[i] < m.dimension && m.column[i] >= 0 &&
-                                (size_t)m.column[i] < m.dimension && isfinite(m.value[2 * i]) &&
-                                isfinite(m.value[2 * i + 1]));
+                                (size_t)m.column[i] < m.dimension);
+                for (size_t i = 0; i < m.n_value * (m.is_complex ? 2 : 1); i++)
+                    assert_true(isfinite(m.value[i]));
                 nh_csr_free(&m);
             } else {
                 refused++;

@@ -3,6 +3,7 @@
 #include "made_crystal.h"
 
 #include "base/memory.h"
+#include "base/stream.h"
 #include "formats/abacus/csr.h"
 #include "formats/abacus/graph.h"
 #include "formats/abacus/stru.h"
@@ -114,6 +115,35 @@ static void files_of_abacus(void **state)
             nh_csr_free(&m);
             nh_graph_free(g);
         }
+}
+
+static char *whole(const char *path)
+{
+    char *text;
+    OK(nh_read_text(path, (size_t)1 << 26, &text, &err));
+    return text;
+}
+
+/* A run of ABACUS 3.8, byte for byte as ABACUS itself wrote it. */
+static void as_abacus_wrote_it(void **state)
+{
+    (void)state;
+    static const char hr[] = "pipelines/GaAs/scf/OUT.ABACUS/data-HR-sparse_SPIN0.csr.xz";
+    const nh_abacus_sources sources = {.label = {hr}};
+    nh_structure_file f;
+    nh_graph *g = NULL;
+    OK(nh_structure_file_read("pipelines/GaAs/scf/STRU", NULL, &f, &err));
+    OK(nh_structure_set_shells(&f.structure, (size_t[]){7, 5}, (int[]){0, 0, 1, 1, 2, 2, 3, 0, 0, 1, 1, 2},
+                               &err));
+    nh_structure_file_forget(&f);
+    OK(nh_abacus_graph(&f.structure, &sources, 5, NH_RYDBERG, NULL, NULL, &g, &err));
+    const nh_abacus_output how = {.dialect = NH_ABACUS_TEXT};
+    OK(nh_abacus_write_matrix(g, false, NH_H_LABEL, &how, written, &err));
+    char *a = whole(hr), *b = whole(written);
+    assert_true(strcmp(a, b) == 0);
+    free(a);
+    free(b);
+    nh_graph_free(g);
 }
 
 /* The spinless matrix of a graph as one of nspin 4: on both spins. */
@@ -270,9 +300,9 @@ static void what_does_not_fit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(files_of_abacus),   cmocka_unit_test(spinless_as_spinor),
-        cmocka_unit_test(every_digit),       cmocka_unit_test(order_and_cell),
-        cmocka_unit_test(what_does_not_fit),
+        cmocka_unit_test(files_of_abacus),    cmocka_unit_test(as_abacus_wrote_it),
+        cmocka_unit_test(spinless_as_spinor), cmocka_unit_test(every_digit),
+        cmocka_unit_test(order_and_cell),     cmocka_unit_test(what_does_not_fit),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
