@@ -70,8 +70,9 @@ static void read_one(void *context, size_t i, int thread)
 /* --- the crystal in the files --- */
 
 /* The header's crystal against the structure: the same but for whole lattice vectors, by which the atoms are
- * moved onto the header's: the cells of the matrix refer to those. */
-static int compare_crystal(const nh_csr *m, nh_structure *s, nh_error *err)
+ * moved onto the header's: the cells of the matrix refer to those. *placed: the header that did so, of which
+ * others may not differ. */
+static int compare_crystal(const nh_csr *m, const nh_csr **placed, nh_structure *s, nh_error *err)
 {
     const nh_csr_crystal *c = &m->crystal;
     if (c->n_atom == 0) return 0;
@@ -102,10 +103,15 @@ static int compare_crystal(const nh_csr *m, nh_structure *s, nh_error *err)
         if (!(distance < same_position))
             return nh_fail(err, "%s: atom %zu of the matrix is %.3g Å away from where it is in the structure",
                            m->name, i + 1, distance);
+        if (whole[0] == 0 && whole[1] == 0 && whole[2] == 0) continue;
+        if (*placed != NULL)
+            return nh_fail(err, "%s: atom %zu is in another cell than in %s", m->name, i + 1,
+                           (*placed)->name);
         nh_lattice_apply(whole, s->lattice, move);
-        for (size_t k = 0; k < 3 && (whole[0] != 0 || whole[1] != 0 || whole[2] != 0); k++)
+        for (size_t k = 0; k < 3; k++)
             s->position[3 * i + k] += move[k];
     }
+    if (*placed == NULL) *placed = m;
     return 0;
 }
 
@@ -170,6 +176,7 @@ static int read_sources(nh_structure *s, const nh_abacus_sources *sources, const
             *err = all[i].error;
             return -1;
         }
+    const nh_csr *placed = NULL;
     for (int i = 0; i < N_FILES; i++) {
         if (file[i] == NULL) continue;
         if (check_file(&m[i],
@@ -177,7 +184,7 @@ static int read_sources(nh_structure *s, const nh_abacus_sources *sources, const
                        : i == POSITION ? 'R'
                                        : 'H',
                        sources->gamma_only, err) ||
-            nh_csr_spinor(&m[i], s, &spinor[i], err) || compare_crystal(&m[i], s, err))
+            nh_csr_spinor(&m[i], s, &spinor[i], err) || compare_crystal(&m[i], &placed, s, err))
             return -1;
         const bool half = i == H0_DOWN || i == LABEL_DOWN;
         if (half && (spinor[i] != 1 || spinor[i - 1] != 1))

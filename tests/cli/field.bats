@@ -215,6 +215,9 @@ bohr_near() { # bohr_near GRAPH X: the first lattice vector begins with X bohr
     crystal_file H 1 5.29177 "1 0 0" -0.1 > border.csr
     "$BIN/mkgraph" STRU --basis H:1s --label border.csr -o border.nc
     awk -v x="$(values border.nc position | head -1)" 'BEGIN { exit !(x > 5.29 && x < 5.30) }'
+    crystal_file S 1 5.29177 "0 0 0" 0.1 > s.csr
+    run "$BIN/mkgraph" STRU --basis H:1s --label border.csr --overlap s.csr -o g.nc
+    refused s.csr "in another cell than in border.csr"
     for wrong in 's/^ 5.29177$/ -1/' 's/^ 0.1 1.1 0$/ 0.1 1.1/' 's/^ H$/\n/' 's/^ Direct/ Cartesian/' 's/^ 0 0 0$/ 0 nan 0/'; do
         sed "$wrong" h.csr > bad.csr
         run "$BIN/mkgraph" STRU --basis H:1s --label bad.csr -o g.nc
