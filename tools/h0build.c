@@ -127,6 +127,8 @@ static int run(const arguments *a, const nh_program *program, const nh_common *c
     if (status == 0 && note.text[0] != '\0') nh_warn(program, common, "%s", note.text);
     if (status == 0) status = nh_structure_file_read(input, NULL, &file, err);
     if (status == 0 && file.remark != NULL) nh_warn(program, common, "%s: %s", input, file.remark);
+    if (status == 0 && file.moment != NULL)
+        nh_warn(program, common, "%s: its starting moments are not used", input);
     if (status == 0 && file.structure.title == NULL)
         file.structure.title = nh_structure_formula(&file.structure);
     if (status == 0) status = nh_library_read(&library, &file, &species, err);

@@ -478,6 +478,10 @@ bohr_near() { # bohr_near GRAPH X: the first lattice vector begins with X bohr
     /usr/bin/python3 "$DATA/make_species.py" .
     printf '2\nLattice="0 1.8 1.8 1.8 0 1.8 1.8 1.8 0" Properties=species:S:1:pos:R:3\nB 0 0 0\nN 0.9 0.9 0.95\n' > bn.xyz
     "$BIN/h0build" -q --position --pseudo-dir pseudo --orbital-dir orbital --ecut 20 bn.xyz -o want.nc
+    printf 'ATOMIC_SPECIES\nB 1 B.upf\nLATTICE_CONSTANT\n5\nLATTICE_VECTORS\n1 0 0\n0 1 0\n0 0 1\nATOMIC_POSITIONS\nDirect\nB\n1.5\n1\n0 0 0\n' > STRU
+    run "$BIN/h0build" --pseudo-dir pseudo --orbital-dir orbital --ecut 10 STRU -o magnetic.nc
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"warning: STRU: its starting moments are not used"* ]]
     for how in text binary; do
         $FILES position want.nc data-rR-sparse.csr $how
         "$BIN/mkgraph" --orbital-dir orbital --position data-rR-sparse.csr bn.xyz -o g.nc
