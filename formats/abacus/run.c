@@ -118,16 +118,12 @@ static int scan_structure(nh_abacus_log *log, scan *state, const char *line, nh_
 
 /* --- ionic steps --- */
 
-static int enter_step(nh_abacus_log *log, scan *state, long step, nh_error *err)
+static int enter_step(nh_abacus_log *log, scan *state, long number, nh_error *err)
 {
-    enum { MOST = 10000000 };
-    if (step < 1 || step > MOST) return 0;
-    while (log->n_step < (size_t)step) {
-        if (!nh_grow_one(&log->step, log->n_step, sizeof *log->step))
-            return nh_fail_memory(err, "ionic steps");
-        log->step[log->n_step++] = (nh_abacus_log_step){.efermi = NAN};
-        state->has_efermi_line = false;
-    }
+    if (number < 1 || (log->n_step > 0 && log->step[log->n_step - 1].number == number)) return 0;
+    if (!nh_grow_one(&log->step, log->n_step, sizeof *log->step)) return nh_fail_memory(err, "ionic steps");
+    log->step[log->n_step++] = (nh_abacus_log_step){.number = number, .efermi = NAN};
+    state->has_efermi_line = false;
     return 0;
 }
 
@@ -209,11 +205,11 @@ int nh_abacus_log_read(const char *path, nh_abacus_log *out, nh_error *err)
     return status;
 }
 
-nh_abacus_log_step nh_abacus_log_of_step(const nh_abacus_log *log, long step)
+nh_abacus_log_step nh_abacus_log_of_step(const nh_abacus_log *log, long number)
 {
-    if (step == 0 && log->n_step > 0) return log->step[log->n_step - 1];
-    if (step > 0 && (size_t)step <= log->n_step) return log->step[step - 1];
-    return (nh_abacus_log_step){.efermi = NAN};
+    for (size_t i = log->n_step; i > 0; i--)
+        if (number == 0 || log->step[i - 1].number == number) return log->step[i - 1];
+    return (nh_abacus_log_step){.number = number, .efermi = NAN};
 }
 
 bool nh_abacus_log_adopt(const nh_abacus_log *log, nh_structure *s)
@@ -635,7 +631,8 @@ int nh_abacus_run_structure(const nh_abacus_run *run, const nh_abacus_log *log, 
     snprintf(moved, sizeof moved, "STRU_MD_%ld", step - 1);
     static const char *const last[] = {"STRU_ION_D", "STRU_FINAL", NULL};
     if (first_of(run, (const char *const[]){relaxed, moved, NULL}, path, err)) return -1;
-    if (*path == NULL && log->relaxed && log->n_step == (size_t)step && first_of(run, last, path, err))
+    if (*path == NULL && log->relaxed && nh_abacus_log_of_step(log, 0).number == step &&
+        first_of(run, last, path, err))
         return -1;
     if (*path != NULL) return 0;
     return nh_fail(err,

@@ -11,6 +11,7 @@
 
 /* What a log says of one ionic step. */
 typedef struct nh_abacus_log_step {
+    long number;     /* from 1 */
     double efermi;   /* eV: the last EFERMI line, or the last row E_Fermi; NaN */
     int convergence; /* of the density: 1; -1: not achieved; 0: nothing is said */
 } nh_abacus_log_step;
@@ -31,7 +32,7 @@ typedef struct nh_abacus_log {
 } nh_abacus_log;
 
 /* The step, from 1; 0: the last one. All NaN and 0 where the log does not have it. */
-nh_abacus_log_step nh_abacus_log_of_step(const nh_abacus_log *log, long step);
+nh_abacus_log_step nh_abacus_log_of_step(const nh_abacus_log *log, long number);
 
 int nh_abacus_log_read(const char *path, nh_abacus_log *out, nh_error *err);
 void nh_abacus_log_free(nh_abacus_log *log);
@@ -60,9 +61,9 @@ typedef struct nh_abacus_run {
     long step;     /* the ionic step in the names of the files (hrs1g3_nao.csr), from 1; 0: they have none */
 } nh_abacus_run;
 
-/* Finds the files: STRU or H must be there. `step` > 0 chooses among files that have it in their names, else the
- * last of them is taken. Files that only other versions or kinds of runs can have left beside these are an
- * error that names both. */
+/* Finds the files: STRU or H must be there. `step` > 0 chooses among files that have it in their names, else
+ * the last of them is taken. Files that only other versions or kinds of runs can have left beside these are
+ * an error that names both. */
 int nh_abacus_run_find(const char *folder, long step, nh_abacus_run *out, nh_error *err);
 /* The structure file of an ionic step (1 and 0: the run's STRU): what ABACUS wrote after the step before, or
  * at its end. Where there is none that surely is of this step: an error that says what to do. The caller

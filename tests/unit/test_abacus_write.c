@@ -1,4 +1,5 @@
-/* Matrices written as ABACUS does, and read back: every dialect, nspin 1, 2, 4, atoms in another order and cell. */
+/* Matrices written as ABACUS does, and read back: every dialect, nspin 1, 2, 4, atoms in another order and
+ * cell. */
 #include "check.h"
 #include "made_crystal.h"
 
@@ -52,8 +53,8 @@ static nh_graph *graph_of(const char *stru, const nh_abacus_sources *sources, bo
     return g;
 }
 
-/* Elements and cells of two files, but for cells without elements. Several doubles in Ry give the same one in eV:
- * the digits of text tell which it was. */
+/* Elements and cells of two files, but for cells without elements. Several doubles in Ry give the same one in
+ * eV: the digits of text tell which it was. */
 static void assert_same_file(const char *a_name, const char *b_name, bool text)
 {
     nh_csr a, b;
