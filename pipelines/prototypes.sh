@@ -5,7 +5,8 @@
 #   --strain S     every component of a copy's strain is drawn from -S .. S [0.03]
 #   --rattle D     every coordinate of a copy is moved by a normal deviate of this width, Å [0.05]
 #   --seed N       of the copies and the parts [1]: the same numbers, the same crystals
-#   --parts T:V:S  proportions of training, validation and test [8:1:1]; all copies of a formula, in any structure, are in one part
+#   --parts T:V:S  proportions of training, validation and test [8:1:1]; all copies of a formula, in any structure, are in one part.
+#                  none: they are not said, so that label.sh shares out the copies (for a model of one material, fine-tune.sh)
 #   --only LIST    only these: elements ("Ga,As": crystals of nothing else), or prototypes ("zincblende,rocksalt")
 # pipelines/label.sh takes the file.
 set -euo pipefail
@@ -29,7 +30,7 @@ number='^[0-9]+([.][0-9]*)?$'
 [[ $seed =~ ^[0-9]{1,9}$ ]] || usage "--seed $seed: a whole number expected"
 if ! [[ $strain =~ $number ]] || awk "BEGIN { exit !($strain > 0.2) }"; then usage "--strain $strain: 0 to 0.2 expected"; fi
 if ! [[ $rattle =~ $number ]] || awk "BEGIN { exit !($rattle > 0.5) }"; then usage "--rattle $rattle: 0 to 0.5 expected"; fi
-[[ $parts =~ ^[0-9]+:[0-9]+:[0-9]+$ && ! $parts =~ ^0+:0+:0+$ ]] || usage "--parts $parts: three proportions expected"
+[[ $parts == none || $parts =~ ^[0-9]+:[0-9]+:[0-9]+$ && ! $parts =~ ^0+:0+:0+$ ]] || usage "--parts $parts: three proportions, or none, expected"
 
 awk -F '\t' -v copies="$copies" -v strain="$strain" -v rattle="$rattle" -v seed="$seed" -v parts="$parts" -v only="$only" '
     # Park and Miller: exact in double precision, so that every awk gives the same numbers.
@@ -103,7 +104,7 @@ awk -F '\t' -v copies="$copies" -v strain="$strain" -v rattle="$rattle" -v seed=
             for (i = 0; i < 3; i++) for (j = 1; j <= 3; j++) M[3 * i + j] = L[3*i+1] * F[j] + L[3*i+2] * F[3+j] + L[3*i+3] * F[6+j]
             text = n "\nLattice=\""
             for (i = 1; i <= 9; i++) text = text (i > 1 ? " " : "") sprintf("%.8f", M[i])
-            text = text "\" Properties=species:S:1:pos:R:3 pbc=\"T T T\" id=" formula "-" $1 (copies > 1 ? "-" c : "") " formula=" formula " prototype=" $1 " part=" part
+            text = text "\" Properties=species:S:1:pos:R:3 pbc=\"T T T\" id=" formula "-" $1 (copies > 1 ? "-" c : "") " formula=" formula " prototype=" $1 (parts == "none" ? "" : " part=" part)
             for (i = 1; i <= n; i++) {
                 for (j = 1; j <= 3; j++) r[j] = X[i] * M[j] + Y[i] * M[3+j] + Z[i] * M[6+j] + (c > 1 ? rattle * normal() : 0)
                 text = text sprintf("\n%s %.8f %.8f %.8f", e[kind[i]], r[1], r[2], r[3])

@@ -61,6 +61,8 @@ X
     pipelines/prototypes.sh --copies 3 > "$T/all.xyz"
     grep -o 'formula=.*' "$T/all.xyz" | awk '{ if (($1 in part) && part[$1] != $3) exit 1; part[$1] = $3 }'
     [ "$(grep -o 'part=.*' "$T/all.xyz" | sort -u | xargs)" = "part=test part=train part=validation" ]
+    pipelines/prototypes.sh --parts none > "$T/none.xyz"
+    ! grep -q part= "$T/none.xyz"
     # of a width that is asked for: without both, copies are the perfect crystal
     pipelines/prototypes.sh --copies 2 --strain 0 --rattle 0 --only Si > "$T/none.xyz"
     [ "$(awk '/^Si/' "$T/none.xyz" | sort -u | wc -l)" -eq 2 ]
