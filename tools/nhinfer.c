@@ -22,7 +22,7 @@ enum { LIST_LIMIT = 64 << 20 };
 
 typedef struct arguments {
     const char *model, *batch, *outdir;
-    int precision, kernels;
+    int precision, method;
     nh_checked device;
     bool hermitize, timing, keep_features, strict;
 } arguments;
@@ -332,7 +332,7 @@ static int load(session *s, nh_error *err)
     if (nh_devices_open(s->a->device.text, s->model->n_range, &s->devices, &note, err)) return -1;
     if (note.text[0]) nh_warn(s->program, s->common, "%s", note.text);
     const nh_predict_options o = {.precision = (nh_precision)s->a->precision,
-                                  .kernels = (nh_kernels)s->a->kernels,
+                                  .method = (nh_method)s->a->method,
                                   .devices = &s->devices,
                                   .hermitize = s->a->hermitize};
     return nh_predictor_new(s->model, &o, &s->predictor, err);
@@ -367,19 +367,20 @@ static int check(const arguments *a, const nh_common *c)
 int main(int argc, char **argv)
 {
     static const char *const precisions[] = {"single", "double", NULL};
-    static const char *const kernels[] = {"fast", "reference", NULL};
+    static const char *const methods[] = {"fast", "reference", NULL};
     static const char *const synopsis[] = {"[-m MODEL.nc] [options] [-o ham.nc] [embedded.nc|graph.nc]",
                                            "[-m MODEL.nc] [options] --batch LIST --outdir DIR", NULL};
     arguments a = {
-        .precision = NH_SINGLE, .kernels = NH_KERNELS_FAST, .device = NH_DEVICE_SEVERAL, .hermitize = true};
+        .precision = NH_SINGLE, .method = NH_METHOD_FAST, .device = NH_DEVICE_SEVERAL, .hermitize = true};
     const nh_option on_device = NH_DEVICE_SEVERAL_ROW(a.device);
     const nh_option options[] = {
         {NH_OPT_STRING, 'm', "model", "FILE", &a.model, NULL, NULL,
          "model file [$NEXTHAM_MODEL, $NEXTHAM_DATA/model.nc, or the one that came with the programs]"},
         {NH_OPT_CHOICE, 0, "precision", NULL, &a.precision, precisions, NULL,
          "precision of the network [single]"},
-        {NH_OPT_CHOICE, 0, "kernels", NULL, &a.kernels, kernels, NULL,
+        {NH_OPT_CHOICE, 0, "method", NULL, &a.method, methods, NULL,
          "fast: made for tiles, radial functions shared; reference: BLAS, every edge for itself [fast]"},
+        {NH_OPT_CHOICE, 0, "kernels", NULL, &a.method, methods, NULL, "the older name of --method"},
         {NH_OPT_UNSET, 0, "no-hermitize", NULL, &a.hermitize, NULL, NULL,
          "do not make the prediction Hermitian"},
         {NH_OPT_FLAG, 0, "keep-features", NULL, &a.keep_features, NULL, NULL,

@@ -121,7 +121,7 @@ static int info(const arguments *a, const nh_common *common, nh_error *err)
     }
     if (!status) {
         printf("%-12s %zu, %s precision\n", "sub-models", m->n_range,
-               m->weights[0].real ? "double" : "single");
+               m->weights[0].as_double ? "double" : "single");
         status = print_elements(&m->elements, err);
     }
     if (!status) {

@@ -185,19 +185,19 @@ static void *mapped(const nh_model *m, hid_t variable, hid_t native, size_t byte
 static int read_parameter(const group *g, const nh_param *p, hid_t variable, size_t i, nh_weights *w,
                           nh_error *err)
 {
-    const hid_t native = w->real ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT;
+    const hid_t native = w->as_double ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT;
     size_t bytes, padded;
-    if (!nh_size_mul(p->count, w->real ? sizeof(double) : sizeof(float), &bytes) ||
+    if (!nh_size_mul(p->count, w->as_double ? sizeof(double) : sizeof(float), &bytes) ||
         !nh_size_add(bytes, ALIGNMENT, &padded))
         return nh_fail_memory(err, p->name);
     void *values = mapped(g->m, variable, native, bytes);
     const bool read = !values;
     if (read) values = aligned_alloc(ALIGNMENT, padded - padded % ALIGNMENT);
     if (!values) return nh_fail_memory(err, p->name);
-    if (w->real)
-        w->real[i] = values;
+    if (w->as_double)
+        w->as_double[i] = values;
     else
-        w->single[i] = values;
+        w->as_float[i] = values;
     if (read && H5Dread(variable, native, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
         return nh_fail(err, "%s: variable %s: HDF error", g->where, p->name);
     return 0;
@@ -258,8 +258,8 @@ static void check_one(void *context, size_t index, int thread)
     const check *c = context;
     const nh_weights *w = &c->m->weights[index / c->m->params.count];
     const size_t i = index % c->m->params.count, n = c->m->params.param[i].count;
-    c->wrong[index] =
-        w->real ? w->real[i] && wrong_double(n, w->real[i]) : w->single[i] && wrong_float(n, w->single[i]);
+    c->wrong[index] = w->as_double ? w->as_double[i] && wrong_double(n, w->as_double[i])
+                                   : w->as_float[i] && wrong_float(n, w->as_float[i]);
 }
 
 static int check_values(const nh_model *m, const char *path, nh_threads *threads, nh_error *err)
@@ -276,9 +276,9 @@ static int check_values(const nh_model *m, const char *path, nh_threads *threads
     const nh_weights *w = &m->weights[bad / m->params.count];
     const size_t i = bad % m->params.count;
     size_t k = 0;
-    while (w->real ? !wrong_double(1, &w->real[i][k]) : !wrong_float(1, &w->single[i][k]))
+    while (w->as_double ? !wrong_double(1, &w->as_double[i][k]) : !wrong_float(1, &w->as_float[i][k]))
         k++;
-    const double value = w->real ? w->real[i][k] : (double)w->single[i][k];
+    const double value = w->as_double ? w->as_double[i][k] : (double)w->as_float[i][k];
     return nh_fail(err, "%s: group range%zu: variable %s: element %zu is %g%s, expected a finite number",
                    path, bad / m->params.count, m->params.param[i].name, k, value,
                    value > 9.96e36 && value < 9.98e36 ? " (netCDF's fill value: never written)" : "");
@@ -411,7 +411,7 @@ static bool sparse(const nh_param *p, const nh_weights *w, size_t i)
     size_t zeros = 0;
     if (p->count < 1 << 14) return false;
     for (size_t k = 0; k < p->count; k++)
-        zeros += w->real ? w->real[i][k] == 0 : w->single[i][k] == 0;
+        zeros += w->as_double ? w->as_double[i][k] == 0 : w->as_float[i][k] == 0;
     return zeros > p->count / 2;
 }
 
@@ -441,19 +441,19 @@ static int write_range(nh_nc *f, const nh_model *m, size_t range, bool packed, n
     int status = nc_def_grp(nh_nc_id(f), name, &id);
     if (status) failure = nh_fail(err, "%s: %s", where, nc_strerror(status));
     for (size_t i = 0; !failure && i < m->params.count; i++)
-        if (w->real ? (const void *)w->real[i] : (const void *)w->single[i])
+        if (w->as_double ? (const void *)w->as_double[i] : (const void *)w->as_float[i])
             failure =
-                define(f, id, &m->params.param[i], w->real ? NC_DOUBLE : NC_FLOAT,
+                define(f, id, &m->params.param[i], w->as_double ? NC_DOUBLE : NC_FLOAT,
                        packed ? m->params.param[i].count >= WORTH_PACKING : sparse(&m->params.param[i], w, i),
                        where, err);
     for (size_t i = 0; !failure && i < m->params.count; i++) {
         const char *parameter = m->params.param[i].name;
-        if (!(w->real ? (const void *)w->real[i] : (const void *)w->single[i])) continue;
+        if (!(w->as_double ? (const void *)w->as_double[i] : (const void *)w->as_float[i])) continue;
         errno = 0;
         status = nc_inq_varid(id, parameter, &variable);
         if (!status)
-            status = w->real ? nc_put_var_double(id, variable, w->real[i])
-                             : nc_put_var_float(id, variable, w->single[i]);
+            status = w->as_double ? nc_put_var_double(id, variable, w->as_double[i])
+                                  : nc_put_var_float(id, variable, w->as_float[i]);
         if (status) {
             char what[NC_MAX_NAME + 32];
             snprintf(what, sizeof what, "%s/%s", name, parameter);

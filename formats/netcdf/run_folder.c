@@ -225,7 +225,7 @@ static int get_counter(const nh_nc *f, const char *name, size_t n, uint64_t *val
 
 static const void *values_of(const nh_weights *w, size_t i)
 {
-    return w->real ? (const void *)w->real[i] : w->single ? (const void *)w->single[i] : NULL;
+    return w->as_double ? (const void *)w->as_double[i] : w->as_float ? (const void *)w->as_float[i] : NULL;
 }
 
 /* Group NAME with one variable range<r> for each trained sub-model: its numbers in the order of the parameter table. (A
@@ -245,14 +245,16 @@ static int put_group(nh_nc *f, const char *name, const nh_train_state *s, const 
         for (size_t i = 0; i < p->count; i++)
             count += values_of(w, i) ? p->param[i].count : 0;
         status = nc_def_dim(group, length, count, &dim);
-        if (!status) status = nc_def_var(group, part, w->real ? NC_DOUBLE : NC_FLOAT, 1, &dim, &variable);
+        if (!status)
+            status = nc_def_var(group, part, w->as_double ? NC_DOUBLE : NC_FLOAT, 1, &dim, &variable);
         if (!status) status = nc_def_var_chunking(group, variable, NC_CONTIGUOUS, NULL);
         if (!status) status = nc_def_var_fill(group, variable, NC_NOFILL, NULL);
         size_t first = 0;
         for (size_t i = 0; !status && i < p->count; i++) {
             if (!values_of(w, i)) continue;
-            status = w->real ? nc_put_vara_double(group, variable, &first, &p->param[i].count, w->real[i])
-                             : nc_put_vara_float(group, variable, &first, &p->param[i].count, w->single[i]);
+            status = w->as_double
+                         ? nc_put_vara_double(group, variable, &first, &p->param[i].count, w->as_double[i])
+                         : nc_put_vara_float(group, variable, &first, &p->param[i].count, w->as_float[i]);
             first += p->param[i].count;
         }
     }
@@ -283,8 +285,9 @@ static int get_group(const nh_nc *f, const char *name, const nh_train_state *s, 
                            part, length, count);
         for (size_t i = 0; !status && i < p->count; i++) {
             if (!values_of(w, i)) continue;
-            status = w->real ? nc_get_vara_double(group, variable, &first, &p->param[i].count, w->real[i])
-                             : nc_get_vara_float(group, variable, &first, &p->param[i].count, w->single[i]);
+            status = w->as_double
+                         ? nc_get_vara_double(group, variable, &first, &p->param[i].count, w->as_double[i])
+                         : nc_get_vara_float(group, variable, &first, &p->param[i].count, w->as_float[i]);
             first += p->param[i].count;
         }
     }
@@ -409,7 +412,7 @@ static int convert(nh_model *m, bool as_double, nh_model **out, nh_error *err)
     int status = 0;
     for (size_t r = 0; !status && r < m->n_range; r++) {
         nh_weights *from = &m->weights[r], to;
-        if ((from->real != NULL) == as_double) continue;
+        if ((from->as_double != NULL) == as_double) continue;
         status = nh_weights_new(&m->params, as_double, &to, err);
         if (status) break;
         for (size_t i = 0; !status && i < m->params.count; i++) {
@@ -421,14 +424,14 @@ static int convert(nh_model *m, bool as_double, nh_model **out, nh_error *err)
                 break;
             }
             if (as_double)
-                to.real[i] = values;
+                to.as_double[i] = values;
             else
-                to.single[i] = values;
+                to.as_float[i] = values;
             for (size_t k = 0; k < n; k++)
                 if (as_double)
-                    to.real[i][k] = (double)from->single[i][k];
+                    to.as_double[i][k] = (double)from->as_float[i][k];
                 else
-                    to.single[i][k] = (float)from->real[i][k];
+                    to.as_float[i][k] = (float)from->as_double[i][k];
         }
         nh_weights_free(from);
         *from = to;
@@ -446,8 +449,8 @@ static void drop_optional(nh_model *m)
     for (size_t r = 0; r < m->n_range; r++)
         for (size_t i = 0; i < m->params.count; i++) {
             if (!m->params.param[i].optional) continue;
-            void **values =
-                m->weights[r].real ? (void **)&m->weights[r].real[i] : (void **)&m->weights[r].single[i];
+            void **values = m->weights[r].as_double ? (void **)&m->weights[r].as_double[i]
+                                                    : (void **)&m->weights[r].as_float[i];
             free(*values);
             *values = NULL;
         }
@@ -489,7 +492,7 @@ static int read_state(const nh_nc *f, const nh_settings *s, nh_train_state *out,
     *out = (nh_train_state){0};
     if (nh_model_read_from(f, NH_ACTS_HAM | NH_ACTS_TRACE, &m, err)) return -1;
     for (size_t r = 0; r < m->n_range; r++)
-        if ((m->weights[r].real != NULL) != s->as_double) {
+        if ((m->weights[r].as_double != NULL) != s->as_double) {
             nh_model_free(m);
             return nh_fail(err, "%s: precision: the run to resume has the other one", name);
         }

@@ -5,7 +5,7 @@
 
 static bool has(const nh_weights *w, size_t i)
 {
-    return w->real ? w->real[i] != NULL : w->single[i] != NULL;
+    return w->as_double ? w->as_double[i] != NULL : w->as_float[i] != NULL;
 }
 
 static const char *acts_text(unsigned acts)

@@ -134,18 +134,18 @@ static int take_parameter(const nh_checkpoint *c, size_t tensor, const nh_param 
     for (size_t k = 0; status == 0 && k < t->count; k++)
         if (!isfinite(values[k]))
             status = nh_fail(err, "%s: tensor %s: element %zu is %g", c->path, t->name, k, values[k]);
-    if (status == 0 && w->single != NULL) {
+    if (status == 0 && w->as_float != NULL) {
         float *single = nh_calloc_aligned(t->count, sizeof *single);
         if (single == NULL) status = nh_fail_memory(err, t->name);
         for (size_t k = 0; status == 0 && k < t->count; k++)
             single[k] = (float)values[k];
-        w->single[i] = single;
+        w->as_float[i] = single;
     } else if (status == 0) {
-        w->real[i] = nh_calloc_aligned(t->count, sizeof(double));
-        if (w->real[i] == NULL)
+        w->as_double[i] = nh_calloc_aligned(t->count, sizeof(double));
+        if (w->as_double[i] == NULL)
             status = nh_fail_memory(err, t->name);
         else
-            memcpy(w->real[i], values, t->count * sizeof *values);
+            memcpy(w->as_double[i], values, t->count * sizeof *values);
     }
     free(values);
     return status;
@@ -417,13 +417,13 @@ static int export_range(const nh_model *m, const nh_unused *u, size_t range, con
     const nh_weights *w = &m->weights[range];
     for (size_t i = 0; status == 0 && i < m->params.count; i++) {
         const nh_param *p = &m->params.param[i];
-        if (w->single != NULL ? w->single[i] == NULL : w->real[i] == NULL) continue;
+        if (w->as_float != NULL ? w->as_float[i] == NULL : w->as_double[i] == NULL) continue;
         t[n++] = (nh_tensor_out){.name = p->name,
-                                 .dtype = type_of(u->types[range], p->name, w->real != NULL),
+                                 .dtype = type_of(u->types[range], p->name, w->as_double != NULL),
                                  .n_dim = p->n_dim,
                                  .dim = p->dim,
-                                 .values = w->real != NULL ? w->real[i] : NULL,
-                                 .single = w->single != NULL ? w->single[i] : NULL};
+                                 .values = w->as_double != NULL ? w->as_double[i] : NULL,
+                                 .single = w->as_float != NULL ? w->as_float[i] : NULL};
     }
     char *at = index;
     while (status == 0 && at != NULL && *at != '\0') {

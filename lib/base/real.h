@@ -17,7 +17,7 @@ typedef double real;
 #define NH_GEMV cblas_dgemv
 #define NH_EXP exp
 #define NH_SQRT sqrt
-#define NH_NATIVE real
+#define NH_NATIVE as_double
 #else
 typedef float real;
 #define R(name) NH_PASTE(name, _f)
@@ -25,7 +25,7 @@ typedef float real;
 #define NH_GEMV cblas_sgemv
 #define NH_EXP expf
 #define NH_SQRT sqrtf
-#define NH_NATIVE single
+#define NH_NATIVE as_float
 #endif
 
 #endif

@@ -8,7 +8,7 @@ void R(nh_feature_rows_take)(const nh_feature_rows *r, size_t dim, size_t first,
 #ifdef NH_REAL_DOUBLE
     const real *const same = r->as_double;
 #else
-    const real *const same = r->single;
+    const real *const same = r->as_float;
 #endif
     memset(out, 0, n * dim * sizeof *out);
     for (size_t e = first; e < first + n; e++, out += dim) {
@@ -22,7 +22,7 @@ void R(nh_feature_rows_take)(const nh_feature_rows *r, size_t dim, size_t first,
                     out[q->to + k] = (real)(r->scale * r->as_double[at + q->from + k]);
             else
                 for (size_t k = 0; k < q->count; k++)
-                    out[q->to + k] = (real)(r->scale * (double)r->single[at + q->from + k]);
+                    out[q->to + k] = (real)(r->scale * (double)r->as_float[at + q->from + k]);
         }
     }
 }

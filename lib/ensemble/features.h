@@ -31,7 +31,7 @@ typedef struct nh_feature_run {
 } nh_feature_run;
 
 typedef struct nh_feature_rows {
-    const float *single; /* [rows][width], one of the two */
+    const float *as_float; /* [rows][width], one of the two */
     const double *as_double;
     size_t width;
     const size_t *row; /* [n_edge] row of each edge; NULL: edge e has row e */

@@ -331,7 +331,7 @@ static int describe_features(nh_predict_job *j, nh_error *err)
         const nh_features *x = g->features;
         j->run = nh_calloc(dim, sizeof *j->run);
         if (!j->run) return nh_fail_memory(err, "feature vectors");
-        j->rows = (nh_feature_rows){.single = x->value,
+        j->rows = (nh_feature_rows){.as_float = x->value,
                                     .as_double = x->value_double,
                                     .width = dim,
                                     .row = j->row,
@@ -405,7 +405,7 @@ int nh_predictor_run(nh_predictor *p, nh_graph *g, nh_threads *threads, nh_predi
     nh_predict_job j = {.m = p->m,
                         .g = g,
                         .types = &p->types,
-                        .kernels = p->o.kernels,
+                        .method = p->o.method,
                         .devices = p->o.devices,
                         .precision = p->o.precision,
                         .report = report,

@@ -27,7 +27,7 @@ typedef struct nh_predict_report {
 /* How a model is applied; zeros: in single precision, on the CPU. */
 typedef struct nh_predict_options {
     nh_precision precision;
-    nh_kernels kernels;
+    nh_method method;
     const nh_devices
         *devices;   /* NULL or none: the CPU. Of n devices each has every n-th sub-model and a thread of
                                   its own, which runs them one after another */

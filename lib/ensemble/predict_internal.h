@@ -20,7 +20,7 @@ typedef struct nh_packed {
 /* One crystal with one model. */
 typedef struct nh_predict_job {
     const nh_model *m;
-    nh_kernels kernels;
+    nh_method method;
     nh_graph *g;
     const nh_devices *devices;
     const nh_types *types;

@@ -73,7 +73,7 @@ int R(nh_predict_pack)(nh_predict_job *j, size_t range, nh_error *err)
     R(nh_network) **net = kept(j, range);
     if (*net) return 0;
     if (NH_NET(_new)(&m->config, j->types, &m->params, &m->weights[range], range, j->input, j->input_entry,
-                     &j->out.irreps, j->out.entry, false, j->kernels, j->threads, net, err))
+                     &j->out.irreps, j->out.entry, false, j->method, j->threads, net, err))
         return -1;
     j->report->n_packed++;
     if (!NH_NET(_place)(*net, nh_job_device(j, range), err)) return 0;

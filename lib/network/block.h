@@ -312,11 +312,11 @@ static void invariants(tile *a, const nh_layout *layout, const real *x, bool gra
             OP(columns)(ON a->kept, z, last, z, 0, w->z_kept, z, 0, PICKED(a), false);
             last = w->z_kept;
         }
-        OP(dense_forward)(WITH(m->kernels) a->kept, z, z, last, m->weight[3], m->bias[3], false, w->z);
+        OP(dense_forward)(WITH(m->method) a->kept, z, z, last, m->weight[3], m->bias[3], false, w->z);
         show(a, NULL, z, w->z, shown);
     }
     if (net->with_trace && a->kept > 0) {
-        OP(dense_forward)(WITH(m->kernels) a->kept, z, width, w->z, a->b->trace_first, NULL, true,
+        OP(dense_forward)(WITH(m->method) a->kept, z, width, w->z, a->b->trace_first, NULL, true,
                           s->trace + a->slot * width);
         if (s->keep) COPY(s->saved[s->block].z + a->slot * z, w->z, a->kept * z);
     }

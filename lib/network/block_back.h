@@ -95,7 +95,7 @@ static void trace_back(const tile *a, size_t slot, size_t n, real *g_z)
     const nh_net *net = a->net;
     const nh_state *s = a->s;
     const size_t z = net->config->tg_z, width = net->trace_width;
-    OP(dense_backward)(WITH(net->kernels) n, z, width, s->back.trace + slot * width,
+    OP(dense_backward)(WITH(net->method) n, z, width, s->back.trace + slot * width,
                        s->saved[s->block].z + slot * z, a->b->trace_first, g_z, false,
                        into(a, a->b->trace_first), NULL);
 }

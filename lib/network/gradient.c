@@ -81,13 +81,13 @@ static void split_layers(void *context, size_t index, int thread)
         const size_t first = z * part / SLABS, n = z * (part + 1) / SLABS - first;
         real *to = u->gradient[layer->param];
         if (to != NULL)
-            R(nh_dense_backward)(net->kernels, n, hidden, pairs, g + first * pairs, NULL, b->form,
+            R(nh_dense_backward)(net->method, n, hidden, pairs, g + first * pairs, NULL, b->form,
                                  to + first * hidden, true, NULL, NULL);
     } else {
         const size_t first = pairs * part / SLABS, n = pairs * (part + 1) / SLABS - first;
         real *to = u->f->form[(size_t)(b - net->block)] + first * hidden;
         if (n > 0)
-            R(nh_gemm)(net->kernels, true, false, n, hidden, z, g + first, pairs, b->layer, hidden, false, to,
+            R(nh_gemm)(net->method, true, false, n, hidden, z, g + first, pairs, b->layer, hidden, false, to,
                        hidden);
     }
 }

@@ -61,7 +61,7 @@ typedef struct nh_block {
 } nh_block;
 
 struct R(nh_network) {
-    nh_kernels kernels;
+    nh_method method;
     const nh_config *config;
     const nh_types *types;
     const nh_params *params;
@@ -72,7 +72,7 @@ struct R(nh_network) {
     nh_layout mid, heads, gate_in, last /* of the last block's TraceGrad: first entries of POST */;
     size_t *gate_first; /* [mid.count] */
     nh_product product;
-    bool aligned;   /* products in the frame of the edge: all but the reference kernels */
+    bool aligned;   /* products in the frame of the edge: all but the reference method */
     nh_frame frame; /* of `product`, where aligned */
     nh_linear_map map_input, map_mid, map_pre[3], map_sep_lin, map_sep_alpha, map_value, map_proj, map_post,
         map_ffn, map_output;
@@ -197,7 +197,7 @@ typedef struct nh_pass {
      * distances, equal ones once, or the points of a grid where those are fewer (knots.c). */
     size_t n_knot;
     double step;            /* Å: of the grid, whose knot 1 is at 0; 0: no grid */
-    double *knot;           /* [n_knot] Å, ascending unless kernels are the reference ones */
+    double *knot;           /* [n_knot] Å, ascending unless the method is the reference one */
     size_t *knot_of;        /* [n_edge] knot of each position; in a grid, the first of four */
     const nh_chain *radial; /* that knot_weight was made with */
     bool every_knot;

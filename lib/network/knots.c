@@ -46,7 +46,7 @@ int R(nh_count_knots)(nh_pass *f, nh_error *err)
     const nh_edges *g = f->graph;
     f->n_knot = g->n_edge;
     f->step = 0;
-    if (f->net->kernels == NH_KERNELS_REFERENCE || g->n_edge == 0) return 0;
+    if (f->net->method == NH_METHOD_REFERENCE || g->n_edge == 0) return 0;
     length *list = sorted(g, err);
     if (list == NULL) return -1;
     f->n_knot = 1;
@@ -70,7 +70,7 @@ int R(nh_count_knots)(nh_pass *f, nh_error *err)
 int R(nh_set_knots)(nh_pass *f, nh_error *err)
 {
     const nh_edges *g = f->graph;
-    if (f->net->kernels == NH_KERNELS_REFERENCE || f->step > 0) {
+    if (f->net->method == NH_METHOD_REFERENCE || f->step > 0) {
         for (size_t k = 0; f->step > 0 && k < f->n_knot; k++)
             f->knot[k] = f->step * ((double)k - 1);
         for (size_t i = 0; i < g->n_edge; i++) {
@@ -92,7 +92,7 @@ int R(nh_set_knots)(nh_pass *f, nh_error *err)
 
 bool R(nh_knots_needed)(const nh_pass *f, size_t first, size_t n)
 {
-    if (f->every_knot || f->net->kernels == NH_KERNELS_REFERENCE) return true;
+    if (f->every_knot || f->net->method == NH_METHOD_REFERENCE) return true;
     /* two steps: the grid's points about a distance; 1e-6: ranges are of rounded distances */
     const double margin = 2 * f->step + 1e-6;
     return f->knot[first] < f->net->hi + margin && f->knot[first + n - 1] >= f->net->lo - margin;

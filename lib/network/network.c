@@ -84,8 +84,9 @@ __attribute__((format(printf, 3, 4))) static size_t find(packer *k, size_t count
     if (k->failed) return 0;
     snprintf(name, sizeof name, "%s%s", k->prefix, tail);
     const size_t i = nh_params_find(k->net->params, name);
-    const bool present = i < k->weights->count && ((k->weights->single != NULL && k->weights->single[i]) ||
-                                                   (k->weights->real != NULL && k->weights->real[i]));
+    const bool present =
+        i < k->weights->count && ((k->weights->as_float != NULL && k->weights->as_float[i]) ||
+                                  (k->weights->as_double != NULL && k->weights->as_double[i]));
     if (!present) {
         k->failed = true;
         nh_fail(k->err, "sub-model %zu: parameter %s is missing", k->net->range, name);
@@ -134,7 +135,7 @@ static void bind_linear(packer *k, const nh_linear_map *map, const char *name, b
     }
 }
 
-/* A map after a product in the frame of the edge; `shared`: one whose weights all edges share. Nothing with the reference kernels. */
+/* A map after a product in the frame of the edge; `shared`: one whose weights all edges share. Nothing with the method reference. */
 static void place_aligned(packer *k, bool shared, nh_linear *l)
 {
     if (k->failed || !k->net->aligned) return;
@@ -160,11 +161,11 @@ static void bind_norm(packer *k, const char *name, real *norm[2])
 /* An empty chain of `layers` maps with the given widths. */
 static nh_chain new_chain(packer *k, size_t layers, const size_t *width, bool norm, double eps)
 {
-    nh_chain m = {.layers = layers, .eps = (real)eps, .kernels = k->net->kernels};
+    nh_chain m = {.layers = layers, .eps = (real)eps, .method = k->net->method};
     size_t *w = own(k, layers + 1, sizeof *w);
     m.weight = own(k, layers, sizeof *m.weight);
     m.bias = own(k, layers, sizeof *m.bias);
-    if (k->net->kernels == NH_KERNELS_FAST) m.panels = own(k, 2 * layers, sizeof *m.panels);
+    if (k->net->method == NH_METHOD_FAST) m.panels = own(k, 2 * layers, sizeof *m.panels);
     for (size_t i = 0; m.panels != NULL && i < layers; i++) {
         m.panels[i] = own(k, R(nh_panels_size)(width[i + 1], width[i]), sizeof(real));
         m.panels[layers + i] = own(k, R(nh_panels_size)(width[i], width[i + 1]), sizeof(real));
@@ -343,11 +344,11 @@ static void bind_network(packer *k)
 static const real *numbers(const nh_net *net, const nh_weights *w, size_t i, real *room)
 {
 #ifdef NH_REAL_DOUBLE
-    double **same = w->real;
-    float **other = w->single;
+    double **same = w->as_double;
+    float **other = w->as_float;
 #else
-    float **same = w->single;
-    double **other = w->real;
+    float **same = w->as_float;
+    double **other = w->as_double;
 #endif
     if (same != NULL && same[i] != NULL) return same[i];
     for (size_t n = 0; n < net->params->param[i].count; n++)
@@ -395,7 +396,7 @@ static void join_layers(void *context, size_t index, int thread)
     if (!b->has_invariants) return;
     const size_t z = b->invariants.width[1], pairs = b->invariants.width[0], part = index % SLABS,
                  first = z * part / SLABS, n = z * (part + 1) / SLABS - first;
-    R(nh_dense_forward)(p->net->kernels, n, b->form_hidden, pairs, b->layer + first * b->form_hidden, b->form,
+    R(nh_dense_forward)(p->net->method, n, b->form_hidden, pairs, b->layer + first * b->form_hidden, b->form,
                         NULL, false, b->invariants.weight[0] + first * pairs);
     if (part > 0) return;
     memset(b->seed, 0, z * sizeof *b->seed);
@@ -439,8 +440,8 @@ static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error 
     size_t largest = 0;
     for (size_t k = 0; k < net->n_binding; k++) {
         const size_t i = net->binding[k].param;
-        const bool single = w->single != NULL && i < w->count && w->single[i] != NULL,
-                   wide = w->real != NULL && i < w->count && w->real[i] != NULL;
+        const bool single = w->as_float != NULL && i < w->count && w->as_float[i] != NULL,
+                   wide = w->as_double != NULL && i < w->count && w->as_double[i] != NULL;
         if (!single && !wide)
             return nh_fail(err, "sub-model %zu: parameter %s is missing", net->range,
                            net->params->param[i].name);
@@ -453,7 +454,7 @@ static int pack(nh_net *net, const nh_weights *w, nh_threads *threads, nh_error 
     }
     nh_parallel_for(p.room == NULL ? threads : NULL /* the room is one */, net->n_binding, pack_one, &p);
     nh_parallel_for(threads, net->config->blocks * SLABS, join_layers, &p);
-    if (net->kernels == NH_KERNELS_FAST)
+    if (net->method == NH_METHOD_FAST)
         nh_parallel_for(threads, net->config->blocks * CHAINS, fill_panels, &p);
     if (net->aligned) nh_parallel_for(threads, net->config->blocks, align, &p);
     free(p.room);
@@ -566,15 +567,15 @@ static int make_tables(nh_net *net, const nh_irreps *input, const size_t *input_
 
 int NH_NET(_new)(const nh_config *c, const nh_types *t, const nh_params *p, const nh_weights *w, size_t range,
                  const nh_irreps *input, const size_t *input_entry, const nh_irreps *wanted,
-                 const size_t *wanted_entry, bool with_trace, nh_kernels kernels, nh_threads *threads,
+                 const size_t *wanted_entry, bool with_trace, nh_method method, nh_threads *threads,
                  nh_net **out, nh_error *err)
 {
     *out = NULL;
     if (range >= c->n_range) return nh_fail(err, "network: sub-model %zu of %zu", range, c->n_range);
     nh_net *net = NH_ARRAY(nh_net, 1);
     if (net == NULL) return nh_fail_memory(err, "network");
-    net->kernels = kernels;
-    net->aligned = kernels == NH_KERNELS_FAST;
+    net->method = method;
+    net->aligned = method == NH_METHOD_FAST;
     net->config = c;
     net->types = t;
     net->lo = c->range[range][0];
@@ -585,7 +586,7 @@ int NH_NET(_new)(const nh_config *c, const nh_types *t, const nh_params *p, cons
     packer k = {.net = net, .weights = w, .err = err};
     int status = make_tables(net, input, input_entry, wanted, wanted_entry, err);
     for (size_t i = 0; i < N_MAP; i++)
-        linear_map(net, i)->kernels = kernels;
+        linear_map(net, i)->method = method;
     if (status == 0) {
         bind_network(&k);
         status = k.failed ? -1 : pack(net, w, threads, err);

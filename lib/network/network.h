@@ -62,7 +62,7 @@ typedef enum nh_tape_memory { NH_TAPE_RECOMPUTE, NH_TAPE_STORE } nh_tape_memory;
      */                                \
     int name##_new(const nh_config *c, const nh_types *t, const nh_params *p, const nh_weights *w,                                            \
                    size_t range, const nh_irreps *input, const size_t *input_entry, const nh_irreps *wanted,                                  \
-                   const size_t *wanted_entry, bool with_trace, nh_kernels kernels, nh_threads *threads,                                      \
+                   const size_t *wanted_entry, bool with_trace, nh_method method, nh_threads *threads,                                        \
                    name **out, nh_error *err);                                                                                                \
     void name##_free(name *net); /* NULL is fine */                                                                                           \
     /* Ends of a run that stay on the device: functions that queue their work there and return, with all arrays there. edge[n] are the      \

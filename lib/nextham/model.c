@@ -73,8 +73,8 @@ static void hash_one(void *context, size_t index, int thread)
     const nh_weights *w = &h->m->weights[index / h->m->params.count];
     const size_t i = index % h->m->params.count, count = h->m->params.param[i].count;
     const uint64_t begin = UINT64_C(14695981039346656037);
-    if (w->real && w->real[i]) h->of[index] = mix(begin, count * sizeof(double), w->real[i]);
-    if (w->single && w->single[i]) h->of[index] = mix(begin, count * sizeof(float), w->single[i]);
+    if (w->as_double && w->as_double[i]) h->of[index] = mix(begin, count * sizeof(double), w->as_double[i]);
+    if (w->as_float && w->as_float[i]) h->of[index] = mix(begin, count * sizeof(float), w->as_float[i]);
 }
 
 int nh_model_hash(const nh_model *m, nh_threads *threads, uint64_t *out, nh_error *err)

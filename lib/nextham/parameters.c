@@ -378,10 +378,10 @@ int nh_weights_new(const nh_params *p, bool as_double, nh_weights *out, nh_error
 {
     *out = (nh_weights){.count = p->count};
     if (as_double)
-        out->real = NH_ARRAY(double *, p->count);
+        out->as_double = NH_ARRAY(double *, p->count);
     else
-        out->single = NH_ARRAY(float *, p->count);
-    return out->real || out->single ? 0 : nh_fail_memory(err, "weights");
+        out->as_float = NH_ARRAY(float *, p->count);
+    return out->as_double || out->as_float ? 0 : nh_fail_memory(err, "weights");
 }
 
 void nh_weights_free(nh_weights *w)
@@ -389,28 +389,29 @@ void nh_weights_free(nh_weights *w)
     if (!w) return;
     const uintptr_t begin = (uintptr_t)w->map;
     for (size_t i = 0; i < w->count; i++) {
-        void *values = w->single ? (void *)w->single[i] : (void *)w->real[i];
+        void *values = w->as_float ? (void *)w->as_float[i] : (void *)w->as_double[i];
         if (begin == 0 || (uintptr_t)values - begin >= w->map_size) free(values);
     }
-    free(w->single);
-    free(w->real);
+    free(w->as_float);
+    free(w->as_double);
     *w = (nh_weights){0};
 }
 
 static int allocate(const nh_param *p, nh_weights *w, size_t i, nh_error *err)
 {
-    const bool fresh = w->real ? !w->real[i] : !w->single[i];
-    if (fresh && w->real) w->real[i] = nh_calloc_aligned(p->count, sizeof(double));
-    if (fresh && !w->real) w->single[i] = nh_calloc_aligned(p->count, sizeof(float));
-    return (w->real ? (void *)w->real[i] : (void *)w->single[i]) ? 0 : nh_fail_memory(err, p->name);
+    const bool fresh = w->as_double ? !w->as_double[i] : !w->as_float[i];
+    if (fresh && w->as_double) w->as_double[i] = nh_calloc_aligned(p->count, sizeof(double));
+    if (fresh && !w->as_double) w->as_float[i] = nh_calloc_aligned(p->count, sizeof(float));
+    return (w->as_double ? (void *)w->as_double[i] : (void *)w->as_float[i]) ? 0
+                                                                             : nh_fail_memory(err, p->name);
 }
 
 static void put(nh_weights *w, size_t i, size_t at, double value)
 {
-    if (w->real)
-        w->real[i][at] = value;
+    if (w->as_double)
+        w->as_double[i][at] = value;
     else
-        w->single[i][at] = (float)value;
+        w->as_float[i][at] = (float)value;
 }
 
 /* Normal numbers over sqrt(fan-in): the channels that feed the output entry (section 7). */
@@ -513,10 +514,10 @@ int nh_weights_rule(const nh_params *p, const char *prefix, nh_weights *w, nh_er
 void nh_weights_round(const nh_params *p, nh_weights *w, int bits)
 {
     for (size_t i = 0; i < p->count; i++) {
-        if (w->real ? !w->real[i] : !w->single[i]) continue;
+        if (w->as_double ? !w->as_double[i] : !w->as_float[i]) continue;
         for (size_t k = 0; k < p->param[i].count; k++) {
             int exponent;
-            const double x = frexp(w->real ? w->real[i][k] : (double)w->single[i][k], &exponent);
+            const double x = frexp(w->as_double ? w->as_double[i][k] : (double)w->as_float[i][k], &exponent);
             put(w, i, k, ldexp(rint(ldexp(x, bits + 1)), exponent - bits - 1));
         }
     }

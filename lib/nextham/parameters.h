@@ -49,8 +49,8 @@ bool nh_param_known_dead(const char *name);
  */
 typedef struct nh_weights {
     size_t count;
-    float **single; /* exactly one of single and real is set: as stored in the file */
-    double **real;
+    float **as_float; /* exactly one of the two is set: as stored in the file */
+    double **as_double;
     const void *map; /* numbers in here (a mapped file, of whoever mapped it) are not freed with the others */
     size_t map_size;
 } nh_weights;

@@ -11,18 +11,18 @@ static void add_bias(size_t n, size_t out, const real *restrict bias, real *rest
             y[t * out + i] += bias[i];
 }
 
-void R(nh_dense_forward)(nh_kernels kernels, size_t n, size_t in, size_t out, const real *x,
-                         const real *weight, const real *bias, bool add, real *y)
+void R(nh_dense_forward)(nh_method method, size_t n, size_t in, size_t out, const real *x, const real *weight,
+                         const real *bias, bool add, real *y)
 {
     if (n == 0 || out == 0) return;
-    R(nh_gemm)(kernels, false, true, n, out, in, x, in, weight, in, add, y, out);
+    R(nh_gemm)(method, false, true, n, out, in, x, in, weight, in, add, y, out);
     add_bias(n, out, bias, y);
 }
 
 /* Panels of layer i for the way forward (0) or back (1), or NULL. */
 static real *panels_of(const R(nh_mlp) *m, size_t way, size_t i)
 {
-    return m->panels != NULL && m->kernels == NH_KERNELS_FAST ? m->panels[way * m->layers + i] : NULL;
+    return m->panels != NULL && m->method == NH_METHOD_FAST ? m->panels[way * m->layers + i] : NULL;
 }
 
 void R(nh_mlp_panels)(const R(nh_mlp) *m, size_t layer)
@@ -60,12 +60,12 @@ void R(nh_silu_forward)(size_t n, real *x)
         x[i] *= R(nh_sigmoid)(x[i]);
 }
 
-void R(nh_dense_backward)(nh_kernels kernels, size_t n, size_t in, size_t out, const real *gy, const real *x,
+void R(nh_dense_backward)(nh_method method, size_t n, size_t in, size_t out, const real *gy, const real *x,
                           const real *weight, real *gx, bool add, real *gw, real *gbias)
 {
     if (n == 0 || in == 0 || out == 0) return;
-    if (gx != NULL) R(nh_gemm)(kernels, false, false, n, in, out, gy, out, weight, in, add, gx, in);
-    if (gw != NULL) R(nh_gemm)(kernels, true, false, out, in, n, gy, out, x, in, true, gw, in);
+    if (gx != NULL) R(nh_gemm)(method, false, false, n, in, out, gy, out, weight, in, add, gx, in);
+    if (gw != NULL) R(nh_gemm)(method, true, false, out, in, n, gy, out, x, in, true, gw, in);
     if (gbias != NULL) R(nh_column_sums)(n, out, out, gy, NULL, gbias);
 }
 
@@ -177,7 +177,7 @@ static void layer_forward(const R(nh_mlp) *m, size_t i, size_t n, size_t n_bias,
     if (panels != NULL)
         R(nh_gemm_panels)(n, out, in, x, in, panels, add, y, out);
     else
-        R(nh_dense_forward)(m->kernels, n, in, out, x, m->weight[i], NULL, add, y);
+        R(nh_dense_forward)(m->method, n, in, out, x, m->weight[i], NULL, add, y);
     add_bias(n_bias, out, m->bias[i], y);
 }
 
@@ -187,7 +187,7 @@ static void layer_backward(const R(nh_mlp) *m, size_t i, size_t n, const real *g
     const size_t in = m->width[i], out = m->width[i + 1];
     const real *panels = panels_of(m, 1, i);
     if (panels != NULL && gx != NULL) R(nh_gemm_panels)(n, in, out, gy, out, panels, add, gx, in);
-    R(nh_dense_backward)(m->kernels, n, in, out, gy, x, m->weight[i], panels == NULL ? gx : NULL, add, gw,
+    R(nh_dense_backward)(m->method, n, in, out, gy, x, m->weight[i], panels == NULL ? gx : NULL, add, gw,
                          gbias);
 }
 
@@ -253,11 +253,11 @@ static void last_both_backward(const R(nh_mlp) *m, size_t n, const real *gy, con
     const real *weight = m->weight[m->layers - 1];
     const size_t half = n * in;
     if (gy != NULL)
-        R(nh_dense_backward)(m->kernels, n, in, out, gy, x, weight, gx, false, gw, gbias);
+        R(nh_dense_backward)(m->method, n, in, out, gy, x, weight, gx, false, gw, gbias);
     else if (gx != NULL)
         memset(gx, 0, half * sizeof(real));
     if (gdy != NULL) {
-        R(nh_dense_backward)(m->kernels, n, in, out, gdy, x + half, weight, gx != NULL ? gx + half : NULL,
+        R(nh_dense_backward)(m->method, n, in, out, gdy, x + half, weight, gx != NULL ? gx + half : NULL,
                              false, gw, NULL);
         return;
     }

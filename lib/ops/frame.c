@@ -300,7 +300,7 @@ void R(nh_aligned_linear_forward)(const nh_frame *f, const nh_linear_map *map, s
     const struct nh_frame_row *row = row_of(f, b->in, m);
     for (int sign = 1; sign >= (m > 0 ? -1 : 1); sign -= 2, x += n * row->count) {
         real *out = y + (size_t)(to->l + sign * m) * to->mul;
-        R(nh_gemm)(map->kernels, false, false, n, b->cout, row->count, x, row->count,
+        R(nh_gemm)(map->method, false, false, n, b->cout, row->count, x, row->count,
                    aligned + b->weight + row->first * b->cout, b->cout, false, out, to->dim);
     }
     if (bias == NULL || o != 0 || map->n_bias == 0) return;
@@ -319,9 +319,9 @@ void R(nh_aligned_linear_backward)(const nh_frame *f, const nh_linear_map *map, 
     const size_t at = b->weight + row->first * b->cout;
     for (int sign = 1; sign >= (m > 0 ? -1 : 1); sign -= 2, x += n * row->count, gx += n * row->count) {
         const real *g = gy + (size_t)(to->l + sign * m) * to->mul;
-        R(nh_gemm)(map->kernels, false, true, n, row->count, b->cout, g, to->dim, aligned + at, b->cout, add,
+        R(nh_gemm)(map->method, false, true, n, row->count, b->cout, g, to->dim, aligned + at, b->cout, add,
                    gx, row->count);
-        R(nh_gemm)(map->kernels, true, false, row->count, b->cout, n, x, row->count, g, to->dim, true,
+        R(nh_gemm)(map->method, true, false, row->count, b->cout, n, x, row->count, g, to->dim, true,
                    galigned + at, b->cout);
     }
     for (size_t t = 0; gbias != NULL && o == 0 && map->n_bias > 0 && t < n; t++)
@@ -504,7 +504,7 @@ void R(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n,
                 if (!has_matrix(map, natural, m, o)) continue;
                 for (int sign = 1; sign >= (m > 0 ? -1 : 1); sign -= 2) {
                     real *out = y + n * to->offset + (size_t)(to->l + sign * m) * to->mul;
-                    R(nh_gemm)(map->kernels, false, false, n, to->mul, wide, room + (sign > 0 ? 0 : n * wide),
+                    R(nh_gemm)(map->method, false, false, n, to->mul, wide, room + (sign > 0 ? 0 : n * wide),
                                wide, folded, to->mul, false, out, to->dim);
                 }
                 folded += wide * to->mul;
@@ -516,7 +516,7 @@ void R(nh_folded_forward)(const nh_frame *f, const nh_linear_map *map, size_t n,
         if (from == NULL) continue;
         for (size_t t = 0; t < n; t++)
             if (along[t] <= 0)
-                R(nh_gemm)(map->kernels, false, false, to->rows, to->mul, from->mul,
+                R(nh_gemm)(map->method, false, false, to->rows, to->mul, from->mul,
                            x + n * from->offset + t * from->dim, from->mul, folded, to->mul, true,
                            y + n * to->offset + t * to->dim, to->mul);
         folded += from->mul * to->mul;
@@ -542,9 +542,9 @@ void R(nh_folded_backward)(const nh_frame *f, const nh_linear_map *map, size_t n
                 for (int sign = 1; sign >= (m > 0 ? -1 : 1); sign -= 2) {
                     const real *g = gy + n * to->offset + (size_t)(to->l + sign * m) * to->mul;
                     const size_t at = sign > 0 ? 0 : n * wide;
-                    R(nh_gemm)(map->kernels, false, true, n, wide, to->mul, g, to->dim, folded, to->mul, any,
+                    R(nh_gemm)(map->method, false, true, n, wide, to->mul, g, to->dim, folded, to->mul, any,
                                groom + at, wide);
-                    R(nh_gemm)(map->kernels, true, false, wide, to->mul, n, room + at, wide, g, to->dim, true,
+                    R(nh_gemm)(map->method, true, false, wide, to->mul, n, room + at, wide, g, to->dim, true,
                                gfolded, to->mul);
                 }
                 any = true;
@@ -561,9 +561,9 @@ void R(nh_folded_backward)(const nh_frame *f, const nh_linear_map *map, size_t n
             const real *g = gy + n * to->offset + t * to->dim;
             const size_t at = n * from->offset + t * from->dim;
             if (along[t] > 0) continue;
-            R(nh_gemm)(map->kernels, false, true, to->rows, from->mul, to->mul, g, to->mul, folded, to->mul,
+            R(nh_gemm)(map->method, false, true, to->rows, from->mul, to->mul, g, to->mul, folded, to->mul,
                        true, gx + at, from->mul);
-            R(nh_gemm)(map->kernels, true, false, from->mul, to->mul, to->rows, x + at, from->mul, g, to->mul,
+            R(nh_gemm)(map->method, true, false, from->mul, to->mul, to->rows, x + at, from->mul, g, to->mul,
                        true, gfolded, to->mul);
         }
         folded += from->mul * to->mul;

@@ -156,11 +156,11 @@ static void block(size_t m, size_t n, size_t k, const real *a, size_t row, size_
     }
 }
 
-void R(nh_gemm)(nh_kernels kernels, bool a_transposed, bool b_transposed, size_t m, size_t n, size_t k,
+void R(nh_gemm)(nh_method method, bool a_transposed, bool b_transposed, size_t m, size_t n, size_t k,
                 const real *a, size_t lda, const real *b, size_t ldb, bool add, real *c, size_t ldc)
 {
     real strips_of_a[DEPTH * HEIGHT];
-    if (kernels == NH_KERNELS_REFERENCE) {
+    if (method == NH_METHOD_REFERENCE) {
         NH_GEMM(CblasRowMajor, a_transposed ? CblasTrans : CblasNoTrans,
                 b_transposed ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb,
                 add ? 1 : 0, c, (int)ldc);

@@ -19,7 +19,7 @@ void R(nh_linear_group_forward)(const nh_linear_map *map, size_t group, size_t n
     if (b->in == SIZE_MAX) {
         if (!add) memset(y, 0, rows * b->cout * sizeof(real));
     } else {
-        R(nh_gemm)(map->kernels, false, false, rows, b->cout, b->cin, x, b->cin, weight + b->weight, b->cout,
+        R(nh_gemm)(map->method, false, false, rows, b->cout, b->cin, x, b->cin, weight + b->weight, b->cout,
                    add, y, b->cout);
     }
     if (bias == NULL || group != 0 || map->n_bias == 0) return;
@@ -51,10 +51,10 @@ void R(nh_linear_group_backward)(const nh_linear_map *map, size_t group, size_t 
     const size_t rows = n * map->out.group[group].rows, cin = b->cin, cout = b->cout;
     if (rows == 0) return;
     if (b->in != SIZE_MAX && gx != NULL)
-        R(nh_gemm)(map->kernels, false, true, rows, cin, cout, gy, cout, weight + b->weight, cout, add, gx,
+        R(nh_gemm)(map->method, false, true, rows, cin, cout, gy, cout, weight + b->weight, cout, add, gx,
                    cin);
     if (b->in != SIZE_MAX && gw != NULL)
-        R(nh_gemm)(map->kernels, true, false, cin, cout, rows, x, cin, gy, cout, true, gw + b->weight, cout);
+        R(nh_gemm)(map->method, true, false, cin, cout, rows, x, cin, gy, cout, true, gw + b->weight, cout);
     if (gbias == NULL || group != 0 || map->n_bias == 0) return;
     for (size_t t = 0; t < n; t++)
         for (size_t u = 0; u < b->cout; u++)

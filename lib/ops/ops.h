@@ -40,7 +40,7 @@
 
 /* C[m][n] = A B, added to C where `add`: A[m][k], or its transpose [k][m]; B[k][n], or its transpose [n][k]. lda, ldb
  * and ldc: from row to row, as stored. Row-major. Our own: a row of C does not depend on the others. */
-void NH_NAME(nh_gemm)(nh_kernels kernels, bool a_transposed, bool b_transposed, size_t m, size_t n, size_t k,
+void NH_NAME(nh_gemm)(nh_method method, bool a_transposed, bool b_transposed, size_t m, size_t n, size_t k,
                       const NH_REAL *a, size_t lda, const NH_REAL *b, size_t ldb, bool add, NH_REAL *c,
                       size_t ldc);
 
@@ -146,7 +146,7 @@ typedef struct NH_NAME(nh_mlp) {
     NH_REAL **bias;          /* [layers], NULL: none */
     NH_REAL **gain, **shift; /* [layers-1], of LN; all NULL: no LN */
     NH_REAL eps;
-    nh_kernels kernels;
+    nh_method method;
 } NH_NAME(nh_mlp);
 /* Numbers that the hidden layers take per row: each its activation and its normalised sum, and one
  * 1/sqrt(var+eps). */
@@ -189,12 +189,12 @@ void NH_NAME(nh_silu_forward)(size_t n, NH_REAL *x);
 /* g *= silu'(x), x as before nh_silu_forward */
 void NH_NAME(nh_silu_backward)(size_t n, const NH_REAL *x, NH_REAL *g);
 /* y[n][out] (+)= x[n][in] weight[out][in]^T + bias */
-void NH_NAME(nh_dense_forward)(nh_kernels kernels, size_t n, size_t in, size_t out, const NH_REAL *x,
+void NH_NAME(nh_dense_forward)(nh_method method, size_t n, size_t in, size_t out, const NH_REAL *x,
                                const NH_REAL *weight, const NH_REAL *bias, bool add, NH_REAL *y);
 /* gx[n][in] = gy weight, gw[out][in] += gy^T x, gbias[out] += sum_t gy. x may be NULL where gw is. (A product
  * of weights F[z][p] = L[z][h] B[p][h]^T is nh_dense_forward(z, h, p, L, B): its backward is this one too.)
  */
-void NH_NAME(nh_dense_backward)(nh_kernels kernels, size_t n, size_t in, size_t out, const NH_REAL *gy,
+void NH_NAME(nh_dense_backward)(nh_method method, size_t n, size_t in, size_t out, const NH_REAL *gy,
                                 const NH_REAL *x, const NH_REAL *weight, NH_REAL *gx, bool add, NH_REAL *gw,
                                 NH_REAL *gbias);
 

@@ -9,6 +9,7 @@
 #define NH_PLAN_LAYOUT_H
 
 #include "o3/irreps.h"
+#include "plan/method.h"
 
 typedef struct nh_group {
     int l, p;
@@ -39,10 +40,6 @@ void nh_layout_free(nh_layout *l);
 /* Index of the group (l,p), or SIZE_MAX. */
 size_t nh_layout_find(const nh_layout *l, int degree, int parity);
 
-/* FAST: matrix products for tiles (ops/gemm.c) and tensor products in the frame of the edge (plan/frame.h).
- * REFERENCE: BLAS and the explicit coupling matrices M (plan/product.h); slower, used by tests. */
-typedef enum nh_kernels { NH_KERNELS_FAST, NH_KERNELS_REFERENCE } nh_kernels;
-
 /* An irreps linear map (docs/network.md 2.1) between two layouts: for each group of the output a dense matrix
  * [cin][cout], and where its numbers come from in the flat parameter `tp.weight`. */
 typedef struct nh_linear_block {
@@ -52,7 +49,7 @@ typedef struct nh_linear_block {
 } nh_linear_block;
 
 typedef struct nh_linear_map {
-    nh_kernels kernels;
+    nh_method method;
     nh_layout in, out;
     nh_linear_block *block; /* [out.count]; owned */
     size_t n_weight;

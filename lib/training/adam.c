@@ -7,23 +7,23 @@
 
 static bool has(const nh_weights *w, size_t i)
 {
-    return w->real ? w->real[i] != NULL : w->single[i] != NULL;
+    return w->as_double ? w->as_double[i] != NULL : w->as_float[i] != NULL;
 }
 
 int nh_weights_zero_like(const nh_params *p, const nh_weights *like, nh_weights *out, nh_error *err)
 {
-    if (nh_weights_new(p, like->real != NULL, out, err)) return -1;
+    if (nh_weights_new(p, like->as_double != NULL, out, err)) return -1;
     for (size_t i = 0; i < p->count; i++) {
         if (!has(like, i)) continue;
-        void *values = nh_calloc_aligned(p->param[i].count, like->real ? sizeof(double) : sizeof(float));
+        void *values = nh_calloc_aligned(p->param[i].count, like->as_double ? sizeof(double) : sizeof(float));
         if (!values) {
             nh_weights_free(out);
             return nh_fail_memory(err, p->param[i].name);
         }
-        if (like->real)
-            out->real[i] = values;
+        if (like->as_double)
+            out->as_double[i] = values;
         else
-            out->single[i] = values;
+            out->as_float[i] = values;
     }
     return 0;
 }
@@ -44,10 +44,10 @@ static void clear_one(void *context, size_t i, int thread)
     const loop *l = context;
     (void)thread;
     if (!has(l->write, i)) return;
-    if (l->write->real)
-        memset(l->write->real[i], 0, l->p->param[i].count * sizeof(double));
+    if (l->write->as_double)
+        memset(l->write->as_double[i], 0, l->p->param[i].count * sizeof(double));
     else
-        memset(l->write->single[i], 0, l->p->param[i].count * sizeof(float));
+        memset(l->write->as_float[i], 0, l->p->param[i].count * sizeof(float));
 }
 
 void nh_weights_clear(const nh_params *p, nh_weights *w, nh_threads *threads)
@@ -59,10 +59,10 @@ void nh_weights_copy(const nh_params *p, nh_weights *to, const nh_weights *from)
 {
     for (size_t i = 0; i < p->count; i++) {
         if (!has(to, i) || !has(from, i)) continue;
-        if (to->real)
-            memcpy(to->real[i], from->real[i], p->param[i].count * sizeof(double));
+        if (to->as_double)
+            memcpy(to->as_double[i], from->as_double[i], p->param[i].count * sizeof(double));
         else
-            memcpy(to->single[i], from->single[i], p->param[i].count * sizeof(float));
+            memcpy(to->as_float[i], from->as_float[i], p->param[i].count * sizeof(float));
     }
 }
 
@@ -74,7 +74,7 @@ double nh_weights_norm(const nh_params *p, const nh_weights *w)
         double part[LANES] = {0};
         for (size_t k = 0; has(w, i) && k < p->param[i].count; k += LANES)
             for (size_t j = 0; j < LANES && k + j < p->param[i].count; j++) {
-                const double x = w->real ? w->real[i][k + j] : (double)w->single[i][k + j];
+                const double x = w->as_double ? w->as_double[i][k + j] : (double)w->as_float[i][k + j];
                 part[j] += x * x;
             }
         for (size_t j = 0; j < LANES; j++)
@@ -119,10 +119,10 @@ static void step_one(void *context, size_t i, int thread)
     (void)thread;
     if (!has(w, i) || !has(g, i)) return;
     const size_t n = l->p->param[i].count;
-    if (w->real)
-        step_d(&l->adam, n, g->real[i], l->m->real[i], l->v->real[i], w->real[i]);
+    if (w->as_double)
+        step_d(&l->adam, n, g->as_double[i], l->m->as_double[i], l->v->as_double[i], w->as_double[i]);
     else
-        step_f(&l->adam, n, g->single[i], l->m->single[i], l->v->single[i], w->single[i]);
+        step_f(&l->adam, n, g->as_float[i], l->m->as_float[i], l->v->as_float[i], w->as_float[i]);
 }
 
 void nh_adam_step(const nh_optimizer_settings *o, const nh_params *p, double lr, uint64_t step, double factor,
@@ -141,10 +141,10 @@ static void average_one(void *context, size_t i, int thread)
     (void)thread;
     if (!has(w, i) || !has(average, i)) return;
     for (size_t k = 0; k < l->p->param[i].count; k++)
-        if (w->real)
-            average->real[i][k] += (1 - l->decay) * (w->real[i][k] - average->real[i][k]);
+        if (w->as_double)
+            average->as_double[i][k] += (1 - l->decay) * (w->as_double[i][k] - average->as_double[i][k]);
         else
-            average->single[i][k] += (float)(1 - l->decay) * (w->single[i][k] - average->single[i][k]);
+            average->as_float[i][k] += (float)(1 - l->decay) * (w->as_float[i][k] - average->as_float[i][k]);
 }
 
 void nh_weights_average(const nh_params *p, double decay, const nh_weights *w, nh_weights *average,

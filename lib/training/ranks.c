@@ -32,20 +32,20 @@ int nh_ranks_sum_weights(const nh_ranks *r, const nh_params *p, nh_weights *w, n
     if (r->count == 1) return 0;
     size_t count = 0, at;
     for (size_t i = 0; i < p->count; i++)
-        count += (w->real ? (void *)w->real[i] : (void *)w->single[i]) ? p->param[i].count : 0;
+        count += (w->as_double ? (void *)w->as_double[i] : (void *)w->as_float[i]) ? p->param[i].count : 0;
     double *all = NH_ARRAY(double, count);
     if (!all) return nh_fail_memory(err, "gradients");
     for (int back = 0; back < 2; back++) {
         at = 0;
         for (size_t i = 0; i < p->count; i++) {
-            if (!(w->real ? (void *)w->real[i] : (void *)w->single[i])) continue;
+            if (!(w->as_double ? (void *)w->as_double[i] : (void *)w->as_float[i])) continue;
             for (size_t k = 0; k < p->param[i].count; k++, at++) {
                 if (!back)
-                    all[at] = w->real ? w->real[i][k] : (double)w->single[i][k];
-                else if (w->real)
-                    w->real[i][k] = all[at];
+                    all[at] = w->as_double ? w->as_double[i][k] : (double)w->as_float[i][k];
+                else if (w->as_double)
+                    w->as_double[i][k] = all[at];
                 else
-                    w->single[i][k] = (float)all[at];
+                    w->as_float[i][k] = (float)all[at];
             }
         }
         if (!back) nh_ranks_sum(r, count, all);
@@ -57,8 +57,9 @@ int nh_ranks_sum_weights(const nh_ranks *r, const nh_params *p, nh_weights *w, n
 void nh_ranks_share_weights(const nh_ranks *r, int owner, const nh_params *p, nh_weights *w)
 {
     for (size_t i = 0; i < p->count; i++) {
-        void *const values = w->real ? (void *)w->real[i] : (void *)w->single[i];
+        void *const values = w->as_double ? (void *)w->as_double[i] : (void *)w->as_float[i];
         if (values != NULL)
-            nh_ranks_share(r, owner, p->param[i].count * (w->real ? sizeof(double) : sizeof(float)), values);
+            nh_ranks_share(r, owner, p->param[i].count * (w->as_double ? sizeof(double) : sizeof(float)),
+                           values);
     }
 }

@@ -21,7 +21,7 @@ void nh_sample_free(nh_sample *c)
     nh_graph_free(c->graph);
     nh_edge_list_free(&c->list);
     free(c->run);
-    free(c->single);
+    free(c->as_float);
     free(c->as_double);
     free(c->name);
     free(c);
@@ -87,18 +87,18 @@ static int keep_features(nh_sample *c, const nh_edge_features *f, bool as_double
     if (as_double)
         c->as_double = NH_ARRAY(double, count);
     else
-        c->single = NH_ARRAY(float, count);
-    const int status = vector && (c->single || c->as_double) ? 0 : nh_fail_memory(err, "features");
+        c->as_float = NH_ARRAY(float, count);
+    const int status = vector && (c->as_float || c->as_double) ? 0 : nh_fail_memory(err, "features");
     for (size_t e = 0; !status && e < n; e++) {
         nh_edge_feature(f, e, vector);
         for (size_t i = 0; i < f->dim; i++)
             if (as_double)
                 c->as_double[e * f->dim + i] = vector[i];
             else
-                c->single[e * f->dim + i] = (float)vector[i];
+                c->as_float[e * f->dim + i] = (float)vector[i];
     }
     free(vector);
-    c->rows.single = c->single;
+    c->rows.as_float = c->as_float;
     c->rows.as_double = c->as_double;
     c->rows.run = c->run;
     c->rows.width = f->dim;

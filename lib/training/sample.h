@@ -40,7 +40,7 @@ typedef struct nh_sample {
     nh_feature_rows rows; /* what the networks see, of the shell pairs or elements that occur here */
     /* private: what `rows` points to */
     nh_feature_run *run;
-    float *single;
+    float *as_float;
     double *as_double;
 } nh_sample;
 

@@ -239,16 +239,16 @@ static int get_network(const nh_yaml *root, const char *name, const char *networ
 static int get_all(const nh_yaml *root, const char *name, const char *network_name, const char *folder,
                    const char *run_folder, nh_settings *s, nh_error *err)
 {
-    static const char *const known[] = {"network",    "init",     "data",   "run_dir",    "seed",
-                                        "precision",  "ensemble", "loss",   "optimizer",  "schedule",
-                                        "accumulate", "memory",   "ablate", "checkpoint", "zero_output",
-                                        "parallel",   "kernels",  NULL};
+    static const char *const known[] = {"network",    "init",     "data",    "run_dir",    "seed",
+                                        "precision",  "ensemble", "loss",    "optimizer",  "schedule",
+                                        "accumulate", "memory",   "ablate",  "checkpoint", "zero_output",
+                                        "parallel",   "method",   "kernels", NULL};
     static const char *const precisions[] = {"single", "double", NULL},
-                             *const kernel_names[] = {"fast", "reference", NULL},
+                             *const methods[] = {"fast", "reference", NULL},
                              *const memories[] = {"store", "recompute", NULL},
                              *const checkpoint_keys[] = {"every_steps", NULL};
     const nh_yaml *checkpoint;
-    int precision = s->as_double, memory = (int)s->memory, kernels = (int)s->kernels;
+    int precision = s->as_double, memory = (int)s->memory, method = (int)s->method;
     if (root->kind != NH_YAML_MAP)
         return nh_fail(err, "%s:%zu: a map of settings expected", name, root->line);
     if (nh_yaml_check_keys(root, name, known, err) ||
@@ -262,13 +262,14 @@ static int get_all(const nh_yaml *root, const char *name, const char *network_na
         get_optimizer(root, name, &s->optimizer, err) || get_schedule(root, name, &s->schedule, err) ||
         nh_yaml_get_size(root, name, "accumulate", 1, 1000000, &s->accumulate, err) ||
         nh_yaml_get_choice(root, name, "memory", memories, &memory, err) ||
-        nh_yaml_get_choice(root, name, "kernels", kernel_names, &kernels, err) ||
+        nh_yaml_get_choice(root, name, "kernels", methods, &method, err) || /* the older name */
+        nh_yaml_get_choice(root, name, "method", methods, &method, err) ||
         get_ablations(root, name, &s->ablate, err) || get_parallel(root, name, &s->processes, err) ||
         nh_yaml_get_map(root, name, "checkpoint", checkpoint_keys, &checkpoint, err))
         return -1;
     s->as_double = precision == 1;
     s->memory = (nh_memory_kind)memory;
-    s->kernels = (nh_kernels)kernels;
+    s->method = (nh_method)method;
     return checkpoint
                ? nh_yaml_get_size(checkpoint, name, "every_steps", 1, 1000000000, &s->checkpoint_steps, err)
                : 0;

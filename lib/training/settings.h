@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/yaml.h"
 #include "nextham/config.h"
-#include "plan/layout.h"
+#include "plan/method.h"
 #include "training/loss.h"
 
 #include <stdbool.h>
@@ -75,7 +75,7 @@ typedef struct nh_settings {
     size_t accumulate;
     size_t processes; /* that share a crystal (ranks.h); 0: as many as are useful */
     nh_memory_kind memory;
-    nh_kernels kernels;
+    nh_method method;
     unsigned ablate;
     size_t checkpoint_steps;
 } nh_settings;

@@ -92,8 +92,8 @@ char *nh_settings_text(const nh_settings *s, const nh_config *network)
         fprintf(f, "parallel: %zu\n", s->processes);
     else
         fprintf(f, "parallel: %s\n", s->processes == 1 ? "data" : "ensemble");
-    fprintf(f, "memory: %s\nkernels: %s\nablate: [", s->memory == NH_MEMORY_STORE ? "store" : "recompute",
-            s->kernels == NH_KERNELS_FAST ? "fast" : "reference");
+    fprintf(f, "memory: %s\nmethod: %s\nablate: [", s->memory == NH_MEMORY_STORE ? "store" : "recompute",
+            s->method == NH_METHOD_FAST ? "fast" : "reference");
     for (size_t i = 0, n = 0; nh_ablation_names[i]; i++)
         if (s->ablate & 1u << i) fprintf(f, "%s%s", n++ ? ", " : "", nh_ablation_names[i]);
     fprintf(f, "]\ncheckpoint:\n  every_steps: %zu\n", s->checkpoint_steps);

@@ -29,8 +29,8 @@ static void silence(const nh_params *p, nh_weights *w)
 {
     for (size_t i = 0; i < p->count; i++) {
         if (strncmp(p->param[i].name, "edge_lin.", 9)) continue;
-        if (w->real && w->real[i]) memset(w->real[i], 0, p->param[i].count * sizeof(double));
-        if (w->single && w->single[i]) memset(w->single[i], 0, p->param[i].count * sizeof(float));
+        if (w->as_double && w->as_double[i]) memset(w->as_double[i], 0, p->param[i].count * sizeof(double));
+        if (w->as_float && w->as_float[i]) memset(w->as_float[i], 0, p->param[i].count * sizeof(float));
     }
 }
 

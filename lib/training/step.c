@@ -100,8 +100,8 @@ static bool silent(const nh_params *p, const nh_weights *w)
     for (size_t i = 0; i < p->count; i++) {
         if (strncmp(p->param[i].name, "edge_lin.", 9)) continue;
         for (size_t k = 0; k < p->param[i].count; k++)
-            if ((w->real && w->real[i] && w->real[i][k] != 0) ||
-                (w->single && w->single[i] && w->single[i][k] != 0))
+            if ((w->as_double && w->as_double[i] && w->as_double[i][k] != 0) ||
+                (w->as_float && w->as_float[i] && w->as_float[i][k] != 0))
                 return false;
     }
     return true;
@@ -122,8 +122,8 @@ static void clear_unused(const nh_params *p, const nh_selection *output, nh_weig
             if (in->entry[i].l != out->entry[o].l || in->entry[i].p != out->entry[o].p) continue;
             const size_t n = in->entry[i].mul * out->entry[o].mul;
             if (next == output->irreps.count || output->entry[next] != o) {
-                if (w->real && w->real[at]) memset(w->real[at] + first, 0, n * sizeof(double));
-                if (w->single && w->single[at]) memset(w->single[at] + first, 0, n * sizeof(float));
+                if (w->as_double && w->as_double[at]) memset(w->as_double[at] + first, 0, n * sizeof(double));
+                if (w->as_float && w->as_float[at]) memset(w->as_float[at] + first, 0, n * sizeof(float));
             }
             first += n;
         }
@@ -153,7 +153,7 @@ static int make_parts(nh_stepper *t, int threads, nh_error *err)
             if (average) clear_unused(&m->params, &t->output, average);
         }
         if (t->kind->make(m, &t->types, r, &t->input, t->input_entry, &t->output, t->with_trace, memory,
-                          t->settings->kernels, &p->net, err) ||
+                          t->settings->method, &p->net, err) ||
             (p->trained && t->kind->train(p->net, &numbers, err)))
             return nh_fail_at(err, "sub-model range%zu", r);
     }

@@ -70,7 +70,7 @@ static void drop(nh_submodel *s)
 
 static int make(const nh_model *m, const nh_types *types, size_t range, const nh_irreps *input,
                 const size_t *input_entry, const nh_selection *output, bool with_trace, nh_tape_memory memory,
-                nh_kernels kernels, nh_submodel **out, nh_error *err)
+                nh_method method, nh_submodel **out, nh_error *err)
 {
     nh_submodel *s = NH_ARRAY(nh_submodel, 1);
     *out = NULL;
@@ -80,7 +80,7 @@ static int make(const nh_model *m, const nh_types *types, size_t range, const nh
     s->n_pair = types->n_shell_pair;
     s->with_trace = with_trace;
     if (NH_NET(_new)(&m->config, types, &m->params, &m->weights[range], range, input, input_entry,
-                     &output->irreps, output->entry, with_trace, kernels, NULL, &s->net, err) ||
+                     &output->irreps, output->entry, with_trace, method, NULL, &s->net, err) ||
         NH_NET(_tape_new)(memory, &s->tape, err)) {
         drop(s);
         return -1;

@@ -21,7 +21,7 @@ typedef struct nh_submodel_kind {
     /* The types must outlive it. Its weights are the model's. */
     int (*make)(const nh_model *m, const nh_types *types, size_t range, const nh_irreps *input,
                 const size_t *input_entry, const nh_selection *output, bool with_trace, nh_tape_memory memory,
-                nh_kernels kernels, nh_submodel **out, nh_error *err);
+                nh_method method, nh_submodel **out, nh_error *err);
     void (*drop)(nh_submodel *s); /* NULL is fine */
     /* Prepares it for training: steps change these numbers, which must outlive it. Only then may `backward`
      * and the functions below it be called. */

@@ -269,7 +269,7 @@ static int sub_model(const setup *s, size_t k, bool with_trace, nh_weights *w, n
     if (nh_weights_new(&s->params, false, w, err) != 0 || nh_weights_init(&s->params, 1, k, w, err) != 0)
         return -1;
     return nh_network_f_new(&s->config, &s->types, &s->params, w, k, &s->types.out, s->entry, &s->wanted,
-                            s->entry, with_trace, NH_KERNELS_FAST, NULL, net, err);
+                            s->entry, with_trace, NH_METHOD_FAST, NULL, net, err);
 }
 
 /* Floating-point operations of one sub-model with `inside` of the edges in its range; see the top. */

@@ -290,12 +290,12 @@ refused() { # TEXT... : model or crystal is refused, and nothing is left behind
     rm "$T/standard.nc"
 }
 
-@test "fast and reference kernels give the same bands" {
+@test "method fast and method reference give the same bands" {
     "$BIN/mkgraph" --abacus pipelines/GaAs -o "$T/gaas.nc"
-    for kernels in fast reference; do
+    for method in fast reference; do
         # double: perfect GaAs magnifies the rounding of single precision (README.md, limits)
-        "$BIN/nhinfer" -q --precision double --kernels $kernels -m pipelines/model.nc -o "$T/$kernels.nc" "$T/gaas.nc"
-        "$BIN/geneig" --matrix h_pred --path "L .5 .5 .5; G 0 0 0; X .5 0 .5" --total 20 -o "$T/$kernels.eig" "$T/$kernels.nc"
+        "$BIN/nhinfer" -q --precision double --method $method -m pipelines/model.nc -o "$T/$method.nc" "$T/gaas.nc"
+        "$BIN/geneig" --matrix h_pred --path "L .5 .5 .5; G 0 0 0; X .5 0 .5" --total 20 -o "$T/$method.eig" "$T/$method.nc"
     done
     "$BIN/bandplot-data" --ref "$T/reference.eig" "$T/fast.eig" > "$T/bands"
     worst=$(sed -n 's/^# band error after the shift: mean .* meV, max \([0-9.]*\) meV.*/\1/p' "$T/bands")

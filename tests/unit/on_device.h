@@ -37,11 +37,11 @@ static bool made_on_host;
     static inline int placed_new_##suffix(const nh_config *c, const nh_types *t, const nh_params *p,         \
                                           const nh_weights *w, size_t range, const nh_irreps *input,         \
                                           const size_t *input_entry, const nh_irreps *wanted,                \
-                                          const size_t *wanted_entry, bool with_trace, nh_kernels kernels,   \
+                                          const size_t *wanted_entry, bool with_trace, nh_method method,     \
                                           nh_threads *threads, nh_network_##suffix **out, nh_error *err)     \
     {                                                                                                        \
         if (nh_network_##suffix##_new(c, t, p, w, range, input, input_entry, wanted, wanted_entry,           \
-                                      with_trace, kernels, threads, out, err) != 0)                          \
+                                      with_trace, method, threads, out, err) != 0)                           \
             return -1;                                                                                       \
         if (made_on_host || nh_network_##suffix##_place(*out, test_device(), err) == 0) return 0;            \
         nh_network_##suffix##_free(*out);                                                                    \

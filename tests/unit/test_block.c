@@ -77,7 +77,7 @@ static void set_up(block_test *b)
         const char *name = block_name(b->params.param[i].name);
         double *golden = name != NULL ? parameter(b->nc, "p", name) : NULL;
         if (golden == NULL) continue;
-        memcpy(b->weights.real[i], golden, b->params.param[i].count * sizeof *golden);
+        memcpy(b->weights.as_double[i], golden, b->params.param[i].count * sizeof *golden);
         free(golden);
         taken++;
     }
@@ -87,7 +87,7 @@ static void set_up(block_test *b)
     for (size_t i = 0; i < b->types.out.count; i++)
         all[i] = i;
     OK(nh_network_d_new(&b->config, &b->types, &b->params, &b->weights, 0, &b->types.out, all, &b->types.out,
-                        all, false, NH_KERNELS_FAST, NULL, &b->net, &err));
+                        all, false, NH_METHOD_FAST, NULL, &b->net, &err));
     free(all);
 
     /* edge_proj in the place of TraceGrad's first layer, which is not run */
@@ -148,13 +148,13 @@ static void check_parameters(const block_test *b, nh_pass *f)
 {
     nh_weights g;
     OK(nh_network_d_gradients_new(b->net, &g, &err));
-    nh_back_end_d(f, g.real);
+    nh_back_end_d(f, g.as_double);
     size_t compared = 0;
     for (size_t i = 0; i < b->params.count; i++) {
         const char *name = block_name(b->params.param[i].name);
-        double *golden = name != NULL && g.real[i] != NULL ? parameter(b->nc, "g", name) : NULL;
+        double *golden = name != NULL && g.as_double[i] != NULL ? parameter(b->nc, "g", name) : NULL;
         if (golden == NULL) continue;
-        assert_close(b->params.param[i].count, g.real[i], golden, 1e-9, name);
+        assert_close(b->params.param[i].count, g.as_double[i], golden, 1e-9, name);
         free(golden);
         compared++;
     }

@@ -452,8 +452,8 @@ static void dead_names(void **state)
 static double value(const nh_params *p, const nh_weights *w, const char *name, size_t i)
 {
     const size_t k = nh_params_find(p, name);
-    assert_true(k != SIZE_MAX && w->real[k]);
-    return w->real[k][i];
+    assert_true(k != SIZE_MAX && w->as_double[k]);
+    return w->as_double[k][i];
 }
 
 /* Section 10 with the check values of golden/README.md. */
@@ -490,11 +490,11 @@ static void rule_weights(void **state)
         const size_t k = nh_params_find(&p, scales[i].name);
         double largest = 0;
         for (size_t j = 0; j < p.param[k].count; j++)
-            largest = fmax(largest, fabs(w.real[k][j]));
+            largest = fmax(largest, fabs(w.as_double[k][j]));
         if (!(largest <= scales[i].scale && largest > 0.9 * scales[i].scale))
             fail_msg("%s: %g", scales[i].name, largest);
     }
-    assert_null(w.real[nh_params_find(&p, "blocks.3.ga.proj.tp.weight")]);
+    assert_null(w.as_double[nh_params_find(&p, "blocks.3.ga.proj.tp.weight")]);
     nh_weights_free(&w);
     nh_params_free(&p);
     nh_config_free(&c);
@@ -532,27 +532,27 @@ static void initialisation(void **state)
     /* edge_lin: POST 32x0e+56x0o+68x0e+136x1o.. -> OUT. The first entry feeds the 68 0e outputs, which get 32
      * + 68 channels each. */
     size_t k = nh_params_find(&p, "edge_lin.tp.weight");
-    assert_near(100 * mean_square(w.real[k], 32 * 68), 1, 0.1);
-    assert_near(56 * mean_square(w.real[k] + 32 * 68, 56 * 56), 1, 0.1);
+    assert_near(100 * mean_square(w.as_double[k], 32 * 68), 1, 0.1);
+    assert_near(56 * mean_square(w.as_double[k] + 32 * 68, 56 * 56), 1, 0.1);
     k = nh_params_find(&p, "blocks.0.ga.pre_lin.tp.weight"); /* each output entry is fed three times */
-    assert_near(96 * mean_square(w.real[k], 32 * 32), 1, 0.2);
+    assert_near(96 * mean_square(w.as_double[k], 32 * 32), 1, 0.2);
     k = nh_params_find(&p, "blocks.0.ga.sep_value.dtp.tp.weight");
-    assert_near(mean_square(w.real[k], p.param[k].count), 1, 0.2);
+    assert_near(mean_square(w.as_double[k], p.param[k].count), 1, 0.2);
     k = nh_params_find(&p, "blocks.0.ga.sep_act.dtp_rad.net.6.weight"); /* uniform(+-1/8): variance 1/192 */
-    assert_near(192 * mean_square(w.real[k], p.param[k].count), 1, 0.05);
+    assert_near(192 * mean_square(w.as_double[k], p.param[k].count), 1, 0.05);
     k = nh_params_find(&p, "blocks.0.ga.sep_act.dtp_rad.offset");
-    assert_near(192 * mean_square(w.real[k], p.param[k].count), 1, 0.2);
+    assert_near(192 * mean_square(w.as_double[k], p.param[k].count), 1, 0.2);
     assert_true(value(&p, &w, "blocks.0.ga.lin_alpha.1.weight", 3) == 1);
     assert_true(value(&p, &w, "blocks.0.ga.lin_alpha.1.bias", 3) == 0);
     assert_true(value(&p, &w, "blocks.0.ga.merge_src.bias.0", 3) == 0);
     for (size_t i = 0; i < p.count; i++) {
         if (!p.param[i].acts) {
-            assert_null(w.real[i]);
+            assert_null(w.as_double[i]);
             continue;
         }
         for (size_t j = 0; j < p.param[i].count; j++)
-            assert_true(again.single[i][j] == (float)w.real[i][j]);
-        if (p.param[i].init == NH_INIT_LINEAR) assert_true(other.real[i][0] != w.real[i][0]);
+            assert_true(again.as_float[i][j] == (float)w.as_double[i][j]);
+        if (p.param[i].init == NH_INIT_LINEAR) assert_true(other.as_double[i][0] != w.as_double[i][0]);
     }
     nh_weights_free(&w);
     nh_weights_free(&again);

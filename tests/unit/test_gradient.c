@@ -65,7 +65,7 @@ typedef struct problem {
     const model *m;
     selection in, out;
     bool trace;
-    nh_kernels kernels;
+    nh_method method;
     size_t range;
     nh_edges g;
     int *src, *dst;
@@ -172,7 +172,7 @@ static void problem_close(problem *p)
     {                                                                                                        \
         net *n = NULL;                                                                                       \
         OK(net##_new(&p->m->config, &p->m->types, &p->m->params, w, p->range, &p->in.type, p->in.entry,      \
-                     &p->out.type, p->out.entry, p->trace, p->kernels, NULL, &n, &err));                     \
+                     &p->out.type, p->out.entry, p->trace, p->method, NULL, &n, &err));                      \
         return n;                                                                                            \
     }                                                                                                        \
     static void net##_there(net *n, problem *p, net##_tape *tape, nh_threads *pool)                          \
@@ -301,27 +301,27 @@ static void check_differences(const model *m, size_t range, bool trace)
     size_t tested = 0, moving = 0;
     for (size_t i = 0; i < m->params.count; i++) {
         const size_t n = m->params.param[i].count;
-        if (g.real[i] == NULL) continue;
+        if (g.as_double[i] == NULL) continue;
         double *before = malloc(n * sizeof *before), *direction = malloc(n * sizeof *direction);
         assert_true(before && direction);
-        memcpy(before, w.real[i], n * sizeof *before);
+        memcpy(before, w.as_double[i], n * sizeof *before);
         uint64_t s = i;
         double expected = 0, found[4];
         for (size_t k = 0; k < n; k++) {
             direction[k] = uniform(&s);
-            expected += direction[k] * g.real[i][k];
+            expected += direction[k] * g.as_double[i][k];
         }
         const double h = 1e-4;
         const double at[4] = {h, -h, 2 * h, -2 * h};
         for (size_t j = 0; j < 4; j++) {
             for (size_t k = 0; k < n; k++)
-                w.real[i][k] = before[k] + at[j] * direction[k];
+                w.as_double[i][k] = before[k] + at[j] * direction[k];
             OK(nh_network_d_update(net, &w, NULL, &err));
             found[j] = value(net, &p, factor);
         }
-        memcpy(w.real[i], before, n * sizeof *before);
+        memcpy(w.as_double[i], before, n * sizeof *before);
         const double slope = (8 * (found[0] - found[1]) - (found[2] - found[3])) / (12 * h);
-        const double scale = norm(n, g.real[i]);
+        const double scale = norm(n, g.as_double[i]);
         if (getenv("NH_VERBOSE") != NULL)
             fprintf(stderr, "%-60s %14.7e %14.7e  %.1e\n", m->params.param[i].name, slope, expected,
                     fabs(slope - expected) / (scale + 1e-30));
@@ -541,7 +541,8 @@ static void golden_gradients(void **state)
         const size_t k = (size_t)(name[i][5] - '0'), at = nh_params_find(&r.m.params, name[i] + 7);
         assert_true(k < 4 && at < r.m.params.count);
         /* biases of the imaginary half are none of the network's */
-        const double found = g[k].real[at] == NULL ? 0 : norm(r.m.params.param[at].count, g[k].real[at]);
+        const double found =
+            g[k].as_double[at] == NULL ? 0 : norm(r.m.params.param[at].count, g[k].as_double[at]);
         if (!(fabs(found - norms[i]) <= 1e-8 * norms[i] + 1e-16))
             fail_msg("|gradient of %s| is %.12e, expected %.12e", name[i], found, norms[i]);
         square += found * found;
@@ -550,7 +551,7 @@ static void golden_gradients(void **state)
         snprintf(variable, sizeof variable, "g_range%zu.%s", k, name[i] + 7);
         if (!golden_has(r.nc, variable)) continue;
         double *expected = golden_read(r.nc, variable);
-        assert_close(golden_count(r.nc, variable, NULL), g[k].real[at], expected, 1e-8, variable);
+        assert_close(golden_count(r.nc, variable, NULL), g[k].as_double[at], expected, 1e-8, variable);
         free(expected);
         full++;
     }
@@ -560,7 +561,7 @@ static void golden_gradients(void **state)
     /* nothing that the official program does not have */
     for (size_t k = 0; k < 4; k++)
         for (size_t i = 0; i < r.m.params.count; i++) {
-            bool listed = g[k].real[i] == NULL;
+            bool listed = g[k].as_double[i] == NULL;
             for (size_t j = 0; j < count && !listed; j++)
                 listed =
                     (size_t)(name[j][5] - '0') == k && strcmp(name[j] + 7, r.m.params.param[i].name) == 0;
@@ -586,9 +587,9 @@ static double distance(const model *m, const nh_weights *a, const nh_weights *b)
 {
     double worst = 0;
     for (size_t i = 0; i < m->params.count; i++) {
-        assert_int_equal(a->real[i] == NULL, b->real[i] == NULL);
-        if (a->real[i] == NULL) continue;
-        const double d = relative_error(m->params.param[i].count, a->real[i], b->real[i]);
+        assert_int_equal(a->as_double[i] == NULL, b->as_double[i] == NULL);
+        if (a->as_double[i] == NULL) continue;
+        const double d = relative_error(m->params.param[i].count, a->as_double[i], b->as_double[i]);
         if (!(d <= worst)) worst = d;
     }
     return worst;
@@ -627,10 +628,10 @@ static void kernels_agree(void **state)
     double *ham = calloc(n_ham, sizeof *ham);
     assert_non_null(ham);
     for (int memory = 0; memory < 2; memory++) {
-        p.kernels = NH_KERNELS_REFERENCE;
+        p.method = NH_METHOD_REFERENCE;
         nh_weights a = nh_network_d_gradient(&p, &w, (nh_tape_memory)memory, 2);
         memcpy(ham, p.ham, n_ham * sizeof *ham);
-        p.kernels = NH_KERNELS_FAST;
+        p.method = NH_METHOD_FAST;
         nh_weights b = nh_network_d_gradient(&p, &w, (nh_tape_memory)memory, 2);
         assert_true(norm(n_ham, ham) > 0);
         for (size_t i = 0; i < n_ham; i++)
@@ -678,10 +679,10 @@ static void single_precision(void **state)
         nh_weights g = nh_network_f_gradient(&p, &v, (nh_tape_memory)memory, 2), wide;
         OK(nh_weights_new(&m.params, true, &wide, &err));
         for (size_t i = 0; i < m.params.count; i++) {
-            if (g.single[i] == NULL) continue;
-            wide.real[i] = calloc(m.params.param[i].count, sizeof(double));
+            if (g.as_float[i] == NULL) continue;
+            wide.as_double[i] = calloc(m.params.param[i].count, sizeof(double));
             for (size_t k = 0; k < m.params.param[i].count; k++)
-                wide.real[i][k] = (double)g.single[i][k];
+                wide.as_double[i][k] = (double)g.as_float[i][k];
         }
         assert_true(distance(&m, &wide, &exact) < 1e-3);
         nh_weights_free(&g);
@@ -717,8 +718,8 @@ static void tape_again(void **state)
                 nh_network_d_there(net, order[i], tape, NULL);
                 nh_network_d_back(net, order[i], tape, &g, NULL);
                 for (size_t k = 0; k < m.params.count; k++)
-                    for (size_t n = 0; g.real[k] != NULL && n < m.params.param[k].count; n++)
-                        g.real[k][n] /= 2;
+                    for (size_t n = 0; g.as_double[k] != NULL && n < m.params.param[k].count; n++)
+                        g.as_double[k][n] /= 2;
                 assert_true(distance(&m, &g, &fresh) < 1e-14);
             }
             nh_weights_free(&g);
@@ -791,8 +792,8 @@ static void update(void **state)
     }
     /* a parameter that is gone: an error that names it, and the network stays as it is */
     const size_t gone = nh_params_find(&m.params, "blocks.1.ga.lin_alpha.3.bias");
-    free(second.real[gone]);
-    second.real[gone] = NULL;
+    free(second.as_double[gone]);
+    second.as_double[gone] = NULL;
     assert_int_equal(nh_network_d_update(net, &second, NULL, &err), -1);
     assert_non_null(strstr(err.text, "blocks.1.ga.lin_alpha.3.bias"));
     OK(nh_network_d_forward(net, &p.g, nh_network_d_features, &p, nh_network_d_answers, &p, false, NULL, NULL,
@@ -865,8 +866,8 @@ static void update(void **state)
         problem_close(&p);                                                                                   \
         problem_close(&q);                                                                                   \
     }
-DEFINE_IN_TRAINING(d, true, real, 1e-12)
-DEFINE_IN_TRAINING(f, false, single, 2e-5)
+DEFINE_IN_TRAINING(d, true, as_double, 1e-12)
+DEFINE_IN_TRAINING(f, false, as_float, 2e-5)
 
 static void in_training(void **state)
 {
@@ -916,21 +917,21 @@ static void odd_cases(void **state)
     /* gradients that are not wanted are left out, the others do not notice; without a sink */
     nh_weights whole = nh_network_d_gradient(&p, &w, NH_TAPE_RECOMPUTE, 0);
     for (size_t i = 0; i < m.params.count; i += 2) {
-        free(g.real[i]);
-        g.real[i] = NULL;
+        free(g.as_double[i]);
+        g.as_double[i] = NULL;
     }
     OK(nh_network_d_forward_keep(net, &p.g, nh_network_d_features, &p, NULL, NULL, tape, NULL, NULL, &err));
     nh_network_d_back(net, &p, tape, &g, NULL);
     for (size_t i = 1; i < m.params.count; i += 2)
-        if (g.real[i] != NULL)
-            assert_memory_equal(g.real[i], whole.real[i], m.params.param[i].count * sizeof(double));
+        if (g.as_double[i] != NULL)
+            assert_memory_equal(g.as_double[i], whole.as_double[i], m.params.param[i].count * sizeof(double));
     /* no edge in range: no gradient */
     for (size_t e = 0; e < p.g.n_edge; e++)
         p.distance[e] = 7;
     nh_weights none = nh_network_d_gradient(&p, &w, NH_TAPE_STORE, 2);
     for (size_t i = 0; i < m.params.count; i++)
-        for (size_t k = 0; none.real[i] != NULL && k < m.params.param[i].count; k++)
-            assert_true(none.real[i][k] == 0);
+        for (size_t k = 0; none.as_double[i] != NULL && k < m.params.param[i].count; k++)
+            assert_true(none.as_double[i][k] == 0);
     nh_weights_free(&none);
     nh_weights_free(&whole);
     nh_weights_free(&single);

@@ -287,7 +287,7 @@ static void run_network(const nh_graph *g, const nh_embedding *emb, const size_t
     for (size_t r = 0; r < model->n_range; r++) {
         nh_network_d *net;
         check(nh_network_d_new(&model->config, &types, &model->params, &model->weights[r], r, &o->all.irreps,
-                               o->all.entry, &o->all.irreps, o->all.entry, true, NH_KERNELS_FAST, NULL, &net,
+                               o->all.entry, &o->all.irreps, o->all.entry, true, NH_METHOD_FAST, NULL, &net,
                                &err),
               &err);
         check(nh_network_d_forward(net, &edges, source, &f, sink, &f, false, NULL, threads, NULL, &err),

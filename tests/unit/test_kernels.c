@@ -47,8 +47,8 @@ static double tolerance(size_t size, size_t k)
             b[i] = (real)uniform(&s);                                                                        \
         for (size_t i = 0; i < m * ldc; i++)                                                                 \
             c[0][i] = c[1][i] = c[2][i] = (real)uniform(&s);                                                 \
-        nh_gemm_##suffix(NH_KERNELS_REFERENCE, ta, tb, m, n, k, a, lda, b, ldb, add, c[0], ldc);             \
-        nh_gemm_##suffix(NH_KERNELS_FAST, ta, tb, m, n, k, a, lda, b, ldb, add, c[1], ldc);                  \
+        nh_gemm_##suffix(NH_METHOD_REFERENCE, ta, tb, m, n, k, a, lda, b, ldb, add, c[0], ldc);              \
+        nh_gemm_##suffix(NH_METHOD_FAST, ta, tb, m, n, k, a, lda, b, ldb, add, c[1], ldc);                   \
         nh_panels_##suffix(tb, n, k, b, ldb, panels);                                                        \
         if (!ta) nh_gemm_panels_##suffix(m, n, k, a, lda, panels, add, c[2], ldc);                           \
         for (size_t i = 0; i < m * ldc; i++) {                                                               \
@@ -89,9 +89,9 @@ static void rows_alone(void **state)
         a[i] = (float)uniform(&s);
     for (size_t i = 0; i < K * N; i++)
         b[i] = (float)uniform(&s);
-    nh_gemm_f(NH_KERNELS_FAST, false, false, M, N, K, a, K, b, N, false, all, N);
+    nh_gemm_f(NH_METHOD_FAST, false, false, M, N, K, a, K, b, N, false, all, N);
     for (size_t t = 0; t < M; t++) {
-        nh_gemm_f(NH_KERNELS_FAST, false, false, 1, N, K, a + t * K, K, b, N, false, one, N);
+        nh_gemm_f(NH_METHOD_FAST, false, false, 1, N, K, a + t * K, K, b, N, false, one, N);
         assert_memory_equal(one, all + t * N, sizeof one);
     }
 }
@@ -162,7 +162,7 @@ static void radial_weights(void **state)
         assert_non_null(all);
         for (size_t i = 0; i < t.out.count; i++)
             all[i] = i;
-        OK(nh_network_f_new(&c, &t, &p, &w, 0, &t.out, all, &t.out, all, false, NH_KERNELS_FAST, NULL, &net,
+        OK(nh_network_f_new(&c, &t, &p, &w, 0, &t.out, all, &t.out, all, false, NH_METHOD_FAST, NULL, &net,
                             &err));
         enum { MANY = 12000 };
         static int zero[MANY];

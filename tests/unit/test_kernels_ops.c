@@ -174,9 +174,9 @@ static nh_weights one_parameter(bool wide, void *values)
 {
     nh_weights w = {.count = 1};
     if (wide)
-        w.real = values;
+        w.as_double = values;
     else
-        w.single = values;
+        w.as_float = values;
     return w;
 }
 

@@ -101,12 +101,12 @@ static void compare(const training *a, const training *b, double tolerance)
         assert_true(norm > 0);
         for (size_t i = 0; i < p->count; i++)
             for (size_t k = 0; k < p->param[i].count; k++) {
-                const double u = x->real && x->real[i]       ? x->real[i][k]
-                                 : x->single && x->single[i] ? (double)x->single[i][k]
-                                                             : 0,
-                             v = y->real && y->real[i]       ? y->real[i][k]
-                                 : y->single && y->single[i] ? (double)y->single[i][k]
-                                                             : 0;
+                const double u = x->as_double && x->as_double[i] ? x->as_double[i][k]
+                                 : x->as_float && x->as_float[i] ? (double)x->as_float[i][k]
+                                                                 : 0,
+                             v = y->as_double && y->as_double[i] ? y->as_double[i][k]
+                                 : y->as_float && y->as_float[i] ? (double)y->as_float[i][k]
+                                                                 : 0;
                 difference += (u - v) * (u - v);
             }
         if (!(sqrt(difference) <= tolerance * norm))

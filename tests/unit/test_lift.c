@@ -191,7 +191,7 @@ static void graph_free(graph *g)
             OK(nh_weights_new(&m->params, true, &w, &err));                                                  \
             OK(nh_weights_init(&m->params, 7, r, &w, &err));                                                 \
             OK(net##_new(&m->config, &m->types, &m->params, &w, r, &m->types.out, entry, &m->types.out,      \
-                         entry, trace, NH_KERNELS_FAST, NULL, &n, &err));                                    \
+                         entry, trace, NH_METHOD_FAST, NULL, &n, &err));                                     \
             OK(net##_forward(n, &edges, net##_features, g, net##_answers, g, everywhere, probe, NULL, NULL,  \
                              &err));                                                                         \
             net##_free(n);                                                                                   \
@@ -375,10 +375,10 @@ static void edge_init_is_added(void **state)
         static const char *const zero[] = {"edge_init.lin.tp.weight", "edge_init.lin.bias.0"};
         for (size_t k = 0; k < 2; k++) {
             const size_t i = nh_params_find(&m.params, zero[k]);
-            memset(w.real[i], 0, m.params.param[i].count * sizeof(double));
+            memset(w.as_double[i], 0, m.params.param[i].count * sizeof(double));
         }
         OK(nh_network_d_new(&m.config, &m.types, &m.params, &w, r, &m.types.out, entry, &m.types.out, entry,
-                            true, NH_KERNELS_FAST, NULL, &net, &err));
+                            true, NH_METHOD_FAST, NULL, &net, &err));
         OK(nh_network_d_forward(net, &edges, nh_network_d_features, &a, nh_network_d_answers, &a, false, NULL,
                                 NULL, NULL, &err));
         nh_network_d_free(net);

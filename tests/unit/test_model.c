@@ -75,8 +75,8 @@ static void save_tiny(const char *extra)
 
 static void leave_out(nh_weights *w, size_t i)
 {
-    free(w->single[i]);
-    w->single[i] = NULL;
+    free(w->as_float[i]);
+    w->as_float[i] = NULL;
 }
 
 /* The tiny model without the parameter NORM of one sub-model. */
@@ -139,18 +139,19 @@ static void check_round_trip(bool as_double)
             const size_t n = a->params.param[i].count;
             if (!a->params.param[i].acts) continue;
             if (as_double)
-                assert_memory_equal(a->weights[r].real[i], b->weights[r].real[i], n * sizeof(double));
+                assert_memory_equal(a->weights[r].as_double[i], b->weights[r].as_double[i],
+                                    n * sizeof(double));
             else
-                assert_memory_equal(a->weights[r].single[i], b->weights[r].single[i], n * sizeof(float));
+                assert_memory_equal(a->weights[r].as_float[i], b->weights[r].as_float[i], n * sizeof(float));
         }
     assert_int_equal(nh_model_hash(a, NULL, &hash_a, &err), 0);
     assert_int_equal(nh_model_hash(b, NULL, &hash_b, &err), 0);
     assert_true(hash_a == hash_b);
     const size_t k = nh_params_find(&b->params, NORM);
     if (as_double)
-        b->weights[1].real[k][2] = 1 + 1e-15;
+        b->weights[1].as_double[k][2] = 1 + 1e-15;
     else
-        b->weights[1].single[k][2] = 1 + 1e-6F;
+        b->weights[1].as_float[k][2] = 1 + 1e-6F;
     assert_int_equal(nh_model_hash(b, NULL, &hash_b, &err), 0);
     assert_true(hash_a != hash_b);
     free(text_a);
@@ -239,7 +240,7 @@ static void numbers_that_are_no_weights(void **state)
     assert_refused("nonlinear_layers_for_norm_reg.2.bias: element 1 is nan");
     nh_model_free(load(NH_ACTS_HAM)); /* not read for the Hamiltonian */
     nh_model *m = make("", true);
-    m->weights[0].real[nh_params_find(&m->params, NORM)][1] = NAN;
+    m->weights[0].as_double[nh_params_find(&m->params, NORM)][1] = NAN;
     save(m);
     nh_model_free(m);
     assert_refused("group range0: variable blocks.1.norm_1.affine_weight: element 1 is nan");
@@ -250,11 +251,11 @@ static void only_what_reaches_the_hamiltonian(void **state)
     (void)state;
     save_tiny("");
     nh_model *m = load(NH_ACTS_HAM);
-    assert_non_null(m->weights[0].single[nh_params_find(&m->params, NORM)]);
-    assert_non_null(m->weights[1].single[nh_params_find(&m->params, "edge_lin.bias.1")]);
+    assert_non_null(m->weights[0].as_float[nh_params_find(&m->params, NORM)]);
+    assert_non_null(m->weights[1].as_float[nh_params_find(&m->params, "edge_lin.bias.1")]);
     assert_non_null(
-        m->weights[0].single[nh_params_find(&m->params, "edge_feature_nonlin_block.0.fctp.weight")]);
-    assert_null(m->weights[0].single[nh_params_find(&m->params, TRACE)]);
+        m->weights[0].as_float[nh_params_find(&m->params, "edge_feature_nonlin_block.0.fctp.weight")]);
+    assert_null(m->weights[0].as_float[nh_params_find(&m->params, TRACE)]);
     nh_model_free(m);
 }
 
@@ -285,8 +286,9 @@ static void trace_parameters(void **state)
     save(m);
     nh_model_free(m);
     m = load(BOTH);
-    assert_null(m->weights[0].single[k]);
-    assert_null(m->weights[0].single[nh_params_find(&m->params, "edge_feature_nonlin_block.0.fctp.weight")]);
+    assert_null(m->weights[0].as_float[k]);
+    assert_null(
+        m->weights[0].as_float[nh_params_find(&m->params, "edge_feature_nonlin_block.0.fctp.weight")]);
     nh_model_free(m);
 }
 

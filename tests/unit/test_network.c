@@ -74,7 +74,7 @@ typedef struct options {
     int threads;                  /* 0: no pool */
     const size_t *input, *wanted; /* entries of OUT; NULL: all */
     size_t n_input, n_wanted;
-    nh_kernels kernels;
+    nh_method method;
 } options;
 
 typedef struct result {
@@ -176,7 +176,7 @@ typedef struct stream {
                              .trace_nomask = net##_room(p && o->trace, E * r->pairs)};                       \
         if (o->threads > 0) OK(nh_threads_new(o->threads, &pool, &err));                                     \
         OK(net##_new(&m->config, &m->types, &m->params, w, o->range, in, in_entry, out, out_entry, o->trace, \
-                     o->kernels, pool, &n, &err));                                                           \
+                     o->method, pool, &n, &err));                                                            \
         OK(net##_forward(n, g, net##_test_source, (void *)s, net##_test_sink, (void *)s, o->everywhere,      \
                          p ? &probe : NULL, pool, NULL, &err));                                              \
         net##_free(n);                                                                                       \
@@ -316,7 +316,7 @@ static void compare_probes(int nc, const result *r, double tolerance)
 }
 
 static void golden_case(const char *file, const char *config, const char *prefix, bool single,
-                        nh_kernels kernels)
+                        nh_method method)
 {
     const double tolerance = single ? 5e-5 : 1e-10;
     const int nc = golden_open(file);
@@ -328,7 +328,7 @@ static void golden_case(const char *file, const char *config, const char *prefix
         char text[64];
         snprintf(text, sizeof text, "%srange%zu:", prefix, k);
         options o = {
-            .range = k, .prefix = text, .single = single, .trace = true, .threads = 2, .kernels = kernels};
+            .range = k, .prefix = text, .single = single, .trace = true, .threads = 2, .method = method};
         result r = run(&m, &c, &o);
         compare_outputs(nc, &m, &c, k, &r, tolerance);
         result_close(&r);
@@ -347,13 +347,13 @@ static void golden_case(const char *file, const char *config, const char *prefix
 static void small_double(void **state)
 {
     (void)state;
-    golden_case("network_small.nc", "tests/data/network_small.yaml", "small:", false, NH_KERNELS_FAST);
+    golden_case("network_small.nc", "tests/data/network_small.yaml", "small:", false, NH_METHOD_FAST);
 }
 
 static void small_single(void **state)
 {
     (void)state;
-    golden_case("network_small.nc", "tests/data/network_small.yaml", "small:", true, NH_KERNELS_FAST);
+    golden_case("network_small.nc", "tests/data/network_small.yaml", "small:", true, NH_METHOD_FAST);
 }
 
 /* The plain version is right, too. */
@@ -362,19 +362,19 @@ static void small_reference(void **state)
     (void)state;
     for (int single = 0; single < 2; single++)
         golden_case("network_small.nc", "tests/data/network_small.yaml", "small:", single == 1,
-                    NH_KERNELS_REFERENCE);
+                    NH_METHOD_REFERENCE);
 }
 
 static void full_double(void **state)
 {
     (void)state;
-    golden_case("network_full.nc", "tests/data/network_standard.yaml", "", false, NH_KERNELS_FAST);
+    golden_case("network_full.nc", "tests/data/network_standard.yaml", "", false, NH_METHOD_FAST);
 }
 
 static void full_single(void **state)
 {
     (void)state;
-    golden_case("network_full.nc", "tests/data/network_standard.yaml", "", true, NH_KERNELS_FAST);
+    golden_case("network_full.nc", "tests/data/network_standard.yaml", "", true, NH_METHOD_FAST);
 }
 
 /* ---- properties, on the reduced network */
@@ -704,21 +704,21 @@ static void bad_input(void **state)
     OK(nh_weights_rule(&m->params, "small:range0:", &w, &err));
     const size_t lost = nh_params_find(&m->params, "blocks.1.ga.edge_proj.bias.0");
     assert_true(lost < m->params.count);
-    free(w.real[lost]);
-    w.real[lost] = NULL;
+    free(w.as_double[lost]);
+    w.as_double[lost] = NULL;
     assert_int_equal(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all,
-                                      &m->types.out, all, true, NH_KERNELS_FAST, NULL, &net, &err),
+                                      &m->types.out, all, true, NH_METHOD_FAST, NULL, &net, &err),
                      -1);
     assert_null(net);
     assert_non_null(strstr(err.text, "blocks.1.ga.edge_proj.bias.0 is missing"));
     OK(nh_weights_rule(&m->params, "small:range0:", &w, &err));
     all[0] = m->types.out.count;
     assert_int_equal(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all,
-                                      &m->types.out, all, true, NH_KERNELS_FAST, NULL, &net, &err),
+                                      &m->types.out, all, true, NH_METHOD_FAST, NULL, &net, &err),
                      -1);
     all[0] = 0;
     OK(nh_network_d_new(&m->config, &m->types, &m->params, &w, 0, &m->types.out, all, &m->types.out, all,
-                        true, NH_KERNELS_FAST, NULL, &net, &err));
+                        true, NH_METHOD_FAST, NULL, &net, &err));
     const int zero = 0, three = 3;
     const double v[3] = {0}, r = 0;
     const nh_edges g = {.n_node = 3, .n_edge = 1, .src = &zero, .dst = &three, .vector = v, .distance = &r};

@@ -282,8 +282,8 @@ static void adam_by_hand(void **state)
         const nh_optimizer_settings o = {
             .kind = (nh_optimizer_kind)kind, .beta = {0.9, 0.99}, .eps = 1e-3, .weight_decay = 0.1};
         double wi = 0.5, mi = 0, vi = 0, gi, *pw = &wi, *pm = &mi, *pv = &vi, *pg = &gi;
-        nh_weights W = {.count = 1, .real = &pw}, M = {.count = 1, .real = &pm},
-                   V = {.count = 1, .real = &pv}, G = {.count = 1, .real = &pg};
+        nh_weights W = {.count = 1, .as_double = &pw}, M = {.count = 1, .as_double = &pm},
+                   V = {.count = 1, .as_double = &pv}, G = {.count = 1, .as_double = &pg};
         w = 0.5, m = v = 0;
         for (int step = 1; step <= 5; step++) {
             const double lr = 0.01 * step, raw = sin(step);
@@ -559,9 +559,10 @@ static uint64_t hash(const training *t)
 static void close_weights(const nh_params *p, const nh_weights *a, const nh_weights *b, double tolerance)
 {
     for (size_t i = 0; i < p->count; i++)
-        for (size_t k = 0; a->real[i] && k < p->param[i].count; k++)
-            if (!(fabs(a->real[i][k] - b->real[i][k]) <= tolerance))
-                fail_msg("%s[%zu]: %.17g, %.17g", p->param[i].name, k, a->real[i][k], b->real[i][k]);
+        for (size_t k = 0; a->as_double[i] && k < p->param[i].count; k++)
+            if (!(fabs(a->as_double[i][k] - b->as_double[i][k]) <= tolerance))
+                fail_msg("%s[%zu]: %.17g, %.17g", p->param[i].name, k, a->as_double[i][k],
+                         b->as_double[i][k]);
 }
 
 static void close_models(const training *a, const training *b, double tolerance)
@@ -644,8 +645,8 @@ static void accumulate_skip_clip(void **state)
     assert_true(done && norm >= unclipped);
     OK(nh_stepper_gather(b.stepper, &err));
     for (size_t i = 0; i < p->count; i++)
-        for (size_t k = 0; before_m.real[i] && k < p->param[i].count; k++)
-            before_m.real[i][k] = b.state.m[1].real[i][k] - 0.9 * before_m.real[i][k];
+        for (size_t k = 0; before_m.as_double[i] && k < p->param[i].count; k++)
+            before_m.as_double[i][k] = b.state.m[1].as_double[i][k] - 0.9 * before_m.as_double[i][k];
     assert_true(fabs(nh_weights_norm(p, &before_m) / (0.1 * unclipped / 10) - 1) < 1e-9);
     nh_weights_free(&before_m);
     end(&a);
@@ -669,9 +670,9 @@ static void averages(void **state)
         step(&t, false, 1e-2, &l);
         OK(nh_stepper_gather(t.stepper, &err));
         for (size_t i = 0; i < p->count; i++)
-            for (size_t k = 0; expected.real[i] && k < p->param[i].count; k++)
-                expected.real[i][k] =
-                    0.75 * expected.real[i][k] + 0.25 * t.state.model->weights[1].real[i][k];
+            for (size_t k = 0; expected.as_double[i] && k < p->param[i].count; k++)
+                expected.as_double[i][k] =
+                    0.75 * expected.as_double[i][k] + 0.25 * t.state.model->weights[1].as_double[i][k];
     }
     close_weights(p, &t.state.average[1], &expected, 1e-14);
     for (int s = 0; s < STEPS; s++) {
@@ -707,7 +708,7 @@ static void traffic(void **state)
     const nh_model *m = t.state.model;
     const nh_weights *g = nh_stepper_gradient(t.stepper, 1);
     for (size_t i = 0; i < m->params.count; i++)
-        weights += g->single[i] ? m->params.param[i].count * sizeof(float) : 0;
+        weights += g->as_float[i] ? m->params.param[i].count * sizeof(float) : 0;
     test_device()->call->traffic(test_device()->gpu, &up[0], &down[0]);
     OK(nh_stepper_add_at(t.stepper, t.crystal, false, 1, &t.golden.states, &l, &err));
     test_device()->call->traffic(test_device()->gpu, &up[1], &down[1]);
@@ -753,7 +754,7 @@ static void part_of_the_ensemble(void **state)
         OK(nh_stepper_add_at(t.stepper, t.crystal, false, 1, &t.golden.states, fresh ? &one : &some, &err));
         assert_null(nh_stepper_gradient(t.stepper, 0));
         assert_true(nh_weights_norm(p, nh_stepper_gradient(t.stepper, 2)) > 0);
-        const double *bias = t.state.model->weights[1].real[nh_params_find(p, "edge_lin.tp.weight")];
+        const double *bias = t.state.model->weights[1].as_double[nh_params_find(p, "edge_lin.tp.weight")];
         assert_true(fresh ? bias[0] == 0 : bias[0] != 0);
         end(&t);
     }

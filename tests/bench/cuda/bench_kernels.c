@@ -470,10 +470,10 @@ static double update(const tables *t, const nh_device *device, nh_network_f *net
         if (nh_weights_zero_like(&t->params, first, list[i], &err)) die("moments");
     nh_weights_copy(&t->params, &w, first);
     if (nh_network_f_gradients_new(net, &gradient, &err) ||
-        call->read(placed, NHK_GRADIENT, gradient.single, &err) ||
-        call->write(placed, NHK_WEIGHTS, w.single, &err) ||
-        call->write(placed, NHK_FIRST_MOMENT, m.single, &err) ||
-        call->write(placed, NHK_SECOND_MOMENT, v.single, &err))
+        call->read(placed, NHK_GRADIENT, gradient.as_float, &err) ||
+        call->write(placed, NHK_WEIGHTS, w.as_float, &err) ||
+        call->write(placed, NHK_FIRST_MOMENT, m.as_float, &err) ||
+        call->write(placed, NHK_SECOND_MOMENT, v.as_float, &err))
         die("training on the device");
     nh_adam_step(&o, &t->params, 1e-3, 1, 1, &gradient, &m, &v, &w, NULL);
     double seconds = INFINITY;
@@ -481,12 +481,12 @@ static double update(const tables *t, const nh_device *device, nh_network_f *net
         const double begin = nh_seconds();
         if (call->step(placed, &numbers, 0, &err)) die("step");
         seconds = fmin(seconds, nh_seconds() - begin);
-        if (i == 0 && call->read(placed, NHK_WEIGHTS, found.single, &err)) die("weights");
+        if (i == 0 && call->read(placed, NHK_WEIGHTS, found.as_float, &err)) die("weights");
     }
     *error = 0;
     for (size_t i = 0; i < t->params.count; i++)
-        for (size_t k = 0; gradient.single[i] && k < t->params.param[i].count; k++)
-            *error = fmax(*error, fabs((double)found.single[i][k] - (double)w.single[i][k]));
+        for (size_t k = 0; gradient.as_float[i] && k < t->params.param[i].count; k++)
+            *error = fmax(*error, fabs((double)found.as_float[i][k] - (double)w.as_float[i][k]));
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         nh_weights_free(list[i]);
     nh_weights_free(&gradient);
@@ -533,7 +533,7 @@ static void submodel(const tables *t, const nh_device *device, size_t n_edge)
     nh_network_f_tape *tape;
     if (nh_weights_new(&t->params, false, &w, &err) || nh_weights_init(&t->params, 1, RANGE, &w, &err) ||
         nh_network_f_new(&t->config, &t->types, &t->params, &w, RANGE, &t->types.out, entry, &t->types.out,
-                         entry, false, NH_KERNELS_FAST, NULL, &net, &err) ||
+                         entry, false, NH_METHOD_FAST, NULL, &net, &err) ||
         nh_network_f_tape_new(NH_TAPE_RECOMPUTE, &tape, &err) ||
         nh_network_f_forward(net, &c.g, source, &c, sink, &c, false, NULL, NULL, NULL, &err))
         die("sub-model");
