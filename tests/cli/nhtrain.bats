@@ -398,7 +398,7 @@ END
 @test "a run that was killed before a checkpoint was due is resumed, or begun again where nothing was saved" {
     "$BIN/nhtrain" --no-history -q -j 1 -c pipelines/train-tiny.yaml --set schedule.epochs=500 --set run_dir="$T/early" &
     pid=$!
-    for _ in $(seq 1000); do [ -s "$T/early/metrics.tsv" ] && [ -e "$T/early/last.nc" ] && break; sleep 0.01; done
+    for _ in $(seq 6000); do [ -s "$T/early/metrics.tsv" ] && [ -e "$T/early/last.nc" ] && break; sleep 0.01; done
     kill -9 "$pid"
     wait "$pid" || true
     "$BIN/nhtrain" --no-history -q -j 1 --resume "$T/early" --set schedule.epochs=3
@@ -412,7 +412,7 @@ END
 @test "two trainers in one folder: the second one is refused" {
     "$BIN/nhtrain" --no-history -q -j 1 -c pipelines/train-tiny.yaml --set schedule.epochs=500 --set run_dir="$T/two" &
     pid=$!
-    for _ in $(seq 1000); do [ -e "$T/two/last.nc" ] && break; sleep 0.01; done
+    for _ in $(seq 6000); do [ -e "$T/two/last.nc" ] && break; sleep 0.01; done
     run "$BIN/nhtrain" --no-history -q -j 1 --resume "$T/two"
     kill -9 "$pid"
     wait "$pid" || true
