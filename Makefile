@@ -47,10 +47,16 @@ ifeq ($(MPI),1)
   CPPFLAGS += -DNH_MPI $(MPI_CFLAGS)
   LDLIBS_MPI := $(shell pkg-config --libs ompi-c)
 endif
+# Sparse eigenproblems of geneig, where the sequential MUMPS is there (MUMPS=0: without).
+MUMPS ?= $(if $(wildcard /usr/include/dmumps_c.h /usr/local/include/dmumps_c.h),1)
+ifeq ($(MUMPS),1)
+  %/lib/sparse/factor.o: CPPFLAGS += -DNH_MUMPS
+  LDLIBS_MUMPS := -ldmumps_seq
+endif
 CFLAGS   += -std=c11 $(OPT) -g $(WARN) -pthread
 LDFLAGS  += $(filter -fsanitize%,$(OPT)) -pthread
 PKG_LIBS := $(shell pkg-config --libs $(PKGS))
-LDLIBS   += $(PKG_LIBS) -lm -Wl,--as-needed $(LDLIBS_MPI)
+LDLIBS   += $(PKG_LIBS) -lm -Wl,--as-needed $(LDLIBS_MUMPS) $(LDLIBS_MPI)
 
 # Sources compiled for float and for double (lib/base/real.h).
 TWICE := $(wildcard lib/ops/*.c lib/network/*.c) lib/ensemble/feature_rows.c lib/ensemble/predict_io.c lib/training/submodel.c
@@ -172,7 +178,7 @@ $(PAGES:%=man/%): man/%: docs/man/% docs/man/page $(PROGRAMS:%=man/%.1) $(wildca
 	$Qdocs/man/page $< $(VERSION) $(filter %.1,$^) > $@.tmp && mv $@.tmp $@
 
 # --- packages ---------------------------------------------------------------------------------------------------------
-DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libsymspg-dev libfftw3-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev libdeflate-dev liblzma-dev libexpat1-dev \
+DEBIAN := gcc g++ make pkg-config libc6-dev libnetcdf-dev libhdf5-dev libsymspg-dev libfftw3-dev libopenblas-dev liblapacke-dev libyaml-dev zlib1g-dev libdeflate-dev liblzma-dev libexpat1-dev libmumps-seq-dev \
           gnuplot-nox libcmocka-dev bats netcdf-bin groff-base xz-utils python3-numpy python3-netcdf4
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 deps:

@@ -10,6 +10,7 @@
 #include "formats/netcdf/graph.h"
 #include "formats/abacus/kpt.h"
 #include "formats/netcdf/kspace.h"
+#include "sparse/nearest.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -18,6 +19,10 @@
 
 static const nh_matrix MATRICES[] = {NH_H_PRED, NH_H0, NH_H_LABEL};
 static const char *const MATRIX_NAMES[] = {"h_pred", "h0", "h_label", NULL};
+static const char *const SOLVERS[] = {"auto", "dense", "sparse", NULL};
+enum { SOLVER_AUTO, SOLVER_DENSE, SOLVER_SPARSE };
+/* Basis functions below which the sparse solver is not even asked what it would take. */
+enum { SPARSE_BASIS = 1000 };
 static const double HERMITIAN_WITHIN = 1e-6 * NH_RYDBERG;
 
 typedef struct arguments {
@@ -28,7 +33,9 @@ typedef struct arguments {
     bool has_project, spin;
     double bands[2], window[2], sigma, threshold;
     int fermi_mesh[3];
-    bool has_fermi_mesh;
+    bool has_fermi_mesh, has_solver, has_memory;
+    int solver;
+    double memory; /* GB */
 } arguments;
 
 /* Where matrices come from: a reciprocal-space file, or a real-space file and Fourier sums. */
@@ -163,6 +170,69 @@ static int take_vectors(void *context, size_t k, const double *vector, nh_error 
     return nh_eigen_put_vectors(j->out, k, j->most, j->q->s.basis, vector, err);
 }
 
+static void say(void *context, bool warning, const char *text)
+{
+    const source *q = ((job *)context)->q;
+    if (warning)
+        nh_warn(q->program, q->common, "%s", text);
+    else if (!q->common->quiet)
+        fprintf(stderr, "%s: sparse: %s\n", q->program->name, text);
+}
+
+static nh_nearest_task sparse_task(const source *q, const arguments *a, job *j)
+{
+    return (nh_nearest_task){.name = nh_nc_name(q->in),
+                             .fourier = q->fourier,
+                             .n_k = q->s.k.count,
+                             .k = q->s.k.k,
+                             .count = a->has_nev ? (size_t)a->nev : 1,
+                             .centre = a->sigma,
+                             .vectors = a->vectors,
+                             .take = take_vectors,
+                             .context = j,
+                             .threads = q->common->threads,
+                             .memory = 1e9 * a->memory,
+                             .say = say};
+}
+
+/* What keeps the sparse solver from this, or NULL. */
+static const char *only_dense(const source *q, const arguments *a)
+{
+    if (q->graph == NULL) return "a reciprocal-space file has dense matrices";
+    if (!a->has_nev) return "it needs --nev and --sigma";
+    if (a->has_threshold) return "it has no --s-threshold";
+    if (a->has_project || a->spin) return "it has no --project and no --spin";
+    if (q->device != NULL) return "it has no --device";
+    return nh_factor_available() ? NULL : "this program was built without MUMPS (libmumps-seq-dev)";
+}
+
+/* Sparse or dense: as asked for, or what is faster. */
+static int choose_solver(const source *q, const arguments *a, bool *sparse, nh_error *err)
+{
+    const char *why = only_dense(q, a);
+    *sparse = a->solver == SOLVER_SPARSE;
+    if (*sparse && why != NULL) return nh_fail(err, "%s: --solver sparse: %s", nh_nc_name(q->in), why);
+    if (a->solver != SOLVER_AUTO || why != NULL || q->s.basis < SPARSE_BASIS) return 0;
+    nh_factor_facts facts;
+    bool real;
+    job j = {.q = NULL};
+    const nh_nearest_task task = sparse_task(q, a, &j);
+    if (nh_nearest_expect(&task, &facts, &real, err) != 0) return -1;
+    *sparse = nh_nearest_pay(&facts, q->s.basis, (size_t)a->nev);
+    return 0;
+}
+
+static int solve_sparse(source *q, const arguments *a, size_t most, nh_nc *out, nh_spectrum *spectrum,
+                        nh_error *err)
+{
+    job j = {.q = q, .out = out, .most = most};
+    nh_nearest_task task = sparse_task(q, a, &j);
+    task.progress = nh_progress_start(q->program->name, "k-points", q->s.k.count, q->common->quiet);
+    const int status = nh_nearest_solve(&task, spectrum, err);
+    nh_progress_end(task.progress);
+    return status;
+}
+
 static int weigh(void *context, size_t k, int thread, size_t count, const double *s, const double *vector,
                  nh_error *err)
 {
@@ -243,10 +313,10 @@ static int pack(const source *q, const nh_spectrum *v, size_t n_band, nh_bands *
 }
 
 /* Fermi level of a mesh from all energies; NaN where the k-points are no mesh or the number of electrons is
- * not known. */
-static double mesh_fermi_level(const nh_kspace *s, const nh_spectrum *v)
+ * not known, or not all energies are. */
+static double mesh_fermi_level(const nh_kspace *s, const nh_spectrum *v, bool all_known)
 {
-    if (s->k.mode != NH_K_MESH || !(s->electrons.nelec > 0)) return NAN;
+    if (!all_known || s->k.mode != NH_K_MESH || !(s->electrons.nelec > 0)) return NAN;
     double efermi = NAN;
     size_t *zero = NH_ARRAY(size_t, s->k.count);
     const nh_bands all = {.k = s->k,
@@ -274,7 +344,7 @@ static int find_fermi_level(source *q, const arguments *a, nh_error *err)
     if (status == 0) {
         const nh_band_choice all = {.kind = NH_BANDS_ALL, .count = mesh.basis};
         status = solve_all(q, a, &all, 0, NULL, NULL, &v, err);
-        q->filled = status == 0 ? mesh_fermi_level(&mesh, &v) : NAN;
+        q->filled = status == 0 ? mesh_fermi_level(&mesh, &v, true) : NAN;
         if (status == 0 && isnan(q->filled))
             status = nh_fail(err, "%s: --fermi-mesh: %g electrons do not fill these bands", nh_nc_name(q->in),
                              mesh.electrons.nelec);
@@ -368,10 +438,10 @@ static int create(const source *q, const arguments *a, size_t n_band, bool ragge
 }
 
 static int write_bands(nh_nc *out, const source *q, const arguments *a, const nh_spectrum *v, size_t n_band,
-                       nh_error *err)
+                       bool sparse, nh_error *err)
 {
     nh_bands b;
-    const double mesh_level = mesh_fermi_level(&q->s, v);
+    const double mesh_level = mesh_fermi_level(&q->s, v, !sparse);
     if (pack(q, v, n_band, &b, err) != 0) return -1;
     if (!isnan(q->filled)) b.efermi = q->filled;
     if (isnan(b.efermi)) b.efermi = mesh_level;
@@ -397,8 +467,9 @@ static int solve(source *q, const arguments *a, nh_error *err)
     nh_nc *out = NULL;
     nh_weigher weigher = {0};
     const bool weighs = a->has_project || a->spin;
+    bool sparse;
     if (choose_bands(a, q->s.basis, nh_nc_name(q->in), &choice, err) != 0 ||
-        nh_spectrum_new(q->s.k.count, q->s.basis, &v, err) != 0)
+        choose_solver(q, a, &sparse, err) != 0 || nh_spectrum_new(q->s.k.count, q->s.basis, &v, err) != 0)
         return -1;
     /* The number of bands in a window is known only after all energies are; the others' is known now. */
     const bool window = choice.kind == NH_BANDS_WINDOW;
@@ -410,12 +481,14 @@ static int solve(source *q, const arguments *a, nh_error *err)
         status =
             create(q, a, n_band, window || choice.kind == NH_BANDS_NEAREST || a->has_threshold, &out, err);
     if (status == 0 && weighs) status = new_weigher(q, a, n_band, &weigher, err);
-    if (status == 0 && (!window || a->vectors || weighs))
+    if (status == 0 && sparse)
+        status = solve_sparse(q, a, n_band, out, &v, err);
+    else if (status == 0 && (!window || a->vectors || weighs))
         status = solve_all(q, a, &choice, a->vectors || weighs ? n_band : 0, a->vectors ? out : NULL,
                            weighs ? &weigher : NULL, &v, err);
     if (status == 0 && q->graph == NULL) warn_hermitian(q);
     if (status == 0) warn_overlap(q, a, &v);
-    if (status == 0) status = write_bands(out, q, a, &v, n_band, err);
+    if (status == 0) status = write_bands(out, q, a, &v, n_band, sparse, err);
     if (status == 0 && weighs) status = nh_eigen_put_weights(out, &weigher.states, err);
     if (status == 0) {
         status = nh_nc_commit(out, err);
@@ -439,6 +512,8 @@ static int check_arguments(const arguments *a, nh_error *err)
                        a->bands[1]);
     if (a->has_threshold && !(a->threshold > 0))
         return nh_fail(err, "--s-threshold: a positive number expected, found %g", a->threshold);
+    if (a->has_memory && !(a->memory > 0))
+        return nh_fail(err, "--memory: a positive number expected, found %g", a->memory);
     if (a->has_fermi_mesh && (a->fermi_mesh[0] < 1 || a->fermi_mesh[1] < 1 || a->fermi_mesh[2] < 1))
         return nh_fail(err, "--fermi-mesh: three positive numbers expected, found %d %d %d", a->fermi_mesh[0],
                        a->fermi_mesh[1], a->fermi_mesh[2]);
@@ -462,10 +537,13 @@ int main(int argc, char **argv)
          "bands with EMIN <= E <= EMAX, eV, on the scale of the Hamiltonian (not relative to the Fermi "
          "level)"},
         {NH_OPT_INT, 0, "nev", "N", &a.nev, NULL, &a.has_nev,
-         "the N bands nearest to --sigma; by the dense solver (a sparse shift-invert solver is not in this "
-         "version)"},
+         "the N bands nearest to --sigma; of large crystals by sparse matrices (--solver)"},
         {NH_OPT_REAL, 0, "sigma", "E", &a.sigma, NULL, &a.has_sigma, "energy for --nev, eV"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Solution"},
+        {NH_OPT_CHOICE, 0, "solver", NULL, &a.solver, SOLVERS, &a.has_solver,
+         "for --nev from a real-space file: dense, sparse, or the faster one [auto]"},
+        {NH_OPT_REAL, 0, "memory", "GB", &a.memory, NULL, &a.has_memory,
+         "of the sparse solver; a crystal that would need more is refused [what the machine has free]"},
         {NH_OPT_FLAG, 0, "vectors", NULL, &a.vectors, NULL, NULL, "write eigenvectors too, C^dagger S C = 1"},
         {NH_OPT_REAL, 0, "s-threshold", "X", &a.threshold, NULL, &a.has_threshold,
          "project out the eigenvectors of S(k) with eigenvalues below X; missing bands are NaN, at the top "
@@ -497,30 +575,43 @@ int main(int argc, char **argv)
         .name = "geneig",
         .summary = "H(k) C = E S(k) C: band energies and eigenvectors at each k-point",
         .synopsis = synopsis,
-        .description = "Solves the generalised Hermitian eigenproblem with LAPACK, dense. The input is the "
-                       "output of fourier, read a few "
-                       "k-points at a time, or a real-space file with any k-point option of fourier: then "
-                       "H(k) is assembled when it is needed "
-                       "and never stored. The two kinds of files are told apart by their variables.\n\n"
-                       "Small matrices are shared among threads by k-point, large ones one after another "
-                       "with a threaded BLAS. With --device cuda H(k) is assembled and solved on the device, "
-                       "many small matrices at "
-                       "once; only energies and vectors come back.\n\n"
-                       "The number of electrons is carried from the input, and the Fermi level, but for a "
-                       "prediction in a file "
-                       "without h_label, whose level would be H0's. On a mesh, "
-                       "where the electrons are known, the "
-                       "level found by filling these bands is the attribute efermi_mesh, and efermi too if "
-                       "the input has none. --fermi-mesh fills bands on a mesh of its own.\n\n"
-                       "An overlap matrix that is not positive definite is an error that names the k-point "
-                       "and the smallest eigenvalue.\n\n"
-                       "--against: with D(k) = H(k) - H'(k) - mu S(k), where mu is the least-squares shift "
-                       "over all k-points, no "
-                       "energy of H is further than kappa(S)/||S|| ||D|| from that of H' plus mu (2-norms; "
-                       "kappa: largest over "
-                       "smallest eigenvalue). The file gets ||S||, kappa(S) and ||D|| of every k-point; "
-                       "bandplot-data --format "
-                       "kpoints sets the bound beside the difference.",
+        .description =
+            "Solves the generalised Hermitian eigenproblem with LAPACK, dense, or for a few bands of a large "
+            "crystal "
+            "sparse. The input is the "
+            "output of fourier, read a few "
+            "k-points at a time, or a real-space file with any k-point option of fourier: then "
+            "H(k) is assembled when it is needed "
+            "and never stored. The two kinds of files are told apart by their variables.\n\n"
+            "Small matrices are shared among threads by k-point, large ones one after another "
+            "with a threaded BLAS. With --device cuda H(k) is assembled and solved on the device, "
+            "many small matrices at "
+            "once; only energies and vectors come back.\n\n"
+            "The sparse solver takes H(k) and S(k) as sparse matrices, factorises H - sigma S with MUMPS and "
+            "finds "
+            "the bands nearest to --sigma by a block Lanczos iteration with its inverse. The inertia of the "
+            "factorisation counts the bands below, at --sigma and at both ends of what was found: none is "
+            "missing, "
+            "and each has its number among all. Where H and S are real (k-points that are their own "
+            "negative, no "
+            "spin-orbit coupling) it computes in real numbers. It says beforehand how much memory it needs. "
+            "A --sigma "
+            "on a band is moved a little, which is said.\n\n"
+            "The number of electrons is carried from the input, and the Fermi level, but for a "
+            "prediction in a file "
+            "without h_label, whose level would be H0's. On a mesh, "
+            "where the electrons are known, the "
+            "level found by filling these bands is the attribute efermi_mesh, and efermi too if "
+            "the input has none. --fermi-mesh fills bands on a mesh of its own.\n\n"
+            "An overlap matrix that is not positive definite is an error that names the k-point "
+            "and the smallest eigenvalue.\n\n"
+            "--against: with D(k) = H(k) - H'(k) - mu S(k), where mu is the least-squares shift "
+            "over all k-points, no "
+            "energy of H is further than kappa(S)/||S|| ||D|| from that of H' plus mu (2-norms; "
+            "kappa: largest over "
+            "smallest eigenvalue). The file gets ||S||, kappa(S) and ||D|| of every k-point; "
+            "bandplot-data --format "
+            "kpoints sets the bound beside the difference.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,

@@ -1,6 +1,7 @@
 #include "crystal/eigen.h"
 
 #include "base/memory.h"
+#include "crystal/eigen_internal.h"
 #include "crystal/eigen_placed.h"
 #include "crystal/fourier.h"
 #include "crystal/fourier_placed.h"
@@ -260,21 +261,23 @@ static int tridiagonal_vectors(nh_eigen *w, size_t m, size_t first, size_t count
     return 0;
 }
 
-/* Copies a column, conjugated and turned so that its largest element (the first of those within 1e-9 of it)
- * is real and positive. */
-static void store_vector(size_t n, const double complex *from, double complex *to)
+void nh_eigen_turn(size_t n, const double *vector, bool conjugate, double *turned)
 {
+    const double complex *from = (const double complex *)vector;
+    double complex *to = (double complex *)turned;
     double largest = 0;
     for (size_t i = 0; i < n; i++)
         if (cabs(from[i]) > largest * (1 + 1e-9)) largest = cabs(from[i]);
     double complex turn = 1;
     for (size_t i = 0; i < n; i++)
         if (cabs(from[i]) >= largest * (1 - 1e-9)) {
-            turn = largest > 0 ? from[i] / cabs(from[i]) : 1;
+            turn = largest > 0 ? conj(from[i]) / cabs(from[i]) : 1;
             break;
         }
-    for (size_t i = 0; i < n; i++)
-        to[i] = conj(from[i]) * turn;
+    for (size_t i = 0; i < n; i++) {
+        const double complex v = from[i] * turn;
+        to[i] = conjugate ? conj(v) : v;
+    }
 }
 
 int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choice, size_t most, size_t *rank,
@@ -321,7 +324,7 @@ int nh_eigen_solve(nh_eigen *w, double *h, double *s, const nh_band_choice *choi
                     b, (int)n, z, (int)n);
     }
     for (size_t i = 0; i < *count; i++)
-        store_vector(n, z + i * n, (double complex *)vector + i * n);
+        nh_eigen_turn(n, (const double *)(z + i * n), true, vector + 2 * i * n);
     return 0;
 }
 
@@ -460,8 +463,8 @@ static void store_batch(void *context, size_t index, int thread)
     const size_t row = v->n * v->most;
     (void)thread;
     for (size_t b = 0; b < v->count[index]; b++)
-        store_vector(v->n, (const double complex *)v->from + index * row + b * v->n,
-                     (double complex *)v->to + index * row + b * v->n);
+        nh_eigen_turn(v->n, v->from + 2 * (index * row + b * v->n), true,
+                      v->to + 2 * (index * row + b * v->n));
 }
 
 int nh_eigen_many_solve(nh_eigen_many *w, const nh_band_choice *choice, size_t most, size_t *rank,

@@ -255,6 +255,32 @@ int nh_fourier_queue(const nh_fourier *f, size_t n, const double *k, nhk_eigen *
     return status;
 }
 
+static size_t block_width(const nh_fourier *f, const group *a)
+{
+    return f->graph->pairs.start[a->first + 1] - f->graph->pairs.start[a->first];
+}
+
+/* sum[n][width] = phase[n][cells of a] x H(R) of one spin block. */
+static void sum_h(const nh_fourier *f, const group *a, size_t spin, size_t n, const double complex *phase,
+                  double complex *sum)
+{
+    const nh_pairs *pairs = &f->graph->pairs;
+    const double *blocks = f->matrix + 2 * (spin * pairs->n_elem + pairs->start[a->first]);
+    const int cells = (int)a->count, columns = (int)block_width(f, a);
+    const double complex one = 1, zero = 0;
+    cblas_zgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, columns, cells, &one, phase, cells, blocks,
+                columns, &zero, sum, columns);
+}
+
+/* The same for S, real: phases and sums are [2n], real parts before imaginary ones. */
+static void sum_s(const nh_fourier *f, const group *a, size_t n, const double *phase, double *sum)
+{
+    const double *blocks = f->graph->overlap + f->graph->pairs.start[a->first];
+    const int cells = (int)a->count, columns = (int)block_width(f, a);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, 2 * (int)n, columns, cells, 1, phase, cells,
+                blocks, columns, 0, sum, columns);
+}
+
 int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_error *err)
 {
     const nh_graph *g = f->graph;
@@ -282,7 +308,7 @@ int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, dou
     }
     for (size_t q = 0; q < f->n_group; q++) {
         const group *a = &f->groups[q];
-        const size_t start = g->pairs.start[a->first], width = g->pairs.start[a->first + 1] - start;
+        const size_t width = block_width(f, a);
         if (width == 0) continue;
         for (size_t i = 0; i < n; i++)
             for (size_t r = 0; r < a->count; r++) {
@@ -291,19 +317,14 @@ int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, dou
                 real_phase[i * a->count + r] = creal(v);
                 real_phase[(n + i) * a->count + r] = cimag(v);
             }
-        const int rows = (int)n, cells = (int)a->count, columns = (int)width;
-        const double complex one = 1, zero = 0;
         for (size_t spin = 0; spin < spin_blocks && h != NULL; spin++) {
-            const double *blocks = f->matrix + 2 * (spin * g->pairs.n_elem + start);
-            cblas_zgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, columns, cells, &one, p, cells,
-                        blocks, columns, &zero, sum, columns);
+            sum_h(f, a, spin, n, p, sum);
             for (size_t i = 0; i < n; i++)
                 place(a, f->orbital, n_spin, spin / n_spin, spin % n_spin, basis, sum + i * width,
                       (double complex *)h + i * size);
         }
         if (s == NULL) continue;
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, 2 * rows, columns, cells, 1, real_phase, cells,
-                    g->overlap + start, columns, 0, real_sum, columns);
+        sum_s(f, a, n, real_phase, real_sum);
         for (size_t i = 0; i < n; i++) {
             for (size_t e = 0; e < width; e++)
                 sum[e] = CMPLX(real_sum[i * width + e], real_sum[(n + i) * width + e]);
@@ -318,6 +339,83 @@ done:
     free(real_phase);
     free(real_sum);
     free(sum);
+    return status;
+}
+
+size_t nh_fourier_blocks(const nh_fourier *f, nh_fourier_block *block, size_t *n_elem)
+{
+    size_t at = 0;
+    for (size_t q = 0; q < f->n_group; q++) {
+        if (block != NULL) block[q] = (nh_fourier_block){f->groups[q].src, f->groups[q].dst, at};
+        at += block_width(f, &f->groups[q]);
+    }
+    if (n_elem != NULL) *n_elem = at;
+    return f->n_group;
+}
+
+const size_t *nh_fourier_orbitals(const nh_fourier *f, size_t *n_atom)
+{
+    *n_atom = f->graph->structure.n_atom;
+    return f->orbital;
+}
+
+void nh_fourier_pattern(const nh_fourier *f, unsigned char *kept)
+{
+    const nh_pairs *p = &f->graph->pairs;
+    const size_t spin_blocks = f->graph->n_spin == 4 ? 4 : 1;
+    for (size_t q = 0; q < f->n_group; q++) {
+        const group *a = &f->groups[q];
+        const size_t width = block_width(f, a);
+        memset(kept, 0, width);
+        for (size_t i = a->first; i < a->first + a->count; i++) {
+            for (size_t spin = 0; spin < spin_blocks; spin++) {
+                const double *h = f->matrix + 2 * (spin * p->n_elem + p->start[i]);
+                for (size_t e = 0; e < width; e++)
+                    if (h[2 * e] != 0 || h[2 * e + 1] != 0) kept[e] |= (unsigned char)(1u << spin);
+            }
+            for (size_t e = 0; e < width; e++)
+                if (f->graph->overlap[p->start[i] + e] != 0) kept[e] |= 16;
+        }
+        kept += width;
+    }
+}
+
+int nh_fourier_at_blocks(const nh_fourier *f, const double *k, double *h, double *s, nh_error *err)
+{
+    const size_t spin_blocks = f->graph->n_spin == 4 ? 4 : 1;
+    size_t n_elem, at = 0;
+    nh_fourier_blocks(f, NULL, &n_elem);
+    double complex *phase = NH_ARRAY(double complex, f->n_cell), *p = NH_ARRAY(double complex, f->longest);
+    double *real_phase = NH_ARRAY(double, 2 * f->longest), *real_sum = NH_ARRAY(double, 2 * f->widest);
+    int status = 0;
+    if (phase == NULL || p == NULL || real_phase == NULL || real_sum == NULL) {
+        status = nh_fail_memory(err, "the Fourier sums");
+        goto done;
+    }
+    make_phases(f, 1, k, phase);
+    for (size_t q = 0; q < f->n_group; q++) {
+        const group *a = &f->groups[q];
+        const size_t width = block_width(f, a);
+        if (width == 0) continue;
+        for (size_t r = 0; r < a->count; r++) {
+            p[r] = phase[f->cell_of[a->first + r]];
+            real_phase[r] = creal(p[r]);
+            real_phase[a->count + r] = cimag(p[r]);
+        }
+        for (size_t spin = 0; spin < spin_blocks; spin++)
+            sum_h(f, a, spin, 1, p, (double complex *)h + spin * n_elem + at);
+        sum_s(f, a, 1, real_phase, real_sum);
+        for (size_t e = 0; e < width; e++) {
+            s[2 * (at + e)] = real_sum[e];
+            s[2 * (at + e) + 1] = real_sum[width + e];
+        }
+        at += width;
+    }
+done:
+    free(phase);
+    free(p);
+    free(real_phase);
+    free(real_sum);
     return status;
 }
 

@@ -29,6 +29,20 @@ int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, dou
  */
 int nh_fourier_many(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_threads *threads,
                     nh_error *err);
+/* The same for one k-point as blocks of atom pairs, for sparse matrices: of each pair (src, dst) with src <= dst and
+ * neighbours in any cells, rows of src's orbitals by columns of dst's, from element `at` on. The blocks src = dst are whole. */
+typedef struct nh_fourier_block {
+    size_t src, dst, at;
+} nh_fourier_block;
+/* Returns the number of blocks; block[] and n_elem (elements of all blocks) may be NULL. */
+size_t nh_fourier_blocks(const nh_fourier *f, nh_fourier_block *block, size_t *n_elem);
+/* First orbital of each atom and, behind them, the number of orbitals: [*n_atom+1], f's. */
+const size_t *nh_fourier_orbitals(const nh_fourier *f, size_t *n_atom);
+/* Which elements are not zero in some cell, [n_elem]: bits 0..3: spin blocks uu, ud, du, dd of H (bit 0 without spin); bit
+ * 4: S. */
+void nh_fourier_pattern(const nh_fourier *f, unsigned char *kept);
+/* h [4, or 1 without spin][n_elem][2], s [n_elem][2]. On the CPU. */
+int nh_fourier_at_blocks(const nh_fourier *f, const double *k, double *h, double *s, nh_error *err);
 /* Number of k-points for one call at best: a few where the matrices are small, otherwise one. */
 size_t nh_fourier_batch(const nh_fourier *f);
 
