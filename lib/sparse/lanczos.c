@@ -14,15 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double WITHIN = 1e-11;
+static const double WITHIN = 1e-12;
 
 struct nh_lanczos {
     nh_lanczos_operator o;
     size_t most, block;
-    size_t room;         /* columns of the projected matrix, without the next block */
-    size_t j, p;         /* columns that O has been applied to; the next block, columns j..j+p-1 */
-    size_t last, found;  /* columns of the last block; Ritz vectors that have converged, in front */
-    double complex *v, *sv, *t, *r, *y, *gram, *c; /* bases and S times them [room+2block][n]; projected O [room][room];
+    size_t room;        /* columns of the projected matrix, without the next block */
+    size_t j, p;        /* columns that O has been applied to; the next block, columns j..j+p-1 */
+    size_t last, found; /* columns of the last block; Ritz vectors that have converged, in front */
+    double complex *v, *sv, *t, *r, *y, *gram,
+        *c;               /* bases and S times them [room+2block][n]; projected O [room][room];
                                                       [p][last] of O v_last = ... + v_next r; work */
     double *theta, *ritz; /* [room] */
     size_t *order;        /* [room] the best first */
@@ -32,7 +33,7 @@ struct nh_lanczos {
 
 static size_t columns(size_t n, size_t most, size_t block)
 {
-    const size_t wish = 2 * most + 8 * block;
+    const size_t wish = 2 * most + 24 * block;
     return wish < n ? wish : n;
 }
 
@@ -48,21 +49,23 @@ int nh_lanczos_new(const nh_lanczos_operator *o, size_t most, size_t block, nh_l
     if (most == 0 || most > o->n || block == 0) return nh_fail(err, "%zu of %zu states", most, o->n);
     nh_lanczos *l = NH_ARRAY(nh_lanczos, 1);
     if (l == NULL) return nh_fail_memory(err, "the Lanczos vectors");
-    *l = (nh_lanczos){.o = *o, .most = most, .block = block < o->n ? block : o->n, .room = columns(o->n, most, block)};
+    *l = (nh_lanczos){
+        .o = *o, .most = most, .block = block < o->n ? block : o->n, .room = columns(o->n, most, block)};
     const size_t all = l->room + 2 * l->block;
     size_t size;
     if (!nh_size_mul(all, o->n, &size) || all > INT_MAX || o->n > INT_MAX) size = SIZE_MAX / sizeof *l->v;
     l->v = nh_calloc_aligned(size, sizeof *l->v);
     l->sv = nh_calloc_aligned(size, sizeof *l->sv);
-    l->t = NH_ARRAY(double complex, all * all);
-    l->y = NH_ARRAY(double complex, all * all);
+    l->t = NH_ARRAY(double complex, all *all);
+    l->y = NH_ARRAY(double complex, all *all);
     l->r = NH_ARRAY(double complex, l->block * l->block);
     l->gram = NH_ARRAY(double complex, l->block * l->block);
     l->c = NH_ARRAY(double complex, (all + 256) * all);
     l->theta = NH_ARRAY(double, all);
     l->ritz = NH_ARRAY(double, all);
     l->order = NH_ARRAY(size_t, all);
-    if (!l->v || !l->sv || !l->t || !l->y || !l->r || !l->gram || !l->c || !l->theta || !l->ritz || !l->order) {
+    if (!l->v || !l->sv || !l->t || !l->y || !l->r || !l->gram || !l->c || !l->theta || !l->ritz ||
+        !l->order) {
         nh_lanczos_free(l);
         return nh_fail_memory(err, "the Lanczos vectors");
     }
@@ -94,20 +97,27 @@ static void project_out(nh_lanczos *l, size_t m, size_t at, size_t p, double com
     const int n = (int)l->o.n, cols = (int)p, rows = (int)m;
     double complex *w = l->v + at * l->o.n;
     if (m == 0) return;
-    cblas_zgemm(CblasColMajor, CblasConjTrans, CblasNoTrans, rows, cols, n, &one, l->sv, n, w, n, &zero, c, rows);
-    cblas_zgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, n, cols, rows, &minus, l->v, n, c, rows, &one, w, n);
+    cblas_zgemm(CblasColMajor, CblasConjTrans, CblasNoTrans, rows, cols, n, &one, l->sv, n, w, n, &zero, c,
+                rows);
+    cblas_zgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, n, cols, rows, &minus, l->v, n, c, rows, &one, w,
+                n);
 }
 
 /* Makes the p columns W from `at` on orthonormal in S: W <- W X. *rank of them are left, in front; the others were smaller than
  * `least`. With r [p][p] (column-major, leading dimension p): old W = new W r. */
-static int orthonormalise(nh_lanczos *l, size_t at, size_t p, double least, size_t *rank, double complex *r, nh_error *err)
+static int orthonormalise(nh_lanczos *l, size_t at, size_t p, double least, size_t *rank, double complex *r,
+                          nh_error *err)
 {
     const double complex one = 1, zero = 0;
     const int n = (int)l->o.n, size = (int)p;
     double complex *w = l->v + at * l->o.n, *sw = l->sv + at * l->o.n, *g = l->gram;
     double *d = l->ritz;
     if (l->o.overlap(l->o.context, p, (double *)w, (double *)sw, err) != 0) return -1;
-    cblas_zgemm(CblasColMajor, CblasConjTrans, CblasNoTrans, size, size, n, &one, w, n, sw, n, &zero, g, size);
+    /* Rounding in imaginary parts would turn degenerate Ritz vectors into complex ones. */
+    for (size_t i = 0; l->o.real && i < p * l->o.n; i++)
+        sw[i] = creal(sw[i]);
+    cblas_zgemm(CblasColMajor, CblasConjTrans, CblasNoTrans, size, size, n, &one, w, n, sw, n, &zero, g,
+                size);
     lapack_int info = LAPACKE_zheev(LAPACK_COL_MAJOR, 'V', 'L', size, g, size, d);
     if (info != 0) return nh_fail(err, "Lanczos vectors that are not finite");
     if (d[0] < -1e-8 * fabs(d[p - 1])) return nh_fail(err, "the overlap matrix is not positive definite");
@@ -130,10 +140,10 @@ static int orthonormalise(nh_lanczos *l, size_t at, size_t p, double least, size
     enum { ROWS = 256 };
     for (int both = 0; both < 2; both++) {
         double complex *m = both == 0 ? w : sw;
-        for (size_t row = 0; row < l->o.n && *rank > 0; row += ROWS) {
+        for (size_t row = 0; row<l->o.n && * rank> 0; row += ROWS) {
             const size_t rows = l->o.n - row < ROWS ? l->o.n - row : ROWS;
-            cblas_zgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)*rank, size, &one, m + row, n, x, size, &zero,
-                        part, (int)rows);
+            cblas_zgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)*rank, size, &one, m + row,
+                        n, x, size, &zero, part, (int)rows);
             for (size_t i = 0; i < *rank; i++)
                 memcpy(m + i * l->o.n + row, part + i * rows, rows * sizeof *m);
         }
@@ -186,7 +196,8 @@ static int expand(nh_lanczos *l, nh_error *err)
         for (size_t i = 0; i < at; i++) {
             const double complex x = l->t[(j + q) * all + i];
             scale = fmax(scale, cabs(x));
-            if (!isfinite(creal(x)) || !isfinite(cimag(x))) return nh_fail(err, "Lanczos vectors that are not finite");
+            if (!isfinite(creal(x)) || !isfinite(cimag(x)))
+                return nh_fail(err, "Lanczos vectors that are not finite");
         }
         for (size_t i = 0; i < j; i++)
             l->t[i * all + j + q] = conj(l->t[(j + q) * all + i]);
@@ -237,7 +248,8 @@ static void put_in_order(nh_lanczos *l)
         qsort_r(l->order, j, sizeof *l->order, by_size, l->ritz);
         return;
     }
-    size_t negative = 0; /* theta is ascending: they come first, the best of them at 0, the best positive one at j-1 */
+    size_t negative =
+        0; /* theta is ascending: they come first, the best of them at 0, the best positive one at j-1 */
     while (negative < j && l->ritz[negative] < 0)
         negative++;
     for (size_t i = 0, below = 0, above = 0; i < j; i++) {
@@ -275,7 +287,8 @@ static void restart(nh_lanczos *l, size_t keep)
     enum { ROWS = 256 };
     const double complex one = 1, zero = 0;
     const size_t n = l->o.n, j = l->j, all = l->room + 2 * l->block;
-    double complex *x = l->c, *part = l->c + keep * j; /* keep <= room: all * all + 256 all numbers are enough */
+    double complex *x = l->c,
+                   *part = l->c + keep * j; /* keep <= room: all * all + 256 all numbers are enough */
     for (size_t i = 0; i < keep; i++) {
         memcpy(x + i * j, l->y + l->order[i] * j, j * sizeof *x);
         l->theta[i] = l->ritz[l->order[i]];
@@ -284,8 +297,8 @@ static void restart(nh_lanczos *l, size_t keep)
         double complex *m = both == 0 ? l->v : l->sv;
         for (size_t row = 0; row < n; row += ROWS) {
             const size_t rows = n - row < ROWS ? n - row : ROWS;
-            cblas_zgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)keep, (int)j, &one, m + row, (int)n, x, (int)j,
-                        &zero, part, (int)rows);
+            cblas_zgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)keep, (int)j, &one,
+                        m + row, (int)n, x, (int)j, &zero, part, (int)rows);
             for (size_t i = 0; i < keep; i++)
                 memcpy(m + i * n + row, part + i * rows, rows * sizeof *m);
         }
@@ -329,7 +342,8 @@ int nh_lanczos_run(nh_lanczos *l, size_t wanted, bool balanced, nh_error *err)
             restart(l, keep);
         }
     }
-    return nh_fail(err, "the states nearest to sigma have not converged in %d blocks of vectors", MOST_BLOCKS);
+    return nh_fail(err, "the states nearest to sigma have not converged in %d blocks of vectors",
+                   MOST_BLOCKS);
 }
 
 int nh_lanczos_refresh(nh_lanczos *l, nh_error *err)
@@ -339,7 +353,8 @@ int nh_lanczos_refresh(nh_lanczos *l, nh_error *err)
     return fill_random(l, l->j, 0, &l->p, err);
 }
 
-size_t nh_lanczos_found(const nh_lanczos *l, const double **theta, const double **vector, const double **s_vector)
+size_t nh_lanczos_found(const nh_lanczos *l, const double **theta, const double **vector,
+                        const double **s_vector)
 {
     if (theta != NULL) *theta = l->theta;
     if (vector != NULL) *vector = (const double *)l->v;

@@ -31,7 +31,7 @@ void nh_lanczos_free(nh_lanczos *l);
 /* Bytes that it takes. */
 double nh_lanczos_bytes(size_t n, size_t most, size_t block);
 
-/* Goes on until the `wanted` states of largest |theta| have converged, to 1e-11 of theta; `balanced`: half of them from
+/* Goes on until the `wanted` states of largest |theta| have converged, to 1e-12 of theta; `balanced`: half of them from
  * each side of sigma, as far as there are. */
 int nh_lanczos_run(nh_lanczos *l, size_t wanted, bool balanced, nh_error *err);
 /* Keeps what has converged and goes on, at the next run, from new random vectors: for states that the space so far
@@ -40,6 +40,7 @@ int nh_lanczos_refresh(nh_lanczos *l, nh_error *err);
 
 /* What has converged, by falling |theta| (balanced: one below, one above, ...): its number, theta[], vectors C and S C, [count][n][2], C^dagger S C = 1. They
  * belong to `l`, until the next run. */
-size_t nh_lanczos_found(const nh_lanczos *l, const double **theta, const double **vector, const double **s_vector);
+size_t nh_lanczos_found(const nh_lanczos *l, const double **theta, const double **vector,
+                        const double **s_vector);
 
 #endif

@@ -14,10 +14,10 @@ static const double REAL_WITHIN = 1e-12;
 struct nh_sparse {
     const nh_fourier *fourier;
     size_t n_atom, n_block, n_elem, n_orbital, n_spin, spin_blocks; /* n_spin: 2 with spin, 1 without */
-    const size_t *orbital;                                          /* [n_atom+1] first orbital; the Fourier sums' */
+    const size_t *orbital; /* [n_atom+1] first orbital; the Fourier sums' */
     nh_fourier_block *block;
-    unsigned char *keep;     /* [n_elem] bit s: spin block s of H (or S in it) is not zero; bit 4: S */
-    double complex *h, *s;   /* [spin_blocks][n_elem], [n_elem] */
+    unsigned char *keep;   /* [n_elem] bit s: spin block s of H (or S in it) is not zero; bit 4: S */
+    double complex *h, *s; /* [spin_blocks][n_elem], [n_elem] */
     bool real_h, real_s;
 };
 
@@ -85,9 +85,11 @@ int nh_sparse_fill(nh_sparse *a, const double *k, nh_error *err)
 {
     if (nh_fourier_at_blocks(a->fourier, k, (double *)a->h, (double *)a->s, err) != 0) return -1;
     for (size_t e = 0; e < a->n_elem; e++)
-        if (!isfinite(creal(a->s[e])) || !isfinite(cimag(a->s[e]))) return nh_fail(err, "overlap: not finite");
+        if (!isfinite(creal(a->s[e])) || !isfinite(cimag(a->s[e])))
+            return nh_fail(err, "overlap: not finite");
     for (size_t e = 0; e < a->spin_blocks * a->n_elem; e++)
-        if (!isfinite(creal(a->h[e])) || !isfinite(cimag(a->h[e]))) return nh_fail(err, "the Hamiltonian: not finite");
+        if (!isfinite(creal(a->h[e])) || !isfinite(cimag(a->h[e])))
+            return nh_fail(err, "the Hamiltonian: not finite");
     a->real_s = is_real(a->n_elem, a->s);
     a->real_h = a->real_s && is_real(a->spin_blocks * a->n_elem, a->h);
     return 0;
@@ -220,8 +222,8 @@ static void scatter(size_t n, size_t p, const double complex *x, double complex 
 /* y += B x and, off the diagonal, its adjoint: B = the blocks of spin (s1, s2) of `m`. Rows of x and y: an orbital,
  * `row` numbers, of which the product takes `width` from the given places on. The blocks i = j are Hermitian only with
  * their spins together, and complete. */
-static void add_blocks(const nh_sparse *a, const double complex *m, size_t row, size_t width, size_t from, size_t to,
-                       bool adjoint, const double complex *x, double complex *y)
+static void add_blocks(const nh_sparse *a, const double complex *m, size_t row, size_t width, size_t from,
+                       size_t to, bool adjoint, const double complex *x, double complex *y)
 {
     const double complex one = 1;
     for (size_t q = 0; q < a->n_block; q++) {
@@ -230,11 +232,11 @@ static void add_blocks(const nh_sparse *a, const double complex *m, size_t row, 
         const int rows = (int)(a->orbital[b->src + 1] - i), columns = (int)(a->orbital[b->dst + 1] - j);
         if (adjoint && i == j) continue;
         if (adjoint)
-            cblas_zgemm(CblasRowMajor, CblasConjTrans, CblasNoTrans, columns, (int)width, rows, &one, m + b->at, columns,
-                        x + i * row + from, (int)row, &one, y + j * row + to, (int)row);
+            cblas_zgemm(CblasRowMajor, CblasConjTrans, CblasNoTrans, columns, (int)width, rows, &one,
+                        m + b->at, columns, x + i * row + from, (int)row, &one, y + j * row + to, (int)row);
         else
-            cblas_zgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, (int)width, columns, &one, m + b->at, columns,
-                        x + j * row + from, (int)row, &one, y + i * row + to, (int)row);
+            cblas_zgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, (int)width, columns, &one, m + b->at,
+                        columns, x + j * row + from, (int)row, &one, y + i * row + to, (int)row);
     }
 }
 
@@ -242,7 +244,7 @@ static int times(const nh_sparse *a, const double complex *m, size_t spin_blocks
                  const double *x, double *y, nh_error *err)
 {
     const size_t n = a->n_orbital * n_spin, row = n_spin * p;
-    double complex *in = NH_ARRAY(double complex, n * p), *out = NH_ARRAY(double complex, n * p);
+    double complex *in = NH_ARRAY(double complex, n *p), *out = NH_ARRAY(double complex, n *p);
     int status = -1;
     if (in == NULL || out == NULL) {
         nh_fail_memory(err, "a sparse product");
@@ -273,7 +275,8 @@ int nh_sparse_times_h(const nh_sparse *a, size_t p, const double *x, double *y, 
     return times(a, a->h, a->spin_blocks, a->n_spin, p, x, y, err);
 }
 
-int nh_sparse_times_s(const nh_sparse *a, nh_sparse_kind kind, size_t p, const double *x, double *y, nh_error *err)
+int nh_sparse_times_s(const nh_sparse *a, nh_sparse_kind kind, size_t p, const double *x, double *y,
+                      nh_error *err)
 {
     return times(a, a->s, 1, kind == NH_SPARSE_H ? a->n_spin : 1, p, x, y, err);
 }

@@ -79,13 +79,15 @@ static int open_factor(worker *w, nh_error *err)
     const double need = f.bytes + nh_lanczos_bytes(n, t->count + 3 * BLOCK, BLOCK);
     if (!w->told[real])
         say(t, false,
-            "%zu basis functions, %s: %zu rows with %.3g elements, %.3g in the factor (%.0f %% of dense), %.3g operations; %.1f GB of "
+            "%zu basis functions, %s: %zu rows with %.3g elements, %.3g in the factor (%.0f %% of dense), "
+            "%.3g operations; %.1f GB of "
             "%.1f GB",
             n, real ? "real" : "complex", f.size, (double)f.elements, f.entries,
             200 * f.entries / ((double)f.size * (double)f.size), f.operations, need * 1e-9, have * 1e-9);
     w->told[real] = true;
     if (need > have)
-        return nh_fail(err, "the sparse factorisation needs %.1f GB, there are %.1f GB (--memory)", need * 1e-9, have * 1e-9);
+        return nh_fail(err, "the sparse factorisation needs %.1f GB, there are %.1f GB (--memory)",
+                       need * 1e-9, have * 1e-9);
     return 0;
 }
 
@@ -166,10 +168,13 @@ static int check_overlap(worker *w, double *smallest, double *largest, nh_error 
     if (status == 0 && (below > 0 || singular)) {
         status = nh_factor_at(o.factor, 0, &negative, &singular, err);
         if (status == 0 && (negative > 0 || singular))
-            status = nh_fail(err, "the overlap matrix is not positive definite: %zu eigenvalues below 0, %zu below %g (the dense "
-                                  "solver's --s-threshold projects out)",
+            status = nh_fail(err,
+                             "the overlap matrix is not positive definite: %zu eigenvalues below 0, %zu "
+                             "below %g (the dense "
+                             "solver's --s-threshold projects out)",
                              negative, below, NH_SMALL_OVERLAP);
-        const nh_lanczos_operator op = {o.n, nh_sparse_is_real(w->a, NH_SPARSE_S), &o, solve_overlap, times_one};
+        const nh_lanczos_operator op = {o.n, nh_sparse_is_real(w->a, NH_SPARSE_S), &o, solve_overlap,
+                                        times_one};
         if (status == 0) status = nh_lanczos_new(&op, 1, o.n < BLOCK ? o.n : BLOCK, &l, err);
         if (status == 0) status = nh_lanczos_run(l, 1, false, err);
         if (status == 0) {
@@ -191,7 +196,6 @@ typedef struct window {
     size_t first, count; /* bands, from 0; count of them */
     double *energy;      /* [count] ascending */
     size_t *column;      /* [count] the Lanczos vector of each */
-    double radius;       /* all that is nearer to sigma is there */
 } window;
 
 static void window_free(window *v)
@@ -208,14 +212,14 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Ends of a window about sigma that has at least the first `wanted` of the n distances, of which what is further than the
- * last one is not known: half-way between two of them, as far apart as possible. 0 where they are nowhere CLEAR. */
-static double choose_end(size_t n, const double *distance, size_t wanted)
+/* The end of a window on one side, or on both: half-way between two of the distances, not before `least`, where they are furthest
+ * apart. 0: they are nowhere CLEAR, or have not come as far. What is beyond the last one is not known. */
+static double choose_end(size_t n, const double *distance, double least)
 {
     double best = CLEAR, end = 0;
-    for (size_t i = wanted; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         const double before = i > 0 ? distance[i - 1] : 0;
-        if (distance[i] - before > best) {
+        if (before >= least && distance[i] - before > best) {
             best = distance[i] - before;
             end = before + best / 2;
         }
@@ -227,32 +231,44 @@ typedef struct ends {
     double lo, hi; /* distances from sigma; infinite: all states there are known */
 } ends;
 
-/* For a window of `wanted` states. Known are theta[n]; by the inertia there are all_below and all_above. False: more have to
- * be known. room[2n]. */
-static bool choose_ends(size_t n, const double *theta, size_t all_below, size_t all_above, bool balanced, size_t wanted,
-                        double *room, ends *e)
+/* What a window is asked for, and what is known about it. */
+typedef struct search {
+    double centre;
+    size_t wanted;
+    bool balanced;       /* half of the wanted on either side; otherwise the nearest to the centre */
+    double sigma;        /* where the factor is */
+    size_t n, all_below; /* states at all, below sigma */
+} search;
+
+/* Ends of the window from what has been found; false: more is needed. room[3 found]. */
+static bool choose_ends(const search *s, size_t found, const double *theta, double *room, ends *e)
 {
     size_t below = 0, above = 0;
-    double *low = room, *high = room + n;
-    for (size_t i = 0; i < n; i++)
+    double *low = room, *high = room + found, *other = room + 2 * found;
+    if (found < s->wanted) return false;
+    for (size_t i = 0; i < found; i++) {
+        other[i] = fabs(s->sigma + 1 / theta[i] - s->centre);
         if (theta[i] < 0)
             low[below++] = -1 / theta[i];
         else
             high[above++] = 1 / theta[i];
-    const bool bottom = below == all_below, top = above == all_above;
-    if (balanced) {
+    }
+    const bool bottom = below == s->all_below, top = above == s->n - s->all_below;
+    if (s->balanced) {
+        const size_t half = (s->wanted + 1) / 2;
         qsort(low, below, sizeof *low, ascending);
         qsort(high, above, sizeof *high, ascending);
-        e->lo = choose_end(below, low, (wanted + 1) / 2);
-        e->hi = choose_end(above, high, (wanted + 1) / 2);
+        e->lo = below >= half ? choose_end(below, low, low[half - 1]) : 0;
+        e->hi = above >= half ? choose_end(above, high, high[half - 1]) : 0;
     } else {
+        qsort(other, found, sizeof *other, ascending);
         memmove(low + below, high, above * sizeof *high);
-        qsort(low, n, sizeof *low, ascending);
-        e->lo = e->hi = choose_end(n, low, wanted);
+        qsort(low, found, sizeof *low, ascending);
+        /* Nearest to the centre are those nearest to sigma, but for the distance of the two. */
+        e->lo = e->hi = choose_end(found, low, other[s->wanted - 1] + fabs(s->sigma - s->centre));
     }
     if (bottom) e->lo = INFINITY;
     if (top) e->hi = INFINITY;
-    /* On one side all is known, on the other one the distances may end in a crowd. */
     return e->lo > 0 && e->hi > 0;
 }
 
@@ -267,36 +283,42 @@ static int count_below(worker *w, double sigma, double distance, size_t all, siz
     return factor_beside(w, &at, below, err);
 }
 
-/* Energies of the columns as Rayleigh quotients, and how well they solve the problem: |H C - E S C| bounds the error by
- * |..|/sqrt(smallest eigenvalue of S). */
-static int refine(worker *w, window *v, nh_error *err)
+/* Energies E of the columns as Rayleigh quotients, and a bound of their errors. With z = (H - sigma S)^-1 (H C - E S C) there
+ * is a state E' with |E' - E| <= |z| |E' - sigma|, |z| the norm in S: expand C in states. */
+static int refine(worker *w, const search *s, window *v, nh_error *err)
 {
     const size_t n = nh_sparse_basis(w->a, NH_SPARSE_H);
+    const int size = 2 * (int)n;
     const double *vector, *s_vector;
-    double *x = NH_ARRAY(double, 4 * n * BLOCK), *h = x != NULL ? x + 2 * n * BLOCK : NULL, worst = 0;
+    double *x = NH_ARRAY(double, 4 * n * BLOCK), *z = x != NULL ? x + 2 * n * BLOCK : NULL, worst = 0;
     int status = x != NULL ? 0 : nh_fail_memory(err, "the states");
     nh_lanczos_found(v->lanczos, NULL, &vector, &s_vector);
     for (size_t at = 0; at < v->count && status == 0; at += BLOCK) {
         const size_t p = v->count - at < BLOCK ? v->count - at : BLOCK;
         for (size_t i = 0; i < p; i++)
             memcpy(x + 2 * n * i, vector + 2 * n * v->column[at + i], 2 * n * sizeof *x);
-        status = nh_sparse_times_h(w->a, p, x, h, err);
+        status = nh_sparse_times_h(w->a, p, x, z, err);
         for (size_t i = 0; i < p && status == 0; i++) {
-            const double *sx = s_vector + 2 * n * v->column[at + i];
-            double *hx = h + 2 * n * i;
-            v->energy[at + i] = cblas_ddot(2 * (int)n, x + 2 * n * i, 1, hx, 1) / cblas_ddot(2 * (int)n, x + 2 * n * i, 1, sx, 1);
-            cblas_daxpy(2 * (int)n, -v->energy[at + i], sx, 1, hx, 1);
-            worst = fmax(worst, cblas_dnrm2(2 * (int)n, hx, 1));
+            const double *xi = x + 2 * n * i, *sx = s_vector + 2 * n * v->column[at + i];
+            v->energy[at + i] = cblas_ddot(size, xi, 1, z + 2 * n * i, 1) / cblas_ddot(size, xi, 1, sx, 1);
+            cblas_daxpy(size, -v->energy[at + i], sx, 1, z + 2 * n * i, 1);
+        }
+        if (status == 0) status = solve_shifted(w, p, z, err);
+        if (status == 0) status = times_overlap(w, p, z, x, err);
+        for (size_t i = 0; i < p && status == 0; i++) {
+            const double norm = sqrt(fmax(0, cblas_ddot(size, z + 2 * n * i, 1, x + 2 * n * i, 1)));
+            /* What is more than was wanted is counted only. */
+            if (v->column[at + i] < s->wanted) worst = fmax(worst, norm * fabs(v->energy[at + i] - s->sigma));
         }
     }
     free(x);
     if (status == 0 && !(worst <= ACCURATE))
-        status = nh_fail(err, "the states nearest to sigma are not accurate: a residual of %.1e eV", worst);
+        status = nh_fail(err, "the states nearest to sigma may be wrong by %.1e eV", worst);
     return status;
 }
 
 /* The states of `found` between the ends: energies and columns, ascending. */
-static int take_window(worker *w, double sigma, const ends *e, window *v, nh_error *err)
+static int take_window(worker *w, const search *s, const ends *e, window *v, nh_error *err)
 {
     const double *theta;
     const size_t found = nh_lanczos_found(v->lanczos, &theta, NULL, NULL);
@@ -310,14 +332,14 @@ static int take_window(worker *w, double sigma, const ends *e, window *v, nh_err
         const double d = 1 / theta[i];
         if (d <= -e->lo || d >= e->hi) continue;
         size_t at = v->count++;
-        for (; at > 0 && v->energy[at - 1] > sigma + d; at--) {
+        for (; at > 0 && v->energy[at - 1] > s->sigma + d; at--) {
             v->energy[at] = v->energy[at - 1];
             v->column[at] = v->column[at - 1];
         }
-        v->energy[at] = sigma + d;
+        v->energy[at] = s->sigma + d;
         v->column[at] = i;
     }
-    if (refine(w, v, err) != 0) return -1;
+    if (refine(w, s, v, err) != 0) return -1;
     for (size_t i = 1; i < v->count; i++) /* Rayleigh quotients may change places by rounding */
         for (size_t at = i; at > 0 && v->energy[at - 1] > v->energy[at]; at--) {
             const double energy = v->energy[at];
@@ -330,94 +352,116 @@ static int take_window(worker *w, double sigma, const ends *e, window *v, nh_err
     return 0;
 }
 
-/* A place beside sigma that no known state is near to. */
-static double move_aside(double sigma, size_t n, const double *theta)
+/* Rounding grows with the square of 1/(E - sigma), against that of the states wanted: is sigma far enough from them all? Otherwise
+ * it goes into the widest gap near by. */
+static bool move_aside(search *s, size_t found, const double *theta, double *room)
 {
-    for (int i = 1; i < 1000; i++) {
-        const double to = sigma + 1e-4 * i * (i % 2 ? 1 : -1);
-        bool good = true;
-        for (size_t s = 0; s < n; s++)
-            good = good && fabs(sigma + 1 / theta[s] - to) > 2e-5;
-        if (good) return to;
+    double nearest = INFINITY, widest = 0, to = s->sigma;
+    for (size_t i = 0; i < found; i++) {
+        room[i] = 1 / theta[i];
+        nearest = fmin(nearest, fabs(room[i]));
     }
-    return sigma + 0.1;
+    const size_t last = found < s->wanted ? found - 1 : s->wanted - 1;
+    const double radius = 1 / fabs(theta[last]);
+    if (nearest >= BESIDE && nearest >= 1e-3 * radius) return false;
+    qsort(room, found, sizeof *room, ascending);
+    const double near = fmax(radius / 4, 100 * BESIDE);
+    for (size_t i = 0; i + 1 < found; i++) {
+        const double middle = (room[i] + room[i + 1]) / 2, gap = room[i + 1] - room[i];
+        /* of a wide gap its near end is near enough */
+        const double place = fmin(fmax(middle, -near), near),
+                     clear = fmin(place - room[i], room[i + 1] - place);
+        if (clear > widest && gap > 0) {
+            widest = clear;
+            to = s->sigma + place;
+        }
+    }
+    if (widest <= 2 * nearest) { /* nothing known is better: beside them all */
+        if (nearest >= BESIDE) return false;
+        to = s->sigma + (fabs(room[0]) < fabs(room[found - 1]) ? room[0] - near : room[found - 1] + near);
+    }
+    s->sigma = to;
+    return true;
 }
 
-/* At least `wanted` states about *sigma, which is moved where it is on one: the nearest, or (balanced) half of them from
- * each side. For the matrices that are filled in. */
-static int states_about(worker *w, double *sigma, size_t wanted, bool balanced, window *v, nh_error *err)
+/* The states that the search is for, and some more, for the matrices that are filled in. */
+static int states_about(worker *w, search *s, window *v, nh_error *err)
 {
     enum { ROUNDS = 4 };
-    const size_t n = nh_sparse_basis(w->a, NH_SPARSE_H);
+    const size_t n = s->n = nh_sparse_basis(w->a, NH_SPARSE_H);
     const nh_lanczos_operator op = {n, w->real, w, solve_shifted, times_overlap};
-    size_t most = wanted + 3 * BLOCK, below = 0;
+    size_t most = s->wanted + 3 * BLOCK;
     bool fresh = true;
+    double *room = NULL;
     *v = (window){0};
-    for (int missing = 0, moved = 0; missing < ROUNDS && moved < ROUNDS;) {
+    s->sigma = s->centre;
+    for (int missing = 0, moved = 0; missing < ROUNDS;) {
         const double *theta;
         if (fresh) {
             nh_lanczos_free(v->lanczos);
             v->lanczos = NULL;
             most = most < n ? most : n;
-            if (factor_beside(w, sigma, &below, err) != 0 || nh_lanczos_new(&op, most, BLOCK, &v->lanczos, err) != 0)
+            if (factor_beside(w, &s->sigma, &s->all_below, err) != 0 ||
+                nh_lanczos_new(&op, most, BLOCK, &v->lanczos, err) != 0)
                 goto fail;
             fresh = false;
         }
         size_t want = nh_lanczos_found(v->lanczos, NULL, NULL, NULL) + BLOCK;
-        want = want > wanted + BLOCK ? want : wanted + BLOCK;
+        want = want > s->wanted + BLOCK ? want : s->wanted + BLOCK;
         want = want < most ? want : most;
-        if (nh_lanczos_run(v->lanczos, want, balanced, err) != 0) goto fail;
+        if (nh_lanczos_run(v->lanczos, want, s->balanced, err) != 0) goto fail;
         const size_t found = nh_lanczos_found(v->lanczos, &theta, NULL, NULL);
-        bool on_state = false;
-        for (size_t i = 0; i < found; i++)
-            on_state = on_state || fabs(theta[i]) > 1 / BESIDE;
-        if (on_state) {
-            *sigma = move_aside(*sigma, found, theta);
-            fresh = true;
-            moved++;
-            continue;
-        }
-        double *room = NH_ARRAY(double, 2 * found);
-        ends e;
+        free(room);
+        room = NH_ARRAY(double, 3 * found);
         if (room == NULL) {
             nh_fail_memory(err, "the states");
             goto fail;
         }
-        const bool clear = choose_ends(found, theta, below, n - below, balanced, wanted, room, &e);
-        free(room);
-        if (!clear) { /* a degenerate state at the end, or sides that have not come as far as that: more of them */
+        if (moved < ROUNDS && move_aside(s, found, theta, room)) {
+            moved++;
+            fresh = true;
+            continue;
+        }
+        ends e;
+        if (!choose_ends(s, found, theta, room,
+                         &e)) { /* a crowd at the end, or sides that have not come as far: more of them */
             if (want == most) {
                 most *= 2;
                 fresh = true;
             }
-            if (most > 64 * (wanted + BLOCK)) {
-                nh_fail(err, "no gap of %g eV among the %zu states nearest to %.6f eV", CLEAR, found, *sigma);
+            if (most > 64 * (s->wanted + BLOCK)) {
+                nh_fail(err, "no gap of %g eV among the %zu states nearest to %.6f eV", CLEAR, found,
+                        s->sigma);
                 goto fail;
             }
             continue;
         }
         size_t lo, hi, found_below = 0;
-        if (take_window(w, *sigma, &e, v, err) != 0 || count_below(w, *sigma, -e.lo, 0, &lo, err) != 0 ||
-            count_below(w, *sigma, e.hi, n, &hi, err) != 0)
+        if (take_window(w, s, &e, v, err) != 0 || count_below(w, s->sigma, -e.lo, 0, &lo, err) != 0 ||
+            count_below(w, s->sigma, e.hi, n, &hi, err) != 0)
             goto fail;
-        while (found_below < v->count && v->energy[found_below] < *sigma)
+        while (found_below < v->count && v->energy[found_below] < s->sigma)
             found_below++;
-        if (hi - lo == v->count && below - lo == found_below) {
+        if (hi - lo == v->count && s->all_below - lo == found_below) {
             v->first = lo;
-            v->radius = fmin(e.lo, e.hi);
+            free(room);
             return 0;
         }
         if (hi < lo || hi - lo < v->count) {
-            nh_fail(err, "%zu states between %.6f and %.6f eV, %zu by the inertia: H - sigma S is too close to singular", v->count,
-                    *sigma - e.lo, *sigma + e.hi, hi - lo);
+            nh_fail(err,
+                    "%zu states between %.6f and %.6f eV, %zu by the inertia: H - sigma S is too close to "
+                    "singular",
+                    v->count, s->sigma - e.lo, s->sigma + e.hi, hi - lo);
             goto fail;
         }
         /* States that the Krylov space did not see. */
         missing++;
-        if (factor_beside(w, sigma, &below, err) != 0 || nh_lanczos_refresh(v->lanczos, err) != 0) goto fail;
+        if (factor_beside(w, &s->sigma, &s->all_below, err) != 0 || nh_lanczos_refresh(v->lanczos, err) != 0)
+            goto fail;
     }
-    nh_fail(err, "states near %.6f eV are missing, or sigma is always on one", *sigma);
+    nh_fail(err, "states near %.6f eV are missing: the inertia counts more than were found", s->sigma);
 fail:
+    free(room);
     window_free(v);
     return -1;
 }
@@ -434,21 +478,20 @@ static int solve_point(worker *w, size_t k, nh_spectrum *out, double *vector, nh
 {
     const nh_nearest_task *t = w->task;
     const size_t n = out->basis;
-    double sigma = t->centre;
-    window v = {0};
+    search s = {.centre = t->centre, .wanted = t->count};
+    window v;
+    if (open_point(w, t->k + 3 * k, &out->s_smallest[k], &out->s_largest[k], err) != 0 ||
+        states_about(w, &s, &v, err) != 0)
+        return -1;
+    for (size_t i = 0; i < v.count; i++)
+        if (fabs(v.energy[i] - t->centre) < BESIDE) {
+            say(t, true, "%s: k-point %zu: --sigma %.9g is on a state: the factorisation is at %.9g", t->name,
+                k + 1, t->centre, s.sigma);
+            break;
+        }
     const nh_band_choice choice = {.kind = NH_BANDS_NEAREST, .count = t->count, .centre = t->centre};
     size_t first;
-    if (open_point(w, t->k + 3 * k, &out->s_smallest[k], &out->s_largest[k], err) != 0) return -1;
-    for (size_t wanted = t->count;; wanted += BLOCK) {
-        window_free(&v);
-        if (states_about(w, &sigma, wanted, false, &v, err) != 0) return -1;
-        nh_bands_choose(&choice, v.count, v.energy, &first, &out->count[k]);
-        /* Nearest to the centre are those nearest to sigma, but for the distance of the two. */
-        const double last = fmax(fabs(v.energy[first] - t->centre), fabs(v.energy[first + out->count[k] - 1] - t->centre));
-        if (last + fabs(sigma - t->centre) <= v.radius) break;
-    }
-    if (sigma != t->centre)
-        say(t, true, "%s: k-point %zu: --sigma %.9g is on a state: the factorisation is at %.9g", t->name, k + 1, t->centre, sigma);
+    nh_bands_choose(&choice, v.count, v.energy, &first, &out->count[k]);
     out->first[k] = v.first + first;
     out->rank[k] = n;
     double *energy = out->energy + k * n;
@@ -549,8 +592,8 @@ static int halve_in(worker *w, const nh_kpoints *k, double target, double *energ
 }
 
 /* The level from the states about `energy` at every k-point, `wanted` of them. *sure: it is between those of every k-point. */
-static int level_about(worker *w, const nh_kpoints *k, double nelec, double electrons_per_band, double energy, size_t wanted,
-                       double *efermi, double *vbm, double *cbm, bool *sure, nh_error *err)
+static int level_about(worker *w, const nh_kpoints *k, double nelec, double electrons_per_band, double energy,
+                       size_t wanted, double *efermi, double *vbm, double *cbm, bool *sure, nh_error *err)
 {
     const size_t n = nh_sparse_basis(w->a, NH_SPARSE_H);
     size_t n_band = 0;
@@ -559,9 +602,10 @@ static int level_about(worker *w, const nh_kpoints *k, double nelec, double elec
     int status = v != NULL ? 0 : nh_fail_memory(err, "the states");
     *sure = false;
     for (size_t i = 0; i < k->count && status == 0; i++) {
-        double sigma = energy, small, large;
+        search s = {.centre = energy, .wanted = wanted, .balanced = true};
+        double small, large;
         status = open_point(w, k->k + 3 * i, &small, &large, err);
-        if (status == 0) status = states_about(w, &sigma, wanted, true, &v[i], err);
+        if (status == 0) status = states_about(w, &s, &v[i], err);
         nh_lanczos_free(v[i].lanczos); /* only the energies are needed */
         v[i].lanczos = NULL;
         n_band = v[i].count > n_band ? v[i].count : n_band;
@@ -597,8 +641,8 @@ static int level_about(worker *w, const nh_kpoints *k, double nelec, double elec
     return status;
 }
 
-int nh_nearest_fermi(const nh_nearest_task *t, const nh_kpoints *k, double nelec, double electrons_per_band, double *efermi,
-                    double *vbm, double *cbm, nh_error *err)
+int nh_nearest_fermi(const nh_nearest_task *t, const nh_kpoints *k, double nelec, double electrons_per_band,
+                     double *efermi, double *vbm, double *cbm, nh_error *err)
 {
     enum { MOST = 256 };
     worker w;
@@ -610,10 +654,12 @@ int nh_nearest_fermi(const nh_nearest_task *t, const nh_kpoints *k, double nelec
         status = nh_fail(err, "%g electrons do not fill these bands", nelec);
     if (status == 0) status = halve_in(&w, k, target, &energy, &off, err);
     for (size_t side = BLOCK + (size_t)off; status == 0 && !sure && side <= MOST; side *= 2) {
-        status = level_about(&w, k, nelec, electrons_per_band, energy, 2 * side, efermi, vbm, cbm, &sure, err);
+        status =
+            level_about(&w, k, nelec, electrons_per_band, energy, 2 * side, efermi, vbm, cbm, &sure, err);
     }
     if (status == 0 && !sure)
-        status = nh_fail(err, "the Fermi level is not among the %d states on either side of %.6f eV", MOST, energy);
+        status = nh_fail(err, "the Fermi level is not among the %d states on either side of %.6f eV", MOST,
+                         energy);
     worker_free(&w);
     return status == 0 ? 0 : nh_fail_at(err, "%s: Fermi level", t->name);
 }

@@ -14,15 +14,15 @@ typedef struct nh_nearest_task {
     const char *name; /* of the matrices, for messages */
     const nh_fourier *fourier;
     size_t n_k;
-    const double *k;      /* [n_k][3] fractional */
-    size_t count;         /* the bands nearest to `centre`, eV */
+    const double *k; /* [n_k][3] fractional */
+    size_t count;    /* the bands nearest to `centre`, eV */
     double centre;
     /* With vectors: `take` receives those of each k-point, in order: vector[count][basis][2] as of nh_eigen_solve. */
     bool vectors;
     int (*take)(void *context, size_t k, const double *vector, nh_error *err);
     void *context;
-    int threads;          /* of BLAS */
-    double memory;        /* bytes that may be used; 0: what the machine can give */
+    int threads;   /* of BLAS */
+    double memory; /* bytes that may be used; 0: what the machine can give */
     /* One line for the user: the memory beforehand, a sigma that was moved. May be NULL. */
     void (*say)(void *context, bool warning, const char *text);
     nh_progress *progress; /* k-points; may be NULL */
@@ -42,7 +42,7 @@ int nh_nearest_solve(const nh_nearest_task *task, nh_spectrum *out, nh_error *er
 /* The level up to which the states of the k-points hold nelec electrons, electrons_per_band in each: what nh_fermi_level
  * gives for all bands. Energies are halved in by counting the states below, from task->centre on; those next to the level are
  * then solved for. k: the task's points, with weights. vbm, cbm: highest energy below the level and lowest above. */
-int nh_nearest_fermi(const nh_nearest_task *task, const nh_kpoints *k, double nelec, double electrons_per_band, double *efermi,
-                    double *vbm, double *cbm, nh_error *err);
+int nh_nearest_fermi(const nh_nearest_task *task, const nh_kpoints *k, double nelec,
+                     double electrons_per_band, double *efermi, double *vbm, double *cbm, nh_error *err);
 
 #endif
