@@ -59,9 +59,11 @@ static nh_graph *supercell(nh_graph *g, int cells)
                 const size_t at = nh_pairs_find(&big->pairs, made.src, made.dst, made.cell);
                 const size_t width = g->pairs.start[p + 1] - g->pairs.start[p];
                 assert_true(at != SIZE_MAX);
-                memcpy(big->overlap + big->pairs.start[at], g->overlap + g->pairs.start[p], width * sizeof(double));
+                memcpy(big->overlap + big->pairs.start[at], g->overlap + g->pairs.start[p],
+                       width * sizeof(double));
                 for (int s = 0; s < g->n_spin; s++)
-                    memcpy(big->matrix[NH_H_LABEL] + 2 * ((size_t)s * big->pairs.n_elem + big->pairs.start[at]),
+                    memcpy(big->matrix[NH_H_LABEL] +
+                               2 * ((size_t)s * big->pairs.n_elem + big->pairs.start[at]),
                            g->matrix[NH_H_LABEL] + 2 * ((size_t)s * g->pairs.n_elem + g->pairs.start[p]),
                            2 * width * sizeof(double));
             }
@@ -245,8 +247,8 @@ static void test_blocks(void **state)
         problem p = open_problem(spin ? with_spin(3) : without_spin(9), 1, &GENERAL);
         enum { P = 3 };
         const size_t n = p.n;
-        double complex *h = nh_calloc(n * n, sizeof *h), *s = nh_calloc(n * n, sizeof *s), *x = nh_calloc(P * n, sizeof *x),
-                       *y = nh_calloc(P * n, sizeof *y);
+        double complex *h = nh_calloc(n * n, sizeof *h), *s = nh_calloc(n * n, sizeof *s),
+                       *x = nh_calloc(P * n, sizeof *x), *y = nh_calloc(P * n, sizeof *y);
         uint64_t seed = 3;
         nh_sparse *a;
         OK(nh_fourier_at(p.fourier, 1, GENERAL, (double *)h, (double *)s, &err));
@@ -369,12 +371,13 @@ static void test_sigma_on_state(void **state)
         assert_int_equal(h.warnings, 1);
         assert_non_null(strstr(h.text, "is on a state"));
         size_t first, count;
-        nh_bands_choose(&(nh_band_choice){.kind = NH_BANDS_NEAREST, .count = 4, .centre = t.centre}, p.n, p.dense.energy, &first,
-                        &count);
+        nh_bands_choose(&(nh_band_choice){.kind = NH_BANDS_NEAREST, .count = 4, .centre = t.centre}, p.n,
+                        p.dense.energy, &first, &count);
         for (size_t b = 0; b < 4; b++)
             assert_near(v.energy[v.first[0] + b], p.dense.energy[v.first[0] + b], 1e-10);
         assert_near(fabs(v.energy[v.first[0]] - t.centre) + fabs(v.energy[v.first[0] + 3] - t.centre),
-                    fabs(p.dense.energy[first] - t.centre) + fabs(p.dense.energy[first + 3] - t.centre), 1e-9);
+                    fabs(p.dense.energy[first] - t.centre) + fabs(p.dense.energy[first + 3] - t.centre),
+                    1e-9);
     }
     nh_spectrum_free(&v);
     close_problem(&p);
@@ -406,7 +409,9 @@ static void test_overlap(void **state)
             assert_near(v.s_largest[0], 2, 0.1);
         }
         if (i == 2) {
-            assert_non_null(strstr(err.text, "file: k-point 1 (0 0 0): the overlap matrix is not positive definite: 1 eigenvalue"));
+            assert_non_null(
+                strstr(err.text,
+                       "file: k-point 1 (0 0 0): the overlap matrix is not positive definite: 1 eigenvalue"));
         }
         nh_spectrum_free(&v);
         close_problem(&p);
@@ -464,7 +469,8 @@ static void test_fermi_level(void **state)
         double level, vbm, cbm;
         heard h;
         const nh_nearest_task t = task_of(&p, 1, 0, &h);
-        assert_int_equal(nh_nearest_fermi(&t, &p.k, 2 * per_band * (double)p.n, per_band, &level, &vbm, &cbm, &err), -1);
+        assert_int_equal(
+            nh_nearest_fermi(&t, &p.k, 2 * per_band * (double)p.n, per_band, &level, &vbm, &cbm, &err), -1);
         assert_non_null(strstr(err.text, "do not fill"));
         nh_bands_free(&b);
         close_problem(&p);
