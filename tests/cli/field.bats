@@ -117,6 +117,8 @@ bohr_near() { # bohr_near GRAPH X: the first lattice vector begins with X bohr
     [ "$status" -eq 1 ]
     one_line
     [[ "$output" == *"list:1: "*"bad.nc: "*"did not converge"*"unconverged: true"* ]]
+    "$BIN/nhtrain" -q -c t.yaml --set data.unconverged=true
+    [ -s run/best.nc ]
     sed -i 's/{train: list}/{train: list, unconverged: maybe}/' t.yaml
     run "$BIN/nhtrain" -q -c t.yaml
     [ "$status" -eq 1 ]
