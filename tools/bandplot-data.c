@@ -7,7 +7,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+static const char *const SPIN_AXES[] = {"x", "y", "z", NULL};
 static const char *const FORMATS[] = {"tsv", "gnuplot", "json", "summary", "kpoints", NULL};
 
 typedef struct arguments {
@@ -15,7 +17,10 @@ typedef struct arguments {
     double efermi, nelec, top, window[2];
     bool has_efermi, has_nelec, has_window, has_picture, align;
     int format;
-    const char *name, *title, *picture, *fermi;
+    const char *name, *title, *picture, *fermi, *dos;
+    int project, spin;
+    bool has_project, has_spin;
+    nh_dos_table density; /* of --dos */
 } arguments;
 
 static int read_bands(const char *path, nh_bands *out, nh_error *err)
@@ -33,7 +38,10 @@ static int set_fermi_level(const arguments *a, const char *file, const nh_bands 
                            const nh_band_curve *fallback, nh_band_curve *c, nh_error *err)
 {
     const bool own = fallback == NULL;
-    if (own && a->has_efermi) {
+    if (own && a->dos != NULL && !a->has_efermi && !a->has_nelec) {
+        c->efermi = a->density.efermi;
+        c->efermi_from = "from the density of states";
+    } else if (own && a->has_efermi) {
         c->efermi = a->efermi;
         c->efermi_from = a->fermi != NULL ? "--fermi" : "--efermi";
     } else if (a->has_nelec) {
@@ -75,6 +83,27 @@ static int read_fermi_level(arguments *a, nh_error *err)
     return status;
 }
 
+/* --project, --spin: what the file says of its states. */
+static int read_states(const arguments *a, const char *file, nh_bands *b, nh_state_weights *out,
+                       nh_error *err)
+{
+    nh_nc *f = NULL;
+    if (nh_nc_open(file, &f, err) != 0) return -1;
+    int status = nh_eigen_read(f, b, err);
+    if (status == 0 && (a->has_project || a->has_spin)) {
+        status = nh_eigen_read_weights(f, b, out, err);
+        if (status == 0 && a->has_project && out->n_group == 0)
+            status = nh_fail(err, "%s: no projections in it: geneig --project %s", file,
+                             nh_group_kinds[a->project]);
+        if (status == 0 && a->has_spin && out->spin == NULL)
+            status = nh_fail(err, "%s: no <sigma> in it: geneig --spin", file);
+        if (status == 0 && a->has_project && nh_state_weights_merge(out, (nh_group_kind)a->project, err) != 0)
+            status = nh_fail_at(err, "%s", file);
+    }
+    nh_nc_close(f);
+    return status;
+}
+
 /* A gap is looked for where the k-points are: a mesh without Gamma misses the edges of most. */
 static bool misses_gamma(const nh_kpoints *k)
 {
@@ -112,6 +141,7 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
     nh_bands own = {0}, *bands = NH_ARRAY(nh_bands, n);
     nh_band_curve *reference = NH_ARRAY(nh_band_curve, n);
     nh_band_errors errors = {0};
+    nh_state_weights states = {0};
     int status = -1;
     if (bands == NULL || reference == NULL) {
         nh_fail_memory(err, "bands");
@@ -125,9 +155,16 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
         p.window[0] = -10;
         p.window[1] = 10;
     }
-    if (read_bands(file, &own, err) != 0 || set_fermi_level(a, file, &own, NULL, &p.curve, err) != 0)
+    if (read_states(a, file, &own, &states, err) != 0 ||
+        set_fermi_level(a, file, &own, NULL, &p.curve, err) != 0)
         goto done;
     p.curve.bands = &own;
+    p.states = a->has_project || a->has_spin ? &states : NULL;
+    p.spin_axis = a->has_spin ? a->spin : -1;
+    p.dos = a->dos != NULL ? &a->density : NULL;
+    if (a->format == NH_BANDPLOT_GNUPLOT && a->has_project && states.n_group > NH_BANDPLOT_GROUPS)
+        nh_warn(program, common, "%s: %zu projections: the picture has the %d that most of its states are on",
+                file, states.n_group, NH_BANDPLOT_GROUPS);
     if (misses_gamma(&own.k))
         nh_warn(
             program, common,
@@ -163,6 +200,7 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
     status = write_plot(common, &p, a->format, err);
 done:
     nh_band_errors_free(&errors);
+    nh_state_weights_free(&states);
     for (size_t i = 0; i < n && bands != NULL; i++)
         nh_bands_free(&bands[i]);
     free(bands);
@@ -176,6 +214,7 @@ static int check_arguments(const arguments *a, const nh_common *common, nh_error
     size_t pipes = common->inputs.count == 0 || common->inputs.item[0][0] == '-';
     for (size_t i = 0; i < a->references.count; i++)
         pipes += a->references.item[i][0] == '-' && a->references.item[i][1] == '\0';
+    pipes += a->dos != NULL && strcmp(a->dos, "-") == 0;
     if (pipes > 1) return nh_fail(err, "only one of the inputs can be standard input");
     if (a->has_efermi && a->has_nelec) return nh_fail(err, "--efermi or --nelec expected, found both");
     if (a->fermi != NULL && (a->has_efermi || a->has_nelec))
@@ -186,6 +225,8 @@ static int check_arguments(const arguments *a, const nh_common *common, nh_error
         return nh_fail(err, "--ref-name: more names than --ref");
     if (a->format == NH_BANDPLOT_KPOINTS && a->references.count == 0)
         return nh_fail(err, "--format kpoints compares: --ref missing");
+    if (a->has_project && a->has_spin && a->format == NH_BANDPLOT_GNUPLOT)
+        return nh_fail(err, "--project or --spin expected: one picture shows one of them");
     if (a->has_picture && a->format != NH_BANDPLOT_GNUPLOT)
         return nh_fail(err, "--picture belongs to --format gnuplot");
     return 0;
@@ -212,6 +253,17 @@ int main(int argc, char **argv)
         {NH_OPT_FLAG, 0, "align", NULL, &a.align, NULL, NULL,
          "show the bands after the constant shift of the comparison, instead of each relative to its own "
          "Fermi level"},
+        {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "States"},
+        {NH_OPT_CHOICE, 0, "project", NULL, &a.project, nh_group_kinds, &a.has_project,
+         "fat bands: the part of each state on elements, atoms or shells (geneig --project); the table has "
+         "one row a "
+         "state"},
+        {NH_OPT_CHOICE, 0, "spin", NULL, &a.spin, SPIN_AXES, &a.has_spin,
+         "bands coloured by <sigma> along an axis (geneig --spin); the table has all three"},
+        {NH_OPT_STRING, 0, "dos", "DOS.TSV", (void *)&a.dos, NULL, NULL,
+         "density of states (a table of dos) beside the bands in the picture; also its Fermi level, unless "
+         "another is "
+         "asked for"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Output"},
         {NH_OPT_CHOICE, 0, "format", NULL, &a.format, FORMATS, NULL,
          "a table, a script for gnuplot, JSON, one row of gap and errors, or one row a k-point [tsv]"},
@@ -254,9 +306,11 @@ int main(int argc, char **argv)
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,
         .example = "bandplot-data eig.nc > bands.tsv\n"
+                   "dos --project element -o dos.tsv mesh.nc && bandplot-data --dos dos.tsv --format gnuplot "
+                   "eig.nc | gnuplot\n"
                    "bandplot-data --ref eig_scf.nc --window -6:6 --format gnuplot -o bands.gp eig.nc && "
                    "gnuplot bands.gp",
-        .see_also = "geneig(1), gnuplot(1)",
+        .see_also = "geneig(1), dos(1), gnuplot(1)",
     };
     nh_common common;
     nh_error err;
@@ -266,10 +320,13 @@ int main(int argc, char **argv)
         nh_report(&program, &err);
         status = 2;
     } else {
-        status = (a.fermi == NULL || read_fermi_level(&a, &err) == 0) && run(&program, &a, &common, &err) == 0
+        status = (a.dos == NULL || nh_dos_table_read(a.dos, &a.density, &err) == 0) &&
+                         (a.fermi == NULL || read_fermi_level(&a, &err) == 0) &&
+                         run(&program, &a, &common, &err) == 0
                      ? 0
                      : nh_report(&program, &err);
     }
+    nh_dos_table_free(&a.density);
     nh_list_free(&a.references);
     nh_list_free(&a.reference_names);
     nh_common_free(&common);

@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "base/progress.h"
 #include "crystal/kpoints.h"
+#include "crystal/projection.h"
 #include "formats/netcdf/graph.h"
 #include "formats/netcdf/nc.h"
 #include "formats/shipped.h"
@@ -21,9 +22,10 @@ static const double MESH_LENGTH = 25; /* Å: where the Fermi level and the gap a
 
 typedef struct arguments {
     const char *model, *folder, *path, *pseudo, *orbital;
+    int project; /* nh_group_kind */
     int mesh[3], points, nspin;
     double ecut, window[2];
-    bool has_mesh, has_ecut, has_nspin, has_window, dry, no_check;
+    bool has_mesh, has_ecut, has_nspin, has_window, has_project, dry, no_check;
 } arguments;
 
 /* One program to run; words are owned. `out`: where standard output goes; NULL: nowhere of its own. */
@@ -235,7 +237,7 @@ static char *stem(const char *path)
 /* --- bands --- */
 
 typedef struct results {
-    char *graph, *ham, *bands, *mesh, *summary, *script, *picture, *check;
+    char *graph, *ham, *bands, *mesh, *dos, *summary, *script, *picture, *check;
 } results;
 
 static void results_new(chain *c, const char *folder, results *r)
@@ -244,6 +246,7 @@ static void results_new(chain *c, const char *folder, results *r)
                    .ham = text_of(c, "%s/ham.nc", folder),
                    .bands = text_of(c, "%s/bands.nc", folder),
                    .mesh = text_of(c, "%s/mesh.nc", folder),
+                   .dos = text_of(c, "%s/dos.tsv", folder),
                    .summary = text_of(c, "%s/summary.tsv", folder),
                    .script = text_of(c, "%s/bands.gp", folder),
                    .picture = text_of(c, "%s/bands.svg", folder),
@@ -252,7 +255,7 @@ static void results_new(chain *c, const char *folder, results *r)
 
 static void results_free(results *r)
 {
-    char **const all[] = {&r->graph,   &r->ham,    &r->bands,   &r->mesh,
+    char **const all[] = {&r->graph,   &r->ham,    &r->bands,   &r->mesh, &r->dos,
                           &r->summary, &r->script, &r->picture, &r->check};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(*all[i]);
@@ -295,9 +298,13 @@ static void second_half(chain *c, const arguments *a, const nh_common *common, c
     step *s = add(c, "geneig", "gap and Fermi level on a mesh");
     common_words(c, s, common);
     mesh_words(c, s, "--mesh", mesh);
-    words(c, s, (const char *const[]){"--gamma", "-o", r->mesh, r->ham, NULL});
+    const char *const kind = nh_group_kinds[a->has_project ? a->project : NH_BY_ELEMENT];
+    words(c, s, (const char *const[]){"--gamma", "--project", kind, "-o", r->mesh, r->ham, NULL});
+    s = add(c, "dos", NULL);
+    words(c, s, (const char *const[]){"-q", "--project", kind, "-o", r->dos, r->mesh, NULL});
+    number(c, s, "-j", common->threads);
     s = add(c, "bandplot-data", NULL);
-    words(c, s, (const char *const[]){"-q", "--format", "summary", "--fermi", r->mesh, r->mesh, NULL});
+    words(c, s, (const char *const[]){"-q", "--format", "summary", "--dos", r->dos, r->mesh, NULL});
     s->out = text_of(c, "%s", r->summary);
 
     s = add(c, "geneig", "bands");
@@ -306,13 +313,15 @@ static void second_half(chain *c, const arguments *a, const nh_common *common, c
     char points[16];
     snprintf(points, sizeof points, "%d", a->points);
     word(c, s, points);
+    if (a->has_project) option(c, s, "--project", kind);
     words(c, s, (const char *const[]){"-o", r->bands, r->ham, NULL});
     s = add(c, "bandplot-data", NULL);
     char window[64];
     snprintf(window, sizeof window, "--window=%g:%g", a->window[0], a->window[1]);
     words(c, s,
-          (const char *const[]){"-q", "--format", "gnuplot", "--fermi", r->mesh, window, "--picture",
-                                r->picture, "-o", r->script, r->bands, NULL});
+          (const char *const[]){"-q", "--format", "gnuplot", "--dos", r->dos, window, "--picture", r->picture,
+                                "-o", r->script, r->bands, NULL});
+    if (a->has_project) option(c, s, "--project", kind);
     s = &c->step[c->count++];
     s->word[s->n_word++] = text_of(c, "gnuplot");
     word(c, s, r->script);
@@ -349,8 +358,8 @@ static size_t split(char *line, char *out[], size_t most)
 }
 
 /* `first`: seconds of the steps before those of c. */
-static int print_summary(const chain *c, const nh_graph *g, const char *model, const int mesh[3],
-                         double first, const results *r, nh_error *err)
+static int print_summary(const chain *c, const arguments *a, const nh_graph *g, const char *model,
+                         const int mesh[3], double first, const results *r, nh_error *err)
 {
     enum { MOST = 32, LINE = 2048 };
     char header[LINE], line[LINE], *name[MOST], *value[MOST];
@@ -373,8 +382,9 @@ static int print_summary(const chain *c, const nh_graph *g, const char *model, c
         printf("gap           %s eV, %s\n", gap, kind);
     else
         printf("gap           none\n");
-    printf("Fermi level   %s eV, from filling the predicted bands on a %dx%dx%d mesh\n", efermi, mesh[0],
-           mesh[1], mesh[2]);
+    printf("Fermi level   %s eV, from filling the predicted bands by tetrahedra on a %dx%dx%d mesh\n", efermi,
+           mesh[0], mesh[1], mesh[2]);
+    printf("states        %s, by %s\n", r->dos, nh_group_kinds[a->has_project ? a->project : NH_BY_ELEMENT]);
     printf("picture       %s\n", r->picture);
     double all = first;
     for (size_t i = 0; i < c->count; i++)
@@ -428,7 +438,7 @@ static int do_chain(chain *c, const arguments *a, const nh_common *common, input
     double first = 0;
     for (size_t i = 0; i < c->count; i++)
         first += c->seconds[i];
-    if (status == 0) status = print_summary(&rest, g, model, mesh, first, r, err);
+    if (status == 0) status = print_summary(&rest, a, g, model, mesh, first, r, err);
     for (size_t i = 0; status == 0 && i < c->count; i++)
         if (common->verbose > 0) fprintf(stderr, "nextham: %.2f s: %s\n", c->seconds[i], c->step[i].what);
     nh_graph_free(g);
@@ -529,6 +539,9 @@ int main(int argc, char **argv)
          "lattice vector]"},
         {NH_OPT_RANGE, 0, "window", "LO:HI", a.window, NULL, &a.has_window,
          "energies in the picture, about the Fermi level, eV [-10:10]"},
+        {NH_OPT_CHOICE, 0, "project", NULL, &a.project, nh_group_kinds, &a.has_project,
+         "fat bands, and the density of states beside them, by element, atom or shell [lines; the density by "
+         "element]"},
         {NH_OPT_FLAG, 0, "no-check", NULL, &a.no_check, NULL, NULL, "no certificate"},
         {NH_OPT_FLAG, 0, "dry-run", NULL, &a.dry, NULL, NULL, "print the commands, run none"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "From a structure (h0build)"},
@@ -546,14 +559,15 @@ int main(int argc, char **argv)
         .name = "nextham",
         .summary = "a structure in, bands out; and the other programs by their names",
         .synopsis = synopsis,
-        .description = "nextham bands runs the whole chain on one crystal: h0build on a structure (or "
-                       "mkgraph on an ABACUS run), nhinfer, "
-                       "geneig on a mesh and on the standard path, bandplot-data and gnuplot, nhscf --check. "
-                       "Everything is left in FOLDER "
-                       "[NAME-bands]: graph.nc, ham.nc, bands.nc, mesh.nc, bands.svg, check.txt. The summary "
-                       "is printed. --dry-run prints "
-                       "the commands, which work by themselves.\n\n"
-                       "nextham PROGRAM ... runs one of the other programs; nextham --list names them.",
+        .description =
+            "nextham bands runs the whole chain on one crystal: h0build on a structure (or "
+            "mkgraph on an ABACUS run), nhinfer, "
+            "geneig on a mesh and on the standard path, dos, bandplot-data and gnuplot, nhscf --check. "
+            "Everything is left in FOLDER "
+            "[NAME-bands]: graph.nc, ham.nc, bands.nc, mesh.nc, dos.tsv, bands.svg, check.txt. The summary "
+            "is printed. --dry-run prints "
+            "the commands, which work by themselves.\n\n"
+            "nextham PROGRAM ... runs one of the other programs; nextham --list names them.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
         .max_inputs = 1,

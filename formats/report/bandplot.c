@@ -34,6 +34,12 @@ static band_range bands_in_window(const nh_bandplot *p, const nh_band_curve *c)
     return r;
 }
 
+/* Where nh_state_weights has a state that is there. */
+static size_t state_index(const nh_bandplot *p, size_t k, size_t band)
+{
+    return k * p->curve.bands->n_band + band - p->curve.bands->first[k];
+}
+
 static const char *gap_kind(const nh_gap *g)
 {
     return g->cbm <= g->vbm ? "none, the bands overlap" : g->k_vbm == g->k_cbm ? "direct" : "indirect";
@@ -76,6 +82,33 @@ static void tsv_errors(FILE *out, const nh_bandplot *p)
                     q->k[3 * k + 1], q->k[3 * k + 2], e->k_max[k], e->k_band[k] + 1);
 }
 
+/* One row a state, an empty line between bands. */
+static void tsv_states(FILE *out, const nh_bandplot *p)
+{
+    const nh_kpoints *q = &p->curve.bands->k;
+    const nh_state_weights *w = p->states;
+    const band_range r = bands_in_window(p, &p->curve);
+    fprintf(out, "#k_distance\tlabel\tband\tenergy_eV");
+    for (size_t i = 0; i < w->n_group; i++)
+        fprintf(out, "\t%s", w->name[i]);
+    fprintf(out, "%s\n", w->spin != NULL ? "\tsigma_x\tsigma_y\tsigma_z" : "");
+    for (size_t band = r.first; band < r.end; band++) {
+        if (band > r.first) fputc('\n', out);
+        for (size_t k = 0; k < q->count; k++) {
+            const double e = energy(&p->curve, k, band);
+            if (isnan(e)) continue;
+            const size_t at = state_index(p, k, band);
+            fprintf(out, "%.8f\t%s\t%zu\t%.6f", q->distance[k], q->label[k][0] != '\0' ? q->label[k] : "-",
+                    band + 1, e);
+            for (size_t i = 0; i < w->n_group; i++)
+                fprintf(out, "\t%.6f", w->weight[at * w->n_group + i]);
+            for (size_t x = 0; x < 3 && w->spin != NULL; x++)
+                fprintf(out, "\t%.6f", w->spin[3 * at + x]);
+            fputc('\n', out);
+        }
+    }
+}
+
 static void write_tsv(FILE *out, const nh_bandplot *p)
 {
     const nh_kpoints *q = &p->curve.bands->k;
@@ -89,6 +122,10 @@ static void write_tsv(FILE *out, const nh_bandplot *p)
         tsv_edge(out, p, "conduction band minimum", p->gap.cbm, p->gap.k_cbm);
     }
     if (p->errors != NULL) tsv_errors(out, p);
+    if (p->states != NULL) {
+        tsv_states(out, p);
+        return;
+    }
     fprintf(out, "#k_distance\tlabel");
     for (size_t i = r.first; i < r.end; i++)
         fprintf(out, "\tband_%zu", i + 1);
@@ -202,6 +239,47 @@ static void json_gap(FILE *out, const nh_bandplot *p)
         g->vbm - p->curve.zero, g->k_vbm + 1, g->cbm - p->curve.zero, g->k_cbm + 1, g->occupied);
 }
 
+/* "name": one number a state, [band][k]; `stride` numbers a state in `v`, of them number `at`. */
+static void json_states(FILE *out, const nh_bandplot *p, const char *name, const double *v, size_t stride,
+                        size_t at)
+{
+    const band_range r = bands_in_window(p, &p->curve);
+    nh_json_text(out, name);
+    fprintf(out, ": [");
+    for (size_t band = r.first; band < r.end; band++) {
+        fprintf(out, "%s\n      [", band > r.first ? "," : "");
+        for (size_t k = 0; k < p->curve.bands->k.count; k++) {
+            if (k > 0) fprintf(out, ", ");
+            nh_json_real(out, isnan(energy(&p->curve, k, band))
+                                  ? (double)NAN
+                                  : round(1e7 * v[state_index(p, k, band) * stride + at]) / 1e7);
+        }
+        fputc(']', out);
+    }
+    fputc(']', out);
+}
+
+static void json_weights(FILE *out, const nh_bandplot *p)
+{
+    static const char *const axes[] = {"x", "y", "z"};
+    const nh_state_weights *w = p->states;
+    if (w->n_group > 0) {
+        fprintf(out, ",\n  \"projected_by\": \"%s\",\n  \"projections\": {", nh_group_kinds[w->kind]);
+        for (size_t i = 0; i < w->n_group; i++) {
+            fprintf(out, "%s\n    ", i > 0 ? "," : "");
+            json_states(out, p, w->name[i], w->weight, w->n_group, i);
+        }
+        fprintf(out, "\n  }");
+    }
+    if (w->spin == NULL) return;
+    fprintf(out, ",\n  \"spin\": {");
+    for (size_t x = 0; x < 3; x++) {
+        fprintf(out, "%s\n    ", x > 0 ? "," : "");
+        json_states(out, p, axes[x], w->spin, 3, x);
+    }
+    fprintf(out, "\n  }");
+}
+
 static void write_json(FILE *out, const nh_bandplot *p)
 {
     const nh_kpoints *q = &p->curve.bands->k;
@@ -222,6 +300,7 @@ static void write_json(FILE *out, const nh_bandplot *p)
     }
     fprintf(out, "],\n  ");
     json_curve(out, p, &p->curve);
+    if (p->states != NULL) json_weights(out, p);
     if (p->has_gap) json_gap(out, p);
     if (p->errors != NULL) json_errors(out, p);
     for (size_t i = 0; i < p->n_reference; i++) {
@@ -353,13 +432,188 @@ static void plot_title(FILE *out, const nh_bandplot *p)
     fprintf(out, "' noenhanced font ',12'\n");
 }
 
+/* --- fat bands, a density of states beside them --- */
+
+/* The projections that are drawn, those with most of the states in the window first. */
+typedef struct group_choice {
+    size_t count;
+    size_t group[NH_BANDPLOT_GROUPS];
+    size_t colour
+        [NH_BANDPLOT_GROUPS]; /* numbers of nh_plot_colour: the group's own number where there are few groups */
+} group_choice;
+
+static bool in_window(const nh_bandplot *p, double e)
+{
+    return e >= p->window[0] && e <= p->window[1];
+}
+
+static void choose_groups(const nh_bandplot *p, group_choice *out)
+{
+    const nh_state_weights *w = p->states;
+    double sum[NH_BANDPLOT_GROUPS];
+    *out = (group_choice){0};
+    for (size_t g = 0; g < w->n_group; g++) {
+        double part = 0;
+        for (size_t state = 0; state < w->n_k * w->n_band; state++) {
+            const double e = p->curve.bands->energy[state] - p->curve.zero;
+            if (in_window(p, e)) part += fmax(0, w->weight[state * w->n_group + g]);
+        }
+        size_t at = out->count < NH_BANDPLOT_GROUPS ? out->count++ : NH_BANDPLOT_GROUPS;
+        for (; at > 0 && sum[at - 1] < part; at--)
+            if (at < NH_BANDPLOT_GROUPS) {
+                sum[at] = sum[at - 1];
+                out->group[at] = out->group[at - 1];
+            }
+        if (at == NH_BANDPLOT_GROUPS) continue;
+        sum[at] = part;
+        out->group[at] = g;
+    }
+    for (size_t i = 0; i < out->count; i++)
+        out->colour[i] = w->n_group <= NH_BANDPLOT_GROUPS ? out->group[i] : i;
+}
+
+static double abscissa(const nh_kpoints *q, size_t k)
+{
+    return by_distance(q) ? q->distance[k] : (double)(k + 1);
+}
+
+/* Every state is a disk with a ring for each group, whose area is its part of the state: the largest part outside. All disks of
+ * one size class are drawn before the next, smaller ones, so that neighbours along the path do not hide each other's rings. */
+static void plot_groups(FILE *out, const nh_bandplot *p)
+{
+    static const double largest = 1.4; /* size of the disk of a whole state */
+    const nh_state_weights *w = p->states;
+    const nh_bands *b = p->curve.bands;
+    group_choice chosen;
+    choose_groups(p, &chosen);
+    for (size_t rank = 0; rank < chosen.count; rank++)
+        for (size_t state = 0; state < b->k.count * b->n_band; state++) {
+            const double e = b->energy[state] - p->curve.zero, *part = w->weight + state * w->n_group;
+            if (!in_window(p, e)) continue;
+            double inside = 0; /* the part of this rank and of all smaller ones */
+            size_t colour = 0;
+            for (size_t g = 0; g < chosen.count; g++) {
+                const double own = part[chosen.group[g]];
+                size_t larger = 0;
+                for (size_t h = 0; h < chosen.count; h++)
+                    larger += part[chosen.group[h]] > own || (h < g && part[chosen.group[h]] == own);
+                if (larger >= rank) inside += fmax(0, own);
+                if (larger == rank) colour = chosen.colour[g];
+            }
+            const double size = largest * sqrt(fmin(1, inside));
+            if (size > 0.1)
+                fprintf(out, "%.6f %.4f %.3f 0x%s\n", abscissa(&b->k, state / b->n_band), e, size,
+                        nh_plot_colour(colour) + 1);
+        }
+}
+
+static void plot_states(FILE *out, const nh_bandplot *p)
+{
+    const nh_bands *b = p->curve.bands;
+    fprintf(out, "$states << EOD\n");
+    if (p->spin_axis < 0) plot_groups(out, p);
+    for (size_t k = 0; k < b->k.count && p->spin_axis >= 0; k++)
+        for (size_t i = 0; i < b->n_band; i++) {
+            const size_t state = k * b->n_band + i;
+            const double e = b->energy[state] - p->curve.zero;
+            if (in_window(p, e))
+                fprintf(out, "%.6f %.4f %.4f\n", abscissa(&b->k, k), e,
+                        p->states->spin[3 * state + (size_t)p->spin_axis]);
+        }
+    fprintf(out, "EOD\n");
+    if (p->spin_axis < 0) return;
+    fprintf(out,
+            "set palette defined (-1 '#0072b2', 0 '#d8d8d8', 1 '#d55e00')\n"
+            "set cbrange [-1:1]\n"
+            "set cblabel '<σ_%c>' offset -1\n"
+            "set cbtics 0.5\n",
+            "xyz"[p->spin_axis]);
+    if (p->dos != NULL) /* below the bands: the density of states is at their side */
+        fprintf(
+            out,
+            "set colorbox horizontal user origin screen 0.28, screen 0.06 size screen 0.25, screen 0.018\n"
+            "set cblabel offset 0, 0.3\n");
+}
+
+/* A closed outline: 0 at both ends of the window, so that gnuplot fills down to the axis. */
+static void plot_dos_data(FILE *out, const nh_bandplot *p)
+{
+    const nh_dos_table *t = p->dos;
+    double last = NAN;
+    fprintf(out, "$dos << EOD\n");
+    for (size_t i = 0; i < t->n; i++) {
+        const double e = t->energy[i] - p->curve.zero;
+        if (!in_window(p, e)) continue;
+        if (isnan(last)) {
+            fprintf(out, "%.6f 0", e);
+            for (size_t q = 0; q < t->n_column; q++)
+                fprintf(out, " 0");
+            fputc('\n', out);
+        }
+        last = e;
+        fprintf(out, "%.6f %.6g", e, t->dos[i]);
+        for (size_t q = 0; q < t->n_column; q++)
+            fprintf(out, " %.6g", t->column[i * t->n_column + q]);
+        fputc('\n', out);
+    }
+    if (!isnan(last)) {
+        fprintf(out, "%.6f 0", last);
+        for (size_t q = 0; q < t->n_column; q++)
+            fprintf(out, " 0");
+        fputc('\n', out);
+    }
+    fprintf(out, "EOD\n");
+}
+
+/* The same colour as that of a group of the bands with this name. */
+static size_t dos_colour(const nh_bandplot *p, size_t column)
+{
+    group_choice chosen = {0};
+    if (p->states != NULL && p->spin_axis < 0) choose_groups(p, &chosen);
+    for (size_t i = 0; i < chosen.count; i++)
+        if (strcmp(p->states->name[chosen.group[i]], p->dos->name[column]) == 0) return chosen.colour[i];
+    return column;
+}
+
+static void plot_dos(FILE *out, const nh_bandplot *p)
+{
+    const nh_dos_table *t = p->dos;
+    double most = 0;
+    for (size_t i = 0; i < t->n; i++)
+        if (in_window(p, t->energy[i] - p->curve.zero)) most = fmax(most, t->dos[i]);
+    fprintf(out,
+            "set lmargin at screen 0.735\n"
+            "set rmargin at screen 0.975\n"
+            "set title ' '.\"\\n\".'density of states' font ',12'\n"
+            "unset ylabel\n"
+            "set format y ''\n"
+            "unset grid\n"
+            "unset colorbox\n"
+            "set xtics auto noenhanced\n"
+            "set xlabel 'electrons/eV'\n"
+            "set xrange [0:%.4g]\n"
+            "set key inside top right vertical samplen 1.5 width 0 font ',10' opaque\n"
+            "plot 0 with lines lw 1 dt (3,3) lc rgb '#808080' notitle, \\\n"
+            "  $dos using 2:1 with filledcurves closed fs solid 0.15 noborder lc rgb '#303030' notitle, \\\n"
+            "  $dos using 2:1 with lines lw 1.4 lc rgb '#303030' title 'total'",
+            most > 0 ? 1.06 * most : 1);
+    for (size_t q = 0; q < t->n_column && q < NH_BANDPLOT_GROUPS; q++) {
+        fprintf(out, ", \\\n  $dos using %zu:1 with lines lw 1.4 lc rgb '%s' title '", q + 3,
+                nh_plot_colour(dos_colour(p, q)));
+        nh_plot_text(out, t->name[q]);
+        fprintf(out, "' noenhanced");
+    }
+    fprintf(out, "\nunset multiplot\n");
+}
+
 static void plot_command(FILE *out, const nh_bandplot *p)
 {
     static const char *const styles[COLOURS] = {"lw 2.2 lc rgb '#303030'", "lw 1.6 lc rgb '#e69f00'",
                                                 "lw 1.6 lc rgb '#009e73'", "lw 1.6 lc rgb '#cc79a7'",
                                                 "lw 1.6 lc rgb '#56b4e9'"};
-    const char *const own =
-        p->n_reference > 0 ? "lw 1.6 dt (6,4) lc rgb '#d7191c'" : "lw 1.6 lc rgb '#2c5f9e'";
+    const char *const own = p->states != NULL    ? "lw 0.7 lc rgb '#909090'"
+                            : p->n_reference > 0 ? "lw 1.6 dt (6,4) lc rgb '#d7191c'"
+                                                 : "lw 1.6 lc rgb '#2c5f9e'";
     const bool lines = by_distance(&p->curve.bands->k);
     fprintf(out, "plot 0 with lines lw 1 dt (3,3) lc rgb '#808080' notitle");
     for (size_t i = 0; i <= p->n_reference; i++) {
@@ -377,6 +631,19 @@ static void plot_command(FILE *out, const nh_bandplot *p)
         nh_plot_text(out, c->name);
         fprintf(out, "' noenhanced");
     }
+    if (p->states != NULL && p->spin_axis >= 0) {
+        fprintf(out, ", \\\n  $states using 1:2:3 with points pt 7 ps 0.45 lc palette notitle");
+    } else if (p->states != NULL) {
+        group_choice chosen;
+        choose_groups(p, &chosen);
+        fprintf(out, ", \\\n  $states using 1:2:3:4 with points pt 7 ps variable lc rgb variable notitle");
+        for (size_t i = 0; i < chosen.count; i++) {
+            fprintf(out, ", \\\n  NaN with points pt 7 ps 1.2 lc rgb '%s' title '",
+                    nh_plot_colour(chosen.colour[i]));
+            nh_plot_text(out, p->states->name[chosen.group[i]]);
+            fprintf(out, "' noenhanced");
+        }
+    }
     fputc('\n', out);
 }
 
@@ -386,6 +653,15 @@ static void write_gnuplot(FILE *out, const nh_bandplot *p)
     plot_data(out, p, &p->curve, 0);
     for (size_t i = 0; i < p->n_reference; i++)
         plot_data(out, p, &p->reference[i], i + 1);
+    if (p->states != NULL) plot_states(out, p);
+    if (p->dos != NULL) {
+        plot_dos_data(out, p);
+        fprintf(out, "set multiplot\n"
+                     "set lmargin at screen 0.1\n"
+                     "set rmargin at screen 0.715\n"
+                     "set bmargin at screen 0.14\n"
+                     "set tmargin at screen 0.89\n");
+    }
     plot_title(out, p);
     plot_axis(out, &p->curve.bands->k);
     if (isfinite(p->window[0]) && isfinite(p->window[1]))
@@ -394,8 +670,9 @@ static void write_gnuplot(FILE *out, const nh_bandplot *p)
                  "set tics scale 0.5\n"
                  "set border lw 1\n"
                  "set key outside bottom center horizontal samplen 3 width 1\n");
-    if (p->n_reference == 0) fprintf(out, "unset key\n");
+    if (p->n_reference == 0 && (p->states == NULL || p->spin_axis >= 0)) fprintf(out, "unset key\n");
     plot_command(out, p);
+    if (p->dos != NULL) plot_dos(out, p);
     fprintf(out, "unset output\n");
 }
 

@@ -3,6 +3,7 @@
 #define NH_FORMATS_REPORT_BANDPLOT_H
 
 #include "crystal/bands.h"
+#include "formats/report/dosplot.h"
 
 #include <stdio.h>
 
@@ -24,9 +25,18 @@ typedef struct nh_bandplot {
     double top;                   /* eV above the reference's Fermi level: the errors' limit */
     bool has_gap;
     nh_gap gap;
-    double window[2];    /* eV relative to the Fermi level; may be infinite */
-    const char *picture; /* what the gnuplot script writes */
+    /* Parts of the states of `curve` on groups of orbitals, and their spin. The table is then one row a state, the picture has
+     * fat bands: rings whose areas are the parts of the state; with spin_axis >= 0 the colour is <sigma> along it. */
+    const nh_state_weights *states; /* NULL: not asked for */
+    int spin_axis;                  /* 0, 1, 2; -1: none */
+    const nh_dos_table *dos;        /* gnuplot: drawn beside the bands; NULL: none */
+    double window[2];               /* eV relative to the Fermi level; may be infinite */
+    const char *picture;            /* what the gnuplot script writes */
 } nh_bandplot;
+
+enum {
+    NH_BANDPLOT_GROUPS = 7
+}; /* at most so many projections are drawn: those with most of the states shown */
 
 typedef enum nh_bandplot_format {
     NH_BANDPLOT_TSV,

@@ -195,6 +195,13 @@ static void write_gnuplot(FILE *out, const nh_dosplot *p)
         fprintf(out, ", gap %.3f eV (%s)", fmax(0, p->level->gap.cbm - p->level->gap.vbm),
                 gap_kind(&p->level->gap));
     fprintf(out, "' noenhanced font ',12'\n");
+    double lowest = 0, highest = 0;
+    for (size_t i = 0; i < t->n; i++)
+        highest = fmax(highest, t->counts ? t->below[i] : t->dos[i]);
+    for (size_t i = 0; i < t->n * t->n_column; i++)
+        lowest = fmin(lowest, t->column[i]);
+    if (lowest > -0.01 * highest)
+        fprintf(out, "set yrange [0:*]\n"); /* no axis below 0 for a little negative part */
     if (isfinite(p->window[0]) && isfinite(p->window[1]))
         fprintf(out, "set xrange [%g:%g]\n", p->window[0], p->window[1]);
     fprintf(out,

@@ -250,3 +250,62 @@ PY
     [ "$status" -eq 2 ]
     one_line
 }
+
+@test "parts of the states: rows of the table, JSON, fat bands; spin; from a file without them an error" {
+    ncgen -k nc4 -o "$T/chain.nc" "$DATA/chain.cdl"
+    "$BIN/geneig" --matrix h_label --path "G 0 0 0; X .5 0 0" -n 4 --project atom-shell --spin -o "$T/eig.nc" "$T/chain.nc"
+    "$BIN/bandplot-data" --efermi -8.75 --project element --spin z "$T/eig.nc" > "$T/states.tsv"
+    grep -q '^#k_distance	label	band	energy_eV	H	sigma_x	sigma_y	sigma_z$' "$T/states.tsv"
+    # 5 k-points, 2 bands, a line between them; all on H; the pair of spins cancels at each k-point
+    grep -v '^#' "$T/states.tsv" | awk '
+        NF == 0 { empty++; next }
+        { n++; z[$1] += $8; if (NF != 8 || $5 != 1 || ($6 ^ 2 + $7 ^ 2 + $8 ^ 2 - 1) ^ 2 > 1e-10) bad = 1 }
+        END { for (k in z) if (z[k] ^ 2 > 1e-10) bad = 1; exit bad || n != 10 || empty != 1 }'
+    "$BIN/bandplot-data" --efermi -8.75 --project shell --spin x --format json "$T/eig.nc" > "$T/bands.json"
+    python3 - "$T/bands.json" <<'PY'
+import json, sys
+d = json.load(open(sys.argv[1]))
+assert d["projected_by"] == "shell" and list(d["projections"]) == ["H-s"]
+assert len(d["projections"]["H-s"]) == 2 and len(d["spin"]["z"][1]) == 5
+assert all(abs(x - 1) < 1e-6 for band in d["projections"]["H-s"] for x in band)
+PY
+    run "$BIN/bandplot-data" --efermi -8.75 --project atom --spin z --format gnuplot "$T/eig.nc"
+    [ "$status" -eq 2 ]
+    run "$BIN/bandplot-data" --project element "$T/ref.nc"
+    [ "$status" -eq 1 ]
+    [ "$output" = "bandplot-data: $T/ref.nc: no projections in it: geneig --project element" ]
+    run "$BIN/bandplot-data" --spin x "$T/ref.nc"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"no <sigma> in it: geneig --spin" ]]
+}
+
+@test "a density of states beside the bands: its Fermi level, pictures of all kinds; tables that are none" {
+    sed 's/:cutoff = 2.5 ;/:cutoff = 2.5 ; :nelec = 1. ;/' "$DATA/chain.cdl" | ncgen -k nc4 -o "$T/chain.nc"
+    "$BIN/geneig" --matrix h_label --path "G 0 0 0; X .5 0 0" -n 20 --project shell --spin -o "$T/eig.nc" "$T/chain.nc"
+    "$BIN/dos" -q --matrix h_label --mesh 12 1 1 --project element -o "$T/dos.tsv" "$T/chain.nc"
+    "$BIN/bandplot-data" --dos "$T/dos.tsv" "$T/eig.nc" | grep -q '^# bands: h_label, Fermi level -8.750000 eV (from the density of states)$'
+    "$BIN/bandplot-data" --dos "$T/dos.tsv" --efermi -8 "$T/eig.nc" | grep -q 'Fermi level -8.000000 eV (--efermi)'
+    # the table on the scale of the Hamiltonian is the same
+    "$BIN/dos" -q --absolute --matrix h_label --mesh 12 1 1 --project element --window=-9:-5 -o "$T/absolute.tsv" "$T/chain.nc"
+    "$BIN/bandplot-data" --dos "$T/absolute.tsv" "$T/eig.nc" | grep -q 'Fermi level -8.750000 eV'
+    refused() {
+        run "$BIN/bandplot-data" --dos "$T/bad.tsv" "$T/eig.nc"
+        [ "$status" -eq 1 ] && [[ "$output" == "bandplot-data: $T/bad.tsv:"*"$1"* ]] && one_line || { echo "$output"; return 1; }
+    }
+    : > "$T/bad.tsv"; refused "no numbers"
+    sed 's/^# Fermi level.*//' "$T/dos.tsv" > "$T/bad.tsv"; refused "no line with the Fermi level"
+    sed '40s/	[^	]*$//' "$T/dos.tsv" > "$T/bad.tsv"; refused "columns expected"
+    sed '40s/	.*/	x	1	1/' "$T/dos.tsv" > "$T/bad.tsv"; refused 'number expected'
+    sed '40s/^[^	]*/-99/' "$T/dos.tsv" > "$T/bad.tsv"; refused "do not ascend"
+    grep -v '^#e' "$T/dos.tsv" > "$T/bad.tsv"; refused "no header"
+    "$BIN/bandplot-data" "$T/ref.nc" > "$T/bad.tsv"; refused 'column 1 is "k_distance"'
+    command -v gnuplot > /dev/null || skip "no gnuplot"
+    for more in "" "--project element" "--spin z"; do
+        for suffix in svg png pdf; do
+            rm -f "$T/picture.$suffix"
+            "$BIN/bandplot-data" --dos "$T/dos.tsv" $more --format gnuplot --picture "$T/picture.$suffix" -o "$T/bands.gp" "$T/eig.nc"
+            gnuplot "$T/bands.gp" 2> "$T/err"
+            [ -s "$T/picture.$suffix" ] && [ ! -s "$T/err" ] || { cat "$T/err"; return 1; }
+        done
+    done
+}

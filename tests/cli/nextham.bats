@@ -9,22 +9,24 @@ setup() {
 @test "bands of an ABACUS run: files, summary, picture, the level that fills the predicted bands" {
     run --separate-stderr "$BIN/nextham" bands --no-check -m pipelines/model.nc --mesh 3 3 3 --total 40 -o "$T/out" pipelines/GaAs
     [ "$status" -eq 0 ]
-    for f in graph.nc ham.nc bands.nc mesh.nc bands.svg; do [ -s "$T/out/$f" ]; done
+    for f in graph.nc ham.nc bands.nc mesh.nc dos.tsv bands.svg; do [ -s "$T/out/$f" ]; done
     [[ "$output" == *"crystal       GaAs, 2 atoms, 38 orbitals"* ]]
     [[ "$output" == *"on a 3x3x3 mesh"* ]]
     [[ "$stderr" == *"lattice cF2"* ]]
     # The same numbers from the programs by hand.
-    level=$(ncdump -h "$T/out/mesh.nc" | awk '$1 == ":efermi_mesh" { printf "%.6f", $3 }')
+    level=$("$BIN/dos" -q --format summary "$T/out/mesh.nc" | tail -1 | cut -f3)
+    [[ "$output" == *"states        $T/out/dos.tsv, by element"* ]]
+    grep -q 'density of states' "$T/out/bands.gp"
     [[ "$output" == *"Fermi level   $level eV"* ]]
-    gap=$("$BIN/bandplot-data" -q --format summary --fermi "$T/out/mesh.nc" "$T/out/mesh.nc" | tail -1 | cut -f5)
+    gap=$("$BIN/bandplot-data" -q --format summary --dos "$T/out/dos.tsv" "$T/out/mesh.nc" | tail -1 | cut -f5)
     [[ "$output" == *"gap           $gap eV"* ]]
 }
 
 @test "--dry-run prints commands that work by themselves, names quoted" {
     mkdir "$T/a b"
     cp -r pipelines/GaAs "$T/a b/it's"
-    "$BIN/nextham" bands --no-check --dry-run -m pipelines/model.nc --mesh 2 2 2 --total 20 -o "$T/out" "$T/a b/it's" > "$T/commands"
-    [ "$(wc -l < "$T/commands")" -eq 7 ]
+    "$BIN/nextham" bands --no-check --dry-run --project shell -m pipelines/model.nc --mesh 2 2 2 --total 20 -o "$T/out" "$T/a b/it's" > "$T/commands"
+    [ "$(wc -l < "$T/commands")" -eq 8 ]
     [ ! -e "$T/out" ]
     mkdir "$T/out"
     PATH=$BIN:$PATH bash -e "$T/commands" 2> /dev/null
