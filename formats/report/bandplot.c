@@ -477,11 +477,13 @@ static double abscissa(const nh_kpoints *q, size_t k)
     return by_distance(q) ? q->distance[k] : (double)(k + 1);
 }
 
-/* Every state is a disk with a ring for each group, whose area is its part of the state: the largest part outside. All disks of
- * one size class are drawn before the next, smaller ones, so that neighbours along the path do not hide each other's rings. */
+/* Every state is a disk of rings, one for each group, whose areas are the parts of the state: the largest part is the disk in the
+ * middle. All disks of one rank are drawn before the next, smaller ones, so that neighbours along the path do not hide each
+ * other's middle. */
 static void plot_groups(FILE *out, const nh_bandplot *p)
 {
-    static const double largest = 1.4; /* size of the disk of a whole state */
+    static const double whole = 1.4,
+                        least = 0.05; /* size of the disk of a whole state; smaller parts are no ring */
     const nh_state_weights *w = p->states;
     const nh_bands *b = p->curve.bands;
     group_choice chosen;
@@ -490,20 +492,22 @@ static void plot_groups(FILE *out, const nh_bandplot *p)
         for (size_t state = 0; state < b->k.count * b->n_band; state++) {
             const double e = b->energy[state] - p->curve.zero, *part = w->weight + state * w->n_group;
             if (!in_window(p, e)) continue;
-            double inside = 0; /* the part of this rank and of all smaller ones */
+            double inside = 0,
+                   ring = 0; /* the part of this rank and of all larger ones; of this rank alone */
             size_t colour = 0;
             for (size_t g = 0; g < chosen.count; g++) {
                 const double own = part[chosen.group[g]];
-                size_t larger = 0;
+                size_t smaller = 0;
                 for (size_t h = 0; h < chosen.count; h++)
-                    larger += part[chosen.group[h]] > own || (h < g && part[chosen.group[h]] == own);
-                if (larger >= rank) inside += fmax(0, own);
-                if (larger == rank) colour = chosen.colour[g];
+                    smaller += part[chosen.group[h]] < own || (h < g && part[chosen.group[h]] == own);
+                if (smaller >= rank && own >= least) inside += own;
+                if (smaller != rank) continue;
+                ring = own;
+                colour = chosen.colour[g];
             }
-            const double size = largest * sqrt(fmin(1, inside));
-            if (size > 0.1)
-                fprintf(out, "%.6f %.4f %.3f 0x%s\n", abscissa(&b->k, state / b->n_band), e, size,
-                        nh_plot_colour(colour) + 1);
+            if (ring >= least)
+                fprintf(out, "%.6f %.4f %.3f 0x%s\n", abscissa(&b->k, state / b->n_band), e,
+                        whole * sqrt(fmin(1, inside)), nh_plot_colour(colour) + 1);
         }
 }
 
@@ -525,14 +529,12 @@ static void plot_states(FILE *out, const nh_bandplot *p)
     fprintf(out,
             "set palette defined (-1 '#0072b2', 0 '#d8d8d8', 1 '#d55e00')\n"
             "set cbrange [-1:1]\n"
-            "set cblabel '<σ_%c>' offset -1\n"
-            "set cbtics 0.5\n",
+            "set cbtics ('<σ_%c> = -1' -1, '0' 0, '1' 1)\n",
             "xyz"[p->spin_axis]);
     if (p->dos != NULL) /* below the bands: the density of states is at their side */
         fprintf(
             out,
-            "set colorbox horizontal user origin screen 0.28, screen 0.06 size screen 0.25, screen 0.018\n"
-            "set cblabel offset 0, 0.3\n");
+            "set colorbox horizontal user origin screen 0.28, screen 0.055 size screen 0.25, screen 0.018\n");
 }
 
 /* A closed outline: 0 at both ends of the window, so that gnuplot fills down to the axis. */
