@@ -1,5 +1,5 @@
 /* hdf.h - HDF5 beneath netCDF: for what netCDF has no call for (offsets in the file, compressed chunks:
- * chunks.h) or does slowly (files with a thousand variables). Only nc.c and model.c use it. */
+ * chunks.h) or does slowly (files with a thousand variables). Beside nc.c and model.c, formats/deeph uses it. */
 #ifndef NH_FORMATS_NETCDF_HDF_H
 #define NH_FORMATS_NETCDF_HDF_H
 

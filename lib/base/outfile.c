@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -249,4 +250,18 @@ void nh_outfile_abort(nh_outfile *o)
 bool nh_output_is_terminal(const char *path)
 {
     return (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0) && isatty(STDOUT_FILENO);
+}
+
+int nh_outfolder(const char *path, bool *made, nh_error *err)
+{
+    *made = mkdir(path, 0777) == 0;
+    if (*made) return 0;
+    if (errno != EEXIST) return nh_fail(err, "%s: %s", path, strerror(errno));
+    DIR *const d = opendir(path);
+    if (d == NULL) return nh_fail(err, "%s: %s", path, strerror(errno));
+    bool empty = true;
+    for (const struct dirent *e; empty && (e = readdir(d)) != NULL;)
+        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    closedir(d);
+    return empty ? 0 : nh_fail(err, "%s: the folder is not empty", path);
 }

@@ -24,6 +24,8 @@ FILE *nh_outfile_stream(nh_outfile *o, nh_error *err);
 int nh_outfile_commit(nh_outfile *o, nh_error *err);
 /* Removes what was written. Frees o. NULL is fine. */
 void nh_outfile_abort(nh_outfile *o);
+/* A folder for outputs: made, or one that is there and empty; *made says which. */
+int nh_outfolder(const char *path, bool *made, nh_error *err);
 /* True where `path` is standard output and that is a terminal (binary images are refused there). */
 bool nh_output_is_terminal(const char *path);
 
