@@ -18,8 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const char *const nh_format_names[] = {"graph",      "abacus-csr", "abacus-text", "abacus-binary",
-                                       "deeph",      "deeph-old",  NULL};
+const char *const nh_format_names[] = {"graph", "abacus-csr", "abacus-text", "abacus-binary",
+                                       "deeph", "deeph-old",  NULL};
 
 __attribute__((format(printf, 2, 3))) static void note(const nh_log *messages, const char *format, ...)
 {
@@ -74,7 +74,8 @@ static int read_graph(const char *path, nh_threads *threads, nh_found *out, nh_e
     out->is_graph = true;
     if (nh_nc_open(path, &f, err)) return -1;
     nh_nc_use_threads(f, threads);
-    int status = nh_graph_read(f, NH_WANT_H0 | NH_WANT_LABEL | NH_WANT_PRED | NH_WANT_OVERLAP, &out->graph, err);
+    int status =
+        nh_graph_read(f, NH_WANT_H0 | NH_WANT_LABEL | NH_WANT_PRED | NH_WANT_OVERLAP, &out->graph, err);
     if (status == 0 && nh_nc_has(f, "position_matrix")) {
         if (!nh_size_mul(3, out->graph->pairs.n_elem, &n) || (out->position = NH_ARRAY(double, n)) == NULL)
             status = nh_fail_memory(err, "the position matrix");
@@ -98,8 +99,8 @@ static bool is_abacus(const char *folder)
     return found;
 }
 
-static int read_folder(const char *path, const nh_import_settings *set, nh_threads *threads, const nh_log *messages,
-                       nh_found *out, nh_error *err)
+static int read_folder(const char *path, const nh_import_settings *set, nh_threads *threads,
+                       const nh_log *messages, nh_found *out, nh_error *err)
 {
     if (nh_deeph_recognise(path) != NH_DEEPH_NONE) {
         if (nh_deeph_read(path, set->cutoff, messages, &out->graph, err)) return -1;
@@ -107,7 +108,9 @@ static int read_folder(const char *path, const nh_import_settings *set, nh_threa
         if (!isnan(set->nelec)) out->graph->nelec = set->nelec;
         return 0;
     }
-    if (!is_abacus(path)) return nh_fail(err, "%s: neither a run of ABACUS (STRU, INPUT) nor a folder of DeepH (info.json)", path);
+    if (!is_abacus(path))
+        return nh_fail(err, "%s: neither a run of ABACUS (STRU, INPUT) nor a folder of DeepH (info.json)",
+                       path);
     note(messages, "%s: a run of ABACUS", path);
     nh_import_settings import = *set;
     import.abacus = path;
@@ -115,8 +118,8 @@ static int read_folder(const char *path, const nh_import_settings *set, nh_threa
     return nh_import(&import, threads, messages, &out->graph, err);
 }
 
-int nh_convert_read(const char *path, const nh_import_settings *set, nh_threads *threads, const nh_log *messages,
-                    nh_found *out, nh_error *err)
+int nh_convert_read(const char *path, const nh_import_settings *set, nh_threads *threads,
+                    const nh_log *messages, nh_found *out, nh_error *err)
 {
     *out = (nh_found){.graph = NULL};
     struct stat kind;
@@ -171,8 +174,8 @@ static int write_stru(const nh_structure *s, const char *path, nh_error *err)
 {
     char **const pseudo = NH_ARRAY(char *, s->n_species), **const orbital = NH_ARRAY(char *, s->n_species);
     nh_outfile *o = NULL;
-    int status = pseudo == NULL || orbital == NULL ? nh_fail_memory(err, "names of files") :
-                                                     name_files(s, pseudo, orbital, err);
+    int status = pseudo == NULL || orbital == NULL ? nh_fail_memory(err, "names of files")
+                                                   : name_files(s, pseudo, orbital, err);
     if (status == 0) status = nh_outfile_begin(path, &o, err);
     if (status == 0) {
         FILE *const out = nh_outfile_stream(o, err);
@@ -189,8 +192,8 @@ static int write_stru(const nh_structure *s, const char *path, nh_error *err)
     return status;
 }
 
-static int write_matrix(const nh_graph *g, bool overlap, nh_matrix which, const nh_abacus_output *how, const char *folder,
-                        nh_error *err)
+static int write_matrix(const nh_graph *g, bool overlap, nh_matrix which, const nh_abacus_output *how,
+                        const char *folder, nh_error *err)
 {
     char *path;
     if (asprintf(&path, "%s/%s", folder, nh_abacus_matrix_name(how->dialect, overlap, 0)) < 0)
@@ -200,11 +203,12 @@ static int write_matrix(const nh_graph *g, bool overlap, nh_matrix which, const 
     return status;
 }
 
-int nh_convert_to_abacus(const nh_graph *g, nh_matrix which, nh_format format, const char *folder, nh_error *err)
+int nh_convert_to_abacus(const nh_graph *g, nh_matrix which, nh_format format, const char *folder,
+                         nh_error *err)
 {
-    const nh_abacus_output how = {.dialect = format == NH_FORMAT_ABACUS_CSR    ? NH_ABACUS_CSR :
-                                             format == NH_FORMAT_ABACUS_BINARY ? NH_ABACUS_BINARY :
-                                                                                 NH_ABACUS_TEXT,
+    const nh_abacus_output how = {.dialect = format == NH_FORMAT_ABACUS_CSR      ? NH_ABACUS_CSR
+                                             : format == NH_FORMAT_ABACUS_BINARY ? NH_ABACUS_BINARY
+                                                                                 : NH_ABACUS_TEXT,
                                   .digits = 16};
     bool made = false;
     char *stru;
@@ -214,7 +218,8 @@ int nh_convert_to_abacus(const nh_graph *g, nh_matrix which, nh_format format, c
     if (status == 0) status = write_matrix(g, false, which, &how, folder, err);
     if (status == 0) status = write_matrix(g, true, which, &how, folder, err);
     if (status == 0) status = write_stru(&g->structure, stru, err);
-    if (status != 0 && made) rmdir(folder); /* stays where a file is in it already: without STRU it is no run */
+    if (status != 0 && made)
+        rmdir(folder); /* stays where a file is in it already: without STRU it is no run */
     free(stru);
     return status;
 }

@@ -33,8 +33,8 @@ static void say(void *context, bool warning, const char *text)
         fprintf(stderr, "%s: %s\n", l->program->name, text);
 }
 
-static int write_graph(const nh_program *program, const nh_common *common, const nh_graph *g, nh_threads *threads,
-                       nh_error *err)
+static int write_graph(const nh_program *program, const nh_common *common, const nh_graph *g,
+                       nh_threads *threads, nh_error *err)
 {
     nh_nc *f;
     if (nh_nc_create(common->output, program->name, common, NULL, &f, err)) return -1;
@@ -47,8 +47,8 @@ static int write_graph(const nh_program *program, const nh_common *common, const
 }
 
 /* The matrix to write: the one that is asked for, else the first of MATRICES, which is said where there are others. */
-static int choose_matrix(const arguments *a, const nh_program *program, const nh_common *common, const nh_graph *g,
-                         nh_matrix *out, nh_error *err)
+static int choose_matrix(const arguments *a, const nh_program *program, const nh_common *common,
+                         const nh_graph *g, nh_matrix *out, nh_error *err)
 {
     size_t n = 0;
     for (size_t i = sizeof MATRICES / sizeof *MATRICES; i-- > 0;) {
@@ -59,9 +59,11 @@ static int choose_matrix(const arguments *a, const nh_program *program, const nh
     }
     if (a->matrix_given) *out = MATRICES[a->matrix];
     if (n == 0 || g->matrix[*out] == NULL)
-        return nh_fail(err, "%s: no %s to write", nh_input(common), n == 0 ? "Hamiltonian" : nh_matrix_name(*out));
+        return nh_fail(err, "%s: no %s to write", nh_input(common),
+                       n == 0 ? "Hamiltonian" : nh_matrix_name(*out));
     if (n > 1 && !a->matrix_given && !common->quiet)
-        fprintf(stderr, "%s: %s, one of %zu matrices (--matrix chooses)\n", program->name, nh_matrix_name(*out), n);
+        fprintf(stderr, "%s: %s, one of %zu matrices (--matrix chooses)\n", program->name,
+                nh_matrix_name(*out), n);
     return 0;
 }
 
@@ -75,14 +77,16 @@ static int convert(const nh_program *program, const arguments *a, const nh_commo
     if (nh_threads_new(common->threads, &threads, err)) return -1;
     int status = nh_convert_read(nh_input(common), &a->import, threads, &messages, &in, err);
     if (status == 0 && a->to == NH_FORMAT_GRAPH) {
-        status = in.is_graph ? nh_fail(err, "%s: is a graph.nc already", nh_input(common)) :
-                               write_graph(program, common, in.graph, threads, err);
+        status = in.is_graph ? nh_fail(err, "%s: is a graph.nc already", nh_input(common))
+                             : write_graph(program, common, in.graph, threads, err);
     } else if (status == 0) {
         status = choose_matrix(a, program, common, in.graph, &which, err);
         if (status == 0)
-            status = a->to == NH_FORMAT_DEEPH     ? nh_deeph_write(common->output, NH_DEEPH_NEW, in.graph, which, err) :
-                     a->to == NH_FORMAT_DEEPH_OLD ? nh_deeph_write(common->output, NH_DEEPH_OLD, in.graph, which, err) :
-                                                    nh_convert_to_abacus(in.graph, which, (nh_format)a->to, common->output, err);
+            status = a->to == NH_FORMAT_DEEPH
+                         ? nh_deeph_write(common->output, NH_DEEPH_NEW, in.graph, which, err)
+                     : a->to == NH_FORMAT_DEEPH_OLD
+                         ? nh_deeph_write(common->output, NH_DEEPH_OLD, in.graph, which, err)
+                         : nh_convert_to_abacus(in.graph, which, (nh_format)a->to, common->output, err);
     }
     nh_found_free(&in);
     nh_threads_free(threads);
@@ -122,18 +126,24 @@ int main(int argc, char **argv)
         .summary = "a Hamiltonian in one program's format in, in another's out",
         .synopsis = (const char *const[]){"--to FORMAT [options] IN -o OUT", NULL},
         .description =
-            "Reads a graph.nc, a folder of DeepH (either layout) or a run of ABACUS (every dialect), told apart by what is in "
+            "Reads a graph.nc, a folder of DeepH (either layout) or a run of ABACUS (every dialect), told "
+            "apart by what is in "
             "them (-v says what was found), and writes one of\n"
             "\n"
             "graph: a graph.nc, for the other programs.\n"
             "\n"
-            "abacus-text, abacus-csr, abacus-binary: a folder with STRU, H(R) and S(R) as ABACUS 2.3 to 3.8, ABACUS since 3.9.0.25, or its "
-            "option out_hsr 2 write them, with all digits. Energies are in Ry, orbitals in ABACUS's order and signs. STRU names "
+            "abacus-text, abacus-csr, abacus-binary: a folder with STRU, H(R) and S(R) as ABACUS 2.3 to 3.8, "
+            "ABACUS since 3.9.0.25, or its "
+            "option out_hsr 2 write them, with all digits. Energies are in Ry, orbitals in ABACUS's order "
+            "and signs. STRU names "
             "files such as Ga.upf and Ga_2s2p2d1f.orb: put there those that belong to the matrix.\n"
             "\n"
-            "deeph, deeph-old: a folder for DeepH-dock and DeepH-pack of 2025 (POSCAR, info.json, hamiltonian.h5, overlap.h5), or "
-            "of DeepH-pack 0.2 and DeepH-E3 (lat.dat, ..., hamiltonians.h5, overlaps.h5). All pairs of the graph are "
-            "written, so that both files have the same ones. What DeepH does not know (electrons, cutoff) is in info.json under "
+            "deeph, deeph-old: a folder for DeepH-dock and DeepH-pack of 2025 (POSCAR, info.json, "
+            "hamiltonian.h5, overlap.h5), or "
+            "of DeepH-pack 0.2 and DeepH-E3 (lat.dat, ..., hamiltonians.h5, overlaps.h5). All pairs of the "
+            "graph are "
+            "written, so that both files have the same ones. What DeepH does not know (electrons, cutoff) is "
+            "in info.json under "
             "\"nextham\". The new layout keeps atoms of an element together: their order may change.\n"
             "\n"
             "A folder that is written is new or empty. One matrix goes out: --matrix.",

@@ -61,7 +61,8 @@ static void find_places(nh_deeph_layout layout, size_t n, const int *l, const si
     }
 }
 
-int nh_deeph_order_new(const nh_structure *s, nh_deeph_layout layout, const size_t *rank, nh_deeph_order *out, nh_error *err)
+int nh_deeph_order_new(const nh_structure *s, nh_deeph_layout layout, const size_t *rank, nh_deeph_order *out,
+                       nh_error *err)
 {
     *out = (nh_deeph_order){.structure = s};
     if ((out->first = NH_ARRAY(size_t, s->n_atom + 1)) == NULL) return nh_fail_memory(err, "the basis");
@@ -72,7 +73,8 @@ int nh_deeph_order_new(const nh_structure *s, nh_deeph_layout layout, const size
     }
     for (size_t a = 0; a < s->n_atom; a++) {
         const size_t first = s->shell_start[s->species[a]], n = s->shell_start[s->species[a] + 1] - first;
-        find_places(layout, n, s->shell_l + first, rank != NULL ? rank + first : NULL, out->place + out->first[a]);
+        find_places(layout, n, s->shell_l + first, rank != NULL ? rank + first : NULL,
+                    out->place + out->first[a]);
     }
     return 0;
 }
@@ -99,9 +101,11 @@ int nh_deeph_add(nh_deeph_matrix *m, const nh_deeph_order *o, const long long ke
     const long long n_atom = (long long)o->structure->n_atom;
     for (int k = 0; k < 5; k++)
         if (k < 3 ? key[k] < -FARTHEST_CELL || key[k] > FARTHEST_CELL : key[k] < 0 || key[k] >= n_atom)
-            return nh_fail(err, "%s: block [%lld, %lld, %lld, %lld, %lld]: %s", m->file, key[0], key[1], key[2], key[3],
-                           key[4], k < 3 ? "cells of small numbers expected" : "no such atom");
-    if (!nh_grow_one(&m->key, m->count, sizeof *m->key) || !nh_grow_one(&m->start, m->count + 1, sizeof *m->start))
+            return nh_fail(err, "%s: block [%lld, %lld, %lld, %lld, %lld]: %s", m->file, key[0], key[1],
+                           key[2], key[3], key[4],
+                           k < 3 ? "cells of small numbers expected" : "no such atom");
+    if (!nh_grow_one(&m->key, m->count, sizeof *m->key) ||
+        !nh_grow_one(&m->start, m->count + 1, sizeof *m->start))
         return nh_fail_memory(err, "the blocks of a matrix");
     if (m->count == 0) m->start[0] = 0;
     for (int k = 0; k < 5; k++)
@@ -120,7 +124,8 @@ void nh_deeph_matrix_free(nh_deeph_matrix *m)
     *m = (nh_deeph_matrix){.file = NULL};
 }
 
-int nh_deeph_pairs(const nh_structure *s, size_t n, const nh_deeph_matrix *m, double cutoff, nh_pairs *out, nh_error *err)
+int nh_deeph_pairs(const nh_structure *s, size_t n, const nh_deeph_matrix *m, double cutoff, nh_pairs *out,
+                   nh_error *err)
 {
     size_t count = 0, room = 0, wanted;
     nh_pair *pair = NULL;
@@ -141,7 +146,8 @@ int nh_deeph_pairs(const nh_structure *s, size_t n, const nh_deeph_matrix *m, do
     return nh_pairs_build(s, count, pair, out, err);
 }
 
-int nh_deeph_scatter(const nh_deeph_matrix *m, const nh_deeph_order *o, const nh_graph *g, double *to, nh_error *err)
+int nh_deeph_scatter(const nh_deeph_matrix *m, const nh_deeph_order *o, const nh_graph *g, double *to,
+                     nh_error *err)
 {
     bool *const seen = NH_ARRAY(bool, g->pairs.count);
     if (seen == NULL) return nh_fail_memory(err, "atom pairs");
@@ -150,8 +156,8 @@ int nh_deeph_scatter(const nh_deeph_matrix *m, const nh_deeph_order *o, const nh
         const int *const k = m->key[b];
         const size_t p = nh_pairs_find(&g->pairs, k[3], k[4], k);
         if (p == SIZE_MAX || seen[p]) {
-            status = nh_fail(err, "%s: block [%d, %d, %d], atoms %d and %d, %s", m->file, k[0], k[1], k[2], k[3] + 1,
-                             k[4] + 1, p == SIZE_MAX ? "has no pair" : "is there twice");
+            status = nh_fail(err, "%s: block [%d, %d, %d], atoms %d and %d, %s", m->file, k[0], k[1], k[2],
+                             k[3] + 1, k[4] + 1, p == SIZE_MAX ? "has no pair" : "is there twice");
             break;
         }
         seen[p] = true;
@@ -177,18 +183,19 @@ int nh_deeph_scatter(const nh_deeph_matrix *m, const nh_deeph_order *o, const nh
         while (i < m->start[b + 1] && m->value[2 * i] == 0 && m->value[2 * i + 1] == 0)
             i++;
         if (i < m->start[b + 1])
-            status = nh_fail(err, "%s: block [%d, %d, %d], atoms %d and %d, is there without its reverse", m->file, k[0],
-                             k[1], k[2], k[3] + 1, k[4] + 1);
+            status = nh_fail(err, "%s: block [%d, %d, %d], atoms %d and %d, is there without its reverse",
+                             m->file, k[0], k[1], k[2], k[3] + 1, k[4] + 1);
     }
     free(seen);
     return status;
 }
 
-void nh_deeph_gather(const nh_graph *g, const nh_deeph_order *o, const double *matrix, int n_spin, size_t width, size_t p,
-                     double *to)
+void nh_deeph_gather(const nh_graph *g, const nh_deeph_order *o, const double *matrix, int n_spin,
+                     size_t width, size_t p, double *to)
 {
     const nh_pair *const pair = &g->pairs.pair[p];
-    const size_t i = (size_t)pair->src, j = (size_t)pair->dst, rows = orbitals(o, i), columns = orbitals(o, j);
+    const size_t i = (size_t)pair->src, j = (size_t)pair->dst, rows = orbitals(o, i),
+                 columns = orbitals(o, j);
     const int *const row_place = o->place + o->first[i], *const column_place = o->place + o->first[j];
     const size_t n = n_spin == 4 ? 2 : 1;
     for (size_t si = 0; si < n; si++)
@@ -197,6 +204,7 @@ void nh_deeph_gather(const nh_graph *g, const nh_deeph_order *o, const double *m
                 for (size_t c = 0; c < columns; c++, to += width) {
                     const size_t element =
                         g->pairs.start[p] + (size_t)row_place[r] * columns + (size_t)column_place[c];
-                    memcpy(to, matrix + width * ((2 * si + sj) * g->pairs.n_elem + element), width * sizeof *to);
+                    memcpy(to, matrix + width * ((2 * si + sj) * g->pairs.n_elem + element),
+                           width * sizeof *to);
                 }
 }

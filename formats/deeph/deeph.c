@@ -15,8 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const double default_cutoff = 8;          /* Å, mkgraph's */
-static const double hermitian_tolerance = 1e-5;  /* eV */
+static const double default_cutoff = 8;         /* Å, mkgraph's */
+static const double hermitian_tolerance = 1e-5; /* eV */
 static const double overlap_tolerance = 1e-6;
 static const double imaginary_tolerance = 1e-10; /* eV */
 
@@ -27,7 +27,8 @@ const char *nh_deeph_file(nh_deeph_layout layout, int which)
     return layout == NH_DEEPH_OLD ? old[which] : new[which];
 }
 
-__attribute__((format(printf, 3, 4))) static void say(const nh_log *messages, bool warning, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void say(const nh_log *messages, bool warning,
+                                                      const char *format, ...)
 {
     if (messages == NULL || messages->say == NULL) return;
     char text[512];
@@ -64,20 +65,22 @@ typedef struct reader {
     nh_error *err;
 } reader;
 
-static int expect_block(const nh_deeph_matrix *m, const nh_deeph_order *o, size_t rows, size_t columns, nh_error *err)
+static int expect_block(const nh_deeph_matrix *m, const nh_deeph_order *o, size_t rows, size_t columns,
+                        nh_error *err)
 {
     const int *const k = m->key[m->count - 1];
     const size_t r = nh_deeph_rows(m, o, (size_t)k[3]), c = nh_deeph_rows(m, o, (size_t)k[4]);
     if (rows == r && columns == c) return 0;
-    return nh_fail(err, "%s: block [%d, %d, %d], atoms %d and %d, is %zu x %zu, but the basis says %zu x %zu", m->file, k[0],
-                   k[1], k[2], k[3] + 1, k[4] + 1, rows, columns, r, c);
+    return nh_fail(err, "%s: block [%d, %d, %d], atoms %d and %d, is %zu x %zu, but the basis says %zu x %zu",
+                   m->file, k[0], k[1], k[2], k[3] + 1, k[4] + 1, rows, columns, r, c);
 }
 
 /* "[Rx, Ry, Rz, i, j]" */
 static bool parse_key(const char *name, long long key[5])
 {
     int end = 0;
-    return sscanf(name, "[%lld , %lld , %lld , %lld , %lld ]%n", &key[0], &key[1], &key[2], &key[3], &key[4], &end) == 5 &&
+    return sscanf(name, "[%lld , %lld , %lld , %lld , %lld ]%n", &key[0], &key[1], &key[2], &key[3], &key[4],
+                  &end) == 5 &&
            end > 0 && name[end] == '\0';
 }
 
@@ -88,12 +91,14 @@ static int read_named(reader *r, hid_t file, const char *name)
     nh_h5 d;
     size_t wanted;
     if (!parse_key(name, key))
-        return nh_fail(r->err, "%s: \"%.60s\" is no name of a block (\"[0, 0, 1, 1, 2]\" is one)", m->file, name);
+        return nh_fail(r->err, "%s: \"%.60s\" is no name of a block (\"[0, 0, 1, 1, 2]\" is one)", m->file,
+                       name);
     key[3]--;
     key[4]--;
     if (nh_deeph_add(m, r->order, key, r->err) || nh_h5_open(file, m->file, name, 2, &d, r->err)) return -1;
     int status = expect_block(m, r->order, d.dim[0], d.dim[1], r->err);
-    if (status == 0 && (!nh_size_mul(2, m->start[m->count], &wanted) || !nh_grow(&m->value, &r->room, wanted, sizeof *m->value)))
+    if (status == 0 && (!nh_size_mul(2, m->start[m->count], &wanted) ||
+                        !nh_grow(&m->value, &r->room, wanted, sizeof *m->value)))
         status = nh_fail_memory(r->err, "the blocks of a matrix");
     if (status == 0) status = nh_h5_read(&d, true, m->value + 2 * m->start[m->count - 1], r->err);
     nh_h5_close(&d);
@@ -114,16 +119,17 @@ static int read_old_matrix(hid_t file, reader *r)
 }
 
 /* The integers of a dataset [rows][columns]; `columns` 0: one dimension. The caller frees. */
-static int read_table(hid_t file, const char *path, const char *name, size_t columns, size_t *rows, long long **out,
-                      nh_error *err)
+static int read_table(hid_t file, const char *path, const char *name, size_t columns, size_t *rows,
+                      long long **out, nh_error *err)
 {
     nh_h5 d;
     size_t n;
     *out = NULL;
     if (nh_h5_open(file, path, name, columns > 0 ? 2 : 1, &d, err)) return -1;
-    int status = columns > 0 && d.dim[1] != columns ?
-                     nh_fail(err, "%s: dataset \"%s\": %zu columns, %zu expected", path, name, d.dim[1], columns) :
-                     0;
+    int status =
+        columns > 0 && d.dim[1] != columns
+            ? nh_fail(err, "%s: dataset \"%s\": %zu columns, %zu expected", path, name, d.dim[1], columns)
+            : 0;
     if (status == 0) {
         *rows = d.dim[0];
         if (!nh_size_mul(d.dim[0], d.dim[1], &n) || (*out = NH_ARRAY(long long, n)) == NULL)
@@ -135,12 +141,14 @@ static int read_table(hid_t file, const char *path, const char *name, size_t col
 }
 
 /* Keys, and whether sizes and beginnings of the blocks are those of the basis. */
-static int take_chunks(reader *r, size_t n, const long long *key, const long long *shape, const long long *start, bool may_spin)
+static int take_chunks(reader *r, size_t n, const long long *key, const long long *shape,
+                       const long long *start, bool may_spin)
 {
     nh_deeph_matrix *const m = r->m;
     for (size_t b = 0; b < n; b++) {
         if (nh_deeph_add(m, r->order, key + 5 * b, r->err)) return -1;
-        if (b == 0 && may_spin && shape[0] == 2 * (long long)nh_deeph_rows(m, r->order, (size_t)m->key[0][3])) {
+        if (b == 0 && may_spin &&
+            shape[0] == 2 * (long long)nh_deeph_rows(m, r->order, (size_t)m->key[0][3])) {
             m->spin = true; /* an overlap that is stored with spin */
             m->start[1] *= 4;
         }
@@ -149,8 +157,9 @@ static int take_chunks(reader *r, size_t n, const long long *key, const long lon
         if (expect_block(m, r->order, (size_t)shape[2 * b], (size_t)shape[2 * b + 1], r->err)) return -1;
         if (start[b] < 0 || (unsigned long long)start[b] != m->start[b] || start[b + 1] < 0 ||
             (unsigned long long)start[b + 1] != m->start[b + 1])
-            return nh_fail(r->err, "%s: chunk_boundaries: block %zu is from %lld to %lld, its shape says %zu to %zu", m->file,
-                           b, start[b], start[b + 1], m->start[b], m->start[b + 1]);
+            return nh_fail(r->err,
+                           "%s: chunk_boundaries: block %zu is from %lld to %lld, its shape says %zu to %zu",
+                           m->file, b, start[b], start[b + 1], m->start[b], m->start[b + 1]);
     }
     return 0;
 }
@@ -162,9 +171,10 @@ static int read_entries(hid_t file, reader *r)
     size_t n = 0;
     if (nh_h5_open(file, m->file, "entries", 1, &d, r->err)) return -1;
     const size_t wanted = m->count > 0 ? m->start[m->count] : 0;
-    int status = d.dim[0] == wanted ?
-                     0 :
-                     nh_fail(r->err, "%s: dataset \"entries\": %zu numbers, the blocks have %zu", m->file, d.dim[0], wanted);
+    int status = d.dim[0] == wanted
+                     ? 0
+                     : nh_fail(r->err, "%s: dataset \"entries\": %zu numbers, the blocks have %zu", m->file,
+                               d.dim[0], wanted);
     if (status == 0 && (!nh_size_mul(2, wanted, &n) || (m->value = NH_ARRAY(double, n)) == NULL))
         status = nh_fail_memory(r->err, "the blocks of a matrix");
     if (status == 0) status = nh_h5_read(&d, true, m->value, r->err);
@@ -181,8 +191,9 @@ static int read_new_matrix(hid_t file, reader *r, bool may_spin)
     if (status == 0) status = read_table(file, path, "chunk_shapes", 2, &n_shape, &shape, r->err);
     if (status == 0) status = read_table(file, path, "chunk_boundaries", 0, &n_start, &start, r->err);
     if (status == 0 && (n_shape != n || n_start != n + 1))
-        status = nh_fail(r->err, "%s: %zu atom_pairs, %zu chunk_shapes, %zu chunk_boundaries (one more expected)", path, n,
-                         n_shape, n_start);
+        status =
+            nh_fail(r->err, "%s: %zu atom_pairs, %zu chunk_shapes, %zu chunk_boundaries (one more expected)",
+                    path, n, n_shape, n_start);
     if (status == 0) status = take_chunks(r, n, key, shape, start, may_spin);
     if (status == 0) status = read_entries(file, r);
     free(key);
@@ -215,8 +226,9 @@ static int read_matrix(content *c, int which, nh_error *err)
     m->file = c->path[which];
     m->spin = which != NH_DEEPH_S && c->head.spin;
     if (nh_h5_open_file(m->file, &file, err)) return -1;
-    const int status = c->layout == NH_DEEPH_OLD ? read_old_matrix(file, &r) :
-                                                   read_new_matrix(file, &r, which == NH_DEEPH_S && c->head.spin);
+    const int status = c->layout == NH_DEEPH_OLD
+                           ? read_old_matrix(file, &r)
+                           : read_new_matrix(file, &r, which == NH_DEEPH_S && c->head.spin);
     H5Fclose(file);
     return status;
 }
@@ -230,16 +242,19 @@ static double *new_numbers(const nh_graph *g, size_t n_block, const char *what, 
     return x;
 }
 
-static int fill_hamiltonian(const content *c, int which, nh_matrix to, nh_graph *g, const nh_log *messages, nh_error *err)
+static int fill_hamiltonian(const content *c, int which, nh_matrix to, nh_graph *g, const nh_log *messages,
+                            nh_error *err)
 {
     double largest;
     size_t where;
     double *const h = g->matrix[to] = new_numbers(g, (size_t)g->n_spin, nh_matrix_name(to), err);
-    if (h == NULL || nh_deeph_scatter(&c->m[which], &c->order, g, h, err) || nh_hermiticity(g, h, &largest, &where, err))
+    if (h == NULL || nh_deeph_scatter(&c->m[which], &c->order, g, h, err) ||
+        nh_hermiticity(g, h, &largest, &where, err))
         return -1;
     if (largest > hermitian_tolerance) {
         const nh_pair *const p = &g->pairs.pair[where];
-        say(messages, true, "%s: H(R) is not the adjoint of H(-R), off by %.3g eV at atoms %d and %d, cell %d %d %d",
+        say(messages, true,
+            "%s: H(R) is not the adjoint of H(-R), off by %.3g eV at atoms %d and %d, cell %d %d %d",
             c->path[which], largest, p->src + 1, p->dst + 1, p->cell[0], p->cell[1], p->cell[2]);
     }
     say(messages, false, "%s: %zu blocks, %s", c->path[which], c->m[which].count, nh_matrix_name(to));
@@ -258,10 +273,11 @@ static int fill_overlap(const content *c, nh_graph *g, const nh_log *messages, n
     for (size_t i = 0; i < n && status == 0; i++) {
         double wrong = fabs(s[2 * i + 1]);
         if (m->spin)
-            wrong += hypot(s[2 * (n + i)], s[2 * (n + i) + 1]) + hypot(s[2 * (2 * n + i)], s[2 * (2 * n + i) + 1]) +
-                     fabs(s[2 * i] - s[2 * (3 * n + i)]);
+            wrong += hypot(s[2 * (n + i)], s[2 * (n + i) + 1]) +
+                     hypot(s[2 * (2 * n + i)], s[2 * (2 * n + i) + 1]) + fabs(s[2 * i] - s[2 * (3 * n + i)]);
         g->overlap[i] = s[2 * i];
-        if (wrong > overlap_tolerance) status = nh_fail(err, "%s: the overlap is not real, or depends on spin", m->file);
+        if (wrong > overlap_tolerance)
+            status = nh_fail(err, "%s: the overlap is not real, or depends on spin", m->file);
     }
     const int n_spin = g->n_spin;
     double largest = 0;
@@ -273,8 +289,10 @@ static int fill_overlap(const content *c, nh_graph *g, const nh_log *messages, n
     }
     if (status == 0 && largest > overlap_tolerance)
         status = nh_fail(err, "%s: S(R) is not the transpose of S(-R), off by %.3g", m->file, largest);
-    if (status == 0 && nh_overlap_check(&g->structure, &g->pairs, g->overlap, err)) status = nh_fail_at(err, "%s", m->file);
-    if (status == 0) say(messages, false, "%s: %zu blocks, overlap%s", m->file, m->count, m->spin ? ", with spin" : "");
+    if (status == 0 && nh_overlap_check(&g->structure, &g->pairs, g->overlap, err))
+        status = nh_fail_at(err, "%s", m->file);
+    if (status == 0)
+        say(messages, false, "%s: %zu blocks, overlap%s", m->file, m->count, m->spin ? ", with spin" : "");
     free(s);
     return status;
 }
@@ -282,7 +300,8 @@ static int fill_overlap(const content *c, nh_graph *g, const nh_log *messages, n
 static int make_graph(content *c, double cutoff, const nh_log *messages, nh_graph *g, nh_error *err)
 {
     nh_deeph_head *const h = &c->head;
-    if (nh_deeph_order_new(&h->structure, c->layout, h->rank, &c->order, err)) return nh_fail_at(err, "%s", c->folder);
+    if (nh_deeph_order_new(&h->structure, c->layout, h->rank, &c->order, err))
+        return nh_fail_at(err, "%s", c->folder);
     for (int i = 0; i < NH_DEEPH_N_FILE; i++)
         if (read_matrix(c, i, err)) return -1;
     if (c->path[NH_DEEPH_H] == NULL && c->path[NH_DEEPH_PREDICTED] == NULL && c->path[NH_DEEPH_S] == NULL)
@@ -304,7 +323,9 @@ static int make_graph(content *c, double cutoff, const nh_log *messages, nh_grap
     h->orbital_hash = h->pseudo_hash = NULL;
     const nh_matrix of_h = c->path[NH_DEEPH_PREDICTED] != NULL ? NH_H_LABEL : h->matrix;
     if (c->path[NH_DEEPH_H] != NULL && fill_hamiltonian(c, NH_DEEPH_H, of_h, g, messages, err)) return -1;
-    if (c->path[NH_DEEPH_PREDICTED] != NULL && fill_hamiltonian(c, NH_DEEPH_PREDICTED, NH_H_PRED, g, messages, err)) return -1;
+    if (c->path[NH_DEEPH_PREDICTED] != NULL &&
+        fill_hamiltonian(c, NH_DEEPH_PREDICTED, NH_H_PRED, g, messages, err))
+        return -1;
     if (c->path[NH_DEEPH_S] == NULL)
         say(messages, true, "%s: no %s", c->folder, nh_deeph_file(c->layout, NH_DEEPH_S));
     else if (fill_overlap(c, g, messages, err))
@@ -317,7 +338,8 @@ int nh_deeph_read(const char *folder, double cutoff, const nh_log *messages, nh_
     *out = NULL;
     content c = {.folder = folder, .layout = nh_deeph_recognise(folder)};
     if (c.layout == NH_DEEPH_NONE)
-        return nh_fail(err, "%s: no folder of DeepH (info.json with lat.dat, element.dat, or with POSCAR)", folder);
+        return nh_fail(err, "%s: no folder of DeepH (info.json with lat.dat, element.dat, or with POSCAR)",
+                       folder);
     nh_graph *const g = NH_ARRAY(nh_graph, 1);
     if (g == NULL) return nh_fail_memory(err, "a graph");
     say(messages, false, "%s: DeepH, %s layout", folder, c.layout == NH_DEEPH_OLD ? "old" : "new");
@@ -362,14 +384,18 @@ static int order_atoms(writer *w, nh_error *err)
         if (done[a]) continue;
         const int z = s->atomic_number[s->species[a]];
         for (size_t b = a; b < s->n_atom && status == 0; b++) {
-            if (done[b] || (w->layout == NH_DEEPH_NEW ? s->atomic_number[s->species[b]] != z : b != a)) continue;
+            if (done[b] || (w->layout == NH_DEEPH_NEW ? s->atomic_number[s->species[b]] != z : b != a))
+                continue;
             const size_t i = (size_t)s->species[a], k = (size_t)s->species[b];
             const size_t n_shell = s->shell_start[i + 1] - s->shell_start[i];
             if (s->shell_start[k + 1] - s->shell_start[k] != n_shell ||
-                memcmp(s->shell_l + s->shell_start[i], s->shell_l + s->shell_start[k], n_shell * sizeof *s->shell_l) != 0)
-                status = nh_fail(err, "atoms %zu and %zu of %s have different orbital shells, for which the new layout of "
-                                      "DeepH has no place (the old one has)",
-                                 a + 1, b + 1, nh_element_symbol(z));
+                memcmp(s->shell_l + s->shell_start[i], s->shell_l + s->shell_start[k],
+                       n_shell * sizeof *s->shell_l) != 0)
+                status = nh_fail(
+                    err,
+                    "atoms %zu and %zu of %s have different orbital shells, for which the new layout of "
+                    "DeepH has no place (the old one has)",
+                    a + 1, b + 1, nh_element_symbol(z));
             done[b] = true;
             w->place[b] = (long long)n;
             w->atom[n++] = b;
@@ -426,9 +452,11 @@ static int write_old_matrix(const writer *w, const source *x, hid_t file, const 
         long long key[5];
         char name[128];
         key_of(w, p, key);
-        snprintf(name, sizeof name, "[%lld, %lld, %lld, %lld, %lld]", key[0], key[1], key[2], key[3] + 1, key[4] + 1);
+        snprintf(name, sizeof name, "[%lld, %lld, %lld, %lld, %lld]", key[0], key[1], key[2], key[3] + 1,
+                 key[4] + 1);
         block_of(w, x, p, block);
-        status = nh_h5_write(file, path, name, x->as_complex ? NH_H5_COMPLEX : NH_H5_REAL, 2, dim, block, err);
+        status =
+            nh_h5_write(file, path, name, x->as_complex ? NH_H5_COMPLEX : NH_H5_REAL, 2, dim, block, err);
     }
     free(block);
     return status;
@@ -441,11 +469,14 @@ static int write_new_matrix(const writer *w, const source *x, hid_t file, const 
     const size_t n = pairs->count, total = pairs->n_elem * (size_t)x->n_spin;
     size_t numbers, keys;
     /* behind the last block: room for the imaginary parts that block_of drops */
-    if (!nh_size_mul(total + 1, 2, &numbers) || !nh_size_mul(n, 5, &keys)) return nh_fail_memory(err, "the blocks");
+    if (!nh_size_mul(total + 1, 2, &numbers) || !nh_size_mul(n, 5, &keys))
+        return nh_fail_memory(err, "the blocks");
     long long *const key = NH_ARRAY(long long, keys), *const shape = NH_ARRAY(long long, 2 * n),
-              *const start = NH_ARRAY(long long, n + 1);
+                     *const start = NH_ARRAY(long long, n + 1);
     double *const entry = NH_ARRAY(double, numbers);
-    int status = key == NULL || shape == NULL || start == NULL || entry == NULL ? nh_fail_memory(err, "the blocks") : 0;
+    int status = key == NULL || shape == NULL || start == NULL || entry == NULL
+                     ? nh_fail_memory(err, "the blocks")
+                     : 0;
     const size_t out_width = x->as_complex ? 2 : 1;
     const long long spin = x->n_spin == 4 ? 2 : 1;
     for (size_t p = 0; p < n && status == 0; p++) {
@@ -457,11 +488,14 @@ static int write_new_matrix(const writer *w, const source *x, hid_t file, const 
     }
     if (status == 0)
         status = nh_h5_write(file, path, "atom_pairs", NH_H5_INTEGER, 2, (const size_t[]){n, 5}, key, err) ||
-                         nh_h5_write(file, path, "chunk_shapes", NH_H5_INTEGER, 2, (const size_t[]){n, 2}, shape, err) ||
-                         nh_h5_write(file, path, "chunk_boundaries", NH_H5_INTEGER, 1, (const size_t[]){n + 1}, start, err) ||
-                         nh_h5_write(file, path, "entries", x->as_complex ? NH_H5_COMPLEX : NH_H5_REAL, 1, &total, entry, err) ?
-                     -1 :
-                     0;
+                         nh_h5_write(file, path, "chunk_shapes", NH_H5_INTEGER, 2, (const size_t[]){n, 2},
+                                     shape, err) ||
+                         nh_h5_write(file, path, "chunk_boundaries", NH_H5_INTEGER, 1,
+                                     (const size_t[]){n + 1}, start, err) ||
+                         nh_h5_write(file, path, "entries", x->as_complex ? NH_H5_COMPLEX : NH_H5_REAL, 1,
+                                     &total, entry, err)
+                     ? -1
+                     : 0;
     free(key);
     free(shape);
     free(start);
@@ -473,7 +507,8 @@ static int write_matrix(const writer *w, const source *x, int which, nh_error *e
 {
     char *path;
     nh_outfile *o = NULL;
-    if (asprintf(&path, "%s/%s", w->folder, nh_deeph_file(w->layout, which)) < 0) return nh_fail_memory(err, "a file name");
+    if (asprintf(&path, "%s/%s", w->folder, nh_deeph_file(w->layout, which)) < 0)
+        return nh_fail_memory(err, "a file name");
     int status = nh_outfile_begin(path, &o, err);
     if (status == 0 && nh_outfile_path(o) == NULL) status = nh_fail(err, "%s: no regular file", path);
     if (status == 0) {
@@ -481,9 +516,10 @@ static int write_matrix(const writer *w, const source *x, int which, nh_error *e
         if (file < 0)
             status = nh_fail(err, "%s: HDF5 cannot write it", path);
         else
-            status = w->layout == NH_DEEPH_OLD ? write_old_matrix(w, x, file, path, err) :
-                                                 write_new_matrix(w, x, file, path, err);
-        if (file >= 0 && H5Fclose(file) < 0 && status == 0) status = nh_fail(err, "%s: HDF5 cannot write it", path);
+            status = w->layout == NH_DEEPH_OLD ? write_old_matrix(w, x, file, path, err)
+                                               : write_new_matrix(w, x, file, path, err);
+        if (file >= 0 && H5Fclose(file) < 0 && status == 0)
+            status = nh_fail(err, "%s: HDF5 cannot write it", path);
     }
     if (status == 0)
         status = nh_outfile_commit(o, err);
@@ -497,11 +533,13 @@ static int check_real(const nh_graph *g, nh_matrix which, nh_error *err)
 {
     for (size_t i = 0; g->n_spin == 1 && i < g->pairs.n_elem; i++)
         if (fabs(g->matrix[which][2 * i + 1]) > imaginary_tolerance)
-            return nh_fail(err, "%s has imaginary parts, for which DeepH without spin has no place", nh_matrix_name(which));
+            return nh_fail(err, "%s has imaginary parts, for which DeepH without spin has no place",
+                           nh_matrix_name(which));
     return 0;
 }
 
-int nh_deeph_write(const char *folder, nh_deeph_layout layout, const nh_graph *g, nh_matrix which, nh_error *err)
+int nh_deeph_write(const char *folder, nh_deeph_layout layout, const nh_graph *g, nh_matrix which,
+                   nh_error *err)
 {
     bool made = false;
     if (g->matrix[which] == NULL || g->overlap == NULL)
@@ -516,7 +554,8 @@ int nh_deeph_write(const char *folder, nh_deeph_layout layout, const nh_graph *g
     if (status == 0) status = write_matrix(&w, &h, NH_DEEPH_H, err);
     if (status == 0) status = write_matrix(&w, &s, NH_DEEPH_S, err);
     if (status == 0) status = nh_deeph_head_write(folder, layout, g, which, w.atom, err);
-    if (status != 0 && made) rmdir(folder); /* stays where a file is in it already: without info.json it is no DeepH folder */
+    if (status != 0 && made)
+        rmdir(folder); /* stays where a file is in it already: without info.json it is no DeepH folder */
     nh_deeph_order_free(&w.order);
     free(w.atom);
     free(w.place);

@@ -32,6 +32,7 @@ int nh_deeph_read(const char *folder, double cutoff, const nh_log *messages, nh_
 
 /* Writes S and the matrix into a folder that is new or empty. All pairs of the graph are written, those of zeros, too. Errors: the
  * matrix or S is missing; without spin, imaginary parts; in the new layout, shells that differ between atoms of an element. */
-int nh_deeph_write(const char *folder, nh_deeph_layout layout, const nh_graph *g, nh_matrix which, nh_error *err);
+int nh_deeph_write(const char *folder, nh_deeph_layout layout, const nh_graph *g, nh_matrix which,
+                   nh_error *err);
 
 #endif

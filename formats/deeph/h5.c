@@ -63,12 +63,13 @@ static int describe(nh_h5 *d, int rank, nh_error *err)
     if (class != H5T_FLOAT && !d->is_integer && !d->is_complex)
         status = nh_fail(err, "%s: dataset \"%.60s\": numbers expected", d->file, d->name);
     else if (d->rank != rank || H5Sget_simple_extent_dims(space, dim, NULL) < 0)
-        status = nh_fail(err, "%s: dataset \"%.60s\": %d dimensions, %d expected", d->file, d->name, d->rank, rank);
+        status = nh_fail(err, "%s: dataset \"%.60s\": %d dimensions, %d expected", d->file, d->name, d->rank,
+                         rank);
     size_t bytes;
     d->dim[0] = (size_t)dim[0];
     d->dim[1] = (size_t)dim[1];
-    if (status == 0 && (!nh_size_mul(d->dim[0], d->dim[1], &bytes) || !nh_size_mul(bytes, H5Tget_size(type), &bytes) ||
-                        !is_there(d->id, bytes)))
+    if (status == 0 && (!nh_size_mul(d->dim[0], d->dim[1], &bytes) ||
+                        !nh_size_mul(bytes, H5Tget_size(type), &bytes) || !is_there(d->id, bytes)))
         status = nh_fail(err, "%s: dataset \"%.60s\": fewer numbers than its sizes say", d->file, d->name);
     if (type >= 0) H5Tclose(type);
     if (space >= 0) H5Sclose(space);
@@ -78,7 +79,8 @@ static int describe(nh_h5 *d, int rank, nh_error *err)
 int nh_h5_open(hid_t parent, const char *file, const char *name, int rank, nh_h5 *out, nh_error *err)
 {
     *out = (nh_h5){.id = -1, .file = file, .name = name};
-    if (H5Lexists(parent, name, H5P_DEFAULT) <= 0) return nh_fail(err, "%s: no dataset \"%.60s\"", file, name);
+    if (H5Lexists(parent, name, H5P_DEFAULT) <= 0)
+        return nh_fail(err, "%s: no dataset \"%.60s\"", file, name);
     out->id = H5Dopen2(parent, name, H5P_DEFAULT);
     if (out->id < 0) return nh_fail(err, "%s: \"%.60s\" is no dataset", file, name);
     if (describe(out, rank, err)) {
@@ -123,18 +125,20 @@ int nh_h5_read_integers(const nh_h5 *d, long long *to, nh_error *err)
     return 0;
 }
 
-int nh_h5_write(hid_t parent, const char *file, const char *name, nh_h5_kind kind, int rank, const size_t *dim,
-                const void *from, nh_error *err)
+int nh_h5_write(hid_t parent, const char *file, const char *name, nh_h5_kind kind, int rank,
+                const size_t *dim, const void *from, nh_error *err)
 {
     hsize_t size[2] = {0, 0};
     for (int k = 0; k < rank; k++)
         size[k] = dim[k];
     const hid_t complex = kind == NH_H5_COMPLEX ? complex_type() : -1;
-    const hid_t memory = kind == NH_H5_COMPLEX ? complex : kind == NH_H5_REAL ? H5T_NATIVE_DOUBLE : H5T_NATIVE_LLONG;
+    const hid_t memory = kind == NH_H5_COMPLEX ? complex
+                         : kind == NH_H5_REAL  ? H5T_NATIVE_DOUBLE
+                                               : H5T_NATIVE_LLONG;
     const hid_t space = H5Screate_simple(rank, size, NULL);
-    const hid_t id = space < 0 || memory < 0 ?
-                         -1 :
-                         H5Dcreate2(parent, name, memory, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t id = space < 0 || memory < 0
+                         ? -1
+                         : H5Dcreate2(parent, name, memory, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     const bool done = id >= 0 && H5Dwrite(id, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, from) >= 0;
     if (id >= 0) H5Dclose(id);
     if (space >= 0) H5Sclose(space);

@@ -12,9 +12,9 @@
 typedef struct nh_h5 {
     hid_t id;
     const char *file, *name;
-    int rank;         /* 1 or 2 */
-    size_t dim[2];    /* dim[1] = 1 where the rank is 1 */
-    bool is_complex;  /* a compound of r and i, as h5py writes */
+    int rank;        /* 1 or 2 */
+    size_t dim[2];   /* dim[1] = 1 where the rank is 1 */
+    bool is_complex; /* a compound of r and i, as h5py writes */
     bool is_integer;
 } nh_h5;
 
@@ -31,7 +31,7 @@ int nh_h5_read_integers(const nh_h5 *d, long long *to, nh_error *err);
 
 /* Writing: dim[rank]; integers, doubles, or re, im pairs. */
 typedef enum nh_h5_kind { NH_H5_INTEGER, NH_H5_REAL, NH_H5_COMPLEX } nh_h5_kind;
-int nh_h5_write(hid_t parent, const char *file, const char *name, nh_h5_kind kind, int rank, const size_t *dim,
-                const void *from, nh_error *err);
+int nh_h5_write(hid_t parent, const char *file, const char *name, nh_h5_kind kind, int rank,
+                const size_t *dim, const void *from, nh_error *err);
 
 #endif

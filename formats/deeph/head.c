@@ -48,7 +48,8 @@ static int read_numbers(const char *folder, const char *name, size_t *n, double 
             status = nh_fail_memory(err, name);
         else
             status = nh_scan_real(s, *out + *n, "a number", err);
-        if (status == 0 && !isfinite((*out)[*n])) status = nh_fail(err, "%s: number %zu is not finite", path, *n + 1);
+        if (status == 0 && !isfinite((*out)[*n]))
+            status = nh_fail(err, "%s: number %zu is not finite", path, *n + 1);
         *n += status == 0;
     }
     if (status == 0) status = nh_stream_status(s, err);
@@ -83,7 +84,8 @@ static int read_orbital_types(const char *folder, size_t n_atom, size_t *count, 
         }
         count[atom++] = n;
     }
-    if (status == 0 && atom != n_atom) status = nh_fail(err, "%s: %zu lines for %zu atoms", path, atom, n_atom);
+    if (status == 0 && atom != n_atom)
+        status = nh_fail(err, "%s: %zu lines for %zu atoms", path, atom, n_atom);
     free(text);
     free(path);
     return status;
@@ -97,9 +99,9 @@ static int make_species(size_t n_atom, const double *lattice, const double *numb
     size_t *const first = NH_ARRAY(size_t, n_atom + 1), *const model = NH_ARRAY(size_t, n_atom),
                   *const n_shell = NH_ARRAY(size_t, n_atom);
     size_t n_species = 0, total = 0;
-    int status = of == NULL || shells == NULL || first == NULL || model == NULL || n_shell == NULL ?
-                     nh_fail_memory(err, "the atoms") :
-                     0;
+    int status = of == NULL || shells == NULL || first == NULL || model == NULL || n_shell == NULL
+                     ? nh_fail_memory(err, "the atoms")
+                     : 0;
     for (size_t a = 0; a < n_atom && status == 0; a++) {
         first[a + 1] = first[a] + count[a];
         if (!(number[a] >= 1 && number[a] < 119) || number[a] != floor(number[a])) {
@@ -131,8 +133,8 @@ static int make_species(size_t n_atom, const double *lattice, const double *numb
             for (size_t k = 0; k < 3; k++)
                 s->position[3 * a + k] = position[k * n_atom + a];
         h->rank = NH_ARRAY(size_t, total);
-        status = h->rank == NULL ? nh_fail_memory(err, "the basis") :
-                                   nh_deeph_set_shells(s, n_shell, shells, h->rank, err);
+        status = h->rank == NULL ? nh_fail_memory(err, "the basis")
+                                 : nh_deeph_set_shells(s, n_shell, shells, h->rank, err);
     }
     free(of);
     free(shells);
@@ -172,8 +174,9 @@ static int optional(const nh_yaml *map, const char *name, const char *key, doubl
 {
     const nh_yaml *const y = nh_yaml_find(map, key);
     *out = NAN;
-    if (y == NULL || (y->kind == NH_YAML_SCALAR && (strcmp(y->text, "null") == 0 || strcasecmp(y->text, "nan") == 0 ||
-                                                    strcmp(y->text, "None") == 0)))
+    if (y == NULL ||
+        (y->kind == NH_YAML_SCALAR &&
+         (strcmp(y->text, "null") == 0 || strcasecmp(y->text, "nan") == 0 || strcmp(y->text, "None") == 0)))
         return 0;
     return nh_yaml_to_real(y, name, key, out, err);
 }
@@ -256,8 +259,9 @@ static int check_count(const nh_yaml *info, const char *path, const char *key, s
 {
     double x;
     if (optional(info, path, key, &x, err)) return -1;
-    return isnan(x) || x == (double)wanted ? 0 :
-                                             nh_fail(err, "%s: %s is %g, but the folder has %zu", path, key, x, wanted);
+    return isnan(x) || x == (double)wanted
+               ? 0
+               : nh_fail(err, "%s: %s is %g, but the folder has %zu", path, key, x, wanted);
 }
 
 static int read_info(const char *path, const nh_yaml *info, const char *folder, nh_deeph_layout layout,
@@ -271,19 +275,21 @@ static int read_info(const char *path, const nh_yaml *info, const char *folder, 
         nh_yaml_get_bool(info, path, "split_hkb", &split, err) ||
         optional(info, path, key_efermi[layout], &h->efermi, err))
         return -1;
-    if (orthogonal) return nh_fail(err, "%s: an orthogonal basis (%s) is not read", path, key_orthogonal[layout]);
+    if (orthogonal)
+        return nh_fail(err, "%s: an orthogonal basis (%s) is not read", path, key_orthogonal[layout]);
     if (split || nh_yaml_find(info, "hamiltonian_storage") != NULL)
         return nh_fail(err, "%s: a Hamiltonian that is split into two files is not read", path);
     if (layout == NH_DEEPH_OLD ? read_old(folder, h, err) : read_poscar(folder, h, err)) return -1;
     if (layout == NH_DEEPH_NEW && read_map(info, path, h, err)) return -1;
     if (read_own(info, path, h, err)) return -1;
     nh_structure *const s = &h->structure;
-    if (s->title == NULL && (s->title = nh_structure_formula(s)) == NULL) return nh_fail_memory(err, "the title");
+    if (s->title == NULL && (s->title = nh_structure_formula(s)) == NULL)
+        return nh_fail_memory(err, "the title");
     if (nh_atoms_check(s, err)) return nh_fail_at(err, "%s", folder);
     return check_count(info, path, key_atoms[layout], s->n_atom, err) ||
-                   check_count(info, path, key_orbitals[layout], nh_structure_orbitals(s), err) ?
-               -1 :
-               0;
+                   check_count(info, path, key_orbitals[layout], nh_structure_orbitals(s), err)
+               ? -1
+               : 0;
 }
 
 int nh_deeph_head_read(const char *folder, nh_deeph_layout layout, nh_deeph_head *out, nh_error *err)
@@ -448,8 +454,8 @@ static void put_info(FILE *out, const content *c)
     fputs("}}\n", out);
 }
 
-static int put(const char *folder, const char *name, void (*write)(FILE *out, const content *c), const content *c,
-               nh_error *err)
+static int put(const char *folder, const char *name, void (*write)(FILE *out, const content *c),
+               const content *c, nh_error *err)
 {
     nh_outfile *o;
     char *path;
@@ -466,17 +472,18 @@ static int put(const char *folder, const char *name, void (*write)(FILE *out, co
     return nh_outfile_commit(o, err);
 }
 
-int nh_deeph_head_write(const char *folder, nh_deeph_layout layout, const nh_graph *g, nh_matrix which, const size_t *atom,
-                        nh_error *err)
+int nh_deeph_head_write(const char *folder, nh_deeph_layout layout, const nh_graph *g, nh_matrix which,
+                        const size_t *atom, nh_error *err)
 {
     const content c = {g, atom, layout, which};
     if (layout == NH_DEEPH_NEW)
-        return put(folder, "POSCAR", put_poscar, &c, err) || put(folder, "info.json", put_info, &c, err) ? -1 : 0;
+        return put(folder, "POSCAR", put_poscar, &c, err) || put(folder, "info.json", put_info, &c, err) ? -1
+                                                                                                         : 0;
     return put(folder, "lat.dat", put_lattice, &c, err) || put(folder, "rlat.dat", put_reciprocal, &c, err) ||
                    put(folder, "site_positions.dat", put_positions, &c, err) ||
                    put(folder, "element.dat", put_elements, &c, err) ||
                    put(folder, "orbital_types.dat", put_orbital_types, &c, err) ||
-                   put(folder, "info.json", put_info, &c, err) ?
-               -1 :
-               0;
+                   put(folder, "info.json", put_info, &c, err)
+               ? -1
+               : 0;
 }

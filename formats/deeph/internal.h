@@ -23,7 +23,7 @@ const char *nh_deeph_file(nh_deeph_layout layout, int which);
 int nh_deeph_head_read(const char *folder, nh_deeph_layout layout, nh_deeph_head *out, nh_error *err);
 void nh_deeph_head_free(nh_deeph_head *h);
 /* Writes them. atom[n_atom]: the graph's atoms in the folder's order. */
-int nh_deeph_head_write(const char *folder, nh_deeph_layout layout, const nh_graph *g, nh_matrix which, const size_t *atom,
-                        nh_error *err);
+int nh_deeph_head_write(const char *folder, nh_deeph_layout layout, const nh_graph *g, nh_matrix which,
+                        const size_t *atom, nh_error *err);
 
 #endif

@@ -135,10 +135,12 @@ static void grouped(void **state)
         assert_true(other != SIZE_MAX);
         const size_t size = g->pairs.start[p + 1] - g->pairs.start[p];
         for (size_t spin = 0; spin < 4; spin++)
-            assert_memory_equal(back->matrix[NH_H_PRED] + 2 * (spin * back->pairs.n_elem + back->pairs.start[other]),
+            assert_memory_equal(back->matrix[NH_H_PRED] +
+                                    2 * (spin * back->pairs.n_elem + back->pairs.start[other]),
                                 g->matrix[NH_H_PRED] + 2 * (spin * g->pairs.n_elem + g->pairs.start[p]),
                                 2 * size * sizeof(double));
-        assert_memory_equal(back->overlap + back->pairs.start[other], g->overlap + g->pairs.start[p], size * sizeof(double));
+        assert_memory_equal(back->overlap + back->pairs.start[other], g->overlap + g->pairs.start[p],
+                            size * sizeof(double));
     }
     nh_graph_free(back);
 
@@ -292,8 +294,9 @@ static void spins(void **state)
             clear();
             assert_int_equal(mkdir(folder, 0777), 0);
             put("POSCAR", "one\n1.0\n20 0 0\n0 21 0\n0 0 22\nGa\n1\nDirect\n0 0 0\n");
-            put("info.json", "{\"spinful\": true, \"elements_orbital_map\": {\"Ga\": [0]}, \"fermi_energy_eV\": NaN, "
-                             "\"atoms_quantity\": 1, \"orbits_quantity\": 1, \"orthogonal_basis\": false}");
+            put("info.json",
+                "{\"spinful\": true, \"elements_orbital_map\": {\"Ga\": [0]}, \"fermi_energy_eV\": NaN, "
+                "\"atoms_quantity\": 1, \"orbits_quantity\": 1, \"orthogonal_basis\": false}");
             const char *const names[] = {"hamiltonian_pred.h5", "overlap.h5"};
             for (int i = 0; i < 2; i++) {
                 const hid_t f = create(names[i]);
