@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 const char *const nh_format_names[] = {"graph", "abacus-csr", "abacus-text", "abacus-binary",
-                                       "deeph", "deeph-old",  NULL};
+                                       "deeph", "deeph-old",  "wannier90",   NULL};
 
 __attribute__((format(printf, 2, 3))) static void note(const nh_log *messages, const char *format, ...)
 {
@@ -32,7 +32,7 @@ __attribute__((format(printf, 2, 3))) static void note(const nh_log *messages, c
     messages->say(messages->context, false, text);
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------------ */
+/* --- reading --- */
 
 static bool ends_with(const char *path, const char *end)
 {
@@ -153,7 +153,7 @@ void nh_found_free(nh_found *f)
     *f = (nh_found){.graph = NULL};
 }
 
-/* --- writing: a folder of ABACUS --------------------------------------------------------------------------------------- */
+/* --- writing: a folder of ABACUS --- */
 
 /* "Ga.upf" and "Ga_2s2p1d.orb", whose shells are read from the name. */
 static int name_files(const nh_structure *s, char **pseudo, char **orbital, nh_error *err)

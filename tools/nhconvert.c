@@ -3,6 +3,7 @@
 #include "formats/convert.h"
 #include "formats/deeph/deeph.h"
 #include "formats/netcdf/graph.h"
+#include "formats/wannier90/write.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -14,7 +15,9 @@ static const char *const MATRIX_NAMES[] = {"h_pred", "h_label", "h0", NULL};
 
 typedef struct arguments {
     int to, matrix;
-    bool to_given, matrix_given;
+    bool to_given, matrix_given, mesh_given, ceiling_given;
+    int mesh[3];
+    double ceiling; /* eV above the Fermi level */
     nh_import_settings import;
 } arguments;
 
@@ -46,7 +49,8 @@ static int write_graph(const nh_program *program, const nh_common *common, const
     return nh_nc_commit(f, err);
 }
 
-/* The matrix to write: the one that is asked for, else the first of MATRICES, which is said where there are others. */
+/* The matrix to write: the one that is asked for, else the first of MATRICES, which is said where there
+ * are others. */
 static int choose_matrix(const arguments *a, const nh_program *program, const nh_common *common,
                          const nh_graph *g, nh_matrix *out, nh_error *err)
 {
@@ -67,6 +71,34 @@ static int choose_matrix(const arguments *a, const nh_program *program, const nh
     return 0;
 }
 
+/* What it costs to have orthogonal orbitals is said, however quiet: it depends on the mesh. */
+static int write_wannier90(const nh_program *program, const arguments *a, const nh_common *common,
+                           nh_found *in, nh_matrix which, nh_threads *threads, nh_error *err)
+{
+    nh_lowdin *l;
+    int mesh[3];
+    char what[256], quality[256];
+    if (in->graph->overlap == NULL) return nh_fail(err, "%s: no overlap", nh_input(common));
+    nh_lowdin_mesh(in->graph, mesh);
+    if (a->mesh_given) memcpy(mesh, a->mesh, sizeof mesh);
+    const double ceiling = in->graph->efermi + (a->ceiling > 0 ? a->ceiling : NAN);
+    if (a->ceiling_given && isnan(in->graph->efermi))
+        return nh_fail(err, "%s: the Fermi level is not known, above which --ceiling counts (--efermi)",
+                       nh_input(common));
+    if (nh_lowdin_new(in->graph, which, in->position, mesh, ceiling, threads, &l, err))
+        return nh_fail_at(err, "%s", nh_input(common));
+    nh_wannier90_quality(l, quality, sizeof quality);
+    if (!common->quiet)
+        fprintf(stderr, "%s: %s; %s\n", program->name, quality,
+                l->r != NULL ? "r from the position matrix"
+                             : "no position matrix: orbitals stand at their atoms");
+    const char *const title = in->graph->structure.title;
+    snprintf(what, sizeof what, "%.150s %s", title != NULL ? title : "", nh_matrix_name(which));
+    const int status = nh_wannier90_write(common->output, in->graph, l, what, err);
+    nh_lowdin_free(l);
+    return status;
+}
+
 static int convert(const nh_program *program, const arguments *a, const nh_common *common, nh_error *err)
 {
     listener l = {program, common};
@@ -82,7 +114,9 @@ static int convert(const nh_program *program, const arguments *a, const nh_commo
     } else if (status == 0) {
         status = choose_matrix(a, program, common, in.graph, &which, err);
         if (status == 0)
-            status = a->to == NH_FORMAT_DEEPH
+            status = a->to == NH_FORMAT_WANNIER90
+                         ? write_wannier90(program, a, common, &in, which, threads, err)
+                     : a->to == NH_FORMAT_DEEPH
                          ? nh_deeph_write(common->output, NH_DEEPH_NEW, in.graph, which, err)
                      : a->to == NH_FORMAT_DEEPH_OLD
                          ? nh_deeph_write(common->output, NH_DEEPH_OLD, in.graph, which, err)
@@ -100,17 +134,25 @@ static const char *misuse(const arguments *a, const nh_common *common)
     if (a->to != NH_FORMAT_GRAPH && strcmp(common->output, "-") == 0)
         return "-o NAME is needed: this format is several files";
     if (a->to == NH_FORMAT_GRAPH && a->matrix_given) return "--matrix: a graph gets all matrices";
+    if (a->mesh_given && a->to != NH_FORMAT_WANNIER90) return "--mesh goes with --to wannier90";
+    if (a->ceiling_given && a->to != NH_FORMAT_WANNIER90) return "--ceiling goes with --to wannier90";
+    if (a->ceiling < 0) return "--ceiling: an energy above the Fermi level, or 0, expected";
     if (!isnan(a->import.cutoff) && !(a->import.cutoff > 0)) return "--cutoff: a positive length expected";
     return NULL;
 }
 
 int main(int argc, char **argv)
 {
-    arguments a = {.import = {.cutoff = NAN, .rydberg = NH_RYDBERG, .efermi = NAN, .nelec = NAN}};
+    arguments a = {.ceiling = 15,
+                   .import = {.cutoff = NAN, .rydberg = NH_RYDBERG, .efermi = NAN, .nelec = NAN}};
     const nh_option options[] = {
         {NH_OPT_CHOICE, 0, "to", NULL, &a.to, nh_format_names, &a.to_given, "what to write"},
         {NH_OPT_CHOICE, 0, "matrix", NULL, &a.matrix, MATRIX_NAMES, &a.matrix_given,
          "which Hamiltonian [the first of these that there is]"},
+        {NH_OPT_INTS3, 0, "mesh", "N1 N2 N3", a.mesh, NULL, &a.mesh_given,
+         "wannier90: k-points along each axis [as many as cells that blocks reach]"},
+        {NH_OPT_REAL, 0, "ceiling", "E", &a.ceiling, NULL, &a.ceiling_given,
+         "wannier90: bands further than E eV above the Fermi level end there; 0: they do not [15]"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "What the input may lack"},
         {NH_OPT_STRING, 0, "basis", "El:SHELLS,...", (void *)&a.import.basis, NULL, NULL,
          "ABACUS: orbital shells, as Ga:2s2p2d1f,As:2s2p1d"},
@@ -146,6 +188,20 @@ int main(int argc, char **argv)
             "in info.json under "
             "\"nextham\". The new layout keeps atoms of an element together: their order may change.\n"
             "\n"
+            "wannier90: OUT_hr.dat, OUT_tb.dat, OUT_centres.xyz and OUT.win, for WannierTools, PythTB, "
+            "PYATB. These programs "
+            "want orthogonal orbitals: Loewdin's, S(k)^-1/2 times the given ones, on the mesh. Bands are "
+            "exact on the mesh. "
+            "Between its points they suffer from the reach of S(k)^-1/2, which is long where S is "
+            "ill-conditioned. Bands far above "
+            "the Fermi level suffer most and pull the others along: --ceiling puts them at one energy. How "
+            "much is left is "
+            "measured at six points, printed, and written into the first line of the files; a denser --mesh "
+            "makes it less. Orbitals are atom after atom, m = "
+            "-l..l, with spin all up, then all down. Where the graph has position_matrix (h0build "
+            "--position), r in "
+            "OUT_tb.dat is that of the same orbitals; else each orbital stands at its atom.\n"
+            "\n"
             "A folder that is written is new or empty. One matrix goes out: --matrix.",
         .options = options,
         .n_options = sizeof options / sizeof *options,
@@ -154,6 +210,7 @@ int main(int argc, char **argv)
         .computes = true,
         .example = "nhconvert --to deeph ham.nc -o deeph\n"
                    "nhconvert --to abacus-text --matrix h_pred ham.nc -o abacus\n"
+                   "nhconvert --to wannier90 --mesh 6 6 6 ham.nc -o GaAs\n"
                    "nhconvert -v --to graph deeph -o graph.nc",
         .see_also = "mkgraph(1), nhinfer(1), geneig(1)",
     };

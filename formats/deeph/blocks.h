@@ -1,4 +1,5 @@
-/* blocks.h - what both layouts of DeepH have in common: blocks in DeepH's order of orbitals and atoms, and a graph. */
+/* blocks.h - what both layouts of DeepH have in common: blocks in DeepH's order of orbitals and atoms, and
+ * a graph. */
 #ifndef NH_FORMATS_DEEPH_BLOCKS_H
 #define NH_FORMATS_DEEPH_BLOCKS_H
 
@@ -7,7 +8,8 @@
 
 #include <hdf5.h>
 
-/* Orders of a folder. place: for each orbital of an atom as the folder has them, its index in ours; atom after atom. */
+/* Orders of a folder. place: for each orbital of an atom as the folder has them, its index in ours; atom
+ * after atom. */
 typedef struct nh_deeph_order {
     const nh_structure *structure; /* with its shells, sorted */
     size_t *first;                 /* [n_atom+1] first orbital of each atom; owned */
@@ -24,8 +26,8 @@ typedef struct nh_deeph_matrix {
     double *value; /* [start[count]][2], row-major blocks; owned */
 } nh_deeph_matrix;
 
-/* The shells of a folder, count[n_species] and l one after another, put into the structure: sorted by l (stable: ours begin
- * with all s). rank [sum of count]: which shell of the folder's species each is. */
+/* The shells of a folder, count[n_species] and l one after another, put into the structure: sorted by l
+ * (stable: ours begin with all s). rank [sum of count]: which shell of the folder's species each is. */
 int nh_deeph_set_shells(nh_structure *s, const size_t *count, const int *l, size_t *rank, nh_error *err);
 /* The places, for shells that stand in the folder as `rank` says; NULL: as in the structure. */
 int nh_deeph_order_new(const nh_structure *s, nh_deeph_layout layout, const size_t *rank, nh_deeph_order *out,

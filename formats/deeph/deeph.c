@@ -55,7 +55,7 @@ nh_deeph_layout nh_deeph_recognise(const char *folder)
     return has(folder, "POSCAR") ? NH_DEEPH_NEW : NH_DEEPH_NONE;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------------ */
+/* --- reading --- */
 
 /* The blocks of one file as they come. */
 typedef struct reader {
@@ -360,7 +360,7 @@ int nh_deeph_read(const char *folder, double cutoff, const nh_log *messages, nh_
     return 0;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------------ */
+/* --- writing --- */
 
 typedef struct writer {
     const char *folder;

@@ -20,12 +20,12 @@ typedef struct nh_h5 {
 
 /* Opens a file for reading; links and numbers that are in other files are refused. Close with H5Fclose. */
 int nh_h5_open_file(const char *path, hid_t *out, nh_error *err);
-/* Opens a dataset of numbers of the given rank. Its sizes are those of numbers that are really there: a file of a few bytes that
- * announces terabytes is refused. `name` and `file` must live as long. */
+/* Opens a dataset of numbers of the given rank. Its sizes are those of numbers that are really there: a
+ * file of a few bytes that announces terabytes is refused. `name` and `file` must live as long. */
 int nh_h5_open(hid_t parent, const char *file, const char *name, int rank, nh_h5 *out, nh_error *err);
 void nh_h5_close(nh_h5 *d);
-/* All numbers. As double, or re, im pairs where `as_complex` (im = 0 of a real dataset); numbers that are not finite are an
- * error. As integers: `long long`, of an integer dataset only. */
+/* All numbers. As double, or re, im pairs where `as_complex` (im = 0 of a real dataset); numbers that are
+ * not finite are an error. As integers: `long long`, of an integer dataset only. */
 int nh_h5_read(const nh_h5 *d, bool as_complex, double *to, nh_error *err);
 int nh_h5_read_integers(const nh_h5 *d, long long *to, nh_error *err);
 

@@ -31,7 +31,7 @@ static int path_of(const char *folder, const char *name, char **out, nh_error *e
     return nh_fail_memory(err, "a file name");
 }
 
-/* --- reading: text files of the old layout --------------------------------------------------------------------------- */
+/* --- reading: text files of the old layout --- */
 
 /* All numbers of a file. */
 static int read_numbers(const char *folder, const char *name, size_t *n, double **out, nh_error *err)
@@ -167,7 +167,7 @@ static int read_old(const char *folder, nh_deeph_head *h, nh_error *err)
     return status;
 }
 
-/* --- reading: info.json, POSCAR --------------------------------------------------------------------------------------- */
+/* --- reading: info.json, POSCAR --- */
 
 /* A number that may be absent, null or NaN: NaN. */
 static int optional(const nh_yaml *map, const char *name, const char *key, double *out, nh_error *err)
@@ -316,7 +316,7 @@ void nh_deeph_head_free(nh_deeph_head *h)
     *h = (nh_deeph_head){.rank = NULL};
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------------ */
+/* --- writing --- */
 
 typedef struct content {
     const nh_graph *g;

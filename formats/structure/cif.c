@@ -39,7 +39,7 @@ typedef struct reader {
     size_t n_atom, fraction_room, number_room;
 } reader;
 
-/* --- the block, its single values ---------------------------------------------------------------------------------------- */
+/* --- the block, its single values --- */
 
 /* The one block with sites: others, as journals write them, have the text. */
 static int choose_block(const nh_cif *c, size_t *out, nh_error *err)
@@ -106,7 +106,7 @@ static int read_cell(reader *r, nh_error *err)
     return 0;
 }
 
-/* --- symmetry ---------------------------------------------------------------------------------------------------------- */
+/* --- symmetry --- */
 
 static int read_group(const reader *r, nh_space_group *g, nh_error *err)
 {
@@ -163,7 +163,7 @@ static int read_symmetry(reader *r, nh_error *err)
     return 0;
 }
 
-/* --- sites -------------------------------------------------------------------------------------------------------------- */
+/* --- sites --- */
 
 /* "Fe3+", "O2-", "CL", "D": a type symbol may be in capitals; in a label, "CA1" could be C or Ca. */
 static int element_of(const char *word, bool capitals)
@@ -302,7 +302,7 @@ static int read_sites(reader *r, nh_error *err)
     return 0;
 }
 
-/* --- checks ------------------------------------------------------------------------------------------------------------ */
+/* --- checks --- */
 
 /* "C2 H6 O": counts by atomic number; false where the text is anything else. */
 static bool formula_counts(const char *text, double count[256])

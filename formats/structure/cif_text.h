@@ -1,6 +1,6 @@
-/* cif_text.h - the syntax of CIF 1.1 (Hall, Allen, Brown, Acta Cryst. A47 (1991) 655; the grammar is that of
- * https://www.iucr.org/resources/cif/spec/version1.1/cifsyntax): data blocks of tags with values, and loops. What the tags mean
- * is cif.c's. */
+/* cif_text.h - the syntax of CIF 1.1 (Hall, Allen, Brown, Acta Cryst. A47 (1991) 655; the grammar is that
+ * of https://www.iucr.org/resources/cif/spec/version1.1/cifsyntax): data blocks of tags with values, and
+ * loops. What the tags mean is cif.c's. */
 #ifndef NH_FORMATS_STRUCTURE_CIF_TEXT_H
 #define NH_FORMATS_STRUCTURE_CIF_TEXT_H
 
@@ -30,12 +30,13 @@ typedef struct nh_cif {
 
 /* Bytes of UTF-8's byte order mark at the beginning of a text: 3 or 0. */
 size_t nh_cif_byte_order_mark(const char *text);
-/* Cuts the whole rest of `t` in place, which must outlive `out`. Save frames and the lists and tables of CIF 2.0 are
- * refused. */
+/* Cuts the whole rest of `t` in place, which must outlive `out`. Save frames and the lists and tables of
+ * CIF 2.0 are refused. */
 int nh_cif_parse_text(nh_text *t, nh_cif *out, nh_error *err);
 void nh_cif_text_free(nh_cif *c);
 
-/* The item with the tag, without regard to case, or NULL. Two spellings: the first that is there; `other` may be NULL. */
+/* The item with the tag, without regard to case, or NULL. Two spellings: the first that is there; `other`
+ * may be NULL. */
 const nh_cif_item *nh_cif_find(const nh_cif *c, size_t block, const char *tag, const char *other);
 /* Row `row` of an item. */
 const nh_cif_value *nh_cif_at(const nh_cif *c, const nh_cif_item *item, size_t row);

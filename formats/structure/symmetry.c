@@ -160,7 +160,7 @@ int nh_symmetry_check(const nh_symmetry *s, const double lattice[9], nh_error *e
     return 0;
 }
 
-/* --- names ------------------------------------------------------------------------------------------------------- */
+/* --- names --- */
 
 /* Without spaces and underscores, in small letters; the setting ("2", "h", "r") apart. */
 typedef struct group_name {
@@ -176,7 +176,8 @@ static void squeeze(const char *text, size_t length, char out[NAME])
     out[n] = '\0';
 }
 
-/* "F d -3 m :2", "R -3 m :H", and with the letters of older files "F d -3 m Z" (second origin), "S" (first). */
+/* "F d -3 m :2", "R -3 m :H", and with the letters of older files "F d -3 m Z" (second origin), "S"
+ * (first). */
 static void cut_name(const char *h_m, group_name *out)
 {
     size_t n = strlen(h_m);
@@ -195,8 +196,9 @@ static void cut_name(const char *h_m, group_name *out)
     squeeze(h_m, n, out->symbol);
 }
 
-/* True where `symbol` is one of the setting's names. A monoclinic setting has its full symbol, with or without the axes that are
- * "1": the short symbol of the table is that of all settings, while P 21/c means one of them. */
+/* True where `symbol` is one of the setting's names. A monoclinic setting has its full symbol, with or
+ * without the axes that are "1": the short symbol of the table is that of all settings, while P 21/c means
+ * one of them. */
 static bool has_name(const SpglibSpacegroupType *t, const char *symbol)
 {
     char name[NAME], shorter[NAME];
@@ -214,7 +216,8 @@ static bool has_name(const SpglibSpacegroupType *t, const char *symbol)
     return strcmp(name, symbol) == 0;
 }
 
-/* The settings that fit the names of the space group; the Hall symbol counts where it is one of the table's. */
+/* The settings that fit the names of the space group; the Hall symbol counts where it is one of the
+ * table's. */
 static size_t candidates(const nh_space_group *g, int hall_number[N_HALL])
 {
     group_name name = {"", ""};

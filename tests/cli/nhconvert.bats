@@ -90,6 +90,58 @@ close() {
     close reference other 1e-6
 }
 
+@test "GaAs, a prediction: its bands in Wannier90's files" {
+    [ -f "$MODEL" ] || skip "no model"
+    "$BIN/mkgraph" --abacus "$GAAS/scf" --abacus-h0 "$GAAS/h0" | "$BIN/nhinfer" -q -m "$MODEL" -o ham.nc
+    bands ham.nc h_pred 0,0,0 0.5,0,0.5 0.5,0.5,0.5 > reference
+    # without a ceiling all bands are those of the mesh
+    run -0 "$BIN/nhconvert" --to wannier90 --matrix h_pred --mesh 2 2 2 --ceiling 0 ham.nc -o w
+    [[ "$output" == "nhconvert: mesh 2 x 2 x 2, no ceiling: bands between k-points"*"no position matrix"* ]]
+    [[ "$(head -1 w_hr.dat)" == "nextham: GaAs h_pred, Loewdin orbitals, all up, then all down; mesh 2 x 2 x 2"* ]]
+    $PYTHON -c 'import numpy' 2> /dev/null || skip "no numpy for Python"
+    for kind in hr tb; do
+        $READER bands $kind w_$kind.dat 0,0,0 0.5,0,0.5 0.5,0.5,0.5 > other
+        close reference other 1e-6
+    done
+    # with one, those below it
+    "$BIN/nhconvert" -q --to wannier90 --matrix h_pred --mesh 2 2 2 --ceiling 10 ham.nc -o c
+    $READER bands hr c_hr.dat 0,0,0 0.5,0,0.5 0.5,0.5,0.5 > other
+    awk '$1 < 17.7' reference > below
+    tr -s ' ' '\n' < other | awk '$1 < 17.7' > other.below
+    [ "$(wc -l < below)" -gt 60 ]
+    close below other.below 1e-6
+    # its lattice and atoms; the orbitals stand at these
+    [ "$(head -1 w_centres.xyz)" -eq 78 ]
+    grep -q '^num_wann = 76$' w.win
+    [ "$(sed -n '/begin atoms_cart/,/end/p' w.win | tail -n +3 | head -2)" = "$(tail -2 w_centres.xyz)" ]
+}
+
+@test "Wannier90: a position matrix, and what there is no file for" {
+    $PYTHON -c 'import numpy' 2> /dev/null || skip "no numpy for Python"
+    $PYTHON "${BATS_TEST_DIRNAME%/cli}/data/make_species.py" .
+    printf 'BN\n3.615\n0 .5 .5\n.5 0 .5\n.5 .5 0\nB N\n1 1\nDirect\n0 0 0\n.25 .25 .25\n' > POSCAR
+    "$BIN/h0build" -q --ecut 20 --position --pseudo-dir pseudo --orbital-dir orbital POSCAR -o bn.nc
+    run -0 "$BIN/nhconvert" --to wannier90 --mesh 3 3 3 --efermi 5 bn.nc -o bn
+    [[ "$output" == *"r from the position matrix" ]]
+    # an orbital of B is spread about the atom at the origin, one of N about its own
+    awk 'NR > 2 && $1 == "X" && ($2 > 2 || $2 < -2) { bad = 1 } END { exit bad }' bn_centres.xyz
+    bands bn.nc h0 0,0,0 > reference
+    $READER bands tb bn_tb.dat 0,0,0 | tr -s ' ' '\n' | head -8 > other
+    head -8 reference > below
+    close below other 1e-6
+    run "$BIN/nhconvert" --to wannier90 --mesh 0 1 1 bn.nc -o out
+    refused bn.nc "1 to 64 points"
+    run "$BIN/nhconvert" --to wannier90 --mesh 2 2 2 bn.nc -o nowhere/out
+    [ "$status" -eq 1 ]
+    [[ "${lines[-1]}" == "nhconvert: nowhere/out_hr.dat"* ]]
+    for a in "--to graph --mesh 2 2 2 deeph" "--to deeph --ceiling 3 bn.nc -o x" "--to wannier90 --ceiling -1 bn.nc -o x"; do
+        # shellcheck disable=SC2086
+        run "$BIN/nhconvert" $a
+        [ "$status" -eq 2 ]
+        [ "${#lines[@]}" -eq 1 ]
+    done
+}
+
 @test "single precision, a graph with several matrices: the one that is asked for" {
     for m in h0 h_label; do
         "$BIN/nhconvert" --to deeph --matrix $m "$LICL" -o $m

@@ -85,7 +85,8 @@ static void crystals(void **state)
                               24.16) "_space_group_IT_number 166\n" SITES
                                      "Bi 0.4 0.4 0.4\nTe1 0 0 0\nTe2 0.2095 0.2095 0.2095\n",
          5, "Bi2Te3", 0, 0, 3},
-        /* a molecule's crystal: listed operations, D for H, text of several lines, comments, blocks without sites */
+        /* a molecule's crystal: listed operations, D for H, text of several lines, comments, blocks
+         * without sites */
         {"#\\#CIF_1.1\ndata_global\n_publ_title\n;\n a 'title'; with _tags and\nloop_\n;\ndata_ice\n"
          "_cell_length_a 4.5\n_cell_length_b 5\n_cell_length_c 6\n_cell_angle_alpha 90\n_cell_angle_beta "
          "100\n"
@@ -138,7 +139,8 @@ static void crystals(void **state)
     }
 }
 
-/* The same crystal from the names of its group and from the operations. P 21/n of above: four images that are known. */
+/* The same crystal from the names of its group and from the operations. P 21/n of above: four images that
+ * are known. */
 static void positions(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Folders of DeepH: both layouts there and back, bit for bit; the order of orbitals, spins and atoms by files made by hand; files that
- * lie. */
+/* Folders of DeepH: both layouts there and back, bit for bit; the order of orbitals, spins and atoms by
+ * files made by hand; files that lie. */
 #include "made_crystal.h"
 
 #include "formats/deeph/blocks.h"
@@ -39,10 +39,10 @@ static int tear_down(void **state)
     return rmdir(scratch);
 }
 
-/* --- there and back --------------------------------------------------------------------------------------------------- */
+/* --- there and back --- */
 
-/* A graph with a Hermitian matrix and a symmetric overlap, atoms Li, Ga; with `mixed` Ga, Li, Ga, whose elements do not stand
- * together. */
+/* A graph with a Hermitian matrix and a symmetric overlap, atoms Li, Ga; with `mixed` Ga, Li, Ga, whose
+ * elements do not stand together. */
 static nh_graph *example(int n_spin, bool mixed)
 {
     nh_graph *g;
@@ -119,7 +119,8 @@ static void there_and_back(void **state)
         }
 }
 
-/* Elements that do not stand together: the old layout keeps the order, the new one groups, and blocks go along. */
+/* Elements that do not stand together: the old layout keeps the order, the new one groups, and blocks go
+ * along. */
 static void grouped(void **state)
 {
     (void)state;
@@ -176,7 +177,7 @@ static void refused_to_write(void **state)
     nh_graph_free(g);
 }
 
-/* --- folders made by hand ------------------------------------------------------------------------------------------------ */
+/* --- folders made by hand --- */
 
 static void put(const char *name, const char *text)
 {
@@ -215,7 +216,8 @@ static hid_t complex_type(void)
     return type;
 }
 
-/* One atom in a wide cell with the shells of `types`; H of n x n, here with the element of orbitals a and b set. */
+/* One atom in a wide cell with the shells of `types`; H of n x n, here with the element of orbitals a and
+ * b set. */
 static void old_atom(const char *types, const char *info)
 {
     clear();
@@ -319,7 +321,7 @@ static void spins(void **state)
     clear();
 }
 
-/* --- files that lie ------------------------------------------------------------------------------------------------------- */
+/* --- files that lie --- */
 
 static void refused(const char *message)
 {
