@@ -143,7 +143,7 @@ static const char *misuse(const arguments *a, const nh_common *common)
 
 int main(int argc, char **argv)
 {
-    arguments a = {.ceiling = 15,
+    arguments a = {.ceiling = 10,
                    .import = {.cutoff = NAN, .rydberg = NH_RYDBERG, .efermi = NAN, .nelec = NAN}};
     const nh_option options[] = {
         {NH_OPT_CHOICE, 0, "to", NULL, &a.to, nh_format_names, &a.to_given, "what to write"},
@@ -152,7 +152,7 @@ int main(int argc, char **argv)
         {NH_OPT_INTS3, 0, "mesh", "N1 N2 N3", a.mesh, NULL, &a.mesh_given,
          "wannier90: k-points along each axis [as many as cells that blocks reach]"},
         {NH_OPT_REAL, 0, "ceiling", "E", &a.ceiling, NULL, &a.ceiling_given,
-         "wannier90: bands further than E eV above the Fermi level end there; 0: they do not [15]"},
+         "wannier90: bands further than E eV above the Fermi level end there; 0: they do not [10]"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "What the input may lack"},
         {NH_OPT_STRING, 0, "basis", "El:SHELLS,...", (void *)&a.import.basis, NULL, NULL,
          "ABACUS: orbital shells, as Ga:2s2p2d1f,As:2s2p1d"},
