@@ -71,7 +71,7 @@ static int choose_matrix(const arguments *a, const nh_program *program, const nh
     return 0;
 }
 
-/* What it costs to have orthogonal orbitals is said, however quiet: it depends on the mesh. */
+/* What it costs to have orthogonal orbitals is said, and stands in the files, too. */
 static int write_wannier90(const nh_program *program, const arguments *a, const nh_common *common,
                            nh_found *in, nh_matrix which, nh_threads *threads, nh_error *err)
 {

@@ -4,9 +4,7 @@
 #define NH_FORMATS_DEEPH_BLOCKS_H
 
 #include "crystal/graph.h"
-#include "formats/deeph/deeph.h"
-
-#include <hdf5.h>
+#include "formats/deeph/layout.h"
 
 /* Orders of a folder. place: for each orbital of an atom as the folder has them, its index in ours; atom
  * after atom. */

@@ -21,8 +21,7 @@
 
 #include "crystal/graph.h"
 #include "formats/abacus/graph.h" /* nh_log */
-
-typedef enum nh_deeph_layout { NH_DEEPH_NONE, NH_DEEPH_OLD, NH_DEEPH_NEW } nh_deeph_layout;
+#include "formats/deeph/layout.h"
 
 /* By the files that are there. */
 nh_deeph_layout nh_deeph_recognise(const char *folder);

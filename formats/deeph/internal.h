@@ -3,6 +3,7 @@
 #define NH_FORMATS_DEEPH_INTERNAL_H
 
 #include "formats/deeph/blocks.h"
+#include "formats/deeph/deeph.h"
 
 enum { NH_DEEPH_H, NH_DEEPH_PREDICTED, NH_DEEPH_S, NH_DEEPH_N_FILE };
 

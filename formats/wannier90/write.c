@@ -98,8 +98,13 @@ static void put_tb(FILE *out, const content *c)
                 double x[3][2];
                 for (size_t k = 0; k < 3; k++)
                     position(c, r, m, n, k, x[k]);
-                fprintf(out, "%5zu %5zu %18.12f %18.12f %18.12f %18.12f %18.12f %18.12f\n", m + 1, n + 1,
-                        x[0][0], x[0][1], x[1][0], x[1][1], x[2][0], x[2][1]);
+                const bool none = x[0][0] == 0 && x[0][1] == 0 && x[1][0] == 0 && x[1][1] == 0 &&
+                                  x[2][0] == 0 && x[2][1] == 0;
+                if (none) /* most of them without a position matrix */
+                    fprintf(out, "%5zu %5zu 0.0 0.0 0.0 0.0 0.0 0.0\n", m + 1, n + 1);
+                else
+                    fprintf(out, "%5zu %5zu %18.12f %18.12f %18.12f %18.12f %18.12f %18.12f\n", m + 1, n + 1,
+                            x[0][0], x[0][1], x[1][0], x[1][1], x[2][0], x[2][1]);
             }
     }
 }
