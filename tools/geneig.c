@@ -19,6 +19,7 @@
 
 static const nh_matrix MATRICES[] = {NH_H_PRED, NH_H0, NH_H_LABEL};
 static const char *const MATRIX_NAMES[] = {"h_pred", "h0", "h_label", NULL};
+static const char *const EFERMI[] = {"auto", NULL};
 static const char *const SOLVERS[] = {"auto", "dense", "sparse", NULL};
 enum { SOLVER_AUTO, SOLVER_DENSE, SOLVER_SPARSE };
 /* Basis functions below which the sparse solver is not even asked what it would take. */
@@ -36,6 +37,9 @@ typedef struct arguments {
     bool has_fermi_mesh, has_solver, has_memory;
     int solver;
     double memory; /* GB */
+    bool has_efermi, has_nelec;
+    int efermi;
+    double nelec;
 } arguments;
 
 /* Where matrices come from: a reciprocal-space file, or a real-space file and Fourier sums. */
@@ -48,7 +52,8 @@ typedef struct source {
     nh_device *device; /* NULL: the CPU */
     nh_kspace s;
     double anti;
-    double filled; /* Fermi level by --fermi-mesh; NaN without */
+    double filled;   /* Fermi level by --fermi-mesh or --efermi auto; NaN without */
+    double vbm, cbm; /* by --efermi auto; NaN without */
 } source;
 
 static void source_close(source *q)
@@ -199,7 +204,7 @@ static nh_nearest_task sparse_task(const source *q, const arguments *a, job *j)
 static const char *only_dense(const source *q, const arguments *a)
 {
     if (q->graph == NULL) return "a reciprocal-space file has dense matrices";
-    if (!a->has_nev) return "it needs --nev and --sigma";
+    if (!a->has_nev) return "it needs --nev";
     if (a->has_threshold) return "it has no --s-threshold";
     if (a->has_project || a->spin) return "it has no --project and no --spin";
     if (q->device != NULL) return "it has no --device";
@@ -355,12 +360,59 @@ static int find_fermi_level(source *q, const arguments *a, nh_error *err)
     return status;
 }
 
+/* --efermi auto: the level that fills the bands of these k-points, and the states on both sides of it. */
+static int find_level_here(source *q, const arguments *a, bool sparse, nh_error *err)
+{
+    const nh_electrons *e = &q->s.electrons;
+    int status;
+    if (a->has_nelec) q->s.electrons.nelec = a->nelec;
+    if (!(e->nelec > 0))
+        return nh_fail(err, "%s: --efermi auto: the file has no number of electrons: give --nelec",
+                       nh_nc_name(q->in));
+    if (sparse) {
+        job j = {.q = q};
+        nh_nearest_task task = sparse_task(q, a, &j);
+        if (!a->has_sigma) task.centre = isnan(e->efermi) ? 0 : e->efermi;
+        status = nh_nearest_fermi(&task, &q->s.k, e->nelec, e->electrons_per_band, &q->filled, &q->vbm,
+                                  &q->cbm, err);
+    } else {
+        nh_spectrum v;
+        nh_bands b;
+        const nh_band_choice all = {.kind = NH_BANDS_ALL, .count = q->s.basis};
+        if (nh_spectrum_new(q->s.k.count, q->s.basis, &v, err) != 0) return -1;
+        status = solve_all(q, a, &all, 0, NULL, NULL, &v, err);
+        if (status == 0 && (status = nh_bands_new(&q->s.k, q->s.basis, &b, err)) == 0) {
+            b.electrons_per_band = e->electrons_per_band;
+            const size_t n = q->s.k.count * q->s.basis;
+            memcpy(b.energy, v.energy, n * sizeof *b.energy);
+            status = nh_fermi_level(&b, e->nelec, &q->filled, err);
+            q->vbm = -INFINITY;
+            q->cbm = INFINITY;
+            for (size_t i = 0; i < n && status == 0; i++) {
+                if (b.energy[i] <= q->filled) q->vbm = fmax(q->vbm, b.energy[i]);
+                if (b.energy[i] > q->filled) q->cbm = fmin(q->cbm, b.energy[i]);
+            }
+            nh_bands_free(&b);
+        }
+        nh_spectrum_free(&v);
+    }
+    if (status != 0) return nh_fail_at(err, "%s: --efermi auto", nh_nc_name(q->in));
+    if (!q->common->quiet)
+        fprintf(
+            stderr,
+            "%s: %g electrons at %zu k-points: Fermi level %.6f eV, states at %.6f and %.6f eV beside it\n",
+            q->program->name, e->nelec, q->s.k.count, q->filled, q->vbm, q->cbm);
+    return 0;
+}
+
 static int write_facts(nh_nc *out, const source *q, const nh_spectrum *v, const nh_bands *b,
                        double mesh_level, const arguments *a, nh_error *err)
 {
     const bool known = !isnan(q->s.electrons.efermi), filled = !isnan(q->filled);
     char from[64] = "input";
-    if (filled)
+    if (a->has_efermi)
+        snprintf(from, sizeof from, "these k-points");
+    else if (filled)
         snprintf(from, sizeof from, "mesh %dx%dx%d", a->fermi_mesh[0], a->fermi_mesh[1], a->fermi_mesh[2]);
     else if (!known)
         snprintf(from, sizeof from, "mesh");
@@ -368,6 +420,10 @@ static int write_facts(nh_nc *out, const source *q, const nh_spectrum *v, const 
     if ((known || filled || !isnan(mesh_level)) && nh_nc_set_text(out, "efermi_from", from, err) != 0)
         return -1;
     if (!isnan(mesh_level) && nh_nc_set_double(out, "efermi_mesh", mesh_level, err) != 0) return -1;
+    if (a->has_efermi && isfinite(q->vbm) && isfinite(q->cbm) &&
+        (nh_nc_set_double(out, "state_below_efermi", q->vbm, err) != 0 ||
+         nh_nc_set_double(out, "state_above_efermi", q->cbm, err) != 0))
+        return -1;
     if (!a->has_threshold) return 0;
     size_t dropped = 0, worst = 0;
     size_t *each = NH_ARRAY(size_t, b->k.count);
@@ -460,16 +516,21 @@ static int new_weigher(const source *q, const arguments *a, size_t most, nh_weig
                : nh_fail_at(err, "%s", nh_nc_name(q->in));
 }
 
-static int solve(source *q, const arguments *a, nh_error *err)
+static int solve(source *q, const arguments *given, nh_error *err)
 {
+    arguments own = *given; /* --nev without --sigma: about the Fermi level */
+    const arguments *a = &own;
     nh_band_choice choice;
     nh_spectrum v;
     nh_nc *out = NULL;
     nh_weigher weigher = {0};
     const bool weighs = a->has_project || a->spin;
     bool sparse;
+    if (choose_solver(q, a, &sparse, err) != 0 || (a->has_efermi && find_level_here(q, a, sparse, err) != 0))
+        return -1;
+    if (!a->has_sigma) own.sigma = q->filled;
     if (choose_bands(a, q->s.basis, nh_nc_name(q->in), &choice, err) != 0 ||
-        choose_solver(q, a, &sparse, err) != 0 || nh_spectrum_new(q->s.k.count, q->s.basis, &v, err) != 0)
+        nh_spectrum_new(q->s.k.count, q->s.basis, &v, err) != 0)
         return -1;
     /* The number of bands in a window is known only after all energies are; the others' is known now. */
     const bool window = choice.kind == NH_BANDS_WINDOW;
@@ -504,7 +565,14 @@ static int check_arguments(const arguments *a, nh_error *err)
 {
     if (a->has_bands + a->has_window + (a->has_nev || a->has_sigma) > 1)
         return nh_fail(err, "one of --bands, --window, --nev expected, found several");
-    if (a->has_nev != a->has_sigma) return nh_fail(err, "--nev and --sigma belong together");
+    if (a->has_sigma && !a->has_nev) return nh_fail(err, "--sigma: with --nev");
+    if (a->has_nev && !a->has_sigma && !a->has_efermi)
+        return nh_fail(err, "--nev and --sigma belong together (or --efermi auto: about the Fermi level)");
+    if (a->has_efermi && a->has_fermi_mesh)
+        return nh_fail(err, "--efermi auto and --fermi-mesh: two ways to one number");
+    if (a->has_nelec && !a->has_efermi) return nh_fail(err, "--nelec: with --efermi auto");
+    if (a->has_nelec && !(a->nelec > 0))
+        return nh_fail(err, "--nelec: a positive number expected, found %g", a->nelec);
     if (a->has_nev && a->nev < 1) return nh_fail(err, "--nev: at least 1 expected, found %d", a->nev);
     if (a->has_bands &&
         (a->bands[0] < 1 || a->bands[0] != floor(a->bands[0]) || a->bands[1] != floor(a->bands[1])))
@@ -563,10 +631,17 @@ int main(int argc, char **argv)
          "Fermi level: fill the bands of the same Hamiltonian on this Gamma-centred mesh first [the file's, "
          "if it has "
          "h_label; else by bandplot-data, from the k-points that are asked for]"},
+        {NH_OPT_CHOICE, 0, "efermi", NULL, &a.efermi, EFERMI, &a.has_efermi,
+         "auto: Fermi level by filling the bands of these k-points; for large crystals by counting. --sigma "
+         "is "
+         "then this level where it is not given"},
+        {NH_OPT_REAL, 0, "nelec", "N", &a.nelec, NULL, &a.has_nelec,
+         "electrons for --efermi auto [the file's]"},
         NH_KPOINT_OPTION_ROWS(a.k),
     };
     static const char *const synopsis[] = {
-        "[--bands LO:HI | --window EMIN:EMAX | --nev N --sigma E] [--vectors] [-o eig.nc] [hk.nc]",
+        "[--bands LO:HI | --window EMIN:EMAX | --nev N --sigma E|--efermi auto] [--vectors] [-o eig.nc] "
+        "[hk.nc]",
         "[...] [--matrix h_pred|h0|h_label] --path PATH | --mesh N1 N2 N3 | --kpath FILE | --kpoints FILE "
         "[-o eig.nc] ham.nc",
         NULL,
@@ -603,6 +678,13 @@ int main(int argc, char **argv)
             "where the electrons are known, the "
             "level found by filling these bands is the attribute efermi_mesh, and efermi too if "
             "the input has none. --fermi-mesh fills bands on a mesh of its own.\n\n"
+            "--efermi auto fills the bands of the k-points given, with their weights, as bandplot-data does "
+            "where no "
+            "level is known: the level is half-way between the last state filled and the next, or on a state "
+            "that is "
+            "filled in part. The sparse solver finds it without all bands: it counts the states below trial "
+            "energies "
+            "until a few are left, and solves for those. Both states are printed and are in the file.\n\n"
             "An overlap matrix that is not positive definite is an error that names the k-point "
             "and the smallest eigenvalue.\n\n"
             "--against: with D(k) = H(k) - H'(k) - mu S(k), where mu is the least-squares shift "
@@ -631,7 +713,7 @@ int main(int argc, char **argv)
         nh_report(&program, &err);
         status = 2;
     } else {
-        source q = {.program = &program, .common = &common, .filled = NAN};
+        source q = {.program = &program, .common = &common, .filled = NAN, .vbm = NAN, .cbm = NAN};
         status = source_open(&q, &a, &err);
         if (status == 0) status = solve(&q, &a, &err);
         if (status != 0) nh_report(&program, &err);

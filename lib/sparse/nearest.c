@@ -468,6 +468,11 @@ fail:
 
 /* ---- all k-points */
 
+static int fill_point(worker *w, const double *k, nh_error *err)
+{
+    return nh_sparse_fill(w->a, k, err) != 0 ? -1 : open_factor(w, err);
+}
+
 static int open_point(worker *w, const double *k, double *s_smallest, double *s_largest, nh_error *err)
 {
     if (nh_sparse_fill(w->a, k, err) != 0 || check_overlap(w, s_smallest, s_largest, err) != 0) return -1;
@@ -554,9 +559,7 @@ static int count_states(worker *w, const nh_kpoints *k, double energy, double *c
     for (size_t i = 0; i < k->count; i++) {
         size_t below;
         double at = energy;
-        if (nh_sparse_fill(w->a, k->k + 3 * i, err) != 0 || open_factor(w, err) != 0 ||
-            factor_beside(w, &at, &below, err) != 0)
-            return -1;
+        if (fill_point(w, k->k + 3 * i, err) != 0 || factor_beside(w, &at, &below, err) != 0) return -1;
         *count += k->weight[i] * (double)below;
     }
     return 0;
@@ -603,8 +606,7 @@ static int level_about(worker *w, const nh_kpoints *k, double nelec, double elec
     *sure = false;
     for (size_t i = 0; i < k->count && status == 0; i++) {
         search s = {.centre = energy, .wanted = wanted, .balanced = true};
-        double small, large;
-        status = open_point(w, k->k + 3 * i, &small, &large, err);
+        status = fill_point(w, k->k + 3 * i, err);
         if (status == 0) status = states_about(w, &s, &v[i], err);
         nh_lanczos_free(v[i].lanczos); /* only the energies are needed */
         v[i].lanczos = NULL;
@@ -652,6 +654,13 @@ int nh_nearest_fermi(const nh_nearest_task *t, const nh_kpoints *k, double nelec
     int status = worker_new(t, &w, err);
     if (status == 0 && !(target > 0 && target < (double)nh_sparse_basis(w.a, NH_SPARSE_H)))
         status = nh_fail(err, "%g electrons do not fill these bands", nelec);
+    for (size_t i = 0; i < k->count && status == 0; i++) { /* counts mean something only then */
+        double smallest, largest;
+        status = nh_sparse_fill(w.a, k->k + 3 * i, err);
+        if (status == 0) status = check_overlap(&w, &smallest, &largest, err);
+        if (status != 0)
+            nh_fail_at(err, "k-point %zu (%g %g %g)", i + 1, k->k[3 * i], k->k[3 * i + 1], k->k[3 * i + 2]);
+    }
     if (status == 0) status = halve_in(&w, k, target, &energy, &off, err);
     for (size_t side = BLOCK + (size_t)off; status == 0 && !sure && side <= MOST; side *= 2) {
         status =

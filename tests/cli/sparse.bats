@@ -92,6 +92,45 @@ same() {
     values "$T/s.nc" eigenvalue | awk -v e="$e" 'NR == 1 { exit !(($1 - e) ^ 2 < 1e-16) }'
 }
 
+@test "pipelines/large-cell.sh: a vacancy's states, those of the dense solver" {
+    need_mumps
+    export NEXTHAM_PSEUDO=$D/pseudo NEXTHAM_ORBITAL=$D/orbital H0BUILD_OPTIONS="--ecut 20"
+    BIN=$BIN pipelines/large-cell.sh -n 1 -e B -a 3.6 -b 4 -o "$T/cell" 2> "$T/said"
+    grep -q "sparse: .* real: .* GB of " "$T/said"
+    [ "$(sed -n 7p "$T/cell/POSCAR")" = 7 ]
+    "$BIN/geneig" -q --solver dense --matrix h0 --kpoints "$T/cell/gamma" --efermi auto --nev 4 -o "$T/d.nc" "$T/cell/graph.nc"
+    level=$(ncdump -h "$T/d.nc" | awk '$1 == ":efermi" { print $3 }')
+    paste <(grep -v '^#' "$T/cell/gap.txt") <(values "$T/d.nc" eigenvalue) |
+        awk -v level="$level" '{ d = $2 + level - $3; if (d * d > 1e-11) bad = 1 } END { exit bad || NR != 4 }'
+    run pipelines/large-cell.sh -n x
+    [ "$status" -eq 2 ]
+}
+
+@test "--efermi auto: by counting, the level and the gap that all bands give" {
+    need_mumps
+    for spin in 1 4; do
+        at="--efermi auto --matrix h0 --kpoints $D/k $D/$spin.nc"
+        "$BIN/geneig" -q --solver dense -o "$T/d.nc" $at
+        run "$BIN/geneig" --solver sparse --nev 2 -o "$T/s.nc" $at
+        [ "$status" -eq 0 ] || { echo "$output"; return 1; }
+        [[ "$output" == *"states below"*"electrons at 3 k-points: Fermi level "* ]]
+        for f in s d; do
+            ncdump -h "$T/$f.nc" | sed -n 's/^[ \t]*:\(efermi\|state_below_efermi\|state_above_efermi\) = \(.*\) ;/\2/p' > "$T/$f"
+        done
+        paste "$T/s" "$T/d" | awk '{ d = $1 - $2; if (d * d > 1e-16) bad = 1 } END { exit bad || NR != 3 }'
+        ncdump -h "$T/s.nc" | grep -q 'efermi_from = "these k-points"'
+    done
+    run "$BIN/geneig" -q --solver sparse --nev 2 --nelec 1e6 -o "$T/s.nc" $at
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"1e+06 electrons do not fill these bands"* ]]
+    one_line
+    for options in "--nelec 4" "--efermi auto --fermi-mesh 1 1 1" "--efermi auto --nelec 0" "--efermi 3"; do
+        run "$BIN/geneig" $options --nev 2 --matrix h0 --kpoints "$D/k" -o "$T/s.nc" "$D/1.nc"
+        [ "$status" -eq 2 ] || { echo "$options: $status $output"; return 1; }
+        one_line
+    done
+}
+
 @test "refused: too many bands, no memory, what is for the dense solver" {
     at="--matrix h0 --kpoints $D/k -o $T/s.nc $D/1.nc"
     for options in "--nev 100000 --sigma 0" "--nev 3 --sigma 0 --memory 1e-6" "--nev 3 --sigma 0 --s-threshold 1e-4" "--window 0:1" "--bands 1:2"; do
