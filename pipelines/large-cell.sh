@@ -46,6 +46,6 @@ ncdump -v eigenvalue,band_index "$out/gap.nc" | awk '
     $1 == ":efermi" { level = $3 }
     $1 == "eigenvalue" && $2 == "=" { on = 1; $1 = $2 = "" }
     $1 == "band_index" && $2 == "=" { first = $3 + 0 }
-    on { last = /;/; gsub(/[,;]/, " "); for (i = 1; i <= NF; i++) e[count++] = $i; on = !last }
+    on { last = /;/; gsub(/[,;]/, " "); for (i = 1; i <= NF; i++) if ($i != "") e[count++] = $i; on = !last }
     END { print "# band\tE - Ef (eV)"; for (i = 0; i < count; i++) printf "%d\t%.6f\n", first + i, e[i] - level }' > "$out/gap.txt"
 cat "$out/gap.txt"
