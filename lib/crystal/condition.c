@@ -1,8 +1,8 @@
 #include "crystal/condition.h"
 
+#include "base/complex.h"
 #include "base/memory.h"
 
-#include <complex.h>
 #define lapack_complex_double double complex
 #define lapack_complex_float float complex
 #include <lapacke.h>

@@ -1,5 +1,6 @@
 #include "crystal/eigen.h"
 
+#include "base/complex.h"
 #include "base/memory.h"
 #include "crystal/eigen_internal.h"
 #include "crystal/eigen_placed.h"
@@ -8,7 +9,6 @@
 #include "device/device.h"
 
 #include <cblas.h>
-#include <complex.h>
 #define lapack_complex_double double complex
 #define lapack_complex_float float complex
 #include <lapacke.h>

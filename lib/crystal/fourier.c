@@ -1,11 +1,11 @@
 #include "crystal/fourier.h"
+#include "base/complex.h"
 #include "crystal/fourier_placed.h"
 
 #include "base/memory.h"
 #include "device/device.h"
 
 #include <cblas.h>
-#include <complex.h>
 #include <limits.h>
 #include <math.h>
 #include <stdint.h>

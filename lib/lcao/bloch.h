@@ -3,10 +3,10 @@
 #ifndef NH_LCAO_BLOCH_H
 #define NH_LCAO_BLOCH_H
 
+#include "base/complex.h"
 #include "base/threads.h"
 #include "crystal/pairs.h"
 
-#include <complex.h>
 #include <stddef.h>
 
 /* The Gamma-centred mesh (i/n1, j/n2, l/n3), of each pair k, -k one point with the weight of both; sum of weights 1. In

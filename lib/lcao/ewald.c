@@ -1,3 +1,4 @@
+#include "base/complex.h"
 #include "lcao/potential.h"
 
 #include "base/memory.h"
@@ -6,7 +7,6 @@
 #include "crystal/neighbours.h"
 #include "crystal/pairs.h"
 
-#include <complex.h>
 #include <math.h>
 #include <stdlib.h>
 

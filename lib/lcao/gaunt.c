@@ -1,9 +1,9 @@
 #include "lcao/gaunt.h"
 
+#include "base/complex.h"
 #include "base/memory.h"
 #include "o3/harmonics.h"
 
-#include <complex.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -4,11 +4,11 @@
 #ifndef NH_LCAO_GRID_H
 #define NH_LCAO_GRID_H
 
+#include "base/complex.h"
 #include "base/error.h"
 #include "base/threads.h"
 #include "device/device.h"
 
-#include <complex.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -3,9 +3,9 @@
 #ifndef NH_LCAO_MIXING_H
 #define NH_LCAO_MIXING_H
 
+#include "base/complex.h"
 #include "base/error.h"
 
-#include <complex.h>
 #include <stddef.h>
 
 typedef struct nh_mixing nh_mixing;

@@ -6,11 +6,11 @@
 #ifndef NH_LCAO_STATES_H
 #define NH_LCAO_STATES_H
 
+#include "base/complex.h"
 #include "base/ranks.h"
 #include "base/threads.h"
 #include "crystal/pairs.h"
 
-#include <complex.h>
 #include <stdbool.h>
 #include <stddef.h>
 

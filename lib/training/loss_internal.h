@@ -4,10 +4,10 @@
 #ifndef NH_TRAINING_LOSS_INTERNAL_H
 #define NH_TRAINING_LOSS_INTERNAL_H
 
+#include "base/complex.h"
 #include "ensemble/edges.h"
 #include "training/loss.h"
 
-#include <complex.h>
 #include <math.h>
 
 /* A graph without spin stands for uu = dd and ud = du = 0: its one block counts twice in sums over the four

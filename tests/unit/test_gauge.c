@@ -1,4 +1,5 @@
 /* Gauge MAE against direct sums and brute-force minima, on a random Hamiltonian of a real neighbour list. */
+#include "base/complex.h"
 #include "random.h"
 
 #include "crystal/gauge.h"
@@ -6,7 +7,6 @@
 
 #include "base/memory.h"
 
-#include <complex.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
 /* Pieces of the self-consistent loop that need no grid: occupations, mixing, half mesh and lattice sums, states. */
+#include "base/complex.h"
 #include "made_crystal.h"
 
 #include "base/threads.h"
@@ -13,7 +14,6 @@
 #include "lcao/occupation.h"
 #include "lcao/states.h"
 
-#include <complex.h>
 #include <unistd.h>
 
 static void assert_near(double found, double expected, double tolerance)

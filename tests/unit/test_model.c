@@ -45,7 +45,7 @@ static nh_model *make(const char *extra, bool as_double)
 {
     char text[1024];
     nh_config config;
-    nh_model *m;
+    nh_model *m = NULL;
     nh_error err = {""};
     snprintf(text, sizeof text, "%s%s", TINY, extra);
     if (nh_config_parse(text, "tiny", &config, &err) || nh_model_new(&config, as_double, &m, &err))
@@ -90,7 +90,7 @@ static void save_without_norm(size_t range)
 
 static nh_model *load(unsigned acts)
 {
-    nh_model *m;
+    nh_model *m = NULL;
     nh_error err = {""};
     if (nh_model_read(path, acts, NULL, &m, &err)) fail_msg("%s", err.text);
     return m;
@@ -98,7 +98,7 @@ static nh_model *load(unsigned acts)
 
 static void assert_refused(const char *expected)
 {
-    nh_model *m;
+    nh_model *m = NULL;
     nh_error err = {""};
     if (!nh_model_read(path, BOTH, NULL, &m, &err)) fail_msg("accepted; expected: %s", expected);
     assert_null(m);

@@ -430,8 +430,8 @@ static void man_page(void **state)
         ".TH \"EXAMPLE\" 1 ",
         "\n.SH NAME\nexample \\- structure in, graph out\n",
         "\n.SH SYNOPSIS\n",
-        "\n.SH DESCRIPTION\nReads a\\-b and C:\\edir, \\(tix\\(ha2 of \\(gay\\(aq.\n\\&.leading "
-        "dot\n\\&\\(aqleading",
+        ("\n.SH DESCRIPTION\nReads a\\-b and C:\\edir, \\(tix\\(ha2 of \\(gay\\(aq.\n\\&.leading "
+         "dot\n\\&\\(aqleading"),
         "\n  verbatim line\n",
         "\nLengths in \\[u00C5].\n",
         "\n.SH OPTIONS\n",

@@ -61,7 +61,7 @@ static void types(void **state)
     for (size_t i = 0; i < 4; i++)
         t[i] = (nh_tensor_out){.name = names[i], .dtype = kinds[i], .n_dim = 2, .dim = dim, .values = given};
     nh_error err;
-    nh_checkpoint *c;
+    nh_checkpoint *c = NULL;
     if (nh_checkpoint_write(path, 4, t, "some: text\n", &err) != 0 ||
         nh_checkpoint_open(path, NULL, &c, &err) != 0)
         fail_msg("%s", err.text);
