@@ -5,6 +5,7 @@ PREFIX  ?= /usr/local
 CC      ?= cc
 SAN     ?= 0
 PORTABLE ?= 0
+FUZZ    ?= 0
 WERROR  ?= 0
 # V=1 shows whole commands.
 V       ?= 0
@@ -14,8 +15,8 @@ PKGS := spglib netcdf fftw3 hdf5 openblas lapacke yaml-0.1 zlib libdeflate liblz
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 OPT  ?= -O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast
 # SAN=1: for AddressSanitizer and UBSan. PORTABLE=1: for any machine of the family. VECTOR=64: with vectors of 64 bytes (those of
-# AVX-512), which are right on every machine, and slow where registers are shorter: for tests.
-KIND  := $(if $(filter 1,$(SAN)),san,$(if $(filter 1,$(PORTABLE)),portable,$(if $(VECTOR),vector$(VECTOR),release)))
+# AVX-512), which are right on every machine, and slow where registers are shorter: for tests. FUZZ=1: the readers, for libFuzzer.
+KIND  := $(if $(filter 1,$(FUZZ)),fuzz,$(if $(filter 1,$(SAN)),san,$(if $(filter 1,$(PORTABLE)),portable,$(if $(VECTOR),vector$(VECTOR),release))))
 BUILD := build/$(KIND)
 BIN   := $(BUILD)/bin
 LIB   := $(BUILD)/libnextham.a
@@ -24,6 +25,8 @@ ifeq ($(KIND),release)
   LIB := lib/libnextham.a
 else ifeq ($(KIND),san)
   OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else ifeq ($(KIND),fuzz)
+  OPT := -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
 else ifeq ($(KIND),portable)
   # A shared library, whose network and operations are compiled for three levels of the instruction set. The loader takes the
   # best that the machine has (glibc-hwcaps, ld.so(8)).
@@ -41,7 +44,7 @@ endif
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
 CPPFLAGS += -D_GNU_SOURCE -Ilib -I. -DNH_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
 # Several processes in nhtrain, where OpenMPI is there (MPI=0: without).
-MPI ?= $(if $(filter 1,$(SAN)),0,$(shell pkg-config --exists ompi-c && echo 1))
+MPI ?= $(if $(filter 1,$(SAN) $(FUZZ)),0,$(shell pkg-config --exists ompi-c && echo 1))
 ifeq ($(MPI),1)
   MPI_CFLAGS := $(shell pkg-config --cflags-only-I ompi-c)
   CPPFLAGS += -DNH_MPI $(MPI_CFLAGS)
@@ -64,6 +67,11 @@ ONCE  := $(filter-out $(TWICE),$(wildcard lib/*/*.c formats/*.c formats/*/*.c))
 # Loops over points of the grid: where the instruction set is chosen when a program starts, for each, as TWICE are.
 WIDE  := lib/lcao/tile_kernels.c lib/lcao/orbital_table.c
 OBJ   := $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/%.f.o) $(TWICE:%.c=$(BUILD)/%.d.o)
+ifeq ($(KIND),fuzz)
+  # Readers and what they use.
+  OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out formats/netcdf/run_folder.c,$(filter lib/base/% lib/crystal/% lib/o3/% lib/nextham/% \
+         lib/lcao/% lib/device/% lib/plan/% formats/%,$(ONCE))) $(wildcard lib/training/settings*.c lib/training/kspace.c))
+endif
 PROGRAMS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
 UNIT  := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/unit/test_*.cc)))
 
@@ -72,7 +80,7 @@ $(BUILD)/tools/nextham.o: CPPFLAGS += -DNH_PROGRAMS='$(foreach p,$(PROGRAMS),"$(
 
 include kernels/kernels.mk
 .DEFAULT_GOAL := all
-.PHONY: all help check check-quick check-vectors unit bench demo install dist deb deps clean man format format-check
+.PHONY: all help check check-quick check-vectors fuzz unit bench demo install dist deb deps clean man format format-check
 .SECONDARY:
 
 all: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(if $(filter release portable,$(KIND)),man $(if $(NVCC),cuda))
@@ -134,7 +142,9 @@ $(BUILD)/unit/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
 	$Q$(CC) $(LDFLAGS) $< $(LIB) $(LDLIBS) $(shell pkg-config --libs cmocka) -o $@
 
 # --- tests and timings ---------------------------------------------------------------------------------------------
-unit: $(UNIT:%=$(BUILD)/unit/%) $(EMU_SO)
+# Preloaded, it makes one allocation of a program fail (tests/cli/memory.bats). AddressSanitizer has its own allocator.
+FAULTS := $(if $(filter san,$(KIND)),,$(BUILD)/faults/failmalloc.so)
+unit: $(UNIT:%=$(BUILD)/unit/%) $(BUILD)/fuzz/replay $(FAULTS) $(EMU_SO)
 
 # Everything: unit tests and the programs through their command lines. SAN=1: under AddressSanitizer and UBSan.
 check: all unit $(if $(filter release,$(KIND)),shared)
@@ -149,6 +159,32 @@ check-quick: $(LIB) $(PROGRAMS:%=$(BIN)/%) $(QUICK:%=$(BUILD)/unit/%)
 VECTOR_UNIT := $(addprefix $(BUILD)/unit/,test_ops test_frame test_kernels test_network test_gradient)
 check-vectors: $(VECTOR_UNIT)
 	tests/run $(VECTOR_UNIT)
+
+$(BUILD)/faults/failmalloc.so: tests/faults/failmalloc.c
+	@mkdir -p $(@D)
+	@echo '  LD    $@'
+	$Q$(CC) $(CPPFLAGS) -std=c11 -O1 $(WARN) -shared -fPIC $< -ldl -o $@
+
+# --- the readers against any bytes (docs/security.md): replay runs the corpora with any compiler, fuzz finds new inputs
+FUZZ_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fuzz/*.c))
+$(BUILD)/fuzz/replay: $(FUZZ_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	@echo '  LD    $@'
+	$Q$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+build/fuzz/fuzz: $(FUZZ_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	@echo '  LD    $@'
+	$Q$(CC) -fsanitize=address,undefined,fuzzer -pthread $^ $(LDLIBS) -o $@
+build/fuzz/tests/fuzz/main.o: CPPFLAGS += -DNH_LIBFUZZER
+
+# Seconds for each target; the targets (all of them where it is empty).
+FUZZ_TIME    ?= 60
+FUZZ_TARGETS ?=
+CLANG        ?= clang
+fuzz:
+	@command -v $(CLANG) >/dev/null || { echo "make fuzz: libFuzzer needs clang (apt-get install clang); CLANG=NAME for another name" >&2; exit 1; }
+	@$(MAKE) FUZZ=1 CC="$(CLANG)" NVCC= build/fuzz/fuzz
+	tests/fuzz/run --seconds $(FUZZ_TIME) $(FUZZ_TARGETS)
 
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
 	@mkdir -p $(@D)
@@ -296,6 +332,7 @@ help:
 	@echo 'make deps       install the Debian packages that are missing'
 	@echo 'make demo       the whole pipe on the GaAs run in pipelines/, results in demo/'
 	@echo 'make check      all tests (SAN=1: under AddressSanitizer and UBSan)   make check-quick those of 20 s'
+	@echo 'make fuzz       the readers against any bytes, FUZZ_TIME=60 seconds each (needs clang)'
 	@echo 'make bench      timings, with the sgemm rate of the same run'
 	@echo 'make cuda       the kernels, where nvcc is; part of make then'
 	@echo 'make check-cuda the tests of the kernels on the CUDA device   make bench-cuda their times'
