@@ -464,7 +464,8 @@ static int make(job *j, nh_threads *threads, nh_graph **g, nh_error *err)
         j->file.structure.n_atom);
     if (set_basis(j, err)) return -1;
     nh_structure *s = &j->file.structure;
-    if (s->title == NULL) s->title = nh_structure_formula(s);
+    if (s->title == NULL && (s->title = nh_structure_formula(s)) == NULL)
+        return nh_fail_memory(err, "the title");
     j->sources.radius = j->radius;
     const bool verify = !set->no_verify && j->sources.overlap != NULL;
     const size_t n_species = s->n_species;

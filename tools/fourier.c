@@ -67,7 +67,7 @@ static int run(const nh_program *program, const arguments *a, const nh_common *c
         nh_graph_require(g, nh_nc_name(in), want, err) != 0 ||
         nh_kpoint_options_read(&a->k, &g->structure, &s.k, &note, err) != 0)
         goto done;
-    if (note.text[0] != '\0' && !common->quiet) fprintf(stderr, "%s: path: %s\n", program->name, note.text);
+    if (note.text[0] != '\0' && !common->quiet) nh_remark(program->name, "path: %s", note.text);
     if (nh_fourier_new(g, m, &anti, &f, err) != 0) {
         nh_fail_at(err, "%s", nh_nc_name(in));
         goto done;

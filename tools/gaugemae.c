@@ -169,8 +169,7 @@ static int read_all(const settings *set, const nh_common *common, FILE *out, sum
             goto done;
         }
         if (common->verbose > 0)
-            fprintf(stderr, "gaugemae: %s against %s of %s\n", path, set->ref_name,
-                    nh_nc_name(two ? next : first));
+            nh_remark("gaugemae", "%s against %s of %s", path, set->ref_name, nh_nc_name(two ? next : first));
         if (add_structure(set, first, two ? next : NULL, path, s, err)) goto done;
         if (set->each) {
             nh_gauge_table_rows(out, &s->table, path);

@@ -65,11 +65,11 @@ static void source_close(source *q)
     nh_nc_close(q->in);
 }
 
-static void warn_hermitian(const source *q)
+static void warn_hermitian(const source *q, const char *what)
 {
     if (q->anti > HERMITIAN_WITHIN)
         nh_warn(q->program, q->common, "%s: %s is not Hermitian; what is left out is up to %.3e eV",
-                nh_nc_name(q->in), q->graph != NULL ? q->s.electrons.matrix : "hk", q->anti);
+                nh_nc_name(q->in), what, q->anti);
 }
 
 static int open_graph(source *q, const arguments *a, nh_error *err)
@@ -81,12 +81,11 @@ static int open_graph(source *q, const arguments *a, nh_error *err)
         nh_graph_require(q->graph, nh_nc_name(q->in), want, err) != 0 ||
         nh_kpoint_options_read(&a->k, &q->graph->structure, &q->s.k, &note, err) != 0)
         return -1;
-    if (note.text[0] != '\0' && !q->common->quiet)
-        fprintf(stderr, "%s: path: %s\n", q->program->name, note.text);
+    if (note.text[0] != '\0' && !q->common->quiet) nh_remark(q->program->name, "path: %s", note.text);
     if (nh_fourier_new(q->graph, m, &q->anti, &q->fourier, err) != 0)
         return nh_fail_at(err, "%s", nh_nc_name(q->in));
     if (nh_fourier_place(q->fourier, q->device, err) != 0) return -1;
-    warn_hermitian(q);
+    warn_hermitian(q, nh_matrix_name(m));
     q->s.basis = nh_fourier_basis(q->fourier);
     if (nh_electrons_of(q->graph, m, &q->s.electrons, err) != 0) return -1;
     /* A file's Fermi level is that of its self-consistent Hamiltonian, the common zero of all bands from it; without one it is
@@ -547,7 +546,7 @@ static int solve(source *q, const arguments *given, nh_error *err)
     else if (status == 0 && (!window || a->vectors || weighs))
         status = solve_all(q, a, &choice, a->vectors || weighs ? n_band : 0, a->vectors ? out : NULL,
                            weighs ? &weigher : NULL, &v, err);
-    if (status == 0 && q->graph == NULL) warn_hermitian(q);
+    if (status == 0 && q->graph == NULL) warn_hermitian(q, "hk");
     if (status == 0) warn_overlap(q, a, &v);
     if (status == 0) status = write_bands(out, q, a, &v, n_band, sparse, err);
     if (status == 0 && weighs) status = nh_eigen_put_weights(out, &weigher.states, err);

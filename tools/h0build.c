@@ -129,8 +129,9 @@ static int run(const arguments *a, const nh_program *program, const nh_common *c
     if (status == 0 && file.remark != NULL) nh_warn(program, common, "%s: %s", input, file.remark);
     if (status == 0 && file.moment != NULL)
         nh_warn(program, common, "%s: its starting moments are not used", input);
-    if (status == 0 && file.structure.title == NULL)
-        file.structure.title = nh_structure_formula(&file.structure);
+    if (status == 0 && file.structure.title == NULL &&
+        (file.structure.title = nh_structure_formula(&file.structure)) == NULL)
+        status = nh_fail_memory(err, "the title");
     if (status == 0) status = nh_library_read(&library, &file, &species, err);
     if (status == 0) stage(&to, "orbitals and pseudopotentials");
     const nh_lcao_task task = {&file.structure,

@@ -18,7 +18,7 @@ static void say(void *context, bool warning, const char *text)
     if (warning)
         nh_warn(l->program, l->common, "%s", text);
     else if (l->common->verbose > 0)
-        fprintf(stderr, "%s: %s\n", l->program->name, text);
+        nh_remark(l->program->name, "%s", text);
 }
 
 static int write_graph(const nh_program *program, const nh_common *common, const nh_graph *g, bool single,

@@ -195,7 +195,7 @@ static int run_chain(chain *c, size_t shown, size_t of, bool quiet, nh_error *er
         c->seconds[i] = nh_seconds() - begin;
         c->failed[i] = status != 0;
         if (status != 0 && !s->may_fail) return -1;
-        if (status != 0 && !quiet) fprintf(stderr, "nextham: %s; going on without\n", err->text);
+        if (status != 0 && !quiet) nh_remark("nextham", "%s; going on without", err->text);
     }
     return 0;
 }
@@ -374,7 +374,8 @@ static int print_summary(const chain *c, const arguments *a, const nh_graph *g, 
     if (efermi == NULL || gap == NULL || kind == NULL)
         return nh_fail(err, "%s: not a summary of bands", r->summary);
     char *formula = nh_structure_formula(&g->structure);
-    printf("crystal       %s, %zu atoms, %zu orbitals\n", formula != NULL ? formula : "", g->structure.n_atom,
+    if (formula == NULL) return nh_fail_memory(err, "the formula");
+    printf("crystal       %s, %zu atoms, %zu orbitals\n", formula, g->structure.n_atom,
            nh_structure_orbitals(&g->structure));
     free(formula);
     printf("model         %s\n", model);

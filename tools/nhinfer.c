@@ -123,12 +123,19 @@ static int check_files(const session *s, const nh_nc *in, const char *what, cons
     return status;
 }
 
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static int infer(const session *s, const char *input, const char *output, bool show, crystal_times *times,
                  nh_error *err)
 {
     nh_nc *in;
     nh_graph *g = NULL;
     const double begin = nh_seconds();
+    if (same_file(output, s->a->model)) return nh_fail(err, "%s: the output would replace the model", output);
     if (nh_nc_open(input, &in, err)) return -1;
     nh_nc_use_threads(in, s->threads);
     const nh_config *c = &s->model->config;
@@ -147,6 +154,7 @@ static int infer(const session *s, const char *input, const char *output, bool s
         nh_progress_end(progress);
         if (status) nh_fail_at(err, "%s with %s", nh_nc_name(in), s->a->model);
     }
+    if (!status) status = nh_model_check_map(s->model, s->a->model, err);
     const double done = nh_seconds();
     if (!status) status = write_output(s, output, in, g, err);
     times->write = nh_seconds() - done;

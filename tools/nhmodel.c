@@ -1,5 +1,6 @@
 /* nhmodel - model files: make one with the published initialisation, say what is in one, make one small. */
 #include "base/options.h"
+#include "base/printable.h"
 #include "formats/netcdf/model.h"
 #include "formats/report/model_text.h"
 #include "formats/torch/model.h"
@@ -80,7 +81,9 @@ static int print_provenance(const nh_nc *f, nh_error *err)
         if (kind == NH_NC_ATT_NONE) continue;
         if (kind == NH_NC_ATT_TEXT) {
             if (nh_nc_att_text(f, name, &text, err)) return -1;
-            printf("%-12s %s\n", name, text ? text : "");
+            printf("%-12s ", name);
+            nh_put_printable(stdout, text ? text : "");
+            putchar('\n');
             free(text);
         } else {
             if (nh_nc_att_double(f, name, &number, err)) return -1;
@@ -184,7 +187,7 @@ static int import(const arguments *a, const nh_common *common, nh_error *err)
     nh_nc *f = NULL;
     nh_error note;
     if (nh_torch_import(&task, &m, &unused, &note, err)) return -1;
-    if (!common->quiet) fprintf(stderr, "nhmodel import: %s\n", note.text);
+    if (!common->quiet) nh_remark("nhmodel import", "%s", note.text);
     int status = nh_nc_create(common->output, "nhmodel", common, NULL, &f, err);
     if (!status) status = nh_nc_set_text(f, "provenance", "imported from a PyTorch checkpoint", err);
     if (!status) status = nh_unused_put(f, &unused, err);

@@ -325,6 +325,19 @@ static int read_elements(hid_t file, const char *path, nh_elements *out, nh_erro
     return status;
 }
 
+static uint64_t change_of(const struct stat *about)
+{
+    return (uint64_t)about->st_ctim.tv_sec * 1000000000u + (uint64_t)about->st_ctim.tv_nsec;
+}
+
+int nh_model_check_map(const nh_model *m, const char *path, nh_error *err)
+{
+    struct stat about;
+    if (m->map == NULL || stat(path, &about) != 0 || about.st_ino != m->map_inode) return 0;
+    if (change_of(&about) == m->map_changed && (size_t)about.st_size == m->map_size) return 0;
+    return nh_fail(err, "%s: the model was overwritten while it was in use", path);
+}
+
 /* Maps a file, for reading and for changes that nobody else sees. It need not succeed. */
 static void map_file(const char *path, nh_model *m)
 {
@@ -336,6 +349,8 @@ static void map_file(const char *path, nh_model *m)
         if (map != MAP_FAILED) {
             m->map = map;
             m->map_size = (size_t)about.st_size;
+            m->map_inode = about.st_ino;
+            m->map_changed = change_of(&about);
         }
     }
     close(file);

@@ -14,6 +14,9 @@
  * where possible; the map is private to the model, which keeps it. `threads` (NULL: none) look at the
  * values. */
 int nh_model_read(const char *path, unsigned acts, nh_threads *threads, nh_model **out, nh_error *err);
+/* Error where the mapped file was written to since it was read: weights that were not used before may be others now. A file that was
+ * replaced (as all programs here do) is no such case: the old one stays mapped. */
+int nh_model_check_map(const nh_model *m, const char *path, nh_error *err);
 /* The same from a file that is open already, without a map. */
 int nh_model_read_from(const nh_nc *f, unsigned acts, nh_model **out, nh_error *err);
 /* Writes an uncommitted file created with nh_nc_create: groups, variables, attribute config. `packed`: all

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int nh_nc_failed(const nh_nc *f, const char *what, int status, nh_error *err)
@@ -17,9 +18,9 @@ int nh_nc_failed(const nh_nc *f, const char *what, int status, nh_error *err)
     const int cause = errno;
     const bool device =
         cause == ENOSPC || cause == EFBIG || cause == EDQUOT || cause == EIO || cause == EROFS;
-    const char *const text = status > 0               ? strerror(status)
-                             : (device && f->writing) ? strerror(cause)
-                                                      : nc_strerror(status);
+    const char *const text = (device && f->writing) ? strerror(cause)
+                             : status > 0           ? strerror(status)
+                                                    : nc_strerror(status);
     if (what == NULL) return nh_fail(err, "%s: %s", f->name, text);
     return nh_fail(err, "%s: %s: %s", f->name, what, text);
 }
@@ -47,7 +48,7 @@ static void drop_forgotten(hid_t begin)
     }
 }
 
-static int read_all(FILE *in, void **image, size_t *size, nh_error *err)
+static int read_all(FILE *in, const char *name, void **image, size_t *size, nh_error *err)
 {
     size_t room = 0, used = 0;
     char *data = NULL;
@@ -59,28 +60,87 @@ static int read_all(FILE *in, void **image, size_t *size, nh_error *err)
     }
     if (!grown) {
         free(data);
-        return nh_fail_memory(err, "the image on standard input");
+        return nh_fail(err, "%s: out of memory for the image", name);
     }
     if (ferror(in)) {
         free(data);
-        return nh_fail(err, "(standard input): %s", strerror(errno));
+        return nh_fail(err, "%s: %s", name, strerror(errno));
     }
     *image = data;
     *size = used;
     return 0;
 }
 
-static int open_pipe(nh_nc *f, nh_error *err)
+static int open_pipe(nh_nc *f, FILE *in, nh_error *err)
 {
-    if (isatty(STDIN_FILENO))
-        return nh_fail(
-            err, "(standard input): a terminal; expected a netCDF image through a pipe, or a file's name");
-    if (read_all(stdin, &f->memory, &f->size, err)) return -1;
-    if (f->size == 0)
-        return nh_fail(err, "(standard input): empty; the program before in the pipe wrote nothing");
-    const int status = nc_open_mem("(standard input)", NC_NOWRITE, f->size, f->memory, &f->id);
+    if (isatty(fileno(in)))
+        return nh_fail(err, "%s: a terminal; expected a netCDF image through a pipe, or a file's name",
+                       f->name);
+    if (read_all(in, f->name, &f->memory, &f->size, err)) return -1;
+    if (f->size == 0) return nh_fail(err, "%s: empty; the program before in the pipe wrote nothing", f->name);
+    const int status = nc_open_mem(f->name, NC_NOWRITE, f->size, f->memory, &f->id);
     if (status) return nh_fail(err, "%s: no complete netCDF image: %s", f->name, nc_strerror(status));
     return 0;
+}
+
+/* A pipe with a name: mkfifo(1), or <(PROGRAM) of the shell. */
+static bool is_pipe(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISFIFO(about.st_mode);
+}
+
+static int open_named_pipe(nh_nc *f, nh_error *err)
+{
+    FILE *in = fopen(f->name, "rbe");
+    if (in == NULL) return nh_fail(err, "%s: %s", f->name, strerror(errno));
+    const int failure = open_pipe(f, in, err);
+    fclose(in);
+    return failure;
+}
+
+/* No file of `size` bytes holds a variable of `length` x `width` bytes, if it is large: deflate makes at most 1032 bytes of one. A variable
+ * that was never written takes no room at all, and could ask for any amount of memory. */
+static bool fits(size_t length, size_t width, size_t size)
+{
+    enum { SMALL = 16 << 20, RATIO = 1100 };
+    size_t bytes;
+    return nh_size_mul(length, width, &bytes) && (bytes <= SMALL || bytes / RATIO <= size);
+}
+
+static int check_sizes(const nh_nc *f, int group, size_t size, nh_error *err)
+{
+    int n, dims[NC_MAX_VAR_DIMS], n_dims, n_group, format;
+    int status = nc_inq_nvars(group, &n);
+    for (int i = 0; i < n && !status; i++) {
+        char name[NC_MAX_NAME + 1];
+        nc_type type;
+        size_t length = 1, one, width = sizeof(double);
+        status = nc_inq_var(group, i, name, &type, &n_dims, dims, NULL);
+        if (!status && type <= NC_MAX_ATOMIC_TYPE) status = nc_inq_type(group, type, NULL, &width);
+        bool possible = true;
+        for (int k = 0; k < n_dims && !status; k++) {
+            status = nc_inq_dimlen(group, dims[k], &one);
+            possible = possible && nh_size_mul(length, one, &length);
+        }
+        if (!status && (!possible || !fits(length, width, size)))
+            return nh_fail(err, "%s: variable %s: more numbers than a file of %zu bytes can have", f->name,
+                           name, size);
+    }
+    if (!status) status = nc_inq_format(group, &format);
+    if (status) return nh_nc_failed(f, NULL, status, err);
+    if (format != NC_FORMAT_NETCDF4) return 0; /* no groups */
+    status = nc_inq_grps(group, &n_group, NULL);
+    if (status) return nh_nc_failed(f, NULL, status, err);
+    if (n_group == 0) return 0;
+    int *groups = NH_ARRAY(int, (size_t)n_group);
+    if (groups == NULL) return nh_fail_memory(err, f->name);
+    status = nc_inq_grps(group, NULL, groups);
+    int failure = status ? nh_nc_failed(f, NULL, status, err) : 0;
+    for (int i = 0; i < n_group && !failure; i++)
+        failure = check_sizes(f, groups[i], size, err);
+    free(groups);
+    return failure;
 }
 
 /* netCDF follows HDF5 into other files; an image in memory has none. */
@@ -100,16 +160,18 @@ int nh_nc_open_any(const char *path, nh_nc **out, nh_error *err)
     nh_hdf_begin();
     nh_nc *f = calloc(1, sizeof *f);
     if (f == NULL) return nh_fail_memory(err, path);
-    const bool pipe = strcmp(path, "-") == 0;
-    f->name = nh_strdup(pipe ? "(standard input)" : path);
+    const bool standard = strcmp(path, "-") == 0, pipe = standard || is_pipe(path);
+    f->name = nh_strdup(standard ? "(standard input)" : path);
     if (f->name == NULL) {
         nh_nc_close(f);
         return nh_fail_memory(err, path);
     }
     int failure;
     const hid_t begin = mark();
-    if (pipe) {
-        failure = open_pipe(f, err);
+    if (standard) {
+        failure = open_pipe(f, stdin, err);
+    } else if (pipe) {
+        failure = open_named_pipe(f, err);
     } else if (strstr(path, "://") != NULL) { /* netCDF would ask a server */
         failure = nh_fail(err, "%s: a file expected, not an address", path);
     } else {
@@ -124,7 +186,10 @@ int nh_nc_open_any(const char *path, nh_nc **out, nh_error *err)
         return -1;
     }
     f->open = true;
-    if (!pipe && check_inside(f, err) != 0) {
+    struct stat about = {.st_size = 0};
+    if (!pipe) (void)!stat(path, &about);
+    if ((!pipe && check_inside(f, err) != 0) ||
+        check_sizes(f, f->id, pipe ? f->size : (size_t)about.st_size, err) != 0) {
         nh_nc_close(f);
         return -1;
     }

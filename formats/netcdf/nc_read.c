@@ -10,7 +10,8 @@
 bool nh_nc_has(const nh_nc *f, const char *variable)
 {
     int id;
-    return nc_inq_varid(f->id, variable, &id) == 0;
+    return nc_inq_varid(f->id, variable, &id) !=
+           NC_ENOTVAR; /* another error is not absence: reading it says what it is */
 }
 
 int nh_nc_dim(const nh_nc *f, const char *dimension, size_t *length, nh_error *err)
@@ -21,14 +22,21 @@ int nh_nc_dim(const nh_nc *f, const char *dimension, size_t *length, nh_error *e
     return status ? nh_nc_failed(f, dimension, status, err) : 0;
 }
 
+static int no_variable(const nh_nc *f, const char *variable, int status, nh_error *err)
+{
+    if (status != NC_ENOTVAR) return nh_nc_failed(f, variable, status, err);
+    return nh_fail(err, "%s: no variable %s", f->name, variable);
+}
+
 /* Finds a variable whose dimensions have the given names and whose size is `count`. */
 static int find(const nh_nc *f, const char *variable, size_t n_dims, const char *const *dims, size_t count,
                 int *id, nh_error *err)
 {
     int n, dim_id[NC_MAX_VAR_DIMS];
     nc_type type;
-    if (nc_inq_varid(f->id, variable, id)) return nh_fail(err, "%s: no variable %s", f->name, variable);
-    int status = nc_inq_var(f->id, *id, NULL, &type, &n, dim_id, NULL);
+    int status = nc_inq_varid(f->id, variable, id);
+    if (status) return no_variable(f, variable, status, err);
+    status = nc_inq_var(f->id, *id, NULL, &type, &n, dim_id, NULL);
     if (status) return nh_nc_failed(f, variable, status, err);
     if (type == NC_CHAR || type == NC_STRING || type > NC_MAX_ATOMIC_TYPE)
         return nh_fail(err, "%s: variable %s: not a number type", f->name, variable);
@@ -133,7 +141,7 @@ int nh_nc_slab(const nh_nc *f, const char *variable, size_t first, size_t n, siz
 {
     int n_dims, dim_id[NC_MAX_VAR_DIMS], n_unlimited, unlimited[NC_MAX_DIMS];
     int status = nc_inq_varid(f->id, variable, id);
-    if (status) return nh_fail(err, "%s: no variable %s", f->name, variable);
+    if (status) return no_variable(f, variable, status, err);
     status = nc_inq_var(f->id, *id, NULL, NULL, &n_dims, dim_id, NULL);
     if (!status) status = nc_inq_unlimdims(f->id, &n_unlimited, unlimited);
     if (status) return nh_nc_failed(f, variable, status, err);
@@ -179,8 +187,9 @@ int nh_nc_get_strings(const nh_nc *f, const char *variable, size_t count, char *
     int id, n_dims, dim_id[NC_MAX_VAR_DIMS];
     nc_type type;
     size_t length;
-    if (nc_inq_varid(f->id, variable, &id)) return nh_fail(err, "%s: no variable %s", f->name, variable);
-    int status = nc_inq_var(f->id, id, NULL, &type, &n_dims, dim_id, NULL);
+    int status = nc_inq_varid(f->id, variable, &id);
+    if (status) return no_variable(f, variable, status, err);
+    status = nc_inq_var(f->id, id, NULL, &type, &n_dims, dim_id, NULL);
     if (status) return nh_nc_failed(f, variable, status, err);
     if (type != NC_STRING || n_dims != 1)
         return nh_fail(err, "%s: variable %s: expected a list of strings", f->name, variable);

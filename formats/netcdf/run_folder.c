@@ -545,11 +545,13 @@ static int lock_folder(const char *dir, int *out, nh_error *err)
     const int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     free(path);
     if (file < 0) return nh_fail(err, "%s/.lock: %s", dir, strerror(errno));
-    if (flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    const bool locked = flock(file, LOCK_EX | LOCK_NB) == 0;
+    if (!locked && errno == EWOULDBLOCK) {
         close(file);
         return nh_fail(err, "%s: another nhtrain works in this folder", dir);
     }
-    *out = file; /* file systems without locks: nothing to hold */
+    if (locked) nh_outfile_remove_left(dir); /* each as large as a state */
+    *out = file;                             /* file systems without locks: nothing to hold */
     return 0;
 }
 
@@ -584,6 +586,10 @@ int nh_run_folder_open(const nh_settings *s, const nh_train_state *state, bool r
     int status = r->config && r->metrics && r->script && r->last && r->best && r->k_folder && text
                      ? 0
                      : nh_fail_memory(err, dir);
+    nh_yaml *again = NULL;
+    if (!status && leader && nh_yaml_parse(text, r->config, &again, err)) /* a name that is no UTF-8 */
+        status = nh_fail_at(err, "the settings could not be read again");
+    nh_yaml_free(again);
     if (!status && leader && !resume && !access(r->last, F_OK))
         status = nh_fail(err, "%s: holds a run already: --resume it, or choose another run_dir", dir);
     if (!status && leader) status = make_folders(r->k_folder, err);

@@ -1,5 +1,7 @@
 #include "formats/report/model_text.h"
 
+#include "base/printable.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,6 +138,9 @@ void nh_model_totals(FILE *out, const nh_model *m)
     fprintf(out, "%-40s %14zu %13zu\n", "dead (last block's node output)", dead, n * dead);
     fprintf(out, "%-40s %14s %13zu\n", "in the file", "", stored + m->n_dead);
     if (m->n_dead) fprintf(out, "%-40s %14s %13zu\n", "of these under names nothing uses", "", m->n_dead);
-    if (m->n_unknown)
-        fprintf(out, "%-40s %14s %13zu  (%s, ...)\n", "unknown variables", "", m->n_unknown, m->unknown);
+    if (m->n_unknown) {
+        fprintf(out, "%-40s %14s %13zu  (", "unknown variables", "", m->n_unknown);
+        nh_put_printable(out, m->unknown);
+        fputs(", ...)\n", out);
+    }
 }

@@ -5,6 +5,7 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,8 @@ static int element_of(const char *word)
     return isalpha((unsigned char)word[strlen(symbol)]) ? 0 : nh_atomic_number(symbol);
 }
 
+enum { LINE_LEAST = 5 }; /* bytes of an atom's line without its end: "0 0 0" */
+
 static int read_species(nh_text *t, nh_structure *s, nh_error *err)
 {
     char *symbol[NH_TEXT_TOKENS], *token[NH_TEXT_TOKENS];
@@ -91,8 +94,10 @@ static int read_species(nh_text *t, nh_structure *s, nh_error *err)
     if (nh_text_next(t, false, token) != n) return nh_text_fail(t, err, "%zu numbers of atoms expected", n);
     for (size_t i = 0; i < n; i++) {
         if (nh_text_count(t, token[i], "a number of atoms", &count[i], err)) return -1;
-        n_atom += count[i];
+        if (!nh_size_add(n_atom, count[i], &n_atom)) n_atom = SIZE_MAX;
     }
+    if (n_atom > strlen(t->at) / LINE_LEAST)
+        return nh_text_fail(t, err, "%zu atoms do not fit into the rest of the file", n_atom);
     char *title = s->title;
     double lattice[9];
     memcpy(lattice, s->lattice, sizeof lattice);

@@ -1,6 +1,7 @@
 #include "base/options_internal.h"
 
 #include "base/memory.h"
+#include "base/printable.h"
 #include "base/threads.h"
 
 #include <errno.h>
@@ -418,20 +419,37 @@ const char *nh_input(const nh_common *common)
     return common->inputs.count > 0 ? common->inputs.item[0] : "-";
 }
 
+static void say(const char *name, const char *kind, const char *text)
+{
+    fprintf(stderr, "%s: %s", name, kind);
+    nh_put_printable(stderr, text);
+    fputc('\n', stderr);
+}
+
 int nh_report(const nh_program *program, const nh_error *err)
 {
     fflush(stdout);
-    fprintf(stderr, "%s: %s\n", program->name, err->text);
+    say(program->name, "", err->text);
     return 1;
+}
+
+void nh_remark(const char *name, const char *format, ...)
+{
+    nh_error line;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line.text, sizeof line.text, format, args);
+    va_end(args);
+    say(name, "", line.text);
 }
 
 void nh_warn(const nh_program *program, const nh_common *common, const char *format, ...)
 {
     if (common->quiet) return;
+    nh_error line;
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "%s: warning: ", program->name);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    vsnprintf(line.text, sizeof line.text, format, args);
     va_end(args);
+    say(program->name, "warning: ", line.text);
 }

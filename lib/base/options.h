@@ -85,8 +85,13 @@ void nh_list_free(nh_list *list);
 /* The only input, "-" where none was given. */
 const char *nh_input(const nh_common *common);
 
-/* Flushes stdout and prints "name: text" on stderr. Returns 1, the exit status of a failure. */
+/* What programs say on stderr; control characters, which a file's content may bring, are made visible (printable.h).
+ *
+ * Flushes stdout and prints "name: text". Returns 1, the exit status of a failure. */
 int nh_report(const nh_program *program, const nh_error *err);
+
+/* Prints "NAME: ...": what was found or chosen. */
+void nh_remark(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Prints "name: warning: ..." on stderr unless quiet. */
 void nh_warn(const nh_program *program, const nh_common *common, const char *format, ...)

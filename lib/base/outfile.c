@@ -32,6 +32,8 @@ static struct {
 
 static void remove_live(int signal_number)
 {
+    static const char shortened[] = "a file in use was cut off by another program (SIGBUS)\n";
+    if (signal_number == SIGBUS) (void)!write(STDERR_FILENO, shortened, sizeof shortened - 1);
     for (int i = 0; i < MAX_LIVE; i++)
         if (atomic_load(&live[i].state) == SLOT_LIVE) unlink(live[i].path);
     /* SA_RESETHAND has restored the default action; it takes place when this handler returns. */
@@ -42,7 +44,7 @@ static void remove_live(int signal_number)
  * ignored (nohup), keeps that. */
 static void catch_signals(void)
 {
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU};
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU, SIGBUS};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         struct sigaction action;
         if (sigaction(signals[i], NULL, &action) != 0 || (action.sa_flags & SA_SIGINFO) != 0 ||
@@ -147,6 +149,10 @@ int nh_outfile_begin(const char *path, nh_outfile **out, nh_error *err)
         nh_fail(err, "%s: %s", path, strerror(errno));
         goto fail;
     }
+    if (!exists && lstat(path, &info) == 0) { /* the rename would put the file in place of the link */
+        nh_fail(err, "%s: a symbolic link to a file that does not exist", path);
+        goto fail;
+    }
     if (exists && S_ISDIR(info.st_mode)) {
         nh_fail(err, "%s: %s", path, strerror(EISDIR));
         goto fail;
@@ -245,6 +251,28 @@ void nh_outfile_abort(nh_outfile *o)
     if (o->file != NULL && o->file != stdout) fclose(o->file);
     if (o->temporary != NULL) unlink(o->temporary);
     outfile_free(o);
+}
+
+/* .NAME.PID-N.tmp, with any NAME */
+static bool is_temporary(const char *name)
+{
+    const size_t n = strlen(name);
+    long pid;
+    int number, used = 0;
+    if (name[0] != '.' || n < 4 || strcmp(name + n - 4, ".tmp") != 0) return false;
+    const char *dot = name + n - 4;
+    while (dot > name && dot[-1] != '.')
+        dot--;
+    return dot > name + 1 && sscanf(dot, "%ld-%d.tmp%n", &pid, &number, &used) == 2 && dot + used == name + n;
+}
+
+void nh_outfile_remove_left(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    if (dir == NULL) return;
+    for (const struct dirent *e; (e = readdir(dir)) != NULL;)
+        if (is_temporary(e->d_name)) (void)unlinkat(dirfd(dir), e->d_name, 0);
+    closedir(dir);
 }
 
 bool nh_output_is_terminal(const char *path)

@@ -1,7 +1,7 @@
 /* outfile.h - an output that appears whole or not at all.
  *
- * For a file name: a temporary beside it, synchronised and renamed on commit, removed on failure and on SIGINT,
- * SIGTERM, SIGHUP, SIGQUIT and SIGXCPU.
+ * For a file name: a temporary beside it, .NAME.PID-N.tmp, synchronised and renamed on commit, removed on failure and on
+ * SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU and SIGBUS (a mapped file that another program cuts off). SIGKILL leaves it.
  * For "-" and for names that are no regular file (/dev/full, a FIFO): written directly. Mode as open(2) with 0666. */
 #ifndef NH_BASE_OUTFILE_H
 #define NH_BASE_OUTFILE_H
@@ -26,6 +26,8 @@ int nh_outfile_commit(nh_outfile *o, nh_error *err);
 void nh_outfile_abort(nh_outfile *o);
 /* A folder for outputs: made, or one that is there and empty; *made says which. */
 int nh_outfolder(const char *path, bool *made, nh_error *err);
+/* Removes the temporaries that killed programs left in `folder`: for a caller who knows that no other writes there (a lock). */
+void nh_outfile_remove_left(const char *folder);
 /* True where `path` is standard output and that is a terminal (binary images are refused there). */
 bool nh_output_is_terminal(const char *path);
 

@@ -8,8 +8,12 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 typedef struct worker {
     struct nh_threads *pool;
@@ -77,10 +81,39 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
+static void leave(int status, void *context)
+{
+    (void)context;
+    fflush(NULL);
+    _exit(status);
+}
+
+/* OpenBLAS maps a buffer for each thread that calls it and tries for ever where the address space is limited (ulimit -v) and has no
+ * room for one: here that is an error. */
+static int check_room(int n, nh_error *err)
+{
+    const size_t buffer = (size_t)128 << 20; /* OpenBLAS 0.3 on x86-64 */
+    struct rlimit limit;
+    size_t bytes;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return 0;
+    void *const room = nh_size_mul((size_t)n + 1, buffer, &bytes)
+                           ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                           : MAP_FAILED;
+    if (room == MAP_FAILED) {
+        on_exit(leave, NULL); /* its clean-up would wait for threads of its own that still try */
+        return nh_fail(
+            err, "threads: %d of them need %zu MB of address space, more than its limit leaves (ulimit -v)",
+            n, ((size_t)n + 1) * (buffer >> 20));
+    }
+    munmap(room, bytes);
+    return 0;
+}
+
 int nh_threads_new(int n, nh_threads **out, nh_error *err)
 {
     *out = NULL;
     if (n < 1) return nh_fail(err, "threads: at least 1 expected, found %d", n);
+    if (check_room(n, err)) return -1;
     nh_threads *t = NH_ARRAY(nh_threads, 1);
     if (t == NULL) return nh_fail_memory(err, "threads");
     t->workers = NH_ARRAY(worker, (size_t)n);

@@ -73,18 +73,47 @@ static int append(nh_yaml *node, char *key, nh_yaml *item)
 static int read_node(reader *r, int depth, nh_yaml **out);
 
 /* The key that r->event is, as an own string. */
-static int read_key(reader *r, const nh_yaml *map, char **key)
+static int read_key(reader *r, char **key)
 {
     *key = NULL;
     if (r->event.type != YAML_SCALAR_EVENT) return fail_here(r, "plain text expected as a key");
     const char *text = (const char *)r->event.data.scalar.value;
     if (strlen(text) != r->event.data.scalar.length) return fail_here(r, "NUL character in a key");
-    for (size_t i = 0; i < map->count; i++)
-        if (strcmp(map->key[i], text) == 0)
-            return nh_fail(r->err, "%s:%zu: key %s stands twice (first in line %zu)", r->name, event_line(r),
-                           text, map->item[i]->line);
     *key = nh_strdup(text);
     return *key != NULL ? 0 : nh_fail_memory(r->err, r->name);
+}
+
+typedef struct place {
+    const char *key;
+    size_t index;
+} place;
+
+static int compare_places(const void *a, const void *b)
+{
+    const place *const x = a, *const y = b;
+    const int order = strcmp(x->key, y->key);
+    return order != 0 ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+/* Sorted, so that the time of a map with many keys does not grow with their square. */
+static int check_keys_differ(const reader *r, const nh_yaml *map)
+{
+    if (map->kind != NH_YAML_MAP || map->count < 2) return 0;
+    place *sorted = NH_ARRAY(place, map->count);
+    if (sorted == NULL) return nh_fail_memory(r->err, r->name);
+    for (size_t i = 0; i < map->count; i++)
+        sorted[i] = (place){map->key[i], i};
+    qsort(sorted, map->count, sizeof *sorted, compare_places);
+    size_t first = 0, second = map->count; /* the pair whose second one comes first in the text */
+    for (size_t i = 1; i < map->count; i++)
+        if (strcmp(sorted[i - 1].key, sorted[i].key) == 0 && sorted[i].index < second) {
+            first = sorted[i - 1].index;
+            second = sorted[i].index;
+        }
+    free(sorted);
+    if (second == map->count) return 0;
+    return nh_fail(r->err, "%s:%zu: key %s stands twice (first in line %zu)", r->name,
+                   map->item[second]->line, map->key[second], map->item[first]->line);
 }
 
 /* Items up to the event that ends the list or map. */
@@ -93,10 +122,10 @@ static int read_items(reader *r, int depth, nh_yaml *node)
     yaml_event_type_t end = node->kind == NH_YAML_MAP ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT;
     for (;;) {
         if (advance(r) != 0) return -1;
-        if (r->event.type == end) return 0;
+        if (r->event.type == end) return check_keys_differ(r, node);
         size_t line = event_line(r);
         char *key = NULL;
-        if (node->kind == NH_YAML_MAP && (read_key(r, node, &key) != 0 || advance(r) != 0)) {
+        if (node->kind == NH_YAML_MAP && (read_key(r, &key) != 0 || advance(r) != 0)) {
             free(key);
             return -1;
         }

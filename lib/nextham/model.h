@@ -23,6 +23,7 @@ typedef struct nh_model {
     char unknown[NH_NAME_MAX + 1];
     void *map; /* the file, mapped; weights may lie in it. NULL: not mapped. Unmapped with the model */
     size_t map_size;
+    uint64_t map_inode, map_changed; /* of the mapped file: its number, and its last change, ns */
 } nh_model;
 
 /* A model without weights yet (all pointers NULL), as float or as double. Takes `config` over (also on

@@ -121,3 +121,80 @@ one_error() { # one_error TEXT: the last run failed with one line that has TEXT
     run "$BIN/mkgraph" --basis Ga:1s,As:1s --h0 "$T/s.csr" -o "$T/o.nc" pipelines/GaAs/h0/STRU
     one_error "s.csr"
 }
+
+@test "escape sequences in a file do not reach the terminal" {
+    local esc=$'\033'
+    printf 'title\n1\n5 0 0\n0 5 0\n0 0 5\n%s[31mGa\n1\nDirect\n0 0 0\n' "$esc" > "$T/POSCAR"
+    run "$BIN/mkgraph" --basis Ga:1s -o "$T/o.nc" "$T/POSCAR"
+    one_error 'x1b[31m'
+    [[ "$output" != *"$esc"* ]]
+    tiny_net > "$T/net.yaml"
+    "$BIN/nhmodel" init --config "$T/net.yaml" --seed 1 -o "$T/m.nc"
+    ncdump "$T/m.nc" | sed "s/:provenance = \"[^\"]*\"/:provenance = \"${esc}]0;title\"/" > "$T/m.cdl"
+    ncgen -k nc4 -o "$T/evil.nc" "$T/m.cdl"
+    run "$BIN/nhmodel" info "$T/evil.nc"
+    echo "$output"
+    [[ "$output" == *'\x1b]0;title'* && "$output" != *"$esc"* ]]
+}
+
+@test "many keys take time in proportion" {
+    awk 'BEGIN { for (i = 0; i < 100000; i++) print "k" i ": 1" }' > "$T/big.yaml"
+    run timeout 20 "$BIN/nhmodel" init --config "$T/big.yaml" -o "$T/m.nc"
+    one_error "big.yaml:1: unknown key k0"
+}
+
+@test "numbers in a file do not ask for memory" {
+    printf 'two hundred million\n1\n5 0 0\n0 5 0\n0 0 5\nGa\n200000000\nDirect\n0 0 0\n' > "$T/POSCAR"
+    run bash -c "ulimit -v 600000; timeout 20 '$BIN/mkgraph' -j 1 --basis Ga:1s -o '$T/o.nc' '$T/POSCAR'"
+    one_error "200000000 atoms do not fit into the rest of the file"
+    # Variables that were never written take no room in a file.
+    sed -e 's/atom = 2 ;/atom = 20000000 ;/' -e '/^data:/,$d' "$DATA/tiny_graph.cdl" > "$T/empty.cdl"
+    echo '}' >> "$T/empty.cdl"
+    ncgen -k nc4 -o "$T/empty.nc" "$T/empty.cdl"
+    [ "$(stat -c %s "$T/empty.nc")" -lt 1000000 ]
+    run timeout 20 "$BIN/geneig" --matrix h0 --mesh 1 1 1 -o "$T/o.nc" "$T/empty.nc"
+    one_error "more numbers than a file of"
+    run timeout 20 bash -c "'$BIN/geneig' --matrix h0 --mesh 1 1 1 -o '$T/o.nc' < '$T/empty.nc'"
+    one_error "more numbers than a file of"
+}
+
+@test "a limited address space is an error, not a loop without end" {
+    ncgen -k nc4 -o "$T/good.nc" "$DATA/tiny_graph.cdl"
+    run bash -c "ulimit -v 250000; timeout 20 '$BIN/geneig' -j 1 --matrix h0 --mesh 1 1 1 -o '$T/o.nc' '$T/good.nc'"
+    one_error "address space"
+}
+
+@test "a pipe with a name is read, a dangling link and the model itself are not written over" {
+    tiny_net > "$T/net.yaml"
+    "$BIN/nhmodel" init --config "$T/net.yaml" --seed 1 -o "$T/m.nc"
+    ncgen -k nc4 -o "$T/good.nc" "$DATA/tiny_graph.cdl"
+    "$BIN/nhinfer" -q -m "$T/m.nc" -o "$T/o.nc" <(cat "$T/good.nc")
+    ln -s "$T/nowhere" "$T/link.nc"
+    run "$BIN/nhinfer" -q -m "$T/m.nc" -o "$T/link.nc" "$T/good.nc"
+    one_error "symbolic link to a file that does not exist"
+    [ -L "$T/link.nc" ]
+    cp "$T/m.nc" "$T/kept.nc"
+    run "$BIN/nhinfer" -q -m "$T/m.nc" -o "$T/m.nc" "$T/good.nc"
+    one_error "would replace the model"
+    cmp "$T/m.nc" "$T/kept.nc"
+}
+
+@test "a model that is overwritten while it is in use is noticed" {
+    tiny_net > "$T/net.yaml"
+    "$BIN/nhmodel" init --config "$T/net.yaml" --seed 1 -o "$T/m.nc"
+    ncgen -k nc4 -o "$T/good.nc" "$DATA/tiny_graph.cdl"
+    cp "$T/m.nc" "$T/copy.nc"
+    mkfifo "$T/late.nc" # nhinfer has read the model when it asks for the crystal
+    "$BIN/nhinfer" -q -m "$T/m.nc" -o "$T/o.nc" "$T/late.nc" 2> "$T/message" &
+    local pid=$!
+    exec 7> "$T/late.nc" # goes on when nhinfer opens the other end
+    dd if="$T/copy.nc" of="$T/m.nc" conv=notrunc status=none
+    cat "$T/good.nc" >&7
+    exec 7>&-
+    local status=0
+    wait "$pid" || status=$?
+    cat "$T/message"
+    [ "$status" -eq 1 ]
+    grep -q "overwritten while it was in use" "$T/message"
+    [ ! -e "$T/o.nc" ]
+}

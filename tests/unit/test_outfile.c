@@ -162,6 +162,44 @@ static void links_stay(void **state)
     unlink(target);
 }
 
+static void dangling_links_stay(void **state)
+{
+    (void)state;
+    nh_error err;
+    nh_outfile *o;
+    char other[100];
+    snprintf(other, sizeof other, "%s/link.nc", folder);
+    assert_int_equal(symlink("nowhere.nc", other), 0);
+    assert_int_equal(nh_outfile_begin(other, &o, &err), -1);
+    assert_non_null(strstr(err.text, "a symbolic link to a file that does not exist"));
+    assert_int_equal(files_in_folder(), 1);
+    unlink(other);
+}
+
+/* What a killed program leaves; names that only look like it stay. */
+static void left_temporaries(void **state)
+{
+    (void)state;
+    static const char *const left[] = {".out.nc.123-0.tmp", ".last.nc.99999-12.tmp"};
+    static const char *const stay[] = {"out.nc",     "out.nc.123-0.tmp", ".out.nc.123.tmp",   ".tmp",
+                                       ".123-0.tmp", ".out.nc.x-0.tmp",  ".out.nc.123-0.tmp2"};
+    char path[120];
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, left[i]);
+        write_text(path, "x");
+    }
+    for (size_t i = 0; i < sizeof stay / sizeof *stay; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, stay[i]);
+        write_text(path, "x");
+    }
+    nh_outfile_remove_left(folder);
+    assert_int_equal(files_in_folder(), sizeof stay / sizeof *stay);
+    for (size_t i = 0; i < sizeof stay / sizeof *stay; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, stay[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
 static void two_at_once(void **state)
 {
     (void)state;
@@ -407,6 +445,8 @@ int main(void)
         cmocka_unit_test(abort_leaves_what_was_there),
         cmocka_unit_test(mode_is_that_of_open),
         cmocka_unit_test(links_stay),
+        cmocka_unit_test(dangling_links_stay),
+        cmocka_unit_test(left_temporaries),
         cmocka_unit_test(two_at_once),
         cmocka_unit_test(many_at_once),
         cmocka_unit_test(names_that_cannot_be),
