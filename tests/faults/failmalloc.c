@@ -125,8 +125,8 @@ char *strdup(const char *text)
 }
 
 /* Those of the C library that are used as they are. */
-#define NEXT(name)                   \
-    static __typeof__(name) *next; \
+#define NEXT(name)                                                                                           \
+    static __typeof__(name) *next;                                                                           \
     if (next == NULL) *(void **)&next = dlsym(RTLD_NEXT, #name)
 FILE *fopen(const char *path, const char *mode)
 {
