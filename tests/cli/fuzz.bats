@@ -13,7 +13,7 @@ replay() { # the target's corpus
 }
 
 @test "fuzz: structures, k-points, logs" {
-    for t in stru poscar xyz kpt log; do replay $t; done
+    for t in stru poscar xyz cif input kpt log; do replay $t; done
 }
 
 @test "fuzz: matrices, orbitals, pseudopotentials, compressed text" {

@@ -9,9 +9,9 @@
 
 typedef void fuzz_target(const uint8_t *data, size_t size);
 
-fuzz_target fuzz_structure, fuzz_csr, fuzz_kpt, fuzz_log, fuzz_orbital, fuzz_upf, fuzz_yaml, fuzz_settings,
-    fuzz_words, fuzz_stream, fuzz_zip, fuzz_pickle, fuzz_tensors, fuzz_graph, fuzz_kspace, fuzz_eigen,
-    fuzz_model;
+fuzz_target fuzz_structure, fuzz_input, fuzz_csr, fuzz_kpt, fuzz_log, fuzz_orbital, fuzz_upf, fuzz_yaml,
+    fuzz_settings, fuzz_words, fuzz_stream, fuzz_zip, fuzz_pickle, fuzz_tensors, fuzz_graph, fuzz_kspace,
+    fuzz_eigen, fuzz_model;
 
 /* The bytes as a file in memory; the name is valid until the next call. */
 const char *fuzz_file(const uint8_t *data, size_t size);

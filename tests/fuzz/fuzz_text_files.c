@@ -9,9 +9,12 @@
 #include "formats/structure/file.h"
 #include "tests/fuzz/fuzz.h"
 
+#include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A crystal of two atoms on a cube of 4 Å, without shells. */
 static nh_structure two_atoms(void)
@@ -40,6 +43,39 @@ void fuzz_structure(const uint8_t *data, size_t size)
     if (nh_structure_file_read(fuzz_file(data, size), name, &f, &err)) return;
     free(nh_structure_formula(&f.structure));
     nh_structure_file_free(&f);
+}
+
+/* INPUT of a run folder with an empty STRU. */
+static char run_folder[PATH_MAX], input_path[PATH_MAX + 8], stru_path[PATH_MAX + 8];
+
+static void remove_run_folder(void)
+{
+    unlink(input_path);
+    unlink(stru_path);
+    rmdir(run_folder);
+}
+
+static void write_file(const char *path, const uint8_t *data, size_t size)
+{
+    FILE *f = fopen(path, "wb");
+    if (f == NULL || fwrite(data, 1, size, f) != size || fclose(f) != 0) abort();
+}
+
+void fuzz_input(const uint8_t *data, size_t size)
+{
+    nh_abacus_run run;
+    nh_error err;
+    if (input_path[0] == '\0') {
+        const char *where = getenv("TMPDIR");
+        snprintf(run_folder, sizeof run_folder, "%s/nextham-fuzz-XXXXXX", where != NULL ? where : "/tmp");
+        if (mkdtemp(run_folder) == NULL) abort();
+        snprintf(input_path, sizeof input_path, "%s/INPUT", run_folder);
+        snprintf(stru_path, sizeof stru_path, "%s/STRU", run_folder);
+        atexit(remove_run_folder);
+        write_file(stru_path, (const uint8_t *)"", 0);
+    }
+    write_file(input_path, data, size);
+    if (!nh_abacus_run_find(run_folder, &run, &err)) nh_abacus_run_free(&run);
 }
 
 void fuzz_kpt(const uint8_t *data, size_t size)

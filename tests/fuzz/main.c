@@ -19,13 +19,14 @@ static const struct {
     const char *name;
     fuzz_target *run;
 } targets[] = {
-    {"stru", fuzz_structure},  {"poscar", fuzz_structure},  {"xyz", fuzz_structure},
-    {"csr", fuzz_csr},         {"csr-binary", fuzz_csr},    {"kpt", fuzz_kpt},
-    {"log", fuzz_log},         {"orbital", fuzz_orbital},   {"upf", fuzz_upf},
-    {"yaml", fuzz_yaml},       {"settings", fuzz_settings}, {"words", fuzz_words},
-    {"stream", fuzz_stream},   {"zip", fuzz_zip},           {"pickle", fuzz_pickle},
-    {"tensors", fuzz_tensors}, {"graph", fuzz_graph},       {"kspace", fuzz_kspace},
-    {"eigen", fuzz_eigen},     {"model", fuzz_model},
+    {"stru", fuzz_structure},    {"poscar", fuzz_structure}, {"xyz", fuzz_structure},
+    {"cif", fuzz_structure},     {"input", fuzz_input},      {"csr", fuzz_csr},
+    {"csr-binary", fuzz_csr},    {"kpt", fuzz_kpt},          {"log", fuzz_log},
+    {"orbital", fuzz_orbital},   {"upf", fuzz_upf},          {"yaml", fuzz_yaml},
+    {"settings", fuzz_settings}, {"words", fuzz_words},      {"stream", fuzz_stream},
+    {"zip", fuzz_zip},           {"pickle", fuzz_pickle},    {"tensors", fuzz_tensors},
+    {"graph", fuzz_graph},       {"kspace", fuzz_kspace},    {"eigen", fuzz_eigen},
+    {"model", fuzz_model},
 };
 
 static fuzz_target *find_target(const char *name)
