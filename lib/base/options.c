@@ -20,17 +20,32 @@ typedef struct requests {
     bool help, version, man;
 } requests;
 
+static void say(const char *name, const char *kind, const char *text)
+{
+    fprintf(stderr, "%s: %s", name, kind);
+    nh_put_printable(stderr, text);
+    fputc('\n', stderr);
+}
+
 /* One line about a wrong command line. Returns 2, the exit status that goes with it. */
 __attribute__((format(printf, 2, 3))) static int usage_error(const nh_program *program, const char *format,
                                                              ...)
 {
+    nh_error line;
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "%s: ", program->name);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    vsnprintf(line.text, sizeof line.text, format, args);
     va_end(args);
+    say(program->name, "", line.text);
     return 2;
+}
+
+/* The same for a failed allocation, which is no fault of the command line. Returns 1. */
+static int no_memory(const nh_program *program, const char *what)
+{
+    nh_error line;
+    nh_fail_memory(&line, what);
+    return nh_report(program, &line);
 }
 
 static const nh_option *find_long(const nh_option_table *t, const char *name, size_t length)
@@ -237,7 +252,7 @@ static int store(const nh_program *program, const nh_option *option, const char 
             return usage_error(program, "%s: LOW:HIGH with LOW <= HIGH expected, found '%s'", shown, value);
         break;
     case NH_OPT_LIST:
-        if (list_add(option->target, value) != 0) return usage_error(program, "out of memory for %s", shown);
+        if (list_add(option->target, value) != 0) return no_memory(program, shown);
         break;
     }
     return 0;
@@ -357,7 +372,7 @@ static int parse_all(const nh_program *program, const nh_option_table *t, const 
     for (int next = 1; next < argc;) {
         const char *word = argv[next];
         if (options_end || word[0] != '-' || word[1] == '\0') {
-            if (list_add(&common->inputs, word) != 0) return usage_error(program, "out of memory for inputs");
+            if (list_add(&common->inputs, word) != 0) return no_memory(program, "inputs");
             next++;
             continue;
         }
@@ -393,7 +408,7 @@ int nh_parse(const nh_program *program, int argc, char **argv, nh_common *common
     nh_option_table t;
     common->command_line = join_command(argc, argv);
     if (common->command_line == NULL || build_table(program, common, &wanted, &t) != 0) {
-        usage_error(program, "out of memory for the command line");
+        no_memory(program, "the command line");
         nh_common_free(common);
         return 1;
     }
@@ -417,13 +432,6 @@ void nh_common_free(nh_common *common)
 const char *nh_input(const nh_common *common)
 {
     return common->inputs.count > 0 ? common->inputs.item[0] : "-";
-}
-
-static void say(const char *name, const char *kind, const char *text)
-{
-    fprintf(stderr, "%s: %s", name, kind);
-    nh_put_printable(stderr, text);
-    fputc('\n', stderr);
 }
 
 int nh_report(const nh_program *program, const nh_error *err)
