@@ -75,7 +75,7 @@ void fuzz_input(const uint8_t *data, size_t size)
         write_file(stru_path, (const uint8_t *)"", 0);
     }
     write_file(input_path, data, size);
-    if (!nh_abacus_run_find(run_folder, &run, &err)) nh_abacus_run_free(&run);
+    if (!nh_abacus_run_find(run_folder, (long)(size % 3), &run, &err)) nh_abacus_run_free(&run);
 }
 
 void fuzz_kpt(const uint8_t *data, size_t size)
@@ -104,6 +104,7 @@ void fuzz_log(const uint8_t *data, size_t size)
     if (nh_abacus_log_read(fuzz_file(data, size), &log, &err)) return;
     nh_structure s = two_atoms();
     nh_abacus_log_adopt(&log, &s);
+    (void)nh_abacus_log_of_step(&log, (long)(size % 3));
     nh_structure_free(&s);
     nh_abacus_log_free(&log);
 }
