@@ -1,5 +1,6 @@
 #include "formats/report/bandplot.h"
 
+#include "base/printable.h"
 #include "formats/report/plot.h"
 
 #include <math.h>
@@ -52,19 +53,28 @@ static double gap_size(const nh_gap *g)
 
 /* --- table --- */
 
+/* A title or label from a file, with `before` in front: without line ends and tabs of its own, which would make rows and columns. */
+static void tsv_text(FILE *out, const char *before, const char *text)
+{
+    fputs(before, out);
+    nh_put_printable(out, text);
+}
+
 static void tsv_edge(FILE *out, const nh_bandplot *p, const char *name, double e, size_t k)
 {
     const nh_kpoints *q = &p->curve.bands->k;
-    fprintf(out, "# %s: %.6f eV at k-point %zu (%.6g %.6g %.6g) %s\n", name, e - p->curve.zero, k + 1,
-            q->k[3 * k], q->k[3 * k + 1], q->k[3 * k + 2], q->label[k]);
+    fprintf(out, "# %s: %.6f eV at k-point %zu (%.6g %.6g %.6g)", name, e - p->curve.zero, k + 1, q->k[3 * k],
+            q->k[3 * k + 1], q->k[3 * k + 2]);
+    tsv_text(out, " ", q->label[k]);
+    fputc('\n', out);
 }
 
 static void tsv_errors(FILE *out, const nh_bandplot *p)
 {
     const nh_band_errors *e = p->errors;
     const nh_kpoints *q = &p->curve.bands->k;
-    fprintf(out, "# reference: %s, Fermi level %.6f eV (%s)\n", p->reference[0].name, p->reference[0].efermi,
-            p->reference[0].efermi_from);
+    tsv_text(out, "# reference: ", p->reference[0].name);
+    fprintf(out, ", Fermi level %.6f eV (%s)\n", p->reference[0].efermi, p->reference[0].efermi_from);
     fprintf(out, "# shift (median of reference - bands): %.6f eV\n", e->shift);
     fprintf(out,
             "# band error after the shift: mean %.3f meV, max %.3f meV over %zu states up to %g eV above the "
@@ -113,9 +123,12 @@ static void write_tsv(FILE *out, const nh_bandplot *p)
 {
     const nh_kpoints *q = &p->curve.bands->k;
     const band_range r = bands_in_window(p, &p->curve);
-    if (p->title != NULL) fprintf(out, "# title: %s\n", p->title);
-    fprintf(out, "# bands: %s, Fermi level %.6f eV (%s)\n", p->curve.name, p->curve.efermi,
-            p->curve.efermi_from);
+    if (p->title != NULL) {
+        tsv_text(out, "# title: ", p->title);
+        fputc('\n', out);
+    }
+    tsv_text(out, "# bands: ", p->curve.name);
+    fprintf(out, ", Fermi level %.6f eV (%s)\n", p->curve.efermi, p->curve.efermi_from);
     if (p->has_gap) {
         fprintf(out, "# gap: %.6f eV (%s)\n", gap_size(&p->gap), gap_kind(&p->gap));
         tsv_edge(out, p, "valence band maximum", p->gap.vbm, p->gap.k_vbm);
@@ -131,7 +144,8 @@ static void write_tsv(FILE *out, const nh_bandplot *p)
         fprintf(out, "\tband_%zu", i + 1);
     fputc('\n', out);
     for (size_t k = 0; k < q->count; k++) {
-        fprintf(out, "%.8f\t%s", q->distance[k], q->label[k][0] != '\0' ? q->label[k] : "-");
+        fprintf(out, "%.8f", q->distance[k]);
+        tsv_text(out, "\t", q->label[k][0] != '\0' ? q->label[k] : "-");
         for (size_t i = r.first; i < r.end; i++) {
             const double e = energy(&p->curve, k, i);
             if (isnan(e))
@@ -151,9 +165,11 @@ static void write_summary(FILE *out, const nh_bandplot *p)
     const double none = NAN;
     fprintf(out, "#title\tbands\treference\tefermi_eV\tgap_eV\tgap_kind\tshift_eV\tmean_meV\tmax_"
                  "meV\tstates\tghosts\tkpoints\n");
-    fprintf(out, "%s\t%s\t%s\t%.6f\t%.6f\t%s\t%.6f\t%.3f\t%.3f\t%zu\t%zu\t%zu\n",
-            p->title != NULL ? p->title : "-", p->curve.name, e != NULL ? p->reference[0].name : "-",
-            p->curve.efermi, p->has_gap ? gap_size(&p->gap) : none, p->has_gap ? gap_kind(&p->gap) : "-",
+    tsv_text(out, "", p->title != NULL ? p->title : "-");
+    tsv_text(out, "\t", p->curve.name);
+    tsv_text(out, "\t", e != NULL ? p->reference[0].name : "-");
+    fprintf(out, "\t%.6f\t%.6f\t%s\t%.6f\t%.3f\t%.3f\t%zu\t%zu\t%zu\n", p->curve.efermi,
+            p->has_gap ? gap_size(&p->gap) : none, p->has_gap ? gap_kind(&p->gap) : "-",
             e != NULL ? e->shift : none, e != NULL ? 1e3 * e->mean : none, e != NULL ? 1e3 * e->max : none,
             e != NULL ? e->n_state : 0, e != NULL ? e->n_ghost : 0, p->curve.bands->k.count);
 }

@@ -137,6 +137,31 @@ one_error() { # one_error TEXT: the last run failed with one line that has TEXT
     [[ "$output" == *'\x1b]0;title'* && "$output" != *"$esc"* ]]
 }
 
+@test "a title or label with line ends makes no rows of a table" {
+    ncgen -k nc4 -o "$T/g.nc" "$DATA/tiny_graph.cdl"
+    "$BIN/geneig" -q --matrix h0 --mesh 2 1 1 -o "$T/eig.nc" "$T/g.nc"
+    ncdump "$T/eig.nc" | sed 's/:title = "[^"]*"/:title = "x\\n9\\t9\\033[31m"/' > "$T/eig.cdl"
+    ncgen -k nc4 -o "$T/evil.nc" "$T/eig.cdl"
+    run "$BIN/bandplot-data" -q --format summary "$T/evil.nc"
+    echo "$output"
+    [ "$status" -eq 0 ] && [ "${#lines[@]}" -eq 2 ]
+    [[ "${lines[1]}" == 'x\x0a9\x09'* ]]
+    run "$BIN/bandplot-data" -q "$T/evil.nc"
+    [ "$(printf '%s\n' "$output" | grep -c '^[0-9]')" -eq 2 ]
+}
+
+@test "a folder whose name is no UTF-8: nhtrain says so before it computes" {
+    mkdir -p "$T"/n$'\xff'
+    ncgen -k nc4 -o "$T/g.nc" "$DATA/tiny_graph.cdl"
+    tiny_net > "$T/net.yaml"
+    echo g.nc > "$T/list"
+    printf 'network: net.yaml\ndata: {train: list}\nrun_dir: x\nschedule: {epochs: 1}\nloss: {k_mesh: [1, 1, 1]}\n' > "$T/train.yaml"
+    cd "$T"/n$'\xff'
+    run "$BIN/nhtrain" -q -c "$T/train.yaml" --set run_dir=run
+    one_error "could not be read again"
+    [ ! -e run/best.nc ]
+}
+
 @test "many keys take time in proportion" {
     awk 'BEGIN { for (i = 0; i < 100000; i++) print "k" i ": 1" }' > "$T/big.yaml"
     run timeout 20 "$BIN/nhmodel" init --config "$T/big.yaml" -o "$T/m.nc"
