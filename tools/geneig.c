@@ -316,21 +316,29 @@ static int pack(const source *q, const nh_spectrum *v, size_t n_band, nh_bands *
     return 0;
 }
 
-/* Fermi level of a mesh from all energies; NaN where the k-points are no mesh or the number of electrons is
- * not known, or not all energies are. */
-static double mesh_fermi_level(const nh_kspace *s, const nh_spectrum *v, bool all_known)
+/* Fermi level of a mesh from all energies; NaN where the k-points are no mesh, the number of electrons is not
+ * known, or there are fewer states (a projected S), or not all energies are known. */
+static int mesh_fermi_level(const nh_kspace *s, const nh_spectrum *v, bool all_known, double *efermi,
+                            nh_error *err)
 {
-    if (!all_known || s->k.mode != NH_K_MESH || !(s->electrons.nelec > 0)) return NAN;
-    double efermi = NAN;
+    *efermi = NAN;
+    if (!all_known || s->k.mode != NH_K_MESH || !(s->electrons.nelec > 0)) return 0;
+    double states = 0;
+    for (size_t k = 0; k < s->k.count; k++)
+        for (size_t i = 0; i < s->basis; i++)
+            if (!isnan(v->energy[k * s->basis + i])) states += s->k.weight[k];
+    if (states * s->electrons.electrons_per_band < s->electrons.nelec - 1e-7)
+        return 0; /* as nh_fermi_level has it */
     size_t *zero = NH_ARRAY(size_t, s->k.count);
+    if (zero == NULL) return nh_fail_memory(err, "the bands");
     const nh_bands all = {.k = s->k,
                           .n_band = s->basis,
                           .energy = v->energy,
                           .first = zero,
                           .electrons_per_band = s->electrons.electrons_per_band};
-    if (zero == NULL || nh_fermi_level(&all, s->electrons.nelec, &efermi, NULL) != 0) efermi = NAN;
+    const int status = nh_fermi_level(&all, s->electrons.nelec, efermi, err);
     free(zero);
-    return efermi;
+    return status;
 }
 
 /* --fermi-mesh: all bands of the same matrix on a Gamma-centred mesh, filled. */
@@ -348,7 +356,7 @@ static int find_fermi_level(source *q, const arguments *a, nh_error *err)
     if (status == 0) {
         const nh_band_choice all = {.kind = NH_BANDS_ALL, .count = mesh.basis};
         status = solve_all(q, a, &all, 0, NULL, NULL, &v, err);
-        q->filled = status == 0 ? mesh_fermi_level(&mesh, &v, true) : NAN;
+        if (status == 0) status = mesh_fermi_level(&mesh, &v, true, &q->filled, err);
         if (status == 0 && isnan(q->filled))
             status = nh_fail(err, "%s: --fermi-mesh: %g electrons do not fill these bands", nh_nc_name(q->in),
                              mesh.electrons.nelec);
@@ -496,7 +504,8 @@ static int write_bands(nh_nc *out, const source *q, const arguments *a, const nh
                        bool sparse, nh_error *err)
 {
     nh_bands b;
-    const double mesh_level = mesh_fermi_level(&q->s, v, !sparse);
+    double mesh_level;
+    if (mesh_fermi_level(&q->s, v, !sparse, &mesh_level, err) != 0) return -1;
     if (pack(q, v, n_band, &b, err) != 0) return -1;
     if (!isnan(q->filled)) b.efermi = q->filled;
     if (isnan(b.efermi)) b.efermi = mesh_level;

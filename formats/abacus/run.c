@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -357,6 +358,15 @@ static int read_input(nh_abacus_run *run, input *in, nh_error *err)
     return status;
 }
 
+/* *out is NULL where there is no such folder. */
+static int open_folder(const char *folder, DIR **out, nh_error *err)
+{
+    *out = opendir(folder);
+    return *out != NULL || errno == ENOENT || errno == ENOTDIR
+               ? 0
+               : nh_fail(err, "%s: %s", folder, strerror(errno));
+}
+
 /* OUT.suffix, or the only folder OUT.* there is, or NULL. */
 static int find_output(const nh_abacus_run *run, const char *suffix, char **out, nh_error *err)
 {
@@ -367,8 +377,8 @@ static int find_output(const nh_abacus_run *run, const char *suffix, char **out,
     if (exists(*out)) return 0;
     free(*out);
     *out = NULL;
-    DIR *dir = opendir(run->folder);
-    int status = 0;
+    DIR *dir;
+    int status = open_folder(run->folder, &dir, err);
     for (const struct dirent *e; dir != NULL && status == 0 && (e = readdir(dir)) != NULL;) {
         if (strncmp(e->d_name, "OUT.", 4) != 0) continue;
         status = *out != NULL
@@ -505,8 +515,8 @@ static int find_files(nh_abacus_run *run, const char *folder, long wanted, nh_er
         [ZEROTH_DOWN] = &run->zeroth[1], [OVERLAP] = &run->overlap,     [ZEROTH_OVERLAP] = NULL,
         [POSITION] = &run->position};
     found kinds[N_KIND] = {{NULL, 0, 0}};
-    DIR *dir = opendir(folder);
-    int status = 0;
+    DIR *dir;
+    int status = open_folder(folder, &dir, err);
     for (const struct dirent *e; dir != NULL && status == 0 && (e = readdir(dir)) != NULL;)
         status = look_at(folder, e->d_name, wanted, kinds, err);
     if (dir != NULL) closedir(dir);
@@ -524,10 +534,10 @@ static int find_files(nh_abacus_run *run, const char *folder, long wanted, nh_er
 /* The log of INPUT's calculation, else the only one there is. */
 static int find_log(nh_abacus_run *run, const char *folder, nh_error *err)
 {
-    DIR *dir = run->log == NULL ? opendir(folder) : NULL;
+    DIR *dir = NULL;
     char *other = NULL;
     bool several = false;
-    int status = 0;
+    int status = run->log == NULL ? open_folder(folder, &dir, err) : 0;
     for (const struct dirent *e; dir != NULL && status == 0 && (e = readdir(dir)) != NULL;) {
         const char *name = e->d_name, *end = strstr(name, ".log");
         if (strncmp(name, "running_", 8) != 0 || end == NULL || strcmp(end, ".log.tmp") == 0) continue;
