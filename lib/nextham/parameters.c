@@ -381,7 +381,9 @@ int nh_weights_new(const nh_params *p, bool as_double, nh_weights *out, nh_error
         out->as_double = NH_ARRAY(double *, p->count);
     else
         out->as_float = NH_ARRAY(float *, p->count);
-    return out->as_double || out->as_float ? 0 : nh_fail_memory(err, "weights");
+    if (out->as_double || out->as_float) return 0;
+    out->count = 0;
+    return nh_fail_memory(err, "weights");
 }
 
 void nh_weights_free(nh_weights *w)
