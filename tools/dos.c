@@ -242,6 +242,12 @@ static int open_states(const nh_program *program, const nh_common *common, const
 
 /* --- density of states --- */
 
+/* The input as messages name it. */
+static const char *input_name(const nh_common *common)
+{
+    return strcmp(nh_input(common), "-") == 0 ? "(standard input)" : nh_input(common);
+}
+
 /* Projections and spin side by side: one row a state. */
 static int columns_of(const states *s, size_t *n, double **weight, nh_error *err)
 {
@@ -375,7 +381,7 @@ static int describe(const nh_dos_task *t, const arguments *a, char *text, size_t
 static int prepare(const nh_program *program, const nh_common *common, const arguments *a, const states *s,
                    nh_tetrahedra *tetrahedra, nh_dos_task *t, nh_error *err)
 {
-    const char *file = nh_input(common);
+    const char *file = input_name(common);
     size_t dropped;
     if (nh_dos_bands(&s->bands, &t->n_band, &dropped, err) != 0) return nh_fail_at(err, "%s", file);
     if (dropped > 0)
@@ -396,7 +402,7 @@ static int prepare(const nh_program *program, const nh_common *common, const arg
 static int make_dos(const nh_program *program, const nh_common *common, const arguments *a, const states *s,
                     nh_error *err)
 {
-    const char *file = nh_input(common), *from;
+    const char *file = input_name(common), *from;
     nh_tetrahedra tetrahedra;
     nh_dos_task t = {.bands = &s->bands, .width = a->width, .corrected = true};
     nh_dos_level level;
@@ -481,7 +487,8 @@ int main(int argc, char **argv)
         {NH_OPT_REAL, 0, "width", "E", &a.width, NULL, &a.has_width,
          "standard deviation of the Gaussians, eV [0.1]"},
         {NH_OPT_RANGE, 0, "window", "LO:HI", a.window, NULL, &a.has_window,
-         "energies, eV relative to the Fermi level [all bands; gnuplot: -10:10]"},
+         "energies, eV relative to the Fermi level, or with --absolute as they are [all bands; gnuplot: "
+         "-10:10]"},
         {NH_OPT_REAL, 0, "step", "E", &a.step, NULL, NULL, "step of the energies, eV [0.02]"},
         {NH_OPT_HEADING, 0, NULL, NULL, NULL, NULL, NULL, "Zero of energy"},
         {NH_OPT_REAL, 0, "nelec", "N", &a.nelec, NULL, &a.has_nelec,
