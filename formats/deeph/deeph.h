@@ -6,7 +6,7 @@
  * j]" for each block, atoms from 1. Orbitals in OpenMX's order: p is x, y, z, d is z2, x2-y2, xy, xz, yz,
  * beyond that m = 0, 1, -1, 2, -2, ...
  *
- * New layout (DeepH-dock, DeepH-pack 2025; its docs/key_concepts.md): POSCAR, info.json; hamiltonian.h5,
+ * New layout (DeepH-dock, DeepH-pack 2025; its page "Key concepts"): POSCAR, info.json; hamiltonian.h5,
  * overlap.h5 with atom_pairs [n][5] (R, i, j from 0), chunk_shapes [n][2], chunk_boundaries [n+1],
  * entries. Orbitals m = -l..l. Atoms of an element stand together. Every file has the same pairs.
  *
