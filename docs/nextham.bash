@@ -26,4 +26,4 @@ _nextham() {
     fi
     return 0
 }
-complete -F _nextham dos mkgraph h0embed nhinfer fourier geneig bandplot-data gaugemae nhtrain mkabacus nhmodel h0build nhscf nhconvert nextham
+complete -F _nextham dos mkgraph h0embed nhinfer fourier geneig bandplot-data optcond berry gaugemae nhtrain mkabacus nhmodel h0build nhscf nhconvert nextham

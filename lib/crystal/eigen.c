@@ -238,7 +238,8 @@ static int tridiagonal_vectors(nh_eigen *w, size_t m, size_t first, size_t count
     const lapack_int size = (lapack_int)m;
     lapack_int info = 1;
     *at = 0;
-    if (count < m) {
+    /* Of two states zstemr's special case gives the one of smaller modulus as the first, whichever is lower. */
+    if (count < m && m > 2) {
         lapack_int found = 0, accurate = 1;
         memcpy(w->d, w->diagonal, m * sizeof *w->d);
         memcpy(w->e, w->off, m * sizeof *w->e);

@@ -1,5 +1,6 @@
 #include "crystal/fourier.h"
 #include "base/complex.h"
+#include "crystal/fourier_internal.h"
 #include "crystal/fourier_placed.h"
 
 #include "base/memory.h"
@@ -272,50 +273,52 @@ static void sum_h(const nh_fourier *f, const group *a, size_t spin, size_t n, co
                 columns, &zero, sum, columns);
 }
 
-/* The same for S, real: phases and sums are [2n], real parts before imaginary ones. */
-static void sum_s(const nh_fourier *f, const group *a, size_t n, const double *phase, double *sum)
+/* The same for S or another real matrix[n_elem]: phases and sums are [2n], real parts before imaginary ones. */
+static void sum_s(const nh_fourier *f, const group *a, const double *matrix, size_t n, const double *phase,
+                  double *sum)
 {
-    const double *blocks = f->graph->overlap + f->graph->pairs.start[a->first];
+    const double *blocks = matrix + f->graph->pairs.start[a->first];
     const int cells = (int)a->count, columns = (int)block_width(f, a);
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, 2 * (int)n, columns, cells, 1, phase, cells,
                 blocks, columns, 0, sum, columns);
 }
 
-int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_error *err)
+const int (*nh_fourier_cells(const nh_fourier *f, size_t *count))[3]
+{
+    *count = f->n_cell;
+    return (const int(*)[3])f->cell;
+}
+
+/* weight[n][n_cell]; the sums of fourier_internal.h. */
+static int sum_blocks(const nh_fourier *f, size_t n, const double complex *weight, const double *overlap,
+                      double *h, double *s, nh_error *err)
 {
     const nh_graph *g = f->graph;
     const size_t spin_blocks = g->n_spin == 4 ? 4 : 1, n_spin = spin_blocks == 4 ? 2 : 1,
                  basis = f->n_orbital * n_spin;
     const size_t size = basis * basis;
     int status = -1;
-    /* S is real: its phases are a real matrix with the rows (re k1, re k2, ..., im k1, ...). */
-    double complex *phase = NH_ARRAY(double complex, n * f->n_cell),
-                   *p = NH_ARRAY(double complex, n * f->longest);
-    double *real_phase = NH_ARRAY(double, 2 * n * f->longest),
+    /* S is real: its weights are a real matrix with the rows (re k1, re k2, ..., im k1, ...). */
+    double complex *p = NH_ARRAY(double complex, n * f->longest);
+    double *real_weight = NH_ARRAY(double, 2 * n * f->longest),
            *real_sum = NH_ARRAY(double, 2 * n * f->widest);
     double complex *sum = NH_ARRAY(double complex, n * f->widest);
-    if (phase == NULL || p == NULL || real_phase == NULL || real_sum == NULL || sum == NULL ||
-        n > INT_MAX / 2) {
+    if (p == NULL || real_weight == NULL || real_sum == NULL || sum == NULL || n > INT_MAX / 2) {
         nh_fail_memory(err, "the Fourier sums");
         goto done;
     }
     if (h != NULL) memset(h, 0, n * size * sizeof(double complex));
     if (s != NULL) memset(s, 0, n * size * sizeof(double complex));
-    make_phases(f, n, k, phase);
-    if (f->placed != NULL) {
-        status = f->device->call->fourier->at(f->placed, n, (const double *)phase, h, s, err);
-        goto done;
-    }
     for (size_t q = 0; q < f->n_group; q++) {
         const group *a = &f->groups[q];
         const size_t width = block_width(f, a);
         if (width == 0) continue;
         for (size_t i = 0; i < n; i++)
             for (size_t r = 0; r < a->count; r++) {
-                double complex v = phase[i * f->n_cell + f->cell_of[a->first + r]];
+                double complex v = weight[i * f->n_cell + f->cell_of[a->first + r]];
                 p[i * a->count + r] = v;
-                real_phase[i * a->count + r] = creal(v);
-                real_phase[(n + i) * a->count + r] = cimag(v);
+                real_weight[i * a->count + r] = creal(v);
+                real_weight[(n + i) * a->count + r] = cimag(v);
             }
         for (size_t spin = 0; spin < spin_blocks && h != NULL; spin++) {
             sum_h(f, a, spin, n, p, sum);
@@ -324,7 +327,7 @@ int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, dou
                       (double complex *)h + i * size);
         }
         if (s == NULL) continue;
-        sum_s(f, a, n, real_phase, real_sum);
+        sum_s(f, a, overlap, n, real_weight, real_sum);
         for (size_t i = 0; i < n; i++) {
             for (size_t e = 0; e < width; e++)
                 sum[e] = CMPLX(real_sum[i * width + e], real_sum[(n + i) * width + e]);
@@ -334,11 +337,29 @@ int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, dou
     }
     status = 0;
 done:
-    free(phase);
     free(p);
-    free(real_phase);
+    free(real_weight);
     free(real_sum);
     free(sum);
+    return status;
+}
+
+int nh_fourier_weighted(const nh_fourier *f, size_t n, const double *weight, const double *blocks, double *h,
+                        double *s, nh_error *err)
+{
+    return sum_blocks(f, n, (const double complex *)weight, blocks != NULL ? blocks : f->graph->overlap, h, s,
+                      err);
+}
+
+int nh_fourier_at(const nh_fourier *f, size_t n, const double *k, double *h, double *s, nh_error *err)
+{
+    double complex *phase = NH_ARRAY(double complex, n * f->n_cell);
+    if (phase == NULL) return nh_fail_memory(err, "the Fourier sums");
+    make_phases(f, n, k, phase);
+    const int status = f->placed != NULL
+                           ? f->device->call->fourier->at(f->placed, n, (const double *)phase, h, s, err)
+                           : sum_blocks(f, n, phase, f->graph->overlap, h, s, err);
+    free(phase);
     return status;
 }
 
@@ -404,7 +425,7 @@ int nh_fourier_at_blocks(const nh_fourier *f, const double *k, double *h, double
         }
         for (size_t spin = 0; spin < spin_blocks; spin++)
             sum_h(f, a, spin, 1, p, (double complex *)h + spin * n_elem + at);
-        sum_s(f, a, 1, real_phase, real_sum);
+        sum_s(f, a, f->graph->overlap, 1, real_phase, real_sum);
         for (size_t e = 0; e < width; e++) {
             s[2 * (at + e)] = real_sum[e];
             s[2 * (at + e) + 1] = real_sum[width + e];

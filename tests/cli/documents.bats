@@ -4,7 +4,7 @@ load helper
 
 setup() {
     T=$BATS_TEST_TMPDIR
-    for p in nextham h0build mkgraph h0embed nhinfer fourier geneig dos bandplot-data gaugemae nhmodel nhconvert nhtrain; do
+    for p in nextham h0build mkgraph h0embed nhinfer fourier geneig dos bandplot-data optcond berry gaugemae nhmodel nhconvert nhtrain; do
         [ -x "$BIN/$p" ] || skip "no $p"
     done
     command -v gnuplot > /dev/null || skip "no gnuplot"
