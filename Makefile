@@ -59,7 +59,8 @@ endif
 CFLAGS   += -std=c11 $(OPT) -g $(WARN) -pthread
 LDFLAGS  += $(filter -fsanitize%,$(OPT)) -pthread
 PKG_LIBS := $(shell pkg-config --libs $(PKGS))
-LDLIBS   += $(PKG_LIBS) -lm -Wl,--as-needed $(LDLIBS_MUMPS) $(LDLIBS_MPI)
+# MPI first: the sequential MUMPS has an MPI_Comm_rank and MPI_Init of its own, of one process.
+LDLIBS   += $(PKG_LIBS) -lm -Wl,--as-needed $(LDLIBS_MPI) $(LDLIBS_MUMPS)
 
 # Sources compiled for float and for double (lib/base/real.h).
 TWICE := $(wildcard lib/ops/*.c lib/network/*.c) lib/ensemble/feature_rows.c lib/ensemble/predict_io.c lib/training/submodel.c
