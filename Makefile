@@ -26,7 +26,7 @@ ifeq ($(KIND),release)
 else ifeq ($(KIND),san)
   OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 else ifeq ($(KIND),fuzz)
-  OPT := -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
+  OPT := -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer -Werror=implicit-function-declaration
 else ifeq ($(KIND),portable)
   # A shared library, whose network and operations are compiled for three levels of the instruction set. The loader takes the
   # best that the machine has (glibc-hwcaps, ld.so(8)).

@@ -1,5 +1,6 @@
 #include "crystal/lowdin.h"
 
+#include "base/complex.h"
 #include "base/memory.h"
 #include "crystal/eigen.h"
 #include "crystal/fourier.h"
@@ -7,7 +8,6 @@
 #include "crystal/spectrum.h"
 
 #include <cblas.h>
-#include <complex.h>
 #define lapack_complex_double double complex
 #define lapack_complex_float float complex
 #include <lapacke.h>

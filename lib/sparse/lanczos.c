@@ -1,10 +1,10 @@
 #include "sparse/lanczos.h"
 
+#include "base/complex.h"
 #include "base/memory.h"
 #include "base/random.h"
 
 #include <cblas.h>
-#include <complex.h>
 #define lapack_complex_double double complex
 #define lapack_complex_float float complex
 #include <lapacke.h>

@@ -1,9 +1,9 @@
 #include "sparse/matrix.h"
 
+#include "base/complex.h"
 #include "base/memory.h"
 
 #include <cblas.h>
-#include <complex.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>

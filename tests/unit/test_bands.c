@@ -1,4 +1,5 @@
 /* k-points, Fourier sums, eigenproblem and band comparison on crystals built in memory. */
+#include "base/complex.h"
 #include "chain.h"
 
 #include "base/memory.h"
@@ -8,7 +9,6 @@
 #include "crystal/kpoints.h"
 #include "formats/abacus/kpt.h"
 
-#include <complex.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

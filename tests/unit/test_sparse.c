@@ -1,5 +1,6 @@
 /* Sparse H(k) - sigma S(k): blocks, factorisation, inertia, states and Fermi level, all against the dense solution, on supercells of
  * small crystals built in memory. */
+#include "base/complex.h"
 #include "chain.h"
 
 #include "check.h"
@@ -9,8 +10,6 @@
 #include "crystal/spectrum.h"
 #include "sparse/lanczos.h"
 #include "sparse/nearest.h"
-
-#include <complex.h>
 
 #define assert_near(a, b, within)                                                                            \
     do {                                                                                                     \
