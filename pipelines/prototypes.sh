@@ -7,7 +7,7 @@
 #   --seed N       of the copies and the parts [1]: the same numbers, the same crystals
 #   --parts T:V:S  proportions of training, validation and test [8:1:1]; all copies of a formula, in any structure, are in one part.
 #                  none: they are not said, so that label.sh shares out the copies (for a model of one material, fine-tune.sh)
-#   --only LIST    only these: elements ("Ga,As": crystals of nothing else), or prototypes ("zincblende,rocksalt")
+#   --only LIST    only these: formulas ("GaAs"), elements ("Ga,As": crystals of nothing else), prototypes ("zincblende,rocksalt")
 # pipelines/label.sh takes the file.
 set -euo pipefail
 export LC_ALL=C.UTF-8
@@ -68,9 +68,9 @@ awk -F '\t' -v copies="$copies" -v strain="$strain" -v rattle="$rattle" -v seed=
             site(2, 1/3, 2/3, u); site(2, 2/3, 1/3, u - .5); site(2, 2/3, 1/3, 1 - u); site(2, 1/3, 2/3, 1.5 - u)
         } else { print "prototypes.sh: prototype " p "?" > "/dev/stderr"; exit bad = 1 }
     }
-    function wanted(p, list,   i, m, ok) {
-        if (only == "" || p in chosen) return 1
-        m = split(list, e, " "); ok = 1
+    function wanted(   i, m, ok) {
+        if (only == "" || $1 in chosen || formula in chosen) return 1
+        m = split($2, e, " "); ok = 1
         for (i = 1; i <= m; i++) ok = ok && (e[i] in chosen)
         return ok
     }
@@ -80,7 +80,7 @@ awk -F '\t' -v copies="$copies" -v strain="$strain" -v rattle="$rattle" -v seed=
         for (i = 1; i <= m; i++) chosen[list[i]]
         split(parts, share, ":")
     }
-    /^#/ || !NF || !wanted($1, $2) { next }
+    /^#/ || !NF { next }
     {
         make($1, $3, $4, $5)
         split($2, e, " ")
@@ -90,6 +90,7 @@ awk -F '\t' -v copies="$copies" -v strain="$strain" -v rattle="$rattle" -v seed=
         least = count[1]
         for (k = 2; k in count; k++) { x = count[k]; y = least; while (y) { t = x % y; x = y; y = t } least = x }
         for (k = 1; k in count; k++) formula = formula e[k] (count[k] > least ? count[k] / least : "")
+        if (!wanted()) next
         # The part hangs on what the crystal is made of, not on the order of the elements or the structure.
         for (k = 1; k in count; k++) name[k] = e[k] count[k] / least
         for (i = 1; i < k - 1; i++) for (j = i + 1; j < k; j++) if (name[j] < name[i]) { t = name[i]; name[i] = name[j]; name[j] = t }

@@ -4,8 +4,10 @@
 # ELEMENTS: one with small crystals of many elements, *.nc.xz and train.list; those that elements-validation.list and
 # elements-test.list (beside this script) name are kept out of training. RUNS [runs]: gets the run folders train, elements,
 # finish and finish-2, and model.nc, the model for shipping. What was interrupted goes on where it was.
+# WIDE in the environment: a folder of label.sh with the crystals of wide.tsv (graph/ID/ID.nc); then wide and wide-finish follow, and model.nc
+# is of these. The crystals of wide.tsv that are not there are left out, and counted.
 set -eu
-[ $# -ge 2 ] || { sed -n '2,6s/^# //p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,8s/^# //p' "$0" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${BIN:-$here/../bin}
 set=$1 elements=$2 runs=${3:-runs}
@@ -45,4 +47,20 @@ config=train-elements part elements "$data" --set init="$runs/train/best.nc" "$@
 config=train-finish part finish "$data" --set init="$runs/elements/best.nc" --set schedule.kind=constant --set schedule.epochs=17 \
     --set optimizer.lr=8e-4 "$@"
 config=train-finish part finish-2 "$data" --set data.train="$data/weighted.list" --set init="$runs/finish/last.nc" "$@"
-"$bin/nhmodel" pack --bits 12 "$runs/finish-2/best.nc" -o "$runs/model.nc"
+last="finish-2"
+if [ -n "${WIDE:-}" ]; then
+    wide=$(cd "$WIDE" && pwd)
+    mkdir -p "$data/wide"
+    of_part() { # PART: the crystals of wide.tsv that are there
+        awk -F '\t' -v part="$1" '$2 == part { print $1 }' "$here/wide.tsv" | while read -r id; do
+            if [ -e "$wide/graph/$id/$id.nc" ]; then echo "$wide/graph/$id/$id.nc"; else echo "train.sh: no $wide/graph/$id/$id.nc" >&2; fi
+        done
+    }
+    { for _ in 1 2; do sed "s|^|$data/|" "$data/train.list" | grep "^$data/set/"; done; sed "s|^|$data/|" "$data/train.list" | grep -v "^$data/set/"
+      of_part train; } > "$data/wide/train.list"
+    { sed "s|^|$data/|" "$data/validation.list"; of_part validation; } > "$data/wide/validation.list"
+    config=train-wide part wide "$data/wide" --set init="$runs/finish-2/best.nc" "$@"
+    config=train-wide-finish part wide-finish "$data/wide" --set init="$runs/wide/best.nc" "$@"
+    last="wide-finish"
+fi
+"$bin/nhmodel" pack --bits 12 "$runs/$last/best.nc" -o "$runs/model.nc"
