@@ -530,7 +530,8 @@ static void plot_groups(FILE *out, const nh_bandplot *p)
 static void plot_states(FILE *out, const nh_bandplot *p)
 {
     const nh_bands *b = p->curve.bands;
-    fprintf(out, "$states << EOD\n");
+    /* terminals have points of different sizes, pictures different widths */
+    fprintf(out, "disk = suffix eq '.svg' ? 0.5 : 1\n$states << EOD\n");
     if (p->spin_axis < 0) plot_groups(out, p);
     for (size_t k = 0; k < b->k.count && p->spin_axis >= 0; k++)
         for (size_t i = 0; i < b->n_band; i++) {
@@ -650,13 +651,14 @@ static void plot_command(FILE *out, const nh_bandplot *p)
         fprintf(out, "' noenhanced");
     }
     if (p->states != NULL && p->spin_axis >= 0) {
-        fprintf(out, ", \\\n  $states using 1:2:3 with points pt 7 ps 0.45 lc palette notitle");
+        fprintf(out, ", \\\n  $states using 1:2:3 with points pt 7 ps 0.45*disk lc palette notitle");
     } else if (p->states != NULL) {
         group_choice chosen;
         choose_groups(p, &chosen);
-        fprintf(out, ", \\\n  $states using 1:2:3:4 with points pt 7 ps variable lc rgb variable notitle");
+        fprintf(out,
+                ", \\\n  $states using 1:2:($3*disk):4 with points pt 7 ps variable lc rgb variable notitle");
         for (size_t i = 0; i < chosen.count; i++) {
-            fprintf(out, ", \\\n  NaN with points pt 7 ps 1.2 lc rgb '%s' title '",
+            fprintf(out, ", \\\n  NaN with points pt 7 ps 1.2*disk lc rgb '%s' title '",
                     nh_plot_colour(chosen.colour[i]));
             nh_plot_text(out, p->states->name[chosen.group[i]]);
             fprintf(out, "' noenhanced");
