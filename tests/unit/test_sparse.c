@@ -359,11 +359,11 @@ static void test_sigma_on_state(void **state)
 {
     (void)state;
     if (!nh_factor_available()) skip();
-    problem p = open_problem(without_spin(120), 1, &GAMMA);
+    problem p = open_problem(without_spin(301), 1, &GAMMA);
     solve_dense(&p);
     nh_spectrum v;
     OK(nh_spectrum_new(1, p.n, &v, &err));
-    for (size_t at = 0; at < p.n; at += 17) {
+    for (size_t at = 0; at < p.n; at += 43) {
         heard h;
         const nh_nearest_task t = task_of(&p, 4, p.dense.energy[at], &h);
         OK(nh_nearest_solve(&t, &v, &err));
