@@ -531,7 +531,7 @@ static void plot_states(FILE *out, const nh_bandplot *p)
 {
     const nh_bands *b = p->curve.bands;
     /* terminals have points of different sizes, pictures different widths */
-    fprintf(out, "disk = suffix eq '.svg' ? 0.5 : 1\n$states << EOD\n");
+    fprintf(out, "disk = suffix eq '.svg' || suffix eq '.pdf' ? 0.5 : 1\n$states << EOD\n");
     if (p->spin_axis < 0) plot_groups(out, p);
     for (size_t k = 0; k < b->k.count && p->spin_axis >= 0; k++)
         for (size_t i = 0; i < b->n_band; i++) {
@@ -690,7 +690,10 @@ static void write_gnuplot(FILE *out, const nh_bandplot *p)
                  "set tics scale 0.5\n"
                  "set border lw 1\n"
                  "set key outside bottom center horizontal samplen 3 width 1\n");
-    if (p->n_reference == 0 && (p->states == NULL || p->spin_axis >= 0)) fprintf(out, "unset key\n");
+    if (p->n_reference == 0 && (p->states == NULL || p->spin_axis >= 0))
+        fprintf(out, "unset key\n");
+    else if (p->states != NULL)
+        fprintf(out, "set key font ',10' width 0 samplen 2\n"); /* many names in few lines */
     plot_command(out, p);
     if (p->dos != NULL) plot_dos(out, p);
     fprintf(out, "unset output\n");
