@@ -70,7 +70,7 @@ WIDE  := lib/lcao/tile_kernels.c lib/lcao/orbital_table.c
 OBJ   := $(ONCE:%.c=$(BUILD)/%.o) $(TWICE:%.c=$(BUILD)/%.f.o) $(TWICE:%.c=$(BUILD)/%.d.o)
 ifeq ($(KIND),fuzz)
   # Readers and what they use.
-  OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out formats/netcdf/run_folder.c,$(filter lib/base/% lib/crystal/% lib/o3/% lib/nextham/% \
+  OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out formats/netcdf/run_folder.c,$(filter lib/base/% lib/crystal/% lib/properties/% lib/o3/% lib/nextham/% \
          lib/lcao/% lib/device/% lib/plan/% formats/%,$(ONCE))) $(wildcard lib/training/settings*.c lib/training/kspace.c))
 endif
 PROGRAMS := $(patsubst tools/%.c,%,$(wildcard tools/*.c))

@@ -4,7 +4,7 @@
 #include "base/progress.h"
 #include "base/ranks.h"
 #include "crystal/lattice.h"
-#include "crystal/optics.h"
+#include "properties/optics.h"
 #include "formats/abacus/kpt.h"
 #include "formats/netcdf/operators.h"
 #include "formats/report/berry.h"

@@ -3,7 +3,7 @@
 #include "base/options.h"
 #include "base/outfile.h"
 #include "base/progress.h"
-#include "crystal/dos.h"
+#include "properties/dos.h"
 #include "crystal/spectrum.h"
 #include "formats/netcdf/eigen.h"
 #include "formats/netcdf/graph.h"

@@ -2,7 +2,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "crystal/fourier_placed.h"
-#include "crystal/projection.h"
+#include "properties/projection.h"
 #include "crystal/spectrum.h"
 #include "device/choice.h"
 #include "device/device.h"

@@ -3,7 +3,7 @@
 #include "base/options.h"
 #include "base/progress.h"
 #include "crystal/kpoints.h"
-#include "crystal/projection.h"
+#include "properties/projection.h"
 #include "formats/netcdf/graph.h"
 #include "formats/netcdf/nc.h"
 #include "formats/shipped.h"

@@ -3,7 +3,7 @@
 #define NH_FORMATS_NETCDF_EIGEN_H
 
 #include "crystal/bands.h"
-#include "crystal/projection.h"
+#include "properties/projection.h"
 #include "formats/netcdf/nc.h"
 
 /* Defines the file's dimensions and variables and writes the k-points and, as attributes, the electrons.

@@ -2,7 +2,7 @@
 #ifndef NH_FORMATS_NETCDF_OPERATORS_H
 #define NH_FORMATS_NETCDF_OPERATORS_H
 
-#include "crystal/velocity.h"
+#include "properties/velocity.h"
 #include "formats/netcdf/graph.h"
 #include "formats/netcdf/kspace.h"
 

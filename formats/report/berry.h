@@ -3,9 +3,9 @@
 #ifndef NH_FORMATS_REPORT_BERRY_H
 #define NH_FORMATS_REPORT_BERRY_H
 
-#include "crystal/berry.h"
-#include "crystal/mass.h"
-#include "crystal/wilson.h"
+#include "properties/berry.h"
+#include "properties/mass.h"
+#include "properties/wilson.h"
 
 #include <stdio.h>
 

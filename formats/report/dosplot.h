@@ -2,8 +2,8 @@
 #ifndef NH_FORMATS_REPORT_DOSPLOT_H
 #define NH_FORMATS_REPORT_DOSPLOT_H
 
-#include "crystal/dos.h"
-#include "crystal/projection.h"
+#include "properties/dos.h"
+#include "properties/projection.h"
 
 #include <stdio.h>
 

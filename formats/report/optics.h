@@ -3,7 +3,7 @@
 #ifndef NH_FORMATS_REPORT_OPTICS_H
 #define NH_FORMATS_REPORT_OPTICS_H
 
-#include "crystal/optics.h"
+#include "properties/optics.h"
 
 #include <stdio.h>
 

@@ -2,14 +2,14 @@
  * and in NAME_tb.dat the lattice and the position operator in Å; NAME_centres.xyz and NAME.win with what
  * PythTB wants to know. WannierTools, PythTB, PYATB and others read them.
  *
- * The orbitals are Löwdin's (crystal/lowdin.h), in the graph's order: atom after atom, shell after shell,
+ * The orbitals are Löwdin's (properties/lowdin.h), in the graph's order: atom after atom, shell after shell,
  * m = -l..l; with spin all up, then all down. Numbers have 12 digits after the point. Without a position
  * matrix r is diagonal, with each orbital at its atom. The first line of each file says how well the bands
  * come out between the points of the mesh. */
 #ifndef NH_FORMATS_WANNIER90_WRITE_H
 #define NH_FORMATS_WANNIER90_WRITE_H
 
-#include "crystal/lowdin.h"
+#include "properties/lowdin.h"
 
 /* `name`: path of the files without "_hr.dat". `what`: of the matrix, for the first line. */
 int nh_wannier90_write(const char *name, const nh_graph *g, const nh_lowdin *l, const char *what,

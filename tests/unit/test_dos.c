@@ -4,8 +4,8 @@
 #include "chain.h"
 
 #include "base/memory.h"
-#include "crystal/dos.h"
-#include "crystal/projection.h"
+#include "properties/dos.h"
+#include "properties/projection.h"
 #include "crystal/spectrum.h"
 
 #define assert_near(a, b, within)                                                                            \

@@ -4,7 +4,7 @@
 
 #include "crystal/eigen.h"
 #include "crystal/fourier.h"
-#include "crystal/lowdin.h"
+#include "properties/lowdin.h"
 
 #include <complex.h>
 #define lapack_complex_double double complex

@@ -2,7 +2,7 @@
 #include "fine_model.h"
 
 #include "crystal/eigen.h"
-#include "crystal/optics.h"
+#include "properties/optics.h"
 
 enum { N = 3 };
 

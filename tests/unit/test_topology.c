@@ -1,10 +1,10 @@
 /* Berry curvature, Chern numbers, Z2 invariants, effective masses of models with known answers. */
 #include "fine_model.h"
 
-#include "crystal/berry.h"
-#include "crystal/mass.h"
-#include "crystal/optics.h"
-#include "crystal/wilson.h"
+#include "properties/berry.h"
+#include "properties/mass.h"
+#include "properties/optics.h"
+#include "properties/wilson.h"
 
 typedef struct hop {
     int src, dst, cell[3];

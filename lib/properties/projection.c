@@ -1,4 +1,4 @@
-#include "crystal/projection.h"
+#include "properties/projection.h"
 
 #include "base/memory.h"
 

@@ -1,4 +1,4 @@
-#include "crystal/tetrahedra.h"
+#include "properties/tetrahedra.h"
 
 #include <math.h>
 

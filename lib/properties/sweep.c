@@ -1,4 +1,4 @@
-#include "crystal/sweep.h"
+#include "properties/sweep.h"
 
 #include "base/memory.h"
 #include "crystal/spectrum.h"

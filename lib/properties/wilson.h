@@ -14,8 +14,8 @@
  * unitary parts of M along it, over 2 pi. Z2 of a plane that time reversal maps to itself: how often the
  * middle of their largest gap passes a centre from k = 0 to 1/2, modulo 2 (A. A. Soluyanov, D. Vanderbilt,
  * Phys. Rev. B 83, 235401 (2011)). */
-#ifndef NH_CRYSTAL_WILSON_H
-#define NH_CRYSTAL_WILSON_H
+#ifndef NH_PROPERTIES_WILSON_H
+#define NH_PROPERTIES_WILSON_H
 
 #include "base/progress.h"
 #include "crystal/fourier.h"

@@ -6,13 +6,13 @@
  * where `outside` (nh_velocity_outside) is what the span of the orbitals lacks: the sum is the curvature of
  * the states as functions in space, and its integral over a closed plane 2 pi times an integer. X. Wang et
  * al., Phys. Rev. B 74, 195118 (2006); docs/physics.md 3. */
-#ifndef NH_CRYSTAL_BERRY_H
-#define NH_CRYSTAL_BERRY_H
+#ifndef NH_PROPERTIES_BERRY_H
+#define NH_PROPERTIES_BERRY_H
 
-#include "crystal/filling.h"
+#include "properties/filling.h"
 #include "crystal/kpoints.h"
-#include "crystal/sweep.h"
-#include "crystal/velocity.h"
+#include "properties/sweep.h"
+#include "properties/velocity.h"
 
 typedef struct nh_curvature_task {
     const char *name; /* of the matrices, for messages */

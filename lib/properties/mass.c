@@ -1,11 +1,11 @@
-#include "crystal/mass.h"
+#include "properties/mass.h"
 
 #include "base/complex.h"
 #include "base/memory.h"
 #include "crystal/eigen.h"
 #include "crystal/fourier_internal.h"
 #include "crystal/lattice.h"
-#include "crystal/optics.h"
+#include "properties/optics.h"
 
 #include <cblas.h>
 #define lapack_complex_double double complex

@@ -1,8 +1,8 @@
-#include "crystal/berry.h"
+#include "properties/berry.h"
 
 #include "base/complex.h"
 #include "base/memory.h"
-#include "crystal/optics.h"
+#include "properties/optics.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -11,8 +11,8 @@
  * cell changes nothing. C. Wang et al., Phys. Rev. B 74, 195118 (2006) for orthogonal functions; G. Jin, D.
  * Zheng, L. He, J. Phys.: Condens. Matter 33, 325503 (2021) for numerical orbitals; derived in
  * docs/physics.md 1. */
-#ifndef NH_CRYSTAL_VELOCITY_H
-#define NH_CRYSTAL_VELOCITY_H
+#ifndef NH_PROPERTIES_VELOCITY_H
+#define NH_PROPERTIES_VELOCITY_H
 
 #include "crystal/fourier.h"
 

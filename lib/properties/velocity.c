@@ -1,4 +1,4 @@
-#include "crystal/velocity.h"
+#include "properties/velocity.h"
 
 #include "base/complex.h"
 #include "base/memory.h"

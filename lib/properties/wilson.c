@@ -1,4 +1,4 @@
-#include "crystal/wilson.h"
+#include "properties/wilson.h"
 
 #include "base/complex.h"
 #include "base/memory.h"

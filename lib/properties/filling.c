@@ -1,4 +1,4 @@
-#include "crystal/filling.h"
+#include "properties/filling.h"
 
 #include <math.h>
 

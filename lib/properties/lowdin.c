@@ -1,4 +1,4 @@
-#include "crystal/lowdin.h"
+#include "properties/lowdin.h"
 
 #include "base/complex.h"
 #include "base/memory.h"

@@ -8,8 +8,8 @@
  *
  * Corners of equal energy are no exception here: the closed forms are chosen by half-open intervals between the sorted
  * energies, in which no denominator is zero. A tetrahedron that has four equal ones is filled in one step. */
-#ifndef NH_CRYSTAL_TETRAHEDRA_H
-#define NH_CRYSTAL_TETRAHEDRA_H
+#ifndef NH_PROPERTIES_TETRAHEDRA_H
+#define NH_PROPERTIES_TETRAHEDRA_H
 
 #include "crystal/kpoints.h"
 

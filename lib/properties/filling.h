@@ -1,6 +1,6 @@
 /* filling.h - electrons in the bands of a mesh by the Fermi function. */
-#ifndef NH_CRYSTAL_FILLING_H
-#define NH_CRYSTAL_FILLING_H
+#ifndef NH_PROPERTIES_FILLING_H
+#define NH_PROPERTIES_FILLING_H
 
 #include "crystal/bands.h"
 

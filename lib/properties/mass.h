@@ -8,8 +8,8 @@
  * and states G that are degenerate at k0 obey t H1_GG + t^2 (H2 + sum over m outside G of H1 H1/(E_G -
  * E_m))_GG: exact second derivatives of the bands, degenerate or not. P.-O. Löwdin, J. Chem. Phys. 19, 1396
  * (1951). */
-#ifndef NH_CRYSTAL_MASS_H
-#define NH_CRYSTAL_MASS_H
+#ifndef NH_PROPERTIES_MASS_H
+#define NH_PROPERTIES_MASS_H
 
 #include "crystal/fourier.h"
 

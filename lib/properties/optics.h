@@ -7,13 +7,13 @@
  * that differ by less, and n = m, are the Fermi surface's: the Drude weight
  *   D_ab = (e^2/eps0 V) sum_k w_k sum_nm -f'((E_n + E_m)/2) p^a_nm p^b_mn = (hbar omega_p)^2,
  * which adds i eps0 D / (hbar z) to sigma and is kept apart. docs/physics.md 2. */
-#ifndef NH_CRYSTAL_OPTICS_H
-#define NH_CRYSTAL_OPTICS_H
+#ifndef NH_PROPERTIES_OPTICS_H
+#define NH_PROPERTIES_OPTICS_H
 
-#include "crystal/filling.h"
+#include "properties/filling.h"
 #include "crystal/kpoints.h"
-#include "crystal/sweep.h"
-#include "crystal/velocity.h"
+#include "properties/sweep.h"
+#include "properties/velocity.h"
 
 #define NH_HBAR2_OVER_M 7.619964231    /* eV Å^2 */
 #define NH_E2_OVER_HBAR 2.434134807e-4 /* S */

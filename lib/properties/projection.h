@@ -7,8 +7,8 @@
  *   <sigma_i> = sum_{a, s, s'} C*_as (sigma_i)_ss' (S C)_as',
  * does not depend on how it is shared among groups. Where states are degenerate both are those of the vectors that the
  * solver chose: only their sum over the degenerate states has a meaning. */
-#ifndef NH_CRYSTAL_PROJECTION_H
-#define NH_CRYSTAL_PROJECTION_H
+#ifndef NH_PROPERTIES_PROJECTION_H
+#define NH_PROPERTIES_PROJECTION_H
 
 #include "crystal/graph.h"
 

@@ -1,4 +1,4 @@
-#include "crystal/optics.h"
+#include "properties/optics.h"
 
 #include "base/complex.h"
 #include "base/memory.h"

@@ -4,15 +4,15 @@
  * of its own (a projection). A density of states is the difference of two N(E) over a step of energy, so that it adds up to
  * the right number on any grid, and flat bands and van Hove singularities need no care.
  *
- *   tetrahedra (crystal/tetrahedra.h): exact for energies that are linear between the points of the mesh;
+ *   tetrahedra (properties/tetrahedra.h): exact for energies that are linear between the points of the mesh;
  *   Gaussians: each state is a Gaussian of a given width, N(E) = sum w/2 erfc((e - E)/(sqrt(2) width)); any list of
  *   k-points that samples the zone with its weights. */
-#ifndef NH_CRYSTAL_DOS_H
-#define NH_CRYSTAL_DOS_H
+#ifndef NH_PROPERTIES_DOS_H
+#define NH_PROPERTIES_DOS_H
 
 #include "base/threads.h"
 #include "crystal/bands.h"
-#include "crystal/tetrahedra.h"
+#include "properties/tetrahedra.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,4 +1,4 @@
-#include "crystal/dos.h"
+#include "properties/dos.h"
 
 #include "base/memory.h"
 

@@ -1,7 +1,7 @@
 /* sweep.h - the states at each k-point of a list, given to a function by the thread that solved them. For
  * sums over the Brillouin zone of what needs eigenvectors. */
-#ifndef NH_CRYSTAL_SWEEP_H
-#define NH_CRYSTAL_SWEEP_H
+#ifndef NH_PROPERTIES_SWEEP_H
+#define NH_PROPERTIES_SWEEP_H
 
 #include "base/progress.h"
 #include "base/ranks.h"

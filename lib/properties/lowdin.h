@@ -19,8 +19,8 @@
  * The position operator follows: with A(k) = sum_R exp(2 pi i k.R) <0a| r |R b>,
  *     A~(k) = X A X - i (dX/dk) S X,
  * Hermitian because X S X = 1. */
-#ifndef NH_CRYSTAL_LOWDIN_H
-#define NH_CRYSTAL_LOWDIN_H
+#ifndef NH_PROPERTIES_LOWDIN_H
+#define NH_PROPERTIES_LOWDIN_H
 
 #include "base/threads.h"
 #include "crystal/graph.h"
