@@ -250,9 +250,9 @@ END
     "$BIN/nhscf" -q --mesh 2 2 2 -o "$T/cpu.nc" "$T/graph.nc"
     "$BIN/nhscf" -q --mesh 2 2 2 --device cuda -o "$T/device.nc" "$T/graph.nc"
     within 1e-9 "$T/cpu.nc" "$T/device.nc" h_label
-    "$BIN/nhscf" -q --check --start h0 --mesh 2 2 2 "$T/graph.nc" > "$T/one"
-    "$BIN/nhscf" -q --check --start h0 --mesh 2 2 2 --device cuda "$T/graph.nc" > "$T/two"
-    cmp "$T/one" "$T/two"
+    "$BIN/nhscf" -q --check --start h0 --mesh 2 2 2 "$T/graph.nc" > "$T/check-host"
+    "$BIN/nhscf" -q --check --start h0 --mesh 2 2 2 --device cuda "$T/graph.nc" > "$T/check-device"
+    cmp "$T/check-host" "$T/check-device"
     run "$BIN/nhscf" --mesh 2 2 2 --device cuda:0,1 "$T/graph.nc"
     [ "$status" -eq 2 ]
 }
