@@ -1,8 +1,9 @@
 /* geneig - H(k) C = E S(k) C. */
 #include "base/memory.h"
 #include "base/progress.h"
+#include "base/ranks.h"
 #include "crystal/fourier_placed.h"
-#include "properties/projection.h"
+#include "crystal/share.h"
 #include "crystal/spectrum.h"
 #include "device/choice.h"
 #include "device/device.h"
@@ -10,12 +11,14 @@
 #include "formats/netcdf/graph.h"
 #include "formats/abacus/kpt.h"
 #include "formats/netcdf/kspace.h"
+#include "properties/projection.h"
 #include "sparse/nearest.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const nh_matrix MATRICES[] = {NH_H_PRED, NH_H0, NH_H_LABEL};
 static const char *const MATRIX_NAMES[] = {"h_pred", "h0", "h_label", NULL};
@@ -45,7 +48,9 @@ typedef struct arguments {
 /* Where matrices come from: a reciprocal-space file, or a real-space file and Fourier sums. */
 typedef struct source {
     const nh_program *program;
-    const nh_common *common;
+    const nh_common *common; /* quiet on all ranks but the first */
+    nh_ranks ranks;          /* processes that share the k-points; the first one writes */
+    bool failed;             /* on all ranks: they know it of each other */
     nh_nc *in;
     nh_graph *graph; /* NULL: reciprocal-space file */
     nh_fourier *fourier;
@@ -63,6 +68,27 @@ static void source_close(source *q)
     nh_device_close(q->device);
     nh_graph_free(q->graph);
     nh_nc_close(q->in);
+}
+
+/* A failure of one process is one of all, before one waits for another. */
+static int together(source *q, int status, nh_error *err)
+{
+    if (q->failed) return status;
+    status = nh_ranks_agree(&q->ranks, status, err);
+    q->failed = status != 0;
+    return status;
+}
+
+/* Each process reads the input: a pipe has it for one. */
+static int check_file(const source *q, nh_error *err)
+{
+    const char *name = nh_input(q->common);
+    struct stat about;
+    if (q->ranks.count == 1) return 0;
+    if (strcmp(name, "-") == 0 || (stat(name, &about) == 0 && !S_ISREG(about.st_mode)))
+        return nh_fail(err, "%s: several processes cannot read one pipe: the name of a file expected",
+                       strcmp(name, "-") == 0 ? "standard input" : name);
+    return 0;
 }
 
 static void warn_hermitian(const source *q, const char *what)
@@ -98,6 +124,7 @@ static int open_graph(source *q, const arguments *a, nh_error *err)
 static int source_open(source *q, const arguments *a, nh_error *err)
 {
     nh_error note;
+    if (check_file(q, err) != 0) return -1;
     if (nh_device_open(a->device.text, nh_device_local_rank(), &q->device, &note, err) != 0) return -1;
     if (note.text[0] != '\0') nh_warn(q->program, q->common, "%s", note.text);
     if (nh_nc_open(nh_input(q->common), &q->in, err) != 0) return -1;
@@ -158,7 +185,12 @@ typedef struct job {
     source *q;
     nh_nc *out; /* NULL: vectors are not written */
     size_t most;
-    nh_weigher *weigher; /* NULL: no projections, no spin */
+    nh_weigher *weigher;           /* NULL: no projections, no spin */
+    const nh_spectrum_task *dense; /* which of the two; the other is NULL */
+    const nh_nearest_task *sparse;
+    nh_spectrum *spectrum;
+    size_t first; /* of several processes: `kept` has the vectors from this k-point on */
+    double *kept; /* NULL: they are written at once */
 } job;
 
 static int read_matrices(void *context, size_t first, size_t n, double *h, double *s, nh_error *err)
@@ -170,8 +202,68 @@ static int read_matrices(void *context, size_t first, size_t n, double *h, doubl
 static int take_vectors(void *context, size_t k, const double *vector, nh_error *err)
 {
     const job *j = context;
-    if (j->out == NULL) return 0;
+    const size_t size = 2 * j->most * j->q->s.basis;
+    if (j->kept != NULL) memcpy(j->kept + (k - j->first) * size, vector, size * sizeof *vector);
+    if (j->kept != NULL || j->out == NULL) return 0;
     return nh_eigen_put_vectors(j->out, k, j->most, j->q->s.basis, vector, err);
+}
+
+static int put_vectors(void *context, size_t k, const double *vector, nh_error *err)
+{
+    const job *j = context;
+    return nh_eigen_put_vectors(j->out, k, j->most, j->q->s.basis, vector, err);
+}
+
+/* The k-points first..end-1, for the processes that share them. */
+static int solve_part(void *context, size_t first, size_t end, double *kept, nh_error *err)
+{
+    job *j = context;
+    j->first = first;
+    j->kept = kept;
+    if (j->sparse != NULL) {
+        nh_nearest_task part = *j->sparse;
+        part.first = first;
+        part.end = end;
+        return nh_nearest_solve(&part, j->spectrum, err);
+    }
+    nh_spectrum_task part = *j->dense;
+    part.first = first;
+    part.end = end;
+    return nh_spectrum_solve(&part, j->spectrum, err);
+}
+
+/* How the processes share the k-points; vectors: numbers of a k-point that go to the first one. */
+static nh_share share_of(const source *q, bool sparse, size_t vectors)
+{
+    const size_t batch = sparse || q->fourier == NULL ? 1 : nh_fourier_batch(q->fourier);
+    return nh_share_of(&q->ranks, q->s.k.count, batch, vectors * sizeof(double),
+                       sparse ? 1 : q->common->threads);
+}
+
+static void warn_idle(const source *q, bool sparse)
+{
+    const nh_share share = share_of(q, sparse, 0);
+    const size_t count = (size_t)q->ranks.count, busy = nh_share_busy(&share);
+    char why[64] = "";
+    if (busy < q->s.k.count && busy < count)
+        snprintf(why, sizeof why, " (small matrices: %zu k-points at a time)", share.chunk);
+    if (busy < count)
+        nh_warn(q->program, q->common, "%s: %zu processes for %zu k-points: %zu have nothing to do%s",
+                nh_nc_name(q->in), count, q->s.k.count, count - busy, why);
+}
+
+/* By all processes; `write`: with vectors for the file. */
+static int solve_shared(job *j, const nh_share *share, bool write, nh_error *err)
+{
+    source *q = j->q;
+    const nh_share_task task = {.out = j->spectrum,
+                                .solve = solve_part,
+                                .vector_size = write ? 2 * j->most * q->s.basis : 0,
+                                .take = put_vectors,
+                                .context = j};
+    const int status = nh_share_solve(share, &task, err);
+    q->failed = status != 0;
+    return status;
 }
 
 static void say(void *context, bool warning, const char *text)
@@ -181,6 +273,13 @@ static void say(void *context, bool warning, const char *text)
         nh_warn(q->program, q->common, "%s", text);
     else if (!q->common->quiet)
         fprintf(stderr, "%s: sparse: %s\n", q->program->name, text);
+}
+
+/* What this process may use where --memory does not say it: the processes of a machine share it. 0: all. */
+static double own_memory(const source *q)
+{
+    const int here = nh_ranks_here(&q->ranks);
+    return here > 1 ? nh_memory_available() / here : 0;
 }
 
 static nh_nearest_task sparse_task(const source *q, const arguments *a, job *j)
@@ -195,7 +294,7 @@ static nh_nearest_task sparse_task(const source *q, const arguments *a, job *j)
                              .take = take_vectors,
                              .context = j,
                              .threads = q->common->threads,
-                             .memory = 1e9 * a->memory,
+                             .memory = a->has_memory ? 1e9 * a->memory : own_memory(q),
                              .say = say};
 }
 
@@ -229,10 +328,12 @@ static int choose_solver(const source *q, const arguments *a, bool *sparse, nh_e
 static int solve_sparse(source *q, const arguments *a, size_t most, nh_nc *out, nh_spectrum *spectrum,
                         nh_error *err)
 {
-    job j = {.q = q, .out = out, .most = most};
+    job j = {.q = q, .out = out, .most = most, .spectrum = spectrum};
     nh_nearest_task task = sparse_task(q, a, &j);
-    task.progress = nh_progress_start(q->program->name, "k-points", q->s.k.count, q->common->quiet);
-    const int status = nh_nearest_solve(&task, spectrum, err);
+    const nh_share share = share_of(q, true, a->vectors ? 2 * most * q->s.basis : 0);
+    j.sparse = &task;
+    task.progress = nh_progress_start(q->program->name, "k-points", nh_share_count(&share), q->common->quiet);
+    const int status = solve_shared(&j, &share, a->vectors, err);
     nh_progress_end(task.progress);
     return status;
 }
@@ -250,26 +351,34 @@ static int weigh(void *context, size_t k, int thread, size_t count, const double
 static int solve_all(source *q, const arguments *a, const nh_band_choice *choice, size_t most, nh_nc *out,
                      nh_weigher *weigher, nh_spectrum *spectrum, nh_error *err)
 {
-    job j = {q, out, most, weigher};
-    const nh_spectrum_task task = {
-        .name = nh_nc_name(q->in),
-        .n_k = q->s.k.count,
-        .basis = q->s.basis,
-        .k = q->s.k.k,
-        .fourier = q->fourier,
-        .read = read_matrices,
-        .threshold = a->threshold,
-        .choice = *choice,
-        .most = most,
-        .as_with_vectors = a->vectors || a->has_project || a->spin,
-        .take = take_vectors,
-        .measure = weigher != NULL ? weigh : NULL,
-        .context = &j,
-        .threads = q->common->threads,
-        .device = q->device,
-        .progress = nh_progress_start(q->program->name, "k-points", q->s.k.count, q->common->quiet)};
-    const int status = nh_spectrum_solve(&task, spectrum, err);
+    const bool write = most > 0 && a->vectors;
+    const nh_share share = share_of(q, false, write ? 2 * most * q->s.basis : 0);
+    job j = {.q = q, .out = out, .most = most, .weigher = weigher, .spectrum = spectrum};
+    const nh_spectrum_task task = {.name = nh_nc_name(q->in),
+                                   .n_k = q->s.k.count,
+                                   .basis = q->s.basis,
+                                   .k = q->s.k.k,
+                                   .fourier = q->fourier,
+                                   .read = read_matrices,
+                                   .threshold = a->threshold,
+                                   .choice = *choice,
+                                   .most = most,
+                                   .as_with_vectors = a->vectors || a->has_project || a->spin,
+                                   .take = take_vectors,
+                                   .measure = weigher != NULL ? weigh : NULL,
+                                   .context = &j,
+                                   .threads = q->common->threads,
+                                   .device = q->device,
+                                   .progress = nh_progress_start(q->program->name, "k-points",
+                                                                 nh_share_count(&share), q->common->quiet)};
+    j.dense = &task;
+    const int status = solve_shared(&j, &share, write, err);
     nh_progress_end(task.progress);
+    if (status == 0 && weigher != NULL) {
+        const nh_state_weights *w = &weigher->states;
+        if (w->weight != NULL) nh_share_rows(&share, w->n_band * w->n_group * sizeof *w->weight, w->weight);
+        if (w->spin != NULL) nh_share_rows(&share, w->n_band * 3 * sizeof *w->spin, w->spin);
+    }
     return status;
 }
 
@@ -380,8 +489,10 @@ static int find_level_here(source *q, const arguments *a, bool sparse, nh_error 
         job j = {.q = q};
         nh_nearest_task task = sparse_task(q, a, &j);
         if (!a->has_sigma) task.centre = isnan(e->efermi) ? 0 : e->efermi;
+        task.ranks = &q->ranks;
         status = nh_nearest_fermi(&task, &q->s.k, e->nelec, e->electrons_per_band, &q->filled, &q->vbm,
                                   &q->cbm, err);
+        q->failed = status != 0;
     } else {
         nh_spectrum v;
         nh_bands b;
@@ -524,6 +635,18 @@ static int new_weigher(const source *q, const arguments *a, size_t most, nh_weig
                : nh_fail_at(err, "%s", nh_nc_name(q->in));
 }
 
+/* What the processes have left out to make a file's matrices Hermitian: the largest. */
+static void share_anti(source *q)
+{
+    double most = q->anti;
+    for (int owner = 0; owner < q->ranks.count; owner++) {
+        double anti = q->anti;
+        nh_ranks_share(&q->ranks, owner, sizeof anti, &anti);
+        most = fmax(most, anti);
+    }
+    q->anti = most;
+}
+
 static int solve(source *q, const arguments *given, nh_error *err)
 {
     arguments own = *given; /* --nev without --sigma: about the Fermi level */
@@ -534,8 +657,9 @@ static int solve(source *q, const arguments *given, nh_error *err)
     nh_weigher weigher = {0};
     const bool weighs = a->has_project || a->spin;
     bool sparse;
-    if (choose_solver(q, a, &sparse, err) != 0 || (a->has_efermi && find_level_here(q, a, sparse, err) != 0))
-        return -1;
+    if (choose_solver(q, a, &sparse, err) != 0) return -1;
+    warn_idle(q, sparse);
+    if (a->has_efermi && find_level_here(q, a, sparse, err) != 0) return -1;
     if (!a->has_sigma) own.sigma = q->filled;
     if (choose_bands(a, q->s.basis, nh_nc_name(q->in), &choice, err) != 0 ||
         nh_spectrum_new(q->s.k.count, q->s.basis, &v, err) != 0)
@@ -546,7 +670,7 @@ static int solve(source *q, const arguments *given, nh_error *err)
     int status = a->has_fermi_mesh ? find_fermi_level(q, a, err) : 0;
     if (status == 0 && window) status = solve_all(q, a, &choice, 0, NULL, NULL, &v, err);
     if (status == 0 && window) status = count_window(q, a, &v, &n_band, err);
-    if (status == 0)
+    if (status == 0 && q->ranks.rank == 0)
         status =
             create(q, a, n_band, window || choice.kind == NH_BANDS_NEAREST || a->has_threshold, &out, err);
     if (status == 0 && weighs) status = new_weigher(q, a, n_band, &weigher, err);
@@ -555,14 +679,19 @@ static int solve(source *q, const arguments *given, nh_error *err)
     else if (status == 0 && (!window || a->vectors || weighs))
         status = solve_all(q, a, &choice, a->vectors || weighs ? n_band : 0, a->vectors ? out : NULL,
                            weighs ? &weigher : NULL, &v, err);
-    if (status == 0 && q->graph == NULL) warn_hermitian(q, "hk");
+    if (status == 0 && q->graph == NULL) {
+        share_anti(q);
+        warn_hermitian(q, "hk");
+    }
     if (status == 0) warn_overlap(q, a, &v);
+    if (q->ranks.rank > 0) goto done;
     if (status == 0) status = write_bands(out, q, a, &v, n_band, sparse, err);
     if (status == 0 && weighs) status = nh_eigen_put_weights(out, &weigher.states, err);
     if (status == 0) {
         status = nh_nc_commit(out, err);
         out = NULL;
     }
+done:
     nh_nc_close(out);
     nh_weigher_free(&weigher);
     nh_spectrum_free(&v);
@@ -695,6 +824,12 @@ int main(int argc, char **argv)
             "until a few are left, and solves for those. Both states are printed and are in the file.\n\n"
             "An overlap matrix that is not positive definite is an error that names the k-point "
             "and the smallest eigenvalue.\n\n"
+            "With mpirun the processes share the k-points, for both solvers, and the first one writes the "
+            "file: "
+            "the same as that of one process. Each reads the whole input, which is therefore a file, no "
+            "pipe, "
+            "and has its own --threads; those of one machine share its memory. Matrices of up to 512 basis "
+            "functions are shared eight k-points at a time.\n\n"
             "--against: with D(k) = H(k) - H'(k) - mu S(k), where mu is the least-squares shift "
             "over all k-points, no "
             "energy of H is further than kappa(S)/||S|| ||D|| from that of H' plus mu (2-norms; "
@@ -721,12 +856,20 @@ int main(int argc, char **argv)
         nh_report(&program, &err);
         status = 2;
     } else {
-        source q = {.program = &program, .common = &common, .filled = NAN, .vbm = NAN, .cbm = NAN};
-        status = source_open(&q, &a, &err);
-        if (status == 0) status = solve(&q, &a, &err);
-        if (status != 0) nh_report(&program, &err);
+        source q = {.program = &program,
+                    .common = &common,
+                    .ranks = {0, 1, 0},
+                    .filled = NAN,
+                    .vbm = NAN,
+                    .cbm = NAN};
+        status = nh_ranks_begin(&q.ranks, &err);
+        common.quiet = common.quiet || q.ranks.rank > 0;
+        if (status == 0) status = together(&q, source_open(&q, &a, &err), &err);
+        if (status == 0) status = together(&q, solve(&q, &a, &err), &err);
+        if (status != 0 && q.ranks.rank == 0) nh_report(&program, &err);
         status = status < 0 ? 1 : status;
         source_close(&q);
+        nh_ranks_end(&q.ranks);
     }
     nh_common_free(&common);
     return status;

@@ -56,6 +56,17 @@ void nh_ranks_end(const nh_ranks *r)
 #endif
 }
 
+int nh_ranks_here(const nh_ranks *r)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"};
+    for (size_t i = 0; i < sizeof names / sizeof *names && r->count > 1; i++) {
+        const char *text = getenv(names[i]);
+        const int n = text != NULL ? atoi(text) : 0;
+        if (n >= 1 && n <= r->count) return n;
+    }
+    return r->count;
+}
+
 void nh_ranks_abort(const nh_ranks *r, int status)
 {
 #ifdef NH_MPI
@@ -124,4 +135,32 @@ void nh_ranks_share(const nh_ranks *r, int owner, size_t bytes, void *values)
     (void)bytes;
     (void)values;
 #endif
+}
+
+void nh_ranks_bring(const nh_ranks *r, int owner, size_t bytes, void *values)
+{
+#ifdef NH_MPI
+    const MPI_Comm group = MPI_Comm_f2c(r->group);
+    for (size_t at = 0; owner != 0 && at < bytes; at += PIECE) {
+        const int count = (int)(bytes - at < PIECE ? bytes - at : PIECE);
+        if (r->rank == owner)
+            MPI_Send((char *)values + at, count, MPI_BYTE, 0, 0, group);
+        else
+            MPI_Recv((char *)values + at, count, MPI_BYTE, owner, 0, group, MPI_STATUS_IGNORE);
+    }
+#else
+    (void)r;
+    (void)owner;
+    (void)bytes;
+    (void)values;
+#endif
+}
+
+int nh_ranks_agree(const nh_ranks *r, int status, nh_error *err)
+{
+    if (r->count == 1) return status;
+    const int most = nh_ranks_max(r, status != 0 ? r->count - r->rank : 0);
+    if (most == 0) return 0;
+    nh_ranks_share(r, r->count - most, sizeof err->text, err->text);
+    return status != 0 ? status : -1;
 }

@@ -54,7 +54,7 @@ typedef struct solver {
     double *vector;  /* [group][most][basis][2] or NULL */
     double *kept;    /* [n_thread][basis][basis][2] S(k), for `measure`; else NULL */
     nh_error *error; /* [group] */
-    size_t at;       /* first k-point of the group */
+    size_t at, end;  /* first k-point of the group; behind the last of all groups */
 } solver;
 
 /* Numbers of a k-point's vectors. */
@@ -104,8 +104,8 @@ static int solve_group_placed(solver *v, size_t n, nh_error *err)
     const nh_spectrum_task *t = v->task;
     nh_spectrum *s = v->out;
     const size_t at = v->at;
-    for (; v->queued < t->n_k && v->queued < at + 2 * v->group; v->queued += v->group) {
-        const size_t more = t->n_k - v->queued < v->group ? t->n_k - v->queued : v->group;
+    for (; v->queued < v->end && v->queued < at + 2 * v->group; v->queued += v->group) {
+        const size_t more = v->end - v->queued < v->group ? v->end - v->queued : v->group;
         double *h, *overlap;
         if (!t->fourier && (nh_eigen_many_room(v->many, &h, &overlap, err) ||
                             t->read(t->context, v->queued, more, h, overlap, err)))
@@ -141,10 +141,16 @@ static void solver_free(solver *v)
 
 static int solver_new(const nh_spectrum_task *t, nh_spectrum *out, solver *v, nh_error *err)
 {
-    const size_t n_k = t->n_k, basis = t->basis, size = 2 * basis * basis;
+    const size_t end = t->end > 0 ? t->end : t->n_k, n_k = end - t->first, basis = t->basis,
+                 size = 2 * basis * basis;
     const bool blas_threads = !t->device && (basis >= LARGE_BASIS || n_k < (size_t)t->threads);
     size_t room;
-    *v = (solver){.task = t, .out = out, .n_thread = blas_threads ? 1 : (size_t)t->threads};
+    *v = (solver){.task = t,
+                  .out = out,
+                  .n_thread = blas_threads ? 1 : (size_t)t->threads,
+                  .at = t->first,
+                  .queued = t->first,
+                  .end = end};
     v->group = blas_threads ? 1 : v->n_thread * (t->fourier ? nh_fourier_batch(t->fourier) : 1);
     v->group = v->group < n_k ? v->group : n_k;
     if (t->device) {
@@ -175,8 +181,8 @@ int nh_spectrum_solve(const nh_spectrum_task *task, nh_spectrum *out, nh_error *
 {
     solver v;
     int status = solver_new(task, out, &v, err);
-    for (; !status && v.at < task->n_k; v.at += v.group) {
-        const size_t n = task->n_k - v.at < v.group ? task->n_k - v.at : v.group;
+    for (; !status && v.at < v.end; v.at += v.group) {
+        const size_t n = v.end - v.at < v.group ? v.end - v.at : v.group;
         status = task->device ? solve_group_placed(&v, n, err) : solve_group(&v, n, err);
         for (size_t i = 0; !status && i < n; i++) {
             const double *k = task->k + 3 * (v.at + i);

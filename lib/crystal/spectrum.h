@@ -22,6 +22,8 @@ typedef struct nh_spectrum_task {
     const char *name; /* of the matrices, for messages */
     size_t n_k, basis;
     const double *k; /* [n_k][3] fractional */
+    size_t first,
+        end; /* only the k-points first..end-1; end 0: all. What is below still counts from the first of all */
     /* Where the matrices come from: Fourier sums, on the same device where they are placed; or NULL: `read`
      * gives those of k-points first..first+n-1, [n][basis][basis][2] each. */
     const nh_fourier *fourier;

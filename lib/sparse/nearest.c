@@ -530,7 +530,8 @@ int nh_nearest_solve(const nh_nearest_task *t, nh_spectrum *out, nh_error *err)
         vector = nh_calloc_aligned(t->count, 2 * out->basis * sizeof *vector);
         if (vector == NULL) status = nh_fail_memory(err, "the vectors");
     }
-    for (size_t k = 0; k < t->n_k && status == 0; k++) {
+    const size_t end = t->end > 0 ? t->end : t->n_k;
+    for (size_t k = t->first; k < end && status == 0; k++) {
         const double *q = t->k + 3 * k;
         status = solve_point(&w, k, out, vector, err);
         if (status != 0) nh_fail_at(err, "%s: k-point %zu (%g %g %g)", t->name, k + 1, q[0], q[1], q[2]);
@@ -560,15 +561,51 @@ int nh_nearest_expect(const nh_nearest_task *t, nh_factor_facts *facts, bool *re
 
 /* ---- the Fermi level */
 
+static nh_ranks ranks_of(const nh_nearest_task *t)
+{
+    return t->ranks != NULL ? *t->ranks : (nh_ranks){0, 1, 0};
+}
+
+/* The rank that solves k-point i. */
+static int owner_of(const nh_ranks *r, size_t i)
+{
+    return (int)(i % (size_t)r->count);
+}
+
 /* Mean number of states below an energy, over the k-points. */
 static int count_states(worker *w, const nh_kpoints *k, double energy, double *count, nh_error *err)
 {
-    *count = 0;
-    for (size_t i = 0; i < k->count; i++) {
-        size_t below;
+    const nh_ranks r = ranks_of(w->task);
+    double *below = NH_ARRAY(double, k->count);
+    int status = below != NULL ? 0 : nh_fail_memory(err, "the k-points");
+    for (size_t i = 0; i < k->count && status == 0; i++) {
+        size_t n;
         double at = energy;
-        if (fill_point(w, k->k + 3 * i, err) != 0 || factor_beside(w, &at, &below, err) != 0) return -1;
-        *count += k->weight[i] * (double)below;
+        if (owner_of(&r, i) != r.rank) continue;
+        status = fill_point(w, k->k + 3 * i, err);
+        if (status == 0) status = factor_beside(w, &at, &n, err);
+        if (status == 0) below[i] = (double)n;
+    }
+    status = nh_ranks_agree(&r, status, err);
+    if (status == 0) nh_ranks_sum(&r, k->count, below); /* whole numbers: exact */
+    *count = 0;
+    for (size_t i = 0; i < k->count && status == 0; i++)
+        *count += k->weight[i] * below[i];
+    free(below);
+    return status;
+}
+
+/* All ranks get the energies of each. */
+static int share_windows(const nh_ranks *r, size_t n, window *v, nh_error *err)
+{
+    for (size_t i = 0; i < n && r->count > 1; i++) {
+        const int owner = owner_of(r, i);
+        nh_ranks_share(r, owner, sizeof v[i].first, &v[i].first);
+        nh_ranks_share(r, owner, sizeof v[i].count, &v[i].count);
+        if (owner != r->rank) v[i].energy = NH_ARRAY(double, v[i].count);
+        if (nh_ranks_agree(r, v[i].energy != NULL ? 0 : nh_fail_memory(err, "the states"), err) != 0)
+            return -1;
+        nh_ranks_share(r, owner, v[i].count * sizeof *v[i].energy, v[i].energy);
     }
     return 0;
 }
@@ -610,17 +647,23 @@ static int level_about(worker *w, const nh_kpoints *k, double nelec, double elec
     size_t n_band = 0;
     nh_bands b = {0};
     window *v = NH_ARRAY(window, k->count);
+    const nh_ranks r = ranks_of(w->task);
     int status = v != NULL ? 0 : nh_fail_memory(err, "the states");
     *sure = false;
     for (size_t i = 0; i < k->count && status == 0; i++) {
+        if (owner_of(&r, i) != r.rank) continue;
         search s = {.centre = energy, .wanted = wanted, .balanced = true};
         status = fill_point(w, k->k + 3 * i, err);
         if (status == 0) status = states_about(w, &s, &v[i], err);
         nh_lanczos_free(v[i].lanczos); /* only the energies are needed */
         v[i].lanczos = NULL;
-        n_band = v[i].count > n_band ? v[i].count : n_band;
     }
+    status = nh_ranks_agree(&r, status, err);
+    if (status == 0) status = share_windows(&r, k->count, v, err);
+    for (size_t i = 0; i < k->count && status == 0; i++)
+        n_band = v[i].count > n_band ? v[i].count : n_band;
     if (status == 0) status = nh_bands_new(k, n_band, &b, err);
+    status = nh_ranks_agree(&r, status, err);
     if (status == 0) {
         b.electrons_per_band = electrons_per_band;
         for (size_t i = 0; i < k->count; i++) {
@@ -656,6 +699,7 @@ int nh_nearest_fermi(const nh_nearest_task *t, const nh_kpoints *k, double nelec
 {
     enum { MOST = 256 };
     worker w;
+    const nh_ranks r = ranks_of(t);
     const double target = nelec / electrons_per_band;
     double energy = t->centre, off = 0;
     bool sure = false;
@@ -664,11 +708,13 @@ int nh_nearest_fermi(const nh_nearest_task *t, const nh_kpoints *k, double nelec
         status = nh_fail(err, "%g electrons do not fill these bands", nelec);
     for (size_t i = 0; i < k->count && status == 0; i++) { /* counts mean something only then */
         double smallest, largest;
+        if (owner_of(&r, i) != r.rank) continue;
         status = nh_sparse_fill(w.a, k->k + 3 * i, err);
         if (status == 0) status = check_overlap(&w, &smallest, &largest, err);
         if (status != 0)
             nh_fail_at(err, "k-point %zu (%g %g %g)", i + 1, k->k[3 * i], k->k[3 * i + 1], k->k[3 * i + 2]);
     }
+    status = nh_ranks_agree(&r, status, err);
     if (status == 0) status = halve_in(&w, k, target, &energy, &off, err);
     for (size_t side = BLOCK + (size_t)off; status == 0 && !sure && side <= MOST; side *= 2) {
         status =

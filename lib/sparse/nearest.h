@@ -6,6 +6,7 @@
 #ifndef NH_SPARSE_NEAREST_H
 #define NH_SPARSE_NEAREST_H
 
+#include "base/ranks.h"
 #include "crystal/bands.h"
 #include "crystal/spectrum.h"
 #include "sparse/factor.h"
@@ -14,8 +15,9 @@ typedef struct nh_nearest_task {
     const char *name; /* of the matrices, for messages */
     const nh_fourier *fourier;
     size_t n_k;
-    const double *k; /* [n_k][3] fractional */
-    size_t count;    /* the bands nearest to `centre`, eV */
+    const double *k;   /* [n_k][3] fractional */
+    size_t first, end; /* nh_nearest_solve: only the k-points first..end-1; end 0: all */
+    size_t count;      /* the bands nearest to `centre`, eV */
     double centre;
     /* With vectors: `take` receives those of each k-point, in order: vector[count][basis][2] as of nh_eigen_solve. */
     bool vectors;
@@ -26,6 +28,9 @@ typedef struct nh_nearest_task {
     /* One line for the user: the memory beforehand, a sigma that was moved. May be NULL. */
     void (*say)(void *context, bool warning, const char *text);
     nh_progress *progress; /* k-points; may be NULL */
+    /* nh_nearest_fermi: processes that share the k-points; all call it, all get the result, a failure of one is one of all. NULL:
+     * alone. */
+    const nh_ranks *ranks;
 } nh_nearest_task;
 
 /* Is the sparse way the faster one? Counts operations: those of the factorisation (facts) against those of the dense

@@ -250,3 +250,68 @@ CDL
     run "$BIN/geneig" --matrix h_label --fermi-mesh 0 1 1 --path "$P" "$G"
     [ "$status" -eq 2 ]
 }
+
+# ranks N ARGUMENT...: geneig by N processes; skips where there is no MPI
+ranks() {
+    command -v mpirun > /dev/null || skip "no mpirun"
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe -n "$1" "$BIN/geneig" "${@:2}" 2> "$T/said" && return 0
+    grep -q 'built without MPI' "$T/said" && skip "built without MPI"
+    return 1
+}
+
+# said N: geneig, not mpirun, wrote N lines
+said() {
+    [ "$(grep -c '^geneig: ' "$T/said")" -eq "$1" ] || { cat "$T/said"; return 1; }
+}
+
+@test "several processes: the file of one, both kinds of input, vectors, projections, choices of bands" {
+    "$BIN/fourier" -q --mesh 5 2 1 -o "$T/hk.nc" "$G"
+    at="-q --no-history -j 1 --vectors"
+    for o in "--mesh 7 3 1 --project atom-shell $G" "--mesh 7 3 1 --window -8:-7 $G" "--mesh 20 1 1 --nev 1 --sigma -7 $G" "--bands 2:2 $T/hk.nc"; do
+        "$BIN/geneig" $at -o "$T/one.nc" $o
+        for n in 2 3; do
+            ranks $n $at -o "$T/$n.nc" $o
+            cmp "$T/one.nc" "$T/$n.nc"
+        done
+    done
+}
+
+@test "more processes than k-points: said, the same file; batches of small matrices" {
+    "$BIN/fourier" -q --mesh 2 1 1 -o "$T/hk.nc" "$G"
+    "$BIN/geneig" --no-history -j 1 -o "$T/one.nc" "$T/hk.nc"
+    ranks 3 --no-history -j 1 -o "$T/3.nc" "$T/hk.nc"
+    cmp "$T/one.nc" "$T/3.nc"
+    grep -q 'warning: .*3 processes for 2 k-points: 1 have nothing to do' "$T/said"
+    said 1
+    ranks 2 --no-history -j 1 --mesh 3 1 1 -o "$T/2.nc" "$G"
+    grep -q '2 processes for 3 k-points: 1 have nothing to do (small matrices: 8 k-points at a time)' "$T/said"
+}
+
+@test "several processes: a failure of one ends all, in one line; no pipe" {
+    hk -1 0.5 0 2 0
+    sed 's/kpoint = 0.5, 0, 0.25/kpoint = 0, 0, 0, 0.5, 0, 0.25/; s/k_weight = 1/k_weight = 0.5, 0.5/
+        /^  [hs]k = /{ s/;//; h; s/.* = //; s/^/, /; x; G; s/$/ ;/ }' "$T/hk.cdl" | awk '
+        /^  sk = / { sk = 1 } sk && /^, / { $0 = ", 1, 0, 2, 0, 2, 0, 1, 0 ;" } { print }' > "$T/two.cdl"
+    ncgen -k nc4 -o "$T/two.nc" "$T/two.cdl"
+    run ranks 2 -q -j 1 -o "$T/out.nc" "$T/two.nc" # on the second process only
+    [[ "$output" != *"built without MPI"* && "$output" != *"no mpirun"* ]] || skip "no MPI"
+    [ "$status" -ne 0 ]
+    said 1
+    grep -q 'k-point 2 (0.5 0 0.25): .*not positive definite' "$T/said"
+    [ ! -e "$T/out.nc" ]
+    run ranks 2 -q -j 1 -o "$T/nowhere/out.nc" "$T/hk.nc" # on the first one only
+    [ "$status" -ne 0 ]
+    said 1
+    run ranks 2 -q -j 1 -o "$T/out.nc" "$T/none.nc" # on both
+    [ "$status" -ne 0 ]
+    said 1
+    mkfifo "$T/pipe"
+    run ranks 2 -q -j 1 -o "$T/out.nc" "$T/pipe"
+    [ "$status" -ne 0 ]
+    said 1
+    grep -q 'several processes cannot read one pipe' "$T/said"
+    run ranks 2 -q -j 1 -o "$T/out.nc" - < "$T/hk.nc"
+    [ "$status" -ne 0 ]
+    said 1
+    grep -q 'standard input: several processes cannot read one pipe' "$T/said"
+}

@@ -166,3 +166,21 @@ PY
     [[ "$output" == "geneig: $T/bad.nc: k-point 1 (0 0 0): the overlap matrix is not positive definite"* ]]
     one_line
 }
+
+@test "several processes: the file of one, Fermi level and vectors too" {
+    need_mumps
+    command -v mpirun > /dev/null || skip "no mpirun"
+    for spin in 1 4; do
+        at="-q --no-history -j 1 --solver sparse --nev 3 --efermi auto --vectors --matrix h0 --kpoints $D/k"
+        "$BIN/geneig" $at -o "$T/one.nc" "$D/$spin.nc"
+        for n in 2 3; do
+            OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe -n $n "$BIN/geneig" $at -o "$T/$n.nc" \
+                "$D/$spin.nc" 2> "$T/said" || {
+                grep -q 'built without MPI' "$T/said" && skip "built without MPI"
+                cat "$T/said"
+                return 1
+            }
+            cmp "$T/one.nc" "$T/$n.nc"
+        done
+    done
+}
