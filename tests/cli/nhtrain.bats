@@ -410,12 +410,12 @@ END
 }
 
 @test "two trainers in one folder: the second one is refused" {
-    "$BIN/nhtrain" --no-history -q -j 1 -c pipelines/train-tiny.yaml --set schedule.epochs=500 --set run_dir="$T/two" &
+    "$BIN/nhtrain" --no-history -q -j 1 -c pipelines/train-tiny.yaml --set schedule.epochs=500 --set run_dir="$T/shared-folder" &
     pid=$!
-    for _ in $(seq 6000); do [ -e "$T/two/last.nc" ] && break; sleep 0.01; done
-    run "$BIN/nhtrain" --no-history -q -j 1 --resume "$T/two"
+    for _ in $(seq 6000); do [ -e "$T/shared-folder/last.nc" ] && break; sleep 0.01; done
+    run "$BIN/nhtrain" --no-history -q -j 1 --resume "$T/shared-folder"
     kill -9 "$pid"
     wait "$pid" || true
-    fails 1 "nhtrain: $T/two: another nhtrain works in this folder"
-    "$BIN/nhtrain" --no-history -q -j 1 --resume "$T/two" --set schedule.epochs=1
+    fails 1 "nhtrain: $T/shared-folder: another nhtrain works in this folder"
+    "$BIN/nhtrain" --no-history -q -j 1 --resume "$T/shared-folder" --set schedule.epochs=1
 }
