@@ -16,7 +16,7 @@ static void name_group(const nh_structure *s, nh_group_kind kind, size_t atom, i
 {
     static const char letters[] = "spdfghi";
     const char *symbol = nh_element_symbol(s->atomic_number[s->species[atom]]);
-    char number[16] = "", shell[16] = "";
+    char number[24] = "", shell[16] = "";
     if (kind == NH_BY_ATOM || kind == NH_BY_ATOM_SHELL) snprintf(number, sizeof number, "%zu", atom + 1);
     if (kind == NH_BY_SHELL || kind == NH_BY_ATOM_SHELL) {
         if ((size_t)l + 1 < sizeof letters)
