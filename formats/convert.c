@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,17 +19,6 @@
 
 const char *const nh_format_names[] = {"graph", "abacus-csr", "abacus-text", "abacus-binary",
                                        "deeph", "deeph-old",  "wannier90",   NULL};
-
-__attribute__((format(printf, 2, 3))) static void note(const nh_log *messages, const char *format, ...)
-{
-    if (messages == NULL || messages->say == NULL) return;
-    char text[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    messages->say(messages->context, false, text);
-}
 
 /* --- reading --- */
 
@@ -111,7 +99,7 @@ static int read_folder(const char *path, const nh_import_settings *set, nh_threa
     if (!is_abacus(path))
         return nh_fail(err, "%s: neither a run of ABACUS (STRU, INPUT) nor a folder of DeepH (info.json)",
                        path);
-    note(messages, "%s: a run of ABACUS", path);
+    nh_log_say(messages, false, "%s: a run of ABACUS", path);
     nh_import_settings import = *set;
     import.abacus = path;
     if (isnan(import.cutoff)) import.cutoff = 8; /* mkgraph's */

@@ -33,8 +33,7 @@ static const double position_tolerance = 0.01; /* Å, of r(R) against its revers
 static const double bohr = 0.529177210903;     /* Å, CODATA 2018 */
 static const double widest_overlap = 10.6; /* Å, 20 bohr: no published orbital reaches further than 10 bohr */
 
-__attribute__((format(printf, 3, 4))) static void say(const nh_log *messages, bool warning,
-                                                      const char *format, ...)
+void nh_log_say(const nh_log *messages, bool warning, const char *format, ...)
 {
     if (messages == NULL || messages->say == NULL) return;
     char text[1024];
@@ -132,8 +131,8 @@ static int check_steps(const nh_csr m[N_SOURCES], const char *const file[N_FILES
         if (i < LABEL_UP) continue; /* the zeroth step may have a run of its own */
         if (of == NULL) of = &m[i];
         if (of->step > 0 && m[i].step > 0 && of->step != m[i].step)
-            say(messages, true, "%s is of ionic step %ld, %s of step %ld", of->name, of->step, m[i].name,
-                m[i].step);
+            nh_log_say(messages, true, "%s is of ionic step %ld, %s of step %ld", of->name, of->step,
+                       m[i].name, m[i].step);
     }
     return 0;
 }
@@ -196,9 +195,10 @@ static int read_sources(nh_structure *s, const nh_abacus_sources *sources, const
                            m[i].name, m[i].spin);
         char step[48] = "";
         if (m[i].step > 0) snprintf(step, sizeof step, ", ionic step %ld", m[i].step);
-        say(messages, false, "%s: dialect %s, %s, dimension %zu, %zu cells, %zu elements%s%s", m[i].name,
-            m[i].dialect, m[i].is_complex ? "complex" : "real", m[i].dimension, m[i].n_cell, m[i].n_value,
-            step, m[i].n_step > 1 && sources->step == 0 ? ", the last of several steps" : "");
+        nh_log_say(messages, false, "%s: dialect %s, %s, dimension %zu, %zu cells, %zu elements%s%s",
+                   m[i].name, m[i].dialect, m[i].is_complex ? "complex" : "real", m[i].dimension, m[i].n_cell,
+                   m[i].n_value, step,
+                   m[i].n_step > 1 && sources->step == 0 ? ", the last of several steps" : "");
     }
     return check_steps(m, file, sources->step, messages, err);
 }
@@ -354,7 +354,8 @@ static int check_reach(const nh_graph *g, const double *radius, const char *name
                            name, q->src + 1, q->dst + 1, q->cell[0], q->cell[1], q->cell[2],
                            g->pairs.distance[p], reach, largest);
         if (!warned)
-            say(messages, true,
+            nh_log_say(
+                messages, true,
                 "%s: an overlap of %.3g at %.2f Å (atoms %d and %d, cell %d %d %d): another structure?", name,
                 largest, g->pairs.distance[p], q->src + 1, q->dst + 1, q->cell[0], q->cell[1], q->cell[2]);
         warned = true;
@@ -381,8 +382,8 @@ static int fill_overlap(nh_graph *g, const nh_csr *m, size_t spinor, const doubl
     double norm;
     if (status == 0) status = check_onsite(g, m->name, &norm, err);
     if (status == 0 && fabs(norm - 1) > onsite_tolerance)
-        say(messages, fabs(norm - 1) > 0.01, "%s: an orbital has the norm %.6g: its radial mesh is coarse",
-            m->name, norm);
+        nh_log_say(messages, fabs(norm - 1) > 0.01,
+                   "%s: an orbital has the norm %.6g: its radial mesh is coarse", m->name, norm);
     if (status == 0) status = check_reach(g, radius, m->name, messages, err);
     return status;
 }
@@ -475,9 +476,9 @@ static int assemble(nh_graph *g, const nh_abacus_sources *sources, const char *c
         return -1;
     if (file[POSITION] != NULL && fill_position(g, &m[POSITION], spinor[POSITION], err)) return -1;
     if (file[POSITION] != NULL && g->overlap != NULL && check_position(g, m[POSITION].name, err)) return -1;
-    say(messages, false, "%zu atoms, %zu orbitals, %zu pairs (%zu within %g Å), spin %d", g->structure.n_atom,
-        nh_structure_orbitals(&g->structure), g->pairs.count, nh_graph_edges(g, g->cutoff, NULL), g->cutoff,
-        g->n_spin);
+    nh_log_say(messages, false, "%zu atoms, %zu orbitals, %zu pairs (%zu within %g Å), spin %d",
+               g->structure.n_atom, nh_structure_orbitals(&g->structure), g->pairs.count,
+               nh_graph_edges(g, g->cutoff, NULL), g->cutoff, g->n_spin);
     return 0;
 }
 

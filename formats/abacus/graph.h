@@ -12,6 +12,9 @@ typedef struct nh_log {
     void (*say)(void *context, bool warning, const char *text);
     void *context;
 } nh_log;
+/* Hands a remark on. Nothing where `messages`, or its function, is NULL. */
+__attribute__((format(printf, 3, 4))) void nh_log_say(const nh_log *messages, bool warning,
+                                                      const char *format, ...);
 
 typedef struct nh_abacus_sources {
     /* File names, NULL where absent; two of a kind: spin up and down (nspin 2). position: r(R). */

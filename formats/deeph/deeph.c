@@ -8,7 +8,6 @@
 #include "formats/netcdf/hdf.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,18 +24,6 @@ const char *nh_deeph_file(nh_deeph_layout layout, int which)
     static const char *const old[] = {"hamiltonians.h5", "hamiltonians_pred.h5", "overlaps.h5"};
     static const char *const new[] = {"hamiltonian.h5", "hamiltonian_pred.h5", "overlap.h5"};
     return layout == NH_DEEPH_OLD ? old[which] : new[which];
-}
-
-__attribute__((format(printf, 3, 4))) static void say(const nh_log *messages, bool warning,
-                                                      const char *format, ...)
-{
-    if (messages == NULL || messages->say == NULL) return;
-    char text[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    messages->say(messages->context, warning, text);
 }
 
 static bool has(const char *folder, const char *name)
@@ -253,11 +240,11 @@ static int fill_hamiltonian(const content *c, int which, nh_matrix to, nh_graph 
         return -1;
     if (largest > hermitian_tolerance) {
         const nh_pair *const p = &g->pairs.pair[where];
-        say(messages, true,
-            "%s: H(R) is not the adjoint of H(-R), off by %.3g eV at atoms %d and %d, cell %d %d %d",
-            c->path[which], largest, p->src + 1, p->dst + 1, p->cell[0], p->cell[1], p->cell[2]);
+        nh_log_say(messages, true,
+                   "%s: H(R) is not the adjoint of H(-R), off by %.3g eV at atoms %d and %d, cell %d %d %d",
+                   c->path[which], largest, p->src + 1, p->dst + 1, p->cell[0], p->cell[1], p->cell[2]);
     }
-    say(messages, false, "%s: %zu blocks, %s", c->path[which], c->m[which].count, nh_matrix_name(to));
+    nh_log_say(messages, false, "%s: %zu blocks, %s", c->path[which], c->m[which].count, nh_matrix_name(to));
     return 0;
 }
 
@@ -292,7 +279,8 @@ static int fill_overlap(const content *c, nh_graph *g, const nh_log *messages, n
     if (status == 0 && nh_overlap_check(&g->structure, &g->pairs, g->overlap, err))
         status = nh_fail_at(err, "%s", m->file);
     if (status == 0)
-        say(messages, false, "%s: %zu blocks, overlap%s", m->file, m->count, m->spin ? ", with spin" : "");
+        nh_log_say(messages, false, "%s: %zu blocks, overlap%s", m->file, m->count,
+                   m->spin ? ", with spin" : "");
     free(s);
     return status;
 }
@@ -309,7 +297,7 @@ static int make_graph(content *c, double cutoff, const nh_log *messages, nh_grap
                        nh_deeph_file(c->layout, NH_DEEPH_S));
     g->cutoff = !isnan(cutoff) ? cutoff : !isnan(h->cutoff) ? h->cutoff : default_cutoff;
     if (isnan(cutoff) && isnan(h->cutoff))
-        say(messages, false, "%s: all pairs within 8 Å (no cutoff is given)", c->folder);
+        nh_log_say(messages, false, "%s: all pairs within 8 Å (no cutoff is given)", c->folder);
     if (nh_deeph_pairs(&h->structure, NH_DEEPH_N_FILE, c->m, g->cutoff, &g->pairs, err)) return -1;
     g->structure = h->structure;
     h->structure = (nh_structure){0};
@@ -327,7 +315,7 @@ static int make_graph(content *c, double cutoff, const nh_log *messages, nh_grap
         fill_hamiltonian(c, NH_DEEPH_PREDICTED, NH_H_PRED, g, messages, err))
         return -1;
     if (c->path[NH_DEEPH_S] == NULL)
-        say(messages, true, "%s: no %s", c->folder, nh_deeph_file(c->layout, NH_DEEPH_S));
+        nh_log_say(messages, true, "%s: no %s", c->folder, nh_deeph_file(c->layout, NH_DEEPH_S));
     else if (fill_overlap(c, g, messages, err))
         return -1;
     return 0;
@@ -342,7 +330,7 @@ int nh_deeph_read(const char *folder, double cutoff, const nh_log *messages, nh_
                        folder);
     nh_graph *const g = NH_ARRAY(nh_graph, 1);
     if (g == NULL) return nh_fail_memory(err, "a graph");
-    say(messages, false, "%s: DeepH, %s layout", folder, c.layout == NH_DEEPH_OLD ? "old" : "new");
+    nh_log_say(messages, false, "%s: DeepH, %s layout", folder, c.layout == NH_DEEPH_OLD ? "old" : "new");
     nh_hdf_begin();
     int status = nh_deeph_head_read(folder, c.layout, &c.head, err);
     if (status == 0) status = make_graph(&c, cutoff, messages, g, err);

@@ -1,5 +1,7 @@
 #include "formats/report/optics.h"
 
+#include "formats/report/plot.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -94,35 +96,13 @@ static void write_columns(FILE *out, const nh_optics_plot *p)
 
 /* --- JSON --- */
 
-static void json_text(FILE *out, const char *text)
-{
-    fputc('"', out);
-    for (const char *c = text; *c != '\0'; c++) {
-        if (*c == '"' || *c == '\\')
-            fprintf(out, "\\%c", *c);
-        else if ((unsigned char)*c < ' ')
-            fprintf(out, "\\u%04x", (unsigned)(unsigned char)*c);
-        else
-            fputc(*c, out);
-    }
-    fputc('"', out);
-}
-
-static void json_real(FILE *out, double v)
-{
-    if (isfinite(v))
-        fprintf(out, "%.10g", v);
-    else
-        fprintf(out, "null");
-}
-
 /* n numbers, `stride` apart. */
 static void json_reals(FILE *out, const char *name, size_t n, const double *v, size_t stride)
 {
     fprintf(out, "\"%s\": [", name);
     for (size_t i = 0; i < n; i++) {
         if (i > 0) fprintf(out, ", ");
-        json_real(out, v[i * stride]);
+        nh_json_real(out, v[i * stride]);
     }
     fputc(']', out);
 }
@@ -131,11 +111,11 @@ static void json_curve(FILE *out, const nh_optics_plot *p, const nh_optics_curve
 {
     const nh_optics *o = &c->optics;
     fprintf(out, "    {\"matrix\": ");
-    json_text(out, c->name);
+    nh_json_text(out, c->name);
     fprintf(out, ", \"chemical_potential_eV\": %.10g, \"chemical_potential_from\": ", c->mu);
-    json_text(out, c->mu_from);
+    nh_json_text(out, c->mu_from);
     fprintf(out, ", \"electrons\": ");
-    json_real(out, c->nelec);
+    nh_json_real(out, c->nelec);
     fprintf(out, ",\n     ");
     json_reals(out, "f_sum_interband_electrons", 3, o->effective, 1);
     fprintf(out, ", ");
@@ -159,7 +139,7 @@ static void json_curve(FILE *out, const nh_optics_plot *p, const nh_optics_curve
                 const nh_light l = light_of(p, c, e);
                 const double v[] = {l.epsilon[0], l.epsilon[1], l.n, l.kappa, l.absorption, l.reflectivity};
                 if (e > 0) fprintf(out, ", ");
-                json_real(out, v[x]);
+                nh_json_real(out, v[x]);
             }
             fputc(']', out);
         }
@@ -170,17 +150,17 @@ static void json_curve(FILE *out, const nh_optics_plot *p, const nh_optics_curve
 static void write_json(FILE *out, const nh_optics_plot *p)
 {
     fprintf(out, "{\n  \"title\": ");
-    json_text(out, p->title != NULL ? p->title : "");
+    nh_json_text(out, p->title != NULL ? p->title : "");
     fprintf(out,
             ",\n  \"units\": {\"energy\": \"eV\", \"sigma\": \"S/m\", \"absorption\": \"1/cm\"},\n  "
             "\"mesh\": [%d, %d, %d],\n",
             p->mesh[0], p->mesh[1], p->mesh[2]);
     fprintf(out, "  \"eta_eV\": %.10g, \"broadening\": ", p->eta);
-    json_text(out, p->broadening);
+    nh_json_text(out, p->broadening);
     fprintf(out, ", \"temperature_K\": %.10g, \"position\": ", p->temperature);
-    json_text(out, p->position);
+    nh_json_text(out, p->position);
     fprintf(out, ",\n  \"drude_in_sigma\": %s, \"component\": ", p->drude ? "true" : "false");
-    json_text(out, nh_optics_components[p->component]);
+    nh_json_text(out, nh_optics_components[p->component]);
     fprintf(out, ",\n  ");
     json_reals(out, "energy", p->curve[0].optics.n_energy, p->energy, 1);
     fprintf(out, ",\n  \"curves\": [\n");
