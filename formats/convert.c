@@ -164,12 +164,10 @@ static int write_stru(const nh_structure *s, const char *path, nh_error *err)
     nh_outfile *o = NULL;
     int status = pseudo == NULL || orbital == NULL ? nh_fail_memory(err, "names of files")
                                                    : name_files(s, pseudo, orbital, err);
-    if (status == 0) status = nh_outfile_begin(path, &o, err);
     if (status == 0) {
-        FILE *const out = nh_outfile_stream(o, err);
+        FILE *const out = nh_outfile_begin_stream(path, &o, err);
         if (out != NULL) nh_stru_write(out, s, (const char *const *)pseudo, (const char *const *)orbital);
         status = out == NULL ? -1 : nh_outfile_commit(o, err);
-        if (out == NULL) nh_outfile_abort(o);
     }
     for (size_t i = 0; i < s->n_species && pseudo != NULL && orbital != NULL; i++) {
         free(pseudo[i]);

@@ -160,14 +160,9 @@ static int put(const char *name, const char *end, void (*write)(FILE *out, const
     nh_outfile *o;
     char *path;
     if (asprintf(&path, "%s%s", name, end) < 0) return nh_fail_memory(err, "a file name");
-    const int status = nh_outfile_begin(path, &o, err);
+    FILE *const out = nh_outfile_begin_stream(path, &o, err);
     free(path);
-    if (status != 0) return -1;
-    FILE *const out = nh_outfile_stream(o, err);
-    if (out == NULL) {
-        nh_outfile_abort(o);
-        return -1;
-    }
+    if (out == NULL) return -1;
     write(out, c);
     return nh_outfile_commit(o, err);
 }

@@ -293,3 +293,11 @@ int nh_outfolder(const char *path, bool *made, nh_error *err)
     closedir(d);
     return empty ? 0 : nh_fail(err, "%s: the folder is not empty", path);
 }
+
+FILE *nh_outfile_begin_stream(const char *path, nh_outfile **out, nh_error *err)
+{
+    if (nh_outfile_begin(path, out, err) != 0) return NULL;
+    FILE *const stream = nh_outfile_stream(*out, err);
+    if (stream == NULL) nh_outfile_abort(*out);
+    return stream;
+}

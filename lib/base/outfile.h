@@ -20,6 +20,8 @@ int nh_outfile_begin(const char *path, nh_outfile **out, nh_error *err);
 const char *nh_outfile_path(const nh_outfile *o);
 /* A FILE to write to (stdout for "-"); opened on the first call, owned by the outfile. */
 FILE *nh_outfile_stream(nh_outfile *o, nh_error *err);
+/* Both of them: begins an output and opens its stream. NULL after an error, and nothing is left then. */
+FILE *nh_outfile_begin_stream(const char *path, nh_outfile **out, nh_error *err);
 /* Flushes, checks for write errors (full disk), closes and renames. Frees o in every case. */
 int nh_outfile_commit(nh_outfile *o, nh_error *err);
 /* Removes what was written. Frees o. NULL is fine. */
